@@ -1,0 +1,23 @@
+import { defineConfig } from "vitest/config";
+
+const source = { conditions: ["@oarlock/source"] };
+const project = (name: string, include: string[], testTimeout: number) => ({
+  resolve: source,
+  ssr: { resolve: source },
+  test: { name, include, testTimeout, hookTimeout: testTimeout },
+});
+
+/**
+ * unit: beside the code, no build needed, seconds. The others cross packages and run built workers
+ * (`npm run build` first): conformance (two implementations of one contract), integration, e2e (whole runs).
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000),
+      project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
+      project("integration", ["tests/integration/**/*.test.ts"], 180_000),
+      project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
+    ],
+  },
+});
