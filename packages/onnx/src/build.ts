@@ -1,0 +1,197 @@
+/**
+ * Operators as functions of values, so that a model reads like its formulas: `mul(silu(gate), up)`.
+ * A plain number stands for a constant of its partner's type. Broadcasting follows NumPy.
+ */
+import { OarlockError } from "@oarlock/errors";
+import { createTypedArray, type DType, tensor } from "@oarlock/tensor";
+import type { Graph, Value } from "./graph.ts";
+import type { OpName } from "./ops/index.ts";
+import type { ElementwiseAttributes } from "./ops/elementwise.ts";
+
+type Operand = Value | number;
+
+/** A scalar constant of `like`'s type in `like`'s graph. */
+export function constantLike(like: Value, value: number): Value {
+  const data = createTypedArray(like.dtype, 1);
+  if (data instanceof BigInt64Array) data[0] = BigInt(value);
+  else data[0] = value;
+  return like.graph.constant(tensor<DType>(like.dtype, [], data));
+}
+
+function operands(a: Operand, b: Operand): [Value, Value] {
+  if (typeof a !== "number") return [a, typeof b === "number" ? constantLike(a, b) : b];
+  if (typeof b !== "number") return [constantLike(b, a), b];
+  throw new OarlockError("ONNX_NODE", "an operation on two plain numbers has no graph");
+}
+
+type Simple = { [Op in keyof ElementwiseAttributes]: Record<never, never> extends ElementwiseAttributes[Op] ? Op : never }[keyof ElementwiseAttributes];
+
+const unary =
+  (op: Simple) =>
+  (x: Value): Value =>
+    x.graph.one(op, [x], {});
+const binary =
+  (op: Simple) =>
+  (a: Operand, b: Operand): Value => {
+    const [left, right] = operands(a, b);
+    return left.graph.one(op, [left, right], {});
+  };
+
+export const neg: (x: Value) => Value = unary("Neg");
+export const exp: (x: Value) => Value = unary("Exp");
+export const log: (x: Value) => Value = unary("Log");
+export const sqrt: (x: Value) => Value = unary("Sqrt");
+export const reciprocal: (x: Value) => Value = unary("Reciprocal");
+export const sigmoid: (x: Value) => Value = unary("Sigmoid");
+export const tanh: (x: Value) => Value = unary("Tanh");
+export const abs: (x: Value) => Value = unary("Abs");
+export const softplus: (x: Value) => Value = unary("Softplus");
+export const identity: (x: Value) => Value = unary("Identity");
+export const not: (x: Value) => Value = unary("Not");
+export const isNaN: (x: Value) => Value = unary("IsNaN");
+export const isInf: (x: Value) => Value = unary("IsInf");
+export const add: (a: Operand, b: Operand) => Value = binary("Add");
+export const sub: (a: Operand, b: Operand) => Value = binary("Sub");
+export const mul: (a: Operand, b: Operand) => Value = binary("Mul");
+export const div: (a: Operand, b: Operand) => Value = binary("Div");
+export const pow: (a: Operand, b: Operand) => Value = binary("Pow");
+export const max: (a: Operand, b: Operand) => Value = binary("Max");
+export const min: (a: Operand, b: Operand) => Value = binary("Min");
+export const greater: (a: Operand, b: Operand) => Value = binary("Greater");
+export const greaterOrEqual: (a: Operand, b: Operand) => Value = binary("GreaterOrEqual");
+export const less: (a: Operand, b: Operand) => Value = binary("Less");
+export const lessOrEqual: (a: Operand, b: Operand) => Value = binary("LessOrEqual");
+export const equal: (a: Operand, b: Operand) => Value = binary("Equal");
+export const and: (a: Operand, b: Operand) => Value = binary("And");
+export const or: (a: Operand, b: Operand) => Value = binary("Or");
+
+/** x · sigmoid(x), elementwise. */
+export function silu(x: Value): Value {
+  return x.graph.one("QuickGelu", [x], { alpha: 1 });
+}
+
+/** `yes` where `condition` (bool) holds, else `no`. */
+export function where(condition: Value, yes: Operand, no: Operand): Value {
+  const [left, right] = operands(yes, no);
+  return condition.graph.one("Where", [condition, left, right], {});
+}
+
+/** x kept inside [lowest, highest]. */
+export function clip(x: Value, lowest: number, highest: number): Value {
+  return x.graph.one("Clip", [x, constantLike(x, lowest), constantLike(x, highest)], {});
+}
+
+export function cast(x: Value, to: DType): Value {
+  return x.dtype === to ? x : x.graph.one("Cast", [x], { to });
+}
+
+export function matMul(a: Value, b: Value): Value {
+  return a.graph.one("MatMul", [a, b], {});
+}
+
+/** alpha · op(a) · op(b), where op swaps the last two dimensions on request. */
+export function fusedMatMul(a: Value, b: Value, options: { transA?: 0 | 1; transB?: 0 | 1; alpha?: number }): Value {
+  return a.graph.one("FusedMatMul", [a, b], options);
+}
+
+/** `target`: 0 keeps a dimension, one −1 takes the rest. */
+export function reshape(x: Value, target: readonly number[]): Value {
+  return x.graph.one("Reshape", [x, x.graph.integers(target)], {});
+}
+
+export function transpose(x: Value, perm: readonly number[]): Value {
+  return x.graph.one("Transpose", [x], { perm });
+}
+
+export function concat(parts: readonly [Value, ...Value[]], axis: number): Value {
+  return parts[0].graph.one("Concat", parts, { axis });
+}
+
+/** Elements `start` (included) to `end` (excluded) of one axis. */
+export function slice(x: Value, axis: number, start: number, end: number): Value {
+  const { graph } = x;
+  return graph.one("Slice", [x, graph.integers([start]), graph.integers([end]), graph.integers([axis])], {});
+}
+
+/** Consecutive pieces of the given sizes along `axis`. */
+export function split(x: Value, sizes: readonly number[], axis: number): readonly Value[] {
+  return x.graph.add("Split", [x, x.graph.integers(sizes)], { axis });
+}
+
+export function gather(data: Value, indices: Value, axis: number): Value {
+  return data.graph.one("Gather", [data, indices], { axis });
+}
+
+export function gatherElements(data: Value, indices: Value, axis: number): Value {
+  return data.graph.one("GatherElements", [data, indices], { axis });
+}
+
+/** `data` with `updates` added at `indices` along `axis`; duplicates add up. */
+export function scatterAdd(data: Value, indices: Value, updates: Value, axis: number): Value {
+  return data.graph.one("ScatterElements", [data, indices, updates], { axis, reduction: "add" });
+}
+
+export function unsqueeze(x: Value, axes: readonly number[]): Value {
+  return x.graph.one("Unsqueeze", [x, x.graph.integers(axes)], {});
+}
+
+export function squeeze(x: Value, axes: readonly number[]): Value {
+  return x.graph.one("Squeeze", [x, x.graph.integers(axes)], {});
+}
+
+/** `x` broadcast to the shape of `like`. */
+export function expandLike(x: Value, like: Value): Value {
+  return x.graph.one("Expand", [x, shapeOf(like)], {});
+}
+
+/** Zeros of the shape of `like`, float32. */
+export function zerosLike(like: Value): Value {
+  return like.graph.one("ConstantOfShape", [shapeOf(like)], {});
+}
+
+/** The shape of `x` as an int64 vector: a constant where every dimension is fixed. */
+export function shapeOf(x: Value): Value {
+  const fixed = x.shape.filter((dim) => typeof dim === "number");
+  return fixed.length === x.shape.length ? x.graph.integers(fixed) : x.graph.one("Shape", [x], {});
+}
+
+interface ReduceOptions {
+  /** Left out: all axes. */
+  readonly axes?: readonly number[];
+  readonly keepdims?: boolean;
+}
+type Reduction = Extract<OpName, `Reduce${string}`>;
+
+const reduce =
+  (op: Reduction) =>
+  (x: Value, { axes, keepdims = false }: ReduceOptions = {}): Value =>
+    x.graph.one(op, [x, axes && x.graph.integers(axes)], { keepdims: keepdims ? 1 : 0 });
+
+export const reduceSum: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceSum");
+export const reduceMean: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMean");
+export const reduceMax: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMax");
+export const reduceMin: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMin");
+export const reduceSumSquare: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceSumSquare");
+
+export function softmax(x: Value, axis = -1): Value {
+  return x.graph.one("Softmax", [x], { axis });
+}
+
+export function logSoftmax(x: Value, axis = -1): Value {
+  return x.graph.one("LogSoftmax", [x], { axis });
+}
+
+/** Running sum along `axis`. */
+export function cumSum(x: Value, axis: number): Value {
+  const at = x.graph.constant(tensor("int64", [], BigInt64Array.of(BigInt(axis))));
+  return x.graph.one("CumSum", [x, at], {});
+}
+
+export function argMax(x: Value, axis: number): Value {
+  return x.graph.one("ArgMax", [x], { axis, keepdims: 0 });
+}
+
+/** A vector of float32 as a constant of `graph`. */
+export function vector(graph: Graph, values: readonly number[]): Value {
+  return graph.constant(tensor("float32", [values.length], Float32Array.from(values)));
+}

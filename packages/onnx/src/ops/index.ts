@@ -1,0 +1,25 @@
+/** The table of operators. Adding one here asks, by type, for its differentiation rule and its reference evaluation. */
+import type { OpDefinition } from "./definition.ts";
+import { elementwise, type ElementwiseAttributes } from "./elementwise.ts";
+import { linalg, type LinalgAttributes } from "./linalg.ts";
+import { movement, type MovementAttributes } from "./movement.ts";
+import { reduction, type ReductionAttributes } from "./reduction.ts";
+import { transformer, type TransformerAttributes } from "./transformer.ts";
+
+/** The attributes of every operator, by its ONNX name. */
+export interface OpAttributes
+  extends ElementwiseAttributes,
+    LinalgAttributes,
+    MovementAttributes,
+    ReductionAttributes,
+    TransformerAttributes {}
+
+export type OpName = keyof OpAttributes;
+
+export const operators: { readonly [Op in OpName]: OpDefinition<OpAttributes[Op]> } = {
+  ...elementwise,
+  ...linalg,
+  ...movement,
+  ...reduction,
+  ...transformer,
+};
