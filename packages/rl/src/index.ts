@@ -1,1 +1,2 @@
-export {};
+export { block, initialNormals, normals, permutation, PURPOSES, randomStream, shuffledOrder, uniform } from "./random.ts";
+export type { Purpose, RandomStream, SampleKey } from "./random.ts";
