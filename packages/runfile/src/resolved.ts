@@ -1,0 +1,334 @@
+/**
+ * The resolved run: a run file with every default filled, plus the identity of everything it reads.
+ *
+ * This is the ONE input of the services (D1): everything that changes bits is a value here. It keeps the run file's
+ * own shape, so `spec` can be read, compared and run again as a run file. Plain data: JSON-safe, no behaviour.
+ */
+import type {
+  Advantage,
+  Aggregation,
+  ChatTemplateUse,
+  DataFormat,
+  Driver,
+  GenerationLayout,
+  KlEstimator,
+  KlPlacement,
+  LengthUnit,
+  LossMask,
+  NumericExtraction,
+  OptimizationLevel,
+  Precision,
+  Provider,
+  RopeConvention,
+  Schedule,
+  TaskName,
+  TaskSplit,
+  TrapCode,
+} from "./vocabulary.ts";
+
+/** A run with nothing left to decide. `digest` covers `name`, `spec` and `inputs`. */
+export interface ResolvedRun {
+  readonly apiVersion: "oarlock.dev/v1alpha1";
+  readonly kind: "ResolvedRun";
+  readonly name: string;
+  readonly spec: ResolvedSpec;
+  readonly inputs: RunInputs;
+  /** SHA-256 (hex) of the canonical JSON of `{name, spec, inputs}`. */
+  readonly digest: string;
+}
+
+/** Identities of what the run reads: they change bits although the run file only names them. */
+export interface RunInputs {
+  readonly model: ModelInput;
+  /** One entry per `data` block, in the order of `dataPaths`. */
+  readonly data: readonly DataInput[];
+  /** One entry per reward of type `function`. */
+  readonly functions: readonly FunctionInput[];
+  readonly engine: EngineInput;
+}
+
+export interface ModelInput {
+  readonly shape: ModelShape;
+  /** Trainable parameters. */
+  readonly parameters: number;
+  /** SHA-256 of the initial weights' files; for `init` the digest follows from spec and seed, so it is "". */
+  readonly digest: string;
+  readonly tokenizerDigest: string;
+  readonly chatTemplateDigest: string;
+}
+
+/** The dimensions of a Llama-family model; structurally the `LlamaConfig` of `@oarlock/nn`. */
+export interface ModelShape {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly ropeTheta: number;
+  readonly ropeConvention: RopeConvention;
+  readonly rmsNormEps: number;
+  readonly maxPositions: number;
+  readonly tiedEmbeddings: boolean;
+  readonly qkvBias: boolean;
+  readonly qkNorm: boolean;
+}
+
+export interface DataInput {
+  /** Path of the data block in the spec, e.g. `stages.0.sft.data`. */
+  readonly path: string;
+  /** SHA-256 of the rows as read. */
+  readonly digest: string;
+  readonly rows: number;
+  /** Tokens of the longest prompt; 0 where it was not measured. */
+  readonly longestPrompt: number;
+}
+
+export interface FunctionInput {
+  /** Path of the reward in the spec, e.g. `stages.1.grpo.rewards.0`. */
+  readonly path: string;
+  /** SHA-256 of the bundled code. */
+  readonly digest: string;
+}
+
+/** What computes: part of the fingerprint of every policy version (D1b). */
+export interface EngineInput {
+  /** Version of Oarlock. */
+  readonly oarlock: string;
+  /** Version of ONNX Runtime, e.g. "1.30.0"; "" before an engine was opened. */
+  readonly onnxruntime: string;
+  /** Architecture and instruction set, e.g. "x64-avx2". */
+  readonly instructionSet: string;
+}
+
+export interface ResolvedSpec {
+  readonly seed: number;
+  readonly model: ResolvedModel;
+  readonly pipeline: { readonly mode: "lockstep"; readonly lag: number };
+  readonly compute: ResolvedCompute;
+  readonly stages: readonly ResolvedStage[];
+  /** Absent: the run does not evaluate. */
+  readonly evaluation?: ResolvedEvaluation;
+  readonly checkpoints: { readonly every: number; readonly keep: number };
+  readonly output: { readonly samplesPerStep: number; readonly tensorboard: boolean };
+  readonly allow: readonly TrapCode[];
+}
+
+export type ResolvedModel = { readonly from: string } | { readonly init: ResolvedModelInit };
+
+export interface ResolvedModelInit extends Omit<ModelShape, "vocabSize"> {
+  readonly architecture: "llama";
+  /** Standard deviation of the initial weights. */
+  readonly initializerRange: number;
+  readonly tokenizer: ResolvedTokenizer;
+}
+
+export type ResolvedTokenizer =
+  | { readonly type: "characters"; readonly characters: { readonly alphabet: string } }
+  | { readonly type: "file"; readonly file: { readonly path: string } };
+
+export interface ResolvedCompute {
+  readonly provider: Provider;
+  readonly driver: Driver;
+  /** "" = the library that onnxruntime-node ships. */
+  readonly libraryPath: string;
+  readonly precision: Precision;
+  readonly optimizationLevel: OptimizationLevel;
+  readonly generationLayout: GenerationLayout;
+  /** Intra-op threads of one actor's session. */
+  readonly generationThreads: number;
+  readonly trainingThreads: number;
+  /** Actors of a local run; changes speed, never bits (D1). */
+  readonly actors: number;
+  readonly rewardWorkers: number;
+  /** Sequences that one actor decodes at a time. */
+  readonly slots: number;
+}
+
+export type ResolvedData =
+  | { readonly type: "task"; readonly task: ResolvedTask }
+  | { readonly type: "file"; readonly file: ResolvedFileData }
+  | { readonly type: "hub"; readonly hub: ResolvedHubData };
+
+export interface ResolvedTask {
+  readonly name: TaskName;
+  readonly split: TaskSplit;
+  readonly digits: number;
+  /** Rows at most; 0 = all. */
+  readonly limit: number;
+}
+
+/** Column names; a missing one is found by TRL's and verl's conventions. */
+export interface ResolvedFields {
+  readonly prompt?: string;
+  readonly completion?: string;
+  readonly answer?: string;
+  readonly messages?: string;
+  readonly chosen?: string;
+  readonly rejected?: string;
+}
+
+interface ResolvedTable {
+  readonly fields: ResolvedFields;
+  /** "" = none. */
+  readonly systemPrompt: string;
+  readonly chatTemplate: ChatTemplateUse;
+  /** Rows at most; 0 = all. */
+  readonly limit: number;
+  /** Rows left out at the start. */
+  readonly skip: number;
+}
+
+export interface ResolvedFileData extends ResolvedTable {
+  /** As written; relative paths are relative to the run file. */
+  readonly path: string;
+  readonly format: DataFormat;
+}
+
+export interface ResolvedHubData extends ResolvedTable {
+  /** `hf://datasets/org/name[@revision]`. */
+  readonly dataset: string;
+  /** "" = the data set's only one. */
+  readonly config: string;
+  readonly split: string;
+}
+
+export interface ResolvedOptimizer {
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  readonly schedule: Schedule;
+  /** Where a decaying schedule ends. */
+  readonly minLearningRate: number;
+  readonly weightDecay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** 0 = no clipping. */
+  readonly maxGradNorm: number;
+}
+
+export type ResolvedStage =
+  | { readonly name: string; readonly type: "sft"; readonly sft: ResolvedSft }
+  | { readonly name: string; readonly type: "grpo"; readonly grpo: ResolvedGrpo };
+
+export interface ResolvedSft {
+  readonly data: ResolvedData;
+  /** Optimizer steps. */
+  readonly steps: number;
+  /** Sequences per step. */
+  readonly batchSize: number;
+  /** Sequences per gradient pass; divides `batchSize`. */
+  readonly microBatchSize: number;
+  /** Tokens per sequence at most; longer rows are left out. */
+  readonly maxLength: number;
+  readonly mask: LossMask;
+  readonly optimizer: ResolvedOptimizer;
+}
+
+export interface ResolvedSampling {
+  readonly temperature: number;
+  /** 0 = off. */
+  readonly topK: number;
+  /** 1 = off. */
+  readonly topP: number;
+  readonly maxNewTokens: number;
+}
+
+export interface ResolvedGrpo {
+  readonly data: ResolvedData;
+  /** Policy versions made; each has `epochs` optimizer steps. */
+  readonly steps: number;
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  /** Passes over each batch. */
+  readonly epochs: number;
+  /** Sequences per gradient pass; divides `promptsPerStep × groupSize`. */
+  readonly microBatchSize: number;
+  /** Tokens; prompts that are longer are left out. */
+  readonly maxPromptLength: number;
+  readonly sampling: ResolvedSampling;
+  readonly rewards: readonly ResolvedReward[];
+  readonly advantage: Advantage;
+  readonly clip: { readonly low: number; readonly high: number };
+  /** Lower bound c of the dual clip (> 1); 0 = off. */
+  readonly dualClip: number;
+  readonly kl: {
+    readonly placement: KlPlacement;
+    readonly estimator: KlEstimator;
+    readonly coefficient: number;
+  };
+  readonly aggregation: Aggregation;
+  readonly optimizer: ResolvedOptimizer;
+}
+
+interface RewardHead {
+  readonly name: string;
+  readonly weight: number;
+  readonly optional: boolean;
+  readonly timeoutMs: number;
+}
+
+export type ResolvedReward =
+  | (RewardHead & { readonly type: "exact"; readonly exact: ResolvedExact })
+  | (RewardHead & {
+      readonly type: "regex";
+      readonly regex: { readonly pattern: string; readonly flags: string };
+    })
+  | (RewardHead & { readonly type: "contains"; readonly contains: ResolvedContains })
+  | (RewardHead & { readonly type: "numeric"; readonly numeric: ResolvedNumeric })
+  | (RewardHead & { readonly type: "format"; readonly format: { readonly tags: readonly string[] } })
+  | (RewardHead & { readonly type: "length"; readonly length: ResolvedLength })
+  | (RewardHead & {
+      readonly type: "function";
+      readonly function: { readonly file: string; readonly export: string };
+    });
+
+export interface ResolvedExact {
+  /** The row's part that holds the expected text. */
+  readonly field: string;
+  readonly caseSensitive: boolean;
+  readonly trim: boolean;
+}
+
+export interface ResolvedContains {
+  /** Literal text; "" = take it from `field`. */
+  readonly text: string;
+  readonly field: string;
+  readonly caseSensitive: boolean;
+}
+
+export interface ResolvedNumeric {
+  readonly field: string;
+  readonly extract: NumericExtraction;
+  readonly absoluteTolerance: number;
+  readonly relativeTolerance: number;
+}
+
+/** 1 between `min` and `max`, falling to 0 over `softness` units outside (0 = at once). */
+export interface ResolvedLength {
+  readonly unit: LengthUnit;
+  readonly min: number;
+  readonly max: number;
+  readonly softness: number;
+}
+
+export interface ResolvedEvaluation {
+  readonly data: ResolvedData;
+  /** Steps between evaluations inside a stage, 0 = only before and after each stage. */
+  readonly every: number;
+  /** Samples per prompt: k of mean@k and pass@k. */
+  readonly samples: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly maxNewTokens: number;
+  readonly maxPromptLength: number;
+  /** Also decode once per prompt at temperature 0. */
+  readonly greedy: boolean;
+  readonly rewards: readonly ResolvedReward[];
+  /** Name of the reward that mean@k and pass@k are about. */
+  readonly metric: string;
+  /** A sample passes when the metric's value is at least this. */
+  readonly passThreshold: number;
+}

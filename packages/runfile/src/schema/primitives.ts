@@ -1,0 +1,124 @@
+/**
+ * The few building blocks that every part of the schema is made of, each with its bound.
+ *
+ * A Kubernetes structural schema allows no type unions and wants closed objects and bounded lists and strings; with
+ * only these blocks nothing else can be said. Rules across fields carry their CEL form for the custom resource.
+ */
+import { z } from "zod";
+
+/** RFC 1035 label of at most 40 characters: child objects append suffixes and stay within 63. */
+export const NAME_PATTERN: RegExp = /^[a-z]([-a-z0-9]*[a-z0-9])?$/;
+
+/** A rule as Kubernetes states it, kept in the JSON schema under `x-kubernetes-validations`. */
+export interface Rule {
+  readonly rule: string;
+  readonly message: string;
+}
+
+/** A closed object: unknown keys are errors. */
+export function closed<S extends z.core.$ZodLooseShape>(shape: S): z.ZodObject<S, z.core.$strict> {
+  return z.strictObject(shape);
+}
+
+/** A string of 1 to `max` characters. */
+export function text(max: number): z.ZodString {
+  return z.string().min(1).max(max);
+}
+
+/** A name: RFC 1035, at most 40 characters. */
+export function name(): z.ZodString {
+  return z.string().min(1).max(40).regex(NAME_PATTERN);
+}
+
+/** An integer in [min, max]; max defaults to 2^53 − 1, the largest that every reader keeps exact. */
+export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): z.ZodInt {
+  return z.int().min(min).max(max);
+}
+
+/** A finite number in [min, max]. */
+export function real(min: number, max: number): z.ZodNumber {
+  return z.number().min(min).max(max);
+}
+
+/** A list of `min` to `max` items. */
+export function list<T extends z.ZodType>(item: T, min: number, max: number): z.ZodArray<T> {
+  return z.array(item).min(min).max(max);
+}
+
+/** A value out of a closed list of words. */
+export function choice<const W extends readonly [string, ...string[]]>(
+  words: W,
+): z.ZodEnum<{ [K in W[number]]: K }> {
+  return z.enum(words);
+}
+
+export interface UnionOptions {
+  /** Blocks whose fields all have defaults and may be left out. */
+  readonly optionalBlocks?: readonly string[];
+}
+
+/**
+ * Turns a closed object with `type` and one optional block per type into a union: the block of the chosen type must
+ * be there (unless `optionalBlocks` names it), the others must not.
+ */
+export function union<T extends z.ZodType>(
+  object: T,
+  types: readonly string[],
+  options: UnionOptions = {},
+): T {
+  const optional = new Set(options.optionalBlocks ?? []);
+  const rules: Rule[] = types.map((type) => ({
+    rule: optional.has(type)
+      ? `self.type == '${type}' || !has(self.${celField(type)})`
+      : `(self.type == '${type}') == has(self.${celField(type)})`,
+    message: optional.has(type)
+      ? `block '${type}' is for type: ${type} only`
+      : `type: ${type} needs the block '${type}', and only it`,
+  }));
+  return object
+    .superRefine((value, context) => {
+      const given = new Map(Object.entries(value ?? {}));
+      const chosen = given.get("type");
+      for (const type of types) {
+        const present = given.get(type) !== undefined;
+        if (present && type !== chosen) {
+          const message = `block '${type}' is for type: ${type}, and type is ${String(chosen)}`;
+          context.addIssue({
+            code: "custom",
+            path: [type],
+            message,
+            params: { accepted: `remove '${type}', or type: ${type}` },
+          });
+        }
+        if (!present && type === chosen && !optional.has(type)) {
+          const message = `type: ${type} needs a block '${type}: {…}' beside it`;
+          context.addIssue({
+            code: "custom",
+            path: ["type"],
+            message,
+            params: { accepted: `a block '${type}: {…}'` },
+          });
+        }
+      }
+    })
+    .meta({ "x-kubernetes-validations": rules });
+}
+
+/** CEL escapes its reserved words: `function` is written `__function__`. */
+function celField(field: string): string {
+  return CEL_RESERVED.has(field) ? `__${field}__` : field;
+}
+
+const CEL_RESERVED = new Set([
+  "function",
+  "in",
+  "if",
+  "for",
+  "let",
+  "loop",
+  "package",
+  "namespace",
+  "return",
+  "var",
+  "while",
+]);

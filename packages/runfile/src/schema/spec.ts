@@ -1,0 +1,147 @@
+/** The whole run file: head, model, compute, evaluation, checkpoints. Stages, data and rewards have their own files. */
+import { z } from "zod";
+import type { ComputeSpec, EvaluationSpec, ModelSpec, RunFile } from "../run-file.ts";
+import {
+  DRIVERS,
+  GENERATION_LAYOUTS,
+  OPTIMIZATION_LEVELS,
+  PRECISIONS,
+  PROVIDERS,
+  ROPE_CONVENTIONS,
+  TRAP_CODES,
+} from "../vocabulary.ts";
+import { dataSchema } from "./data.ts";
+import { choice, closed, integer, list, name, real, text, union } from "./primitives.ts";
+import { rewardsSchema } from "./rewards.ts";
+import { stagesSchema } from "./stages.ts";
+
+const MAX_TOKENS = 1_048_576;
+const MAX_THREADS = 256;
+
+const tokenizer = union(
+  closed({
+    type: choice(["characters", "file"]).describe("Kind of tokenizer."),
+    characters: closed({ alphabet: text(4096).describe("Every character once.") })
+      .describe("One token per character.")
+      .optional(),
+    file: closed({ path: text(1024).describe("A tokenizer.json, relative to the run file.") })
+      .describe("A tokenizer in Hugging Face form.")
+      .optional(),
+  }),
+  ["characters", "file"],
+).describe("Tokenizer of a new model.");
+
+const init = closed({
+  architecture: choice(["llama"]).describe("Model family.").optional(),
+  hiddenSize: integer(2, 65_536).describe("Width of the residual stream."),
+  intermediateSize: integer(1, 1_048_576).describe("Width inside the feed-forward block."),
+  layers: integer(1, 1024).describe("Transformer blocks."),
+  heads: integer(1, 1024).describe("Query heads."),
+  kvHeads: integer(1, 1024).describe("Key and value heads; divides heads.").optional(),
+  headSize: integer(2, 4096).describe("Width of one head (default hiddenSize / heads).").optional(),
+  maxPositions: integer(2, MAX_TOKENS).describe("Longest sequence."),
+  ropeTheta: real(1, 1e9).describe("Base of the rotary embedding.").optional(),
+  ropeConvention: choice(ROPE_CONVENTIONS).describe("Pairing of rotated elements.").optional(),
+  rmsNormEps: real(1e-12, 1).describe("Epsilon of RMSNorm.").optional(),
+  tiedEmbeddings: z.boolean().describe("Whether the output head shares the embedding.").optional(),
+  qkvBias: z.boolean().describe("Biases on query, key and value (Qwen2).").optional(),
+  qkNorm: z.boolean().describe("RMSNorm on query and key (Qwen3).").optional(),
+  initializerRange: real(0, 1).describe("Standard deviation of the initial weights.").optional(),
+  tokenizer,
+}).describe("A new model from the seed.");
+
+const model: z.ZodType<ModelSpec> = closed({
+  from: text(512).describe("A model folder, or hf://org/name[@revision].").optional(),
+  init: init.optional(),
+})
+  .superRefine((value, context) => {
+    if ((value.from === undefined) !== (value.init === undefined)) return;
+    const message = "exactly one of 'from' and 'init' must be given";
+    context.addIssue({
+      code: "custom",
+      message,
+      params: { accepted: "from: a folder or hf://org/name, or init: {…}" },
+    });
+  })
+  .meta({
+    description: "The initial policy: from files, or new.",
+    "x-kubernetes-validations": [
+      { rule: "has(self.from) != has(self.init)", message: "exactly one of 'from' and 'init' must be given" },
+    ],
+  });
+
+const threads = (what: string) => integer(1, MAX_THREADS).describe(`Intra-op threads of ${what}.`).optional();
+
+const compute: z.ZodType<ComputeSpec> = closed({
+  provider: choice(PROVIDERS).describe("Execution provider of ONNX Runtime.").optional(),
+  driver: choice(DRIVERS).describe("How ONNX Runtime is called.").optional(),
+  libraryPath: text(1024).describe("Another build of ONNX Runtime's library.").optional(),
+  precision: choice(PRECISIONS).describe("Element type of weights and arithmetic.").optional(),
+  optimizationLevel: choice(OPTIMIZATION_LEVELS).describe("Graph optimisations of ONNX Runtime.").optional(),
+  generationLayout: choice(GENERATION_LAYOUTS).describe("How samplers hold weights.").optional(),
+  generationThreads: threads("one actor"),
+  trainingThreads: threads("the trainer"),
+  actors: integer(1, 1024).describe("Actors of a local run.").optional(),
+  rewardWorkers: integer(1, 1024).describe("Reward workers of a local run.").optional(),
+  slots: integer(1, 65_536).describe("Sequences that one actor decodes at a time.").optional(),
+}).describe("Where and how tensors are computed.");
+
+const evaluation: z.ZodType<EvaluationSpec> = closed({
+  data: dataSchema,
+  every: integer(0, 10_000_000)
+    .describe("Steps between evaluations; 0: only before and after each stage.")
+    .optional(),
+  samples: integer(1, 4096).describe("Samples per prompt: k of mean@k and pass@k.").optional(),
+  temperature: real(0, 100).describe("Sampling temperature.").optional(),
+  topK: integer(0, 1_000_000).describe("Keep the k likeliest tokens; 0 is off.").optional(),
+  topP: real(0, 1).describe("Keep the likeliest tokens of this mass; 1 is off.").optional(),
+  maxNewTokens: integer(1, MAX_TOKENS).describe("Tokens per completion at most.").optional(),
+  maxPromptLength: integer(1, MAX_TOKENS).describe("Tokens per prompt at most.").optional(),
+  greedy: z.boolean().describe("Also decode each prompt once at temperature 0.").optional(),
+  rewards: rewardsSchema.optional(),
+  metric: name().describe("Reward that mean@k and pass@k are about (default: the first).").optional(),
+  passThreshold: real(-1e6, 1e6).describe("A sample passes from this value of the metric on.").optional(),
+}).describe("Held-out evaluation at a pinned policy version.");
+
+const spec = closed({
+  seed: integer(0).describe("Seed of everything random.").optional(),
+  model,
+  pipeline: closed({
+    mode: choice(["lockstep"]).describe("lockstep: reproducible bit for bit.").optional(),
+    lag: integer(0, 8).describe("Batches generated ahead of training.").optional(),
+  })
+    .describe("How generation and training overlap.")
+    .optional(),
+  compute: compute.optional(),
+  stages: stagesSchema,
+  evaluation: evaluation.optional(),
+  checkpoints: closed({
+    every: integer(1, 10_000_000).describe("Steps between checkpoints.").optional(),
+    keep: integer(1, 1000).describe("Newest checkpoints kept.").optional(),
+  })
+    .describe("When the run can be resumed.")
+    .optional(),
+  output: closed({
+    samplesPerStep: integer(0, 1024).describe("Samples written to samples.jsonl per step.").optional(),
+    tensorboard: z.boolean().describe("Write TensorBoard event files.").optional(),
+  })
+    .describe("What the run folder holds.")
+    .optional(),
+  allow: list(choice(TRAP_CODES), 0, TRAP_CODES.length)
+    .describe("Traps entered on purpose, by code.")
+    .optional(),
+}).describe("What to train, on what, how.");
+
+/** The schema of a run file: the same for the command line and for the custom resource. */
+export const runFileSchema: z.ZodType<RunFile> = closed({
+  apiVersion: choice(["oarlock.dev/v1alpha1"]).describe("Version of this schema."),
+  kind: choice(["TrainingRun"]).describe("Kind of document."),
+  metadata: closed({
+    name: name().describe("Name of the run."),
+    namespace: text(63)
+      .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+      .describe("Namespace on a cluster.")
+      .optional(),
+  }).describe("Identity."),
+  spec,
+});

@@ -1,0 +1,96 @@
+/**
+ * The closed word lists of the run file: every enumerated value, once, as data and as a type.
+ *
+ * The schema, the resolved plan and the table of traps all read these; nothing here has behaviour.
+ */
+
+export const PROVIDERS = ["cpu", "cuda", "webgpu"] as const;
+export type Provider = (typeof PROVIDERS)[number];
+
+/** `native`: the C API through FFI; `binding`: the package's own API in worker threads. */
+export const DRIVERS = ["native", "binding"] as const;
+export type Driver = (typeof DRIVERS)[number];
+
+export const PRECISIONS = ["float32"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+/** ONNX Runtime's graph optimisation levels; they change bits, so they belong to the plan (D1). */
+export const OPTIMIZATION_LEVELS = ["none", "basic", "extended", "all"] as const;
+export type OptimizationLevel = (typeof OPTIMIZATION_LEVELS)[number];
+
+/** How a sampler's session holds weights: `initializers` are prepacked, `inputs` need no rebuild per version. */
+export const GENERATION_LAYOUTS = ["inputs", "initializers"] as const;
+export type GenerationLayout = (typeof GENERATION_LAYOUTS)[number];
+
+export const ROPE_CONVENTIONS = ["half-split", "interleaved"] as const;
+export type RopeConvention = (typeof ROPE_CONVENTIONS)[number];
+
+export const TASK_NAMES = ["addition"] as const;
+export type TaskName = (typeof TASK_NAMES)[number];
+
+export const TASK_SPLITS = ["train", "test"] as const;
+export type TaskSplit = (typeof TASK_SPLITS)[number];
+
+export const DATA_FORMATS = ["auto", "jsonl", "json", "csv", "parquet"] as const;
+export type DataFormat = (typeof DATA_FORMATS)[number];
+
+/** `auto`: conversational rows are rendered, and plain prompts are left as they are. */
+export const CHAT_TEMPLATE_USES = ["auto", "always", "never"] as const;
+export type ChatTemplateUse = (typeof CHAT_TEMPLATE_USES)[number];
+
+export const SCHEDULES = ["constant", "linear", "cosine"] as const;
+export type Schedule = (typeof SCHEDULES)[number];
+
+/** Which tokens SFT trains on. */
+export const LOSS_MASKS = ["completion", "all"] as const;
+export type LossMask = (typeof LOSS_MASKS)[number];
+
+/** `grpo`: (R − mean) / std of the group; `dr-grpo`: R − mean. */
+export const ADVANTAGES = ["grpo", "dr-grpo"] as const;
+export type Advantage = (typeof ADVANTAGES)[number];
+
+/** How token losses become one number; denominators are those of the whole batch (algorithms §5). */
+export const AGGREGATIONS = [
+  "token-mean-global",
+  "token-mean-group",
+  "seq-mean-token-mean",
+  "seq-mean-token-sum",
+  "dr-grpo",
+] as const;
+export type Aggregation = (typeof AGGREGATIONS)[number];
+
+export const KL_PLACEMENTS = ["none", "loss", "reward"] as const;
+export type KlPlacement = (typeof KL_PLACEMENTS)[number];
+
+export const KL_ESTIMATORS = ["k1", "k2", "k3"] as const;
+export type KlEstimator = (typeof KL_ESTIMATORS)[number];
+
+export const REWARD_TYPES = [
+  "exact",
+  "regex",
+  "contains",
+  "numeric",
+  "format",
+  "length",
+  "function",
+] as const;
+export type RewardType = (typeof REWARD_TYPES)[number];
+
+/** Where a numeric verifier looks for the answer in a completion. */
+export const NUMERIC_EXTRACTIONS = ["last-number", "boxed", "hashes", "whole"] as const;
+export type NumericExtraction = (typeof NUMERIC_EXTRACTIONS)[number];
+
+export const LENGTH_UNITS = ["tokens", "characters"] as const;
+export type LengthUnit = (typeof LENGTH_UNITS)[number];
+
+/** Traps that a user may walk into on purpose by naming them under `allow`. */
+export const TRAP_CODES = [
+  "LEARNING_RATE_RANGE",
+  "EVALUATION_ON_TRAINING_DATA",
+  "TRUNCATED_SAMPLING",
+  "EPOCHS_MANY",
+  "BATCH_VARIANCE",
+  "MEMORY",
+  "DATA_SMALLER_THAN_STEP",
+] as const;
+export type TrapCode = (typeof TRAP_CODES)[number];
