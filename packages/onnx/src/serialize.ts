@@ -51,7 +51,7 @@ export function serializeModel(graph: Graph): Uint8Array {
     ],
     graph: {
       name: graph.name,
-      node: [...graph.nodes.map(nodeProto), ...graph.outputs.map(({ name, value }) => passOn(value, name))],
+      node: [...neededNodes(graph).map(nodeProto), ...graph.outputs.map(({ name, value }) => passOn(value, name))],
       initializer: [
         ...graph.constants.map((value) => constantProto(value)),
         ...attached.map(({ value }) => externalProto(value)),
@@ -61,6 +61,18 @@ export function serializeModel(graph: Graph): Uint8Array {
     },
   });
   return toBinary(ModelProtoSchema, model);
+}
+
+/** The nodes that some output depends on, in the order they were added. */
+function neededNodes(graph: Graph): GraphNode[] {
+  const needed = new Set<GraphNode>();
+  const open = graph.outputs.map(({ value }) => value.producer);
+  for (let node = open.pop(); node || open.length > 0; node = open.pop()) {
+    if (!node || needed.has(node)) continue;
+    needed.add(node);
+    for (const input of node.inputs) open.push(input?.producer);
+  }
+  return graph.nodes.filter((node) => needed.has(node));
 }
 
 /** An output is a value under another name. ONNX Runtime removes the node where it can write the value in place. */
