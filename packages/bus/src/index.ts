@@ -1,1 +1,23 @@
-export {};
+/** The message bus: its interface, the names of a run on it, and the in-process driver. */
+export type {
+  Bus,
+  Consumer,
+  ConsumerConfig,
+  ConsumerInfo,
+  Headers,
+  KeyValue,
+  KvConfig,
+  KvEntry,
+  Message,
+  ObjectInfo,
+  ObjectStore,
+  ObjectStoreConfig,
+  ParkedMessage,
+  PublishAck,
+  PublishOptions,
+  Retention,
+  Stream,
+  StreamConfig,
+  StreamInfo,
+} from "./types.ts";
+export { groupMessageId, subjectMatches, subjects, subjectsOverlap, type RunSubjects } from "./subjects.ts";

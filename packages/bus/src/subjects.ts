@@ -1,0 +1,81 @@
+/**
+ * The names of one run on the bus. Every one carries the run's uid, never its bare name, so that two runs of one name, or
+ * a run deleted and created again, never meet.
+ */
+import { OarlockError } from "@oarlock/errors";
+
+/** Subjects, streams and buckets of one run. */
+export interface RunSubjects {
+  readonly uid: string;
+  /** Rollout work: `RolloutWork` messages, a work queue. */
+  readonly workRollout: string;
+  /** `TrajectoryBatch` messages from actors. */
+  readonly trajectoryGenerated: string;
+  /** `TrajectoryBatch` messages from reward workers. */
+  readonly trajectoryScored: string;
+  readonly workStream: string;
+  /** Holds both trajectory subjects, as a work queue with one consumer each. */
+  readonly trajectoryStream: string;
+  /** Key-value bucket of run state and of the policy pointer. */
+  readonly stateBucket: string;
+  /** Object bucket of policy shards and manifests. */
+  readonly policyBucket: string;
+  /** Key of the policy pointer in `stateBucket`. */
+  readonly policyPointerKey: string;
+  /** Key of the run's state in `stateBucket`. */
+  readonly runStateKey: string;
+}
+
+const UID = /^[A-Za-z0-9-]{1,64}$/;
+
+/** @throws OarlockError `BUS_NAME_INVALID` unless the uid is 1 to 64 letters, digits or `-`. */
+export function subjects(uid: string): RunSubjects {
+  if (!UID.test(uid)) {
+    throw new OarlockError("BUS_NAME_INVALID", `run uid ${JSON.stringify(uid)}: 1 to 64 letters, digits or "-"`);
+  }
+  return {
+    uid,
+    workRollout: `oarlock.${uid}.work.rollout`,
+    trajectoryGenerated: `oarlock.${uid}.trajectory.generated`,
+    trajectoryScored: `oarlock.${uid}.trajectory.scored`,
+    workStream: `OARLOCK_${uid}_WORK`,
+    trajectoryStream: `OARLOCK_${uid}_TRAJECTORY`,
+    stateBucket: `OARLOCK_${uid}_STATE`,
+    policyBucket: `OARLOCK_${uid}_POLICY`,
+    policyPointerKey: "policy",
+    runStateKey: "run",
+  };
+}
+
+/** A message id: the group's identity and the learner's incarnation (T1, F1), plus what tells its messages apart. */
+export function groupMessageId(
+  group: { runUid: string; stage: number; step: number; group: number; draw: number },
+  incarnation: number,
+  part: string,
+): string {
+  return [group.runUid, group.stage, group.step, group.group, group.draw, incarnation, part].join("/");
+}
+
+/** Whether a subject falls under a pattern: `*` is one token, a last `>` is one or more. */
+export function subjectMatches(pattern: string, subject: string): boolean {
+  const wanted = pattern.split(".");
+  const given = subject.split(".");
+  for (const [index, token] of wanted.entries()) {
+    if (token === ">") return given.length > index;
+    if (index >= given.length || (token !== "*" && token !== given[index])) return false;
+  }
+  return wanted.length === given.length;
+}
+
+/** Whether some subject could fall under both patterns. */
+export function subjectsOverlap(left: string, right: string): boolean {
+  const a = left.split(".");
+  const b = right.split(".");
+  for (let index = 0; ; index++) {
+    const x = a[index];
+    const y = b[index];
+    if (x === undefined || y === undefined) return x === y;
+    if (x === ">" || y === ">") return true;
+    if (x !== y && x !== "*" && y !== "*") return false;
+  }
+}
