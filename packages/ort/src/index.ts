@@ -1,1 +1,19 @@
-export {};
+/**
+ * The compute engine behind one interface: ONNX Runtime through its C API (`native`) or through onnxruntime-node
+ * (`binding`).
+ */
+export { openOrt } from "./open.ts";
+export type {
+  EngineFingerprint,
+  OpenOrtOptions,
+  OrtBinding,
+  OrtDriver,
+  OrtOptimization,
+  OrtProvider,
+  OrtRuntime,
+  OrtSession,
+  OrtTensor,
+  OrtValueInfo,
+  SessionOptions,
+} from "./types.ts";
+export { instructionSet } from "./fingerprint.ts";

@@ -1,0 +1,101 @@
+/**
+ * Execution providers: what to load and append for each, and a clear refusal where one is missing.
+ * `GetAvailableProviders` lists what was compiled in, not what works; nothing here asks it.
+ */
+import { join } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import type { OpenOrtOptions, OrtProvider } from "../types.ts";
+import type { NativeEngine } from "./engine.ts";
+import { keepLibrary } from "./library.ts";
+import { NULL, stringArray, type Pointer } from "./pointers.ts";
+
+/** Loaded in this order by absolute path, so that the provider finds them by name without LD_LIBRARY_PATH. */
+const CUDA_LIBRARIES = ["libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10"];
+/** What `cudaGetDeviceCount` says where there is no usable device. */
+const CUDA_ERRORS: Readonly<Record<number, string>> = {
+  35: "no NVIDIA driver, or one older than CUDA 13 needs",
+  100: "no CUDA-capable device",
+};
+/** Parity with the CPU provider: TF32 rounds products to 10 bits. */
+const CUDA_DEFAULTS = { use_tf32: "0" };
+
+const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
+  new OarlockError("ORT_PROVIDER_MISSING", `provider '${provider}' cannot be used here: ${why}`, cause === undefined ? {} : { cause });
+
+/** Asks CUDA itself whether there is a device, before ONNX Runtime fails with less to say. */
+function probeCuda(options: OpenOrtOptions): void {
+  const path = (name: string): string => (options.cudaLibraries === undefined ? name : join(options.cudaLibraries, name));
+  let count: Int32Array;
+  let status: number;
+  try {
+    const [runtime] = CUDA_LIBRARIES.map((name) => keepLibrary(path(name)));
+    count = new Int32Array(1);
+    status = Number(runtime?.func("int cudaGetDeviceCount(void *count)")(count));
+  } catch (cause) {
+    throw missing("cuda", `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found; set cudaLibraries to their folder`, cause);
+  }
+  if (status !== 0 || count[0] === 0) throw missing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
+}
+
+const probes: { readonly [P in OrtProvider]: (options: OpenOrtOptions) => void } = {
+  cpu: () => undefined,
+  cuda: probeCuda,
+  webgpu: () => undefined, // the first session says whether an adapter was found
+};
+
+/** Fails early and clearly where the provider cannot work. */
+export function probeProvider(provider: OrtProvider, options: OpenOrtOptions): void {
+  probes[provider](options);
+}
+
+function appendCuda({ api, options }: NativeEngine, target: Pointer): void {
+  const entries = Object.entries({ ...CUDA_DEFAULTS, ...options.providerOptions });
+  const keys = stringArray(entries.map(([key]) => key));
+  const values = stringArray(entries.map(([, value]) => value));
+  const cuda = api.out.CreateCudaProviderOptions();
+  try {
+    // One call with every key: each call starts again from the defaults.
+    api.call.UpdateCudaProviderOptions(cuda, keys.address, values.address, entries.length);
+    api.call.AppendCuda(target, cuda);
+  } finally {
+    api.release.ReleaseCudaProviderOptions(cuda);
+  }
+}
+
+function appendWebGpu({ api, options }: NativeEngine, target: Pointer): void {
+  const entries = Object.entries(options.providerOptions ?? {});
+  const keys = stringArray(entries.map(([key]) => key));
+  const values = stringArray(entries.map(([, value]) => value));
+  api.call.AppendExecutionProvider(target, "WebGPU", keys.address, values.address, entries.length);
+}
+
+const append: { readonly [P in OrtProvider]: (engine: NativeEngine, target: Pointer) => void } = {
+  cpu: () => undefined,
+  cuda: appendCuda,
+  webgpu: appendWebGpu,
+};
+
+/** Adds the engine's provider to session options. */
+export function appendProvider(engine: NativeEngine, target: Pointer): void {
+  try {
+    append[engine.provider](engine, target);
+  } catch (cause) {
+    throw missing(engine.provider, cause instanceof OarlockError ? cause.rawMessage : String(cause), cause);
+  }
+}
+
+const DEVICE_MEMORY: { readonly [P in OrtProvider]: string | null } = { cpu: null, cuda: "Cuda", webgpu: "WebGPU_Buf" };
+const DEVICE_ALLOCATOR = 0; // OrtDeviceAllocator
+const MEM_TYPE_DEFAULT = 0;
+
+/** A new allocator of the provider's memory for `session`; NULL where the provider uses host memory. */
+export function createDeviceAllocator({ api, provider }: NativeEngine, session: Pointer): Pointer {
+  const name = DEVICE_MEMORY[provider];
+  if (name === null) return NULL;
+  const info = api.out.CreateMemoryInfo(name, DEVICE_ALLOCATOR, 0, MEM_TYPE_DEFAULT);
+  try {
+    return api.out.CreateAllocator(session, info);
+  } finally {
+    api.release.ReleaseMemoryInfo(info);
+  }
+}

@@ -1,0 +1,67 @@
+/** Tensors of the native driver: an OrtValue over the caller's own memory, or over memory of the device. */
+import { OarlockError } from "@oarlock/errors";
+import { createTypedArray, bytesPerElement, type DType, type TypedArray } from "@oarlock/tensor";
+import { byteLengthOf, checkData } from "../check.ts";
+import { elementTypes } from "../element-types.ts";
+import type { OrtTensor } from "../types.ts";
+import type { NativeEngine } from "./engine.ts";
+import { createHandle, type Handle } from "./handles.ts";
+import { addressOf, type Pointer } from "./pointers.ts";
+
+/** An `OrtTensor` of this driver, with its native value. */
+export interface NativeTensor extends OrtTensor {
+  readonly value: Handle;
+}
+
+const dims = (shape: readonly number[]): BigInt64Array => (shape.length === 0 ? new BigInt64Array(1) : BigInt64Array.from(shape, BigInt));
+
+/** Memory of zero bytes has no address; native code gets that of one spare element and never reads it. */
+const nonEmpty = (dtype: DType, data: TypedArray): TypedArray => (data.byteLength > 0 ? data : createTypedArray(dtype, 1));
+
+export function createHostTensor(engine: NativeEngine, dtype: DType, shape: readonly number[], data?: TypedArray): NativeTensor {
+  const byteLength = byteLengthOf(dtype, shape);
+  const array = data ?? createTypedArray(dtype, byteLength / bytesPerElement(dtype));
+  checkData(dtype, shape, array);
+  const memory = nonEmpty(dtype, array);
+  const { api, hostMemory } = engine;
+  const pointer = api.out.CreateTensorWithDataAsOrtValue(hostMemory, addressOf(memory), byteLength, dims(shape), shape.length, elementTypes[dtype]);
+  const value = createHandle("tensor", pointer, api.release.ReleaseValue, memory);
+  return {
+    dtype,
+    shape: [...shape],
+    byteLength,
+    location: "host",
+    data: array,
+    value,
+    get disposed() {
+      return value.released;
+    },
+    dispose: () => value.release(),
+  };
+}
+
+export function createDeviceTensor(engine: NativeEngine, allocator: Pointer, dtype: DType, shape: readonly number[]): NativeTensor {
+  const byteLength = byteLengthOf(dtype, shape);
+  const pointer = engine.api.out.CreateTensorAsOrtValue(allocator, dims(shape), shape.length, elementTypes[dtype]);
+  const value = createHandle("device tensor", pointer, engine.api.release.ReleaseValue);
+  return {
+    dtype,
+    shape: [...shape],
+    byteLength,
+    location: "device",
+    get data(): TypedArray {
+      throw new OarlockError("ORT_DEVICE_TENSOR", "a device tensor has no host memory; copy it to a host tensor first");
+    },
+    value,
+    get disposed() {
+      return value.released;
+    },
+    dispose: () => value.release(),
+  };
+}
+
+/** The native tensor behind `tensor`; an error for one of another driver. */
+export function nativeTensor(tensor: OrtTensor, name: string): NativeTensor {
+  if ("value" in tensor) return tensor as NativeTensor; // only this driver's tensors have a `value`
+  throw new OarlockError("ORT_FOREIGN_TENSOR", `tensor '${name}' belongs to another driver`);
+}

@@ -1,0 +1,27 @@
+/** Chooses the driver: native wherever it loads, else the binding, with the reason kept for logs and `oarlock doctor`. */
+import { openBinding } from "./binding/runtime.ts";
+import { OarlockError } from "@oarlock/errors";
+import type { OpenOrtOptions, OrtRuntime } from "./types.ts";
+
+/** What makes `auto` fall back to the binding; anything else (a missing provider) is the caller's to know. */
+const FALLBACK_CODES: readonly string[] = ["ORT_LIBRARY_NOT_LOADED", "ORT_API_TOO_OLD"];
+
+/** Opens an engine. Close it to release its sessions. */
+export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime> {
+  const threads = options.threads ?? 1;
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+    throw new OarlockError("ORT_INVALID_OPTION", `threads: ${threads} is not a whole number from 1 to 1024`);
+  }
+  const driver = options.driver ?? "auto";
+  if (driver === "binding") return openBinding(options, "asked for");
+  try {
+    // Loaded late: koffi's binary may be missing on a platform where the binding works.
+    const { openNative } = await import("./native/runtime.ts");
+    return openNative(options, driver === "native" ? "asked for" : "the library offers the C API");
+  } catch (error) {
+    if (driver === "native" || !isFallback(error)) throw error;
+    return openBinding(options, `the native driver did not load: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+const isFallback = (error: unknown): boolean => !(error instanceof OarlockError) || FALLBACK_CODES.includes(error.code);
