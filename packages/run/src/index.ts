@@ -1,1 +1,23 @@
-export {};
+export { batchKey, groupKey, isSamePolicy } from "./identity.ts";
+export type { BatchName, GroupIdentity, PolicyVersion, WorkPurpose } from "./identity.ts";
+export { issueLimit, oldestPolicyNeeded, policyNumberOfStep } from "./lockstep.ts";
+export type { LockstepPlan } from "./lockstep.ts";
+export { conduct, createConductor, groupsOut, readyBatch, rolloutGroupsInFlight } from "./conductor.ts";
+export type {
+  ConductorEffect,
+  ConductorEvent,
+  ConductorOptions,
+  ConductorState,
+  Ledger,
+  RolloutPlan,
+  TimedEvent,
+  WorkItem,
+} from "./conductor.ts";
+export type { BatchState, GroupState, SampleStatus, SampleVerdict } from "./batch.ts";
+export { DROP_REASONS } from "./admission.ts";
+export type { DropReason, ScoredHead } from "./admission.ts";
+export { START, advance, evaluationMoment, isPolicyServed, nextAction, totalSteps } from "./program.ts";
+export type { Action, EvaluationMoment, Position, Program, ProgramStage, StageType } from "./program.ts";
+export { describeWaits, idleMs, openWaits } from "./stall.ts";
+export type { BatchWait } from "./stall.ts";
+export type { Transition } from "./transition.ts";

@@ -1,0 +1,73 @@
+/**
+ * The learner's admission check: whether a scored message may count, else why not, by name. Pure; order matters, since
+ * a message can be wrong in several ways and the most telling reason is given.
+ */
+import type { BatchState, SampleVerdict } from "./batch.ts";
+import { batchKey, isSamePolicy } from "./identity.ts";
+import type { GroupIdentity, PolicyVersion } from "./identity.ts";
+
+/** Why a message has no effect. */
+export const DROP_REASONS = [
+  /** Of another run. */
+  "foreign",
+  /** Sent by, or issued by, a superseded learner (F1). */
+  "superseded",
+  /** Of a step that is trained, or of an evaluation that is closed: a late duplicate, since nothing else can be late. */
+  "late",
+  /** Of a group that this learner never issued. */
+  "unissued",
+  /** Made by weights that this learner did not publish for this work: W2. */
+  "unknown-policy",
+  /** Names samples outside its group, or one twice. */
+  "malformed",
+  /** Every sample in it has been counted. */
+  "duplicate",
+] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+
+/** The head of a scored message, as far as admission looks. */
+export interface ScoredHead {
+  readonly identity: GroupIdentity;
+  readonly incarnation: number;
+  readonly policy: PolicyVersion;
+  readonly samples: readonly SampleVerdict[];
+}
+
+/** What admission compares with. */
+export interface AdmissionContext {
+  readonly uid: string;
+  readonly incarnation: number;
+  readonly stage: number;
+  /** Steps of the current stage whose batches are trained. */
+  readonly trained: number;
+  readonly batches: Readonly<Record<string, BatchState>>;
+}
+
+/** Undefined where the message may count. */
+export function refusal(context: AdmissionContext, message: ScoredHead): DropReason | undefined {
+  const { identity } = message;
+  if (identity.uid !== context.uid) return "foreign";
+  if (message.incarnation < context.incarnation) return "superseded";
+  const batch = context.batches[batchKey(identity)];
+  if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
+  const group = batch.groups[identity.group];
+  if (group === undefined || identity.draw !== 0) return "unissued";
+  if (!isSamePolicy(batch.policy, message.policy)) return "unknown-policy";
+  if (!namesSamplesOnce(message.samples, group.samples.length)) return "malformed";
+  if (message.samples.every(({ sample }) => group.samples[sample] !== "pending")) return "duplicate";
+  return undefined;
+}
+
+function isPast(context: AdmissionContext, identity: GroupIdentity): boolean {
+  if (identity.stage !== context.stage) return identity.stage < context.stage;
+  return identity.purpose === "rollout" ? identity.step < context.trained : identity.step <= context.trained;
+}
+
+function namesSamplesOnce(verdicts: readonly SampleVerdict[], size: number): boolean {
+  const seen = new Set<number>();
+  for (const { sample } of verdicts) {
+    if (!Number.isInteger(sample) || sample < 0 || sample >= size || seen.has(sample)) return false;
+    seen.add(sample);
+  }
+  return seen.size > 0;
+}

@@ -1,0 +1,105 @@
+/** The stage machine: every run, whatever its shape, does each thing once and in order. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { START, advance, isPolicyServed, nextAction, totalSteps } from "./program.ts";
+import type { Action, Position, Program } from "./program.ts";
+
+const programs: fc.Arbitrary<Program> = fc.record(
+  {
+    stages: fc.array(
+      fc.record({
+        name: fc.constantFrom("a", "b"),
+        type: fc.constantFrom("sft" as const, "grpo" as const),
+        steps: fc.integer({ min: 1, max: 12 }),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    evaluation: fc.record({ every: fc.integer({ min: 0, max: 5 }) }),
+    checkpointEvery: fc.integer({ min: 0, max: 5 }),
+  },
+  { requiredKeys: ["stages", "checkpointEvery"] },
+);
+
+function runAll(program: Program, from: Position = START): { action: Action; at: Position }[] {
+  const done: { action: Action; at: Position }[] = [];
+  let at = from;
+  for (let i = 0; i < 1000; i++) {
+    const action = nextAction(program, at);
+    if (action.type === "done") return done;
+    done.push({ action, at });
+    at = advance(at, action);
+  }
+  throw new Error("the program does not end");
+}
+
+describe("program", () => {
+  test("trains every step of every stage once, in order", () => {
+    fc.assert(
+      fc.property(programs, (program) => {
+        const trained = runAll(program).flatMap(({ action }) =>
+          action.type === "train" ? [[action.stage, action.step]] : [],
+        );
+        const expected = program.stages.flatMap((stage, s) =>
+          Array.from({ length: stage.steps }, (_, step) => [s, step]),
+        );
+        expect(trained).toEqual(expected);
+        expect(trained).toHaveLength(totalSteps(program));
+      }),
+    );
+  });
+
+  test("evaluates each policy at most once, and every policy at a stage's border", () => {
+    fc.assert(
+      fc.property(programs, (program) => {
+        const evaluated = runAll(program).flatMap(({ action, at }) =>
+          action.type === "evaluate" ? [at.policy] : [],
+        );
+        expect(new Set(evaluated).size).toBe(evaluated.length);
+        const borders = [0];
+        for (const stage of program.stages) borders.push((borders.at(-1) ?? 0) + stage.steps);
+        const wanted = program.evaluation === undefined ? [] : borders;
+        expect(evaluated).toEqual(expect.arrayContaining(wanted));
+        expect(program.evaluation === undefined ? evaluated : []).toEqual([]);
+      }),
+    );
+  });
+
+  test("T3: from any position, also through JSON, the rest is the same", () => {
+    fc.assert(
+      fc.property(programs, fc.nat(), (program, pick) => {
+        const all = runAll(program);
+        const cut = pick % all.length;
+        const saved = JSON.parse(JSON.stringify(all[cut]!.at)) as Position;
+        expect(runAll(program, saved).map(({ action }) => action)).toEqual(
+          all.slice(cut).map(({ action }) => action),
+        );
+      }),
+    );
+  });
+
+  test("a checkpoint follows the evaluation of its step, and every stage ends with one", () => {
+    const program: Program = {
+      stages: [{ name: "g", type: "grpo", steps: 4 }],
+      evaluation: { every: 2 },
+      checkpointEvery: 2,
+    };
+    expect(runAll(program).map(({ action }) => action.type)).toEqual([
+      ...["begin-stage", "evaluate", "train", "train", "evaluate", "checkpoint"],
+      ...["train", "train", "evaluate", "checkpoint", "finish-stage"],
+    ]);
+  });
+
+  test("a supervised stage serves only the policies that someone generates from", () => {
+    const program: Program = {
+      stages: [
+        { name: "s", type: "sft", steps: 3 },
+        { name: "g", type: "grpo", steps: 2 },
+      ],
+      checkpointEvery: 0,
+    };
+    const served = (step: number) => isPolicyServed(program, { ...START, step, begun: true });
+    expect([0, 1, 2, 3].map(served)).toEqual([false, false, false, true]);
+    expect(isPolicyServed(program, { ...START, stage: 1, step: 1 })).toBe(true);
+    expect(isPolicyServed({ ...program, evaluation: { every: 2 } }, { ...START, step: 2 })).toBe(true);
+  });
+});

@@ -1,0 +1,127 @@
+/**
+ * The stage machine: what a run does next, given where it is. Stages in order; evaluation before and after each stage
+ * and every N steps, at the policy of that moment; checkpoints every N steps and at the end of each stage.
+ *
+ * Position is plain JSON and goes into the checkpoint manifest (T3). Nothing here knows how any of it is done.
+ */
+
+/** `sft` needs no rollouts, `grpo` does. */
+export type StageType = "sft" | "grpo";
+
+export interface ProgramStage {
+  readonly name: string;
+  readonly type: StageType;
+  /** Policy versions that the stage makes. */
+  readonly steps: number;
+}
+
+export interface Program {
+  readonly stages: readonly ProgramStage[];
+  /** Absent: the run does not evaluate. `every` 0: only before and after each stage. */
+  readonly evaluation?: { readonly every: number };
+  /** 0: only at the end of each stage. */
+  readonly checkpointEvery: number;
+}
+
+/** Where a run is: between two actions. */
+export interface Position {
+  /** Index of the stage; `stages.length` when all are done. */
+  readonly stage: number;
+  /** Steps of the stage that are trained. */
+  readonly step: number;
+  /** Number of the current policy: steps trained in all stages. */
+  readonly policy: number;
+  /** Whether the stage's trainer stands: its reference policy is the policy at the stage's start. */
+  readonly begun: boolean;
+  /** Number of the policy last evaluated, −1 for none. */
+  readonly evaluatedPolicy: number;
+  /** Number of the policy last checkpointed, −1 for none. */
+  readonly checkpointedPolicy: number;
+}
+
+export type EvaluationMoment = "before" | "step" | "after";
+
+export type Action =
+  | { readonly type: "begin-stage"; readonly stage: number }
+  | {
+      readonly type: "evaluate";
+      readonly stage: number;
+      readonly step: number;
+      readonly when: EvaluationMoment;
+    }
+  | { readonly type: "train"; readonly stage: number; readonly step: number }
+  | { readonly type: "checkpoint" }
+  | { readonly type: "finish-stage"; readonly stage: number }
+  | { readonly type: "done" };
+
+/** The beginning of every run. */
+export const START: Position = {
+  stage: 0,
+  step: 0,
+  policy: 0,
+  begun: false,
+  evaluatedPolicy: -1,
+  checkpointedPolicy: -1,
+};
+
+/** What to do at `position`. Evaluation comes before the checkpoint, so that a resume repeats no evaluation. */
+export function nextAction(program: Program, position: Position): Action {
+  const stage = program.stages[position.stage];
+  if (stage === undefined) return { type: "done" };
+  if (!position.begun) return { type: "begin-stage", stage: position.stage };
+  const moment = evaluationMoment(program, stage, position);
+  if (moment !== undefined && position.evaluatedPolicy !== position.policy) {
+    return { type: "evaluate", stage: position.stage, step: position.step, when: moment };
+  }
+  if (isCheckpointDue(program, stage, position)) return { type: "checkpoint" };
+  if (position.step >= stage.steps) return { type: "finish-stage", stage: position.stage };
+  return { type: "train", stage: position.stage, step: position.step };
+}
+
+/** The position after `action` was done. */
+export function advance(position: Position, action: Action): Position {
+  const after = transitions[action.type];
+  return after(position);
+}
+
+const transitions: { readonly [Type in Action["type"]]: (at: Position) => Position } = {
+  "begin-stage": (at) => ({ ...at, begun: true }),
+  evaluate: (at) => ({ ...at, evaluatedPolicy: at.policy }),
+  train: (at) => ({ ...at, step: at.step + 1, policy: at.policy + 1 }),
+  checkpoint: (at) => ({ ...at, checkpointedPolicy: at.policy }),
+  "finish-stage": (at) => ({ ...at, stage: at.stage + 1, step: 0, begun: false }),
+  done: (at) => at,
+};
+
+/** Which evaluation the schedule wants at `position`, done or not. */
+export function evaluationMoment(
+  program: Program,
+  stage: ProgramStage,
+  position: Pick<Position, "step">,
+): EvaluationMoment | undefined {
+  if (program.evaluation === undefined) return undefined;
+  if (position.step === 0) return "before";
+  if (position.step >= stage.steps) return "after";
+  const { every } = program.evaluation;
+  return every > 0 && position.step % every === 0 ? "step" : undefined;
+}
+
+function isCheckpointDue(program: Program, stage: ProgramStage, position: Position): boolean {
+  if (position.step === 0 || position.checkpointedPolicy === position.policy) return false;
+  if (position.step >= stage.steps) return true;
+  return program.checkpointEvery > 0 && position.step % program.checkpointEvery === 0;
+}
+
+/** Whether actors will need the policy that stands at `position`: it is generated from, or evaluated. */
+export function isPolicyServed(program: Program, position: Position): boolean {
+  const stage = program.stages[position.stage];
+  if (stage === undefined) return false;
+  if (stage.type === "grpo") return true;
+  if (evaluationMoment(program, stage, position) !== undefined) return true;
+  return position.step >= stage.steps && program.stages[position.stage + 1]?.type === "grpo";
+}
+
+/** Steps of all stages. */
+export function totalSteps(program: Program): number {
+  return program.stages.reduce((sum, stage) => sum + stage.steps, 0);
+}
