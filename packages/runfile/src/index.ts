@@ -47,3 +47,9 @@ export type {
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
+export { readRunFile } from "./read-run-file.ts";
+export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";
+export { formatPath, formatProblem, runFileError } from "./problem.ts";
+export type { Path, Problem } from "./problem.ts";
+export { acceptedAt, runFileJsonSchema } from "./json-schema.ts";
+export type { SchemaNode } from "./json-schema.ts";

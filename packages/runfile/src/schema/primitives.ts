@@ -76,32 +76,46 @@ export function union<T extends z.ZodType>(
       : `type: ${type} needs the block '${type}', and only it`,
   }));
   return object
-    .superRefine((value, context) => {
-      const given = new Map(Object.entries(value ?? {}));
-      const chosen = given.get("type");
-      for (const type of types) {
-        const present = given.get(type) !== undefined;
-        if (present && type !== chosen) {
-          const message = `block '${type}' is for type: ${type}, and type is ${String(chosen)}`;
-          context.addIssue({
-            code: "custom",
-            path: [type],
-            message,
-            params: { accepted: `remove '${type}', or type: ${type}` },
-          });
-        }
-        if (!present && type === chosen && !optional.has(type)) {
-          const message = `type: ${type} needs a block '${type}: {…}' beside it`;
-          context.addIssue({
-            code: "custom",
-            path: ["type"],
-            message,
-            params: { accepted: `a block '${type}: {…}'` },
-          });
-        }
-      }
-    })
+    .superRefine(
+      (value, context) => checkUnion(value, { types, optional, report: context.addIssue.bind(context) }),
+      {
+        when: isObjectPayload,
+      },
+    )
     .meta({ "x-kubernetes-validations": rules });
+}
+
+/** Rules across fields run also where a field is wrong, so that one reading reports everything. */
+export function isObjectPayload(payload: z.core.ParsePayload): boolean {
+  return typeof payload.value === "object" && payload.value !== null && !Array.isArray(payload.value);
+}
+
+interface UnionCheck {
+  readonly types: readonly string[];
+  readonly optional: ReadonlySet<string>;
+  readonly report: (issue: z.core.$ZodSuperRefineIssue) => void;
+}
+
+function checkUnion(value: unknown, { types, optional, report }: UnionCheck): void {
+  const given = new Map(Object.entries(value ?? {}));
+  const chosen = given.get("type");
+  if (typeof chosen !== "string" || !types.includes(chosen)) return;
+  for (const type of types) {
+    const present = given.get(type) !== undefined;
+    if (present && type !== chosen) {
+      const message = `block '${type}' is for type: ${type}, and type is ${chosen}`;
+      report({
+        code: "custom",
+        path: [type],
+        message,
+        params: { accepted: `no '${type}' here, or type: ${type}` },
+      });
+    }
+    if (!present && type === chosen && !optional.has(type)) {
+      const message = `type: ${type} needs a block '${type}: {…}' beside it`;
+      report({ code: "custom", path: ["type"], message, params: { accepted: `a block '${type}: {…}'` } });
+    }
+  }
 }
 
 /** CEL escapes its reserved words: `function` is written `__function__`. */

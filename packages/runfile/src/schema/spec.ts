@@ -11,7 +11,7 @@ import {
   TRAP_CODES,
 } from "../vocabulary.ts";
 import { dataSchema } from "./data.ts";
-import { choice, closed, integer, list, name, real, text, union } from "./primitives.ts";
+import { choice, closed, integer, isObjectPayload, list, name, real, text, union } from "./primitives.ts";
 import { rewardsSchema } from "./rewards.ts";
 import { stagesSchema } from "./stages.ts";
 
@@ -54,15 +54,15 @@ const model: z.ZodType<ModelSpec> = closed({
   from: text(512).describe("A model folder, or hf://org/name[@revision].").optional(),
   init: init.optional(),
 })
-  .superRefine((value, context) => {
-    if ((value.from === undefined) !== (value.init === undefined)) return;
-    const message = "exactly one of 'from' and 'init' must be given";
-    context.addIssue({
-      code: "custom",
-      message,
-      params: { accepted: "from: a folder or hf://org/name, or init: {…}" },
-    });
-  })
+  .superRefine(
+    (value, context) => {
+      if ((value.from === undefined) !== (value.init === undefined)) return;
+      const message = "exactly one of 'from' and 'init' must be given";
+      const accepted = "from: a folder or hf://org/name, or init: {…}";
+      context.addIssue({ code: "custom", message, params: { accepted } });
+    },
+    { when: isObjectPayload },
+  )
   .meta({
     description: "The initial policy: from files, or new.",
     "x-kubernetes-validations": [

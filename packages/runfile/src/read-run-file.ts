@@ -1,0 +1,86 @@
+/**
+ * Text of a run file → a checked `RunFile`, or every problem in it with its place (X1).
+ *
+ * Order: read the document, apply `--set`, check the schema. Pure: the caller reads the file.
+ */
+import { type Place, readDocument, type RunDocument } from "./document.ts";
+import { fieldOf, type Finding, findingsOf, valueAt } from "./issues.ts";
+import { applyOverrides, type Override, readOverride } from "./overrides.ts";
+import { formatPath, type Path, type Problem } from "./problem.ts";
+import type { RunFile } from "./run-file.ts";
+import { runFileSchema } from "./schema/spec.ts";
+
+export interface ReadOptions {
+  /** Name of the file in messages. */
+  readonly file: string;
+  /** `key=value` of every `--set`, in order. */
+  readonly set?: readonly string[];
+}
+
+/** A checked run file and where its values come from. */
+export interface ReadRunFile {
+  readonly run: RunFile;
+  /** Where a value stands: in the file, or in a `--set`; undefined: it is in neither. */
+  source(path: Path): ValueSource | undefined;
+  /** The place to name for a problem at `path`: the value, or its nearest parent. */
+  locate(path: Path): Pick<Problem, "file" | "line" | "column">;
+}
+
+export type ValueSource =
+  | ({ readonly type: "file"; readonly file: string } & Place)
+  | { readonly type: "set"; readonly text: string };
+
+export type ReadResult =
+  | { readonly ok: true; readonly file: ReadRunFile }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** Reads and checks a run file; never throws, reports every problem. */
+export function readRunFile(text: string, options: ReadOptions): ReadResult {
+  const document = readDocument(text, options.file);
+  if (document.value === undefined) return { ok: false, problems: document.problems };
+  const results = (options.set ?? []).map((set) => readOverride(set, document.value));
+  const overrides = results.flatMap((result) => ("override" in result ? [result.override] : []));
+  const setProblems = results.flatMap((result) => ("problem" in result ? [result.problem] : []));
+  const root = applyOverrides(document.value, overrides);
+  const origin = originOf(document, overrides, options.file);
+  const checked = runFileSchema.safeParse(root);
+  const ambiguousFields = new Set(document.problems.map(({ field }) => field));
+  const findings = checked.success ? [] : checked.error.issues.flatMap((issue) => findingsOf(issue, root));
+  const schemaProblems = findings
+    .filter((finding) => !ambiguousFields.has(fieldOf(finding)))
+    .map((finding) => problemOf(finding, origin.locate));
+  const problems = [...document.problems, ...setProblems, ...schemaProblems];
+  if (!checked.success || problems.length > 0) return { ok: false, problems };
+  return { ok: true, file: { run: checked.data, ...origin } };
+}
+
+function problemOf(finding: Finding, locate: ReadRunFile["locate"]): Problem {
+  const { path, ...words } = finding;
+  return { ...words, ...locate(path), field: formatPath(path) };
+}
+
+function originOf(
+  document: RunDocument,
+  overrides: readonly Override[],
+  file: string,
+): Pick<ReadRunFile, "source" | "locate"> {
+  const setAt = (path: Path) =>
+    overrides.findLast(
+      (override) =>
+        override.path.every((step, at) => at >= path.length || path[at] === step) &&
+        override.path.length <= path.length,
+    );
+  return {
+    source(path) {
+      const override = setAt(path);
+      if (override?.value !== undefined) return { type: "set", text: override.text };
+      if (override !== undefined) return undefined;
+      const place = valueAt(document.value, path) === undefined ? undefined : document.locate(path);
+      return place === undefined ? undefined : { type: "file", file, ...place };
+    },
+    locate(path) {
+      const override = setAt(path);
+      return override === undefined ? { file, ...document.locate(path) } : { file: `--set ${override.text}` };
+    },
+  };
+}

@@ -1,0 +1,25 @@
+/** Small valid run files that tests and generated documents start from. */
+
+/** The smallest two-stage run: SFT, then GRPO on two-digit addition. */
+export function minimalRun(): string {
+  return `apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: addition }
+spec:
+  seed: 7
+  model:
+    init: { hiddenSize: 64, intermediateSize: 192, layers: 4, heads: 4, maxPositions: 32,
+            tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } } }
+  stages:
+    - name: warm
+      type: sft
+      sft: { data: { type: task, task: { name: addition } }, steps: 20 }
+    - name: learn
+      type: grpo
+      grpo:
+        data: { type: task, task: { name: addition } }
+        steps: 20
+        sampling: { maxNewTokens: 8 }
+        rewards: [{ name: answer, type: exact }]
+`;
+}
