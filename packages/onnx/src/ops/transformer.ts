@@ -71,7 +71,11 @@ export const transformer: { readonly [Op in keyof TransformerAttributes]: OpDefi
     domain: "com.microsoft",
     infer(node) {
       const [q, pastKey, pastValue] = [required(node, 0), required(node, 3), required(node, 4)];
-      return [q, pastKey, pastValue].map((value) => ({ dtype: value.dtype, shape: value.shape }));
+      const size = pastKey.shape[3];
+      if (typeof size !== "number") return node.fail("the cache's head size must be a fixed number");
+      // Without k and v, q holds all three packed: the result has the width of the query heads alone.
+      const shape = [...q.shape.slice(0, -1), node.attributes.num_heads * size];
+      return [{ dtype: q.dtype, shape }, ...[pastKey, pastValue].map(({ dtype, shape: cache }) => ({ dtype, shape: cache }))];
     },
   },
 };
