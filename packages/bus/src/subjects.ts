@@ -31,7 +31,10 @@ const UID = /^[A-Za-z0-9-]{1,64}$/;
 /** @throws OarlockError `BUS_NAME_INVALID` unless the uid is 1 to 64 letters, digits or `-`. */
 export function subjects(uid: string): RunSubjects {
   if (!UID.test(uid)) {
-    throw new OarlockError("BUS_NAME_INVALID", `run uid ${JSON.stringify(uid)}: 1 to 64 letters, digits or "-"`);
+    throw new OarlockError(
+      "BUS_NAME_INVALID",
+      `run uid ${JSON.stringify(uid)}: 1 to 64 letters, digits or "-"`,
+    );
   }
   return {
     uid,

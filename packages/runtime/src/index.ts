@@ -1,1 +1,42 @@
-export {};
+/** What every service needs of a process: time, waits, queues, log lines, life and death, threads, digests. */
+export {
+  abortReason,
+  createManualClock,
+  sleep,
+  systemClock,
+  type Clock,
+  type ManualClock,
+  type Timer,
+} from "./clock.ts";
+export {
+  deadlineExceeded,
+  processWaits,
+  waitFor,
+  WaitRegistry,
+  type OpenWait,
+  type WaitOptions,
+} from "./deadline.ts";
+export { backoffMs, retry, type Backoff, type RetryOptions } from "./backoff.ts";
+export { BoundedQueue } from "./bounded-queue.ts";
+export { Semaphore } from "./semaphore.ts";
+export { createLog, silentLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
+export { Lifecycle, type LifecycleOptions } from "./lifecycle.ts";
+export { startLoopDelayMonitor, type LoopDelay, type LoopDelayMonitor } from "./event-loop-delay.ts";
+export { createSettingsReader, processEnvironment, type Environment, type SettingsReader } from "./config.ts";
+export {
+  currentTrace,
+  formatTraceparent,
+  parseTraceparent,
+  withTrace,
+  type TraceContext,
+} from "./trace-context.ts";
+export { bytesOf, createHasher, sha256Hex, sha256HexOffLoop, type Hasher } from "./digest.ts";
+export {
+  WorkerClient,
+  type TransferList,
+  type WorkerCallOptions,
+  type WorkerClientOptions,
+  type WorkerMethods,
+} from "./worker-client.ts";
+export { serveWorker, withTransfer } from "./serve-worker.ts";
+export { decodeError, encodeError, UNEXPECTED, type EncodedError } from "./error-codec.ts";
