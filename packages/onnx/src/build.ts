@@ -24,7 +24,9 @@ function operands(a: Operand, b: Operand): [Value, Value] {
   throw new OarlockError("ONNX_NODE", "an operation on two plain numbers has no graph");
 }
 
-type Simple = { [Op in keyof ElementwiseAttributes]: Record<never, never> extends ElementwiseAttributes[Op] ? Op : never }[keyof ElementwiseAttributes];
+type Simple = {
+  [Op in keyof ElementwiseAttributes]: Record<never, never> extends ElementwiseAttributes[Op] ? Op : never;
+}[keyof ElementwiseAttributes];
 
 const unary =
   (op: Simple) =>
@@ -90,7 +92,11 @@ export function matMul(a: Value, b: Value): Value {
 }
 
 /** alpha · op(a) · op(b), where op swaps the last two dimensions on request. */
-export function fusedMatMul(a: Value, b: Value, options: { transA?: 0 | 1; transB?: 0 | 1; alpha?: number }): Value {
+export function fusedMatMul(
+  a: Value,
+  b: Value,
+  options: { transA?: 0 | 1; transB?: 0 | 1; alpha?: number },
+): Value {
   return a.graph.one("FusedMatMul", [a, b], options);
 }
 

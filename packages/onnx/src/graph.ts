@@ -94,7 +94,8 @@ export class Graph {
 
   /** Names `value` as a result of the graph. */
   output(name: string, value: Value): Value {
-    if (value.graph !== this) throw new OarlockError("ONNX_FOREIGN_VALUE", `${name}: ${value.name} is of another graph`);
+    if (value.graph !== this)
+      throw new OarlockError("ONNX_FOREIGN_VALUE", `${name}: ${value.name} is of another graph`);
     if (this.outputs.some((output) => output.name === name)) {
       throw new OarlockError("ONNX_NAME", `graph ${this.name} has an output ${name} already`);
     }
@@ -106,10 +107,15 @@ export class Graph {
    * Adds a node; its results are inferred from its inputs. Throws `ONNX_NODE`, naming the node and what it was given,
    * where they do not fit.
    */
-  add<Op extends OpName>(op: Op, inputs: readonly (Value | undefined)[], attributes: OpAttributes[Op]): readonly Value[] {
+  add<Op extends OpName>(
+    op: Op,
+    inputs: readonly (Value | undefined)[],
+    attributes: OpAttributes[Op],
+  ): readonly Value[] {
     const name = this.#fresh(op);
     for (const value of inputs) {
-      if (value && value.graph !== this) throw new OarlockError("ONNX_FOREIGN_VALUE", `${name}: ${value.name} is of another graph`);
+      if (value && value.graph !== this)
+        throw new OarlockError("ONNX_FOREIGN_VALUE", `${name}: ${value.name} is of another graph`);
     }
     const types = this.#infer(op, name, inputs, attributes);
     const outputs: Value[] = [];
@@ -123,7 +129,11 @@ export class Graph {
   }
 
   /** As `add`, for an operation with one result. */
-  one<Op extends OpName>(op: Op, inputs: readonly (Value | undefined)[], attributes: OpAttributes[Op]): Value {
+  one<Op extends OpName>(
+    op: Op,
+    inputs: readonly (Value | undefined)[],
+    attributes: OpAttributes[Op],
+  ): Value {
     const [first] = this.add(op, inputs, attributes);
     if (!first) throw new OarlockError("ONNX_NODE", `${op} has no result`);
     return first;
@@ -136,8 +146,13 @@ export class Graph {
     attributes: OpAttributes[Op],
   ): readonly ValueType[] {
     const fail = (message: string): never => {
-      const given = inputs.map((value) => (value ? `${value.dtype}${showShape(value.shape)} ${value.name}` : "none"));
-      throw new OarlockError("ONNX_NODE", `${name}: ${message} (inputs: ${given.join("; ") || "none"}) in graph ${this.name}`);
+      const given = inputs.map((value) =>
+        value ? `${value.dtype}${showShape(value.shape)} ${value.name}` : "none",
+      );
+      throw new OarlockError(
+        "ONNX_NODE",
+        `${name}: ${message} (inputs: ${given.join("; ") || "none"}) in graph ${this.name}`,
+      );
     };
     return operators[op].infer({ inputs, attributes, fail });
   }
@@ -151,7 +166,8 @@ export class Graph {
   }
 
   #claim(name: string): string {
-    if (name === "" || this.#names.has(name)) throw new OarlockError("ONNX_NAME", `graph ${this.name}: the name "${name}" is taken or empty`);
+    if (name === "" || this.#names.has(name))
+      throw new OarlockError("ONNX_NAME", `graph ${this.name}: the name "${name}" is taken or empty`);
     this.#names.add(name);
     return name;
   }

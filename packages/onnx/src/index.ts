@@ -10,13 +10,73 @@ export type { GraphInput, GraphNode, GraphOutput, Value, ValueType } from "./gra
 export { broadcast, product, sameShape, showShape } from "./shape.ts";
 export type { Dim, Shape } from "./shape.ts";
 export { serializeModel } from "./serialize.ts";
+export { evaluate } from "./evaluate/index.ts";
+export type { EvaluateFeed } from "./evaluate/index.ts";
+export type { Dense } from "./evaluate/dense.ts";
 export { operators } from "./ops/index.ts";
 export type { OpAttributes, OpName } from "./ops/index.ts";
+export type { ElementwiseAttributes } from "./ops/elementwise.ts";
+export type { LinalgAttributes } from "./ops/linalg.ts";
+export type { MovementAttributes } from "./ops/movement.ts";
+export type { ReductionAttributes } from "./ops/reduction.ts";
+export type { TransformerAttributes } from "./ops/transformer.ts";
 export { reducedAxes } from "./ops/reduction.ts";
 export {
-  abs, add, and, argMax, cast, clip, concat, constantLike, cumSum, div, equal, exp, expandLike, fusedMatMul, gather,
-  gatherElements, greater, greaterOrEqual, identity, isInf, isNaN, less, lessOrEqual, log, logSoftmax, matMul, max, min,
-  mul, neg, not, or, pow, reciprocal, reduceMax, reduceMean, reduceMin, reduceSum, reduceSumSquare, reshape, scatterAdd,
-  shapeOf, sigmoid, silu, slice, softmax, softplus, split, sqrt, squeeze, sub, tanh, transpose, unsqueeze, vector, where,
+  abs,
+  add,
+  and,
+  argMax,
+  cast,
+  clip,
+  concat,
+  constantLike,
+  cumSum,
+  div,
+  equal,
+  exp,
+  expandLike,
+  fusedMatMul,
+  gather,
+  gatherElements,
+  greater,
+  greaterOrEqual,
+  identity,
+  isInf,
+  isNaN,
+  less,
+  lessOrEqual,
+  log,
+  logSoftmax,
+  matMul,
+  max,
+  min,
+  mul,
+  neg,
+  not,
+  or,
+  pow,
+  reciprocal,
+  reduceMax,
+  reduceMean,
+  reduceMin,
+  reduceSum,
+  reduceSumSquare,
+  reshape,
+  scatterAdd,
+  shapeOf,
+  sigmoid,
+  silu,
+  slice,
+  softmax,
+  softplus,
+  split,
+  sqrt,
+  squeeze,
+  sub,
+  tanh,
+  transpose,
+  unsqueeze,
+  vector,
+  where,
   zerosLike,
 } from "./build.ts";

@@ -51,7 +51,10 @@ export function serializeModel(graph: Graph): Uint8Array {
     ],
     graph: {
       name: graph.name,
-      node: [...neededNodes(graph).map(nodeProto), ...graph.outputs.map(({ name, value }) => passOn(value, name))],
+      node: [
+        ...neededNodes(graph).map(nodeProto),
+        ...graph.outputs.map(({ name, value }) => passOn(value, name)),
+      ],
       initializer: [
         ...graph.constants.map((value) => constantProto(value)),
         ...attached.map(({ value }) => externalProto(value)),
@@ -102,13 +105,23 @@ function attributeProto(node: GraphNode, name: string, value: unknown): Attribut
     return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i });
   }
   if (typeof value === "string") {
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.STRING, s: new TextEncoder().encode(value) });
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.STRING,
+      s: new TextEncoder().encode(value),
+    });
   }
   if (Array.isArray(value)) {
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: value.map(BigInt) });
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.INTS,
+      ints: value.map(BigInt),
+    });
   }
-  if (typeof value !== "number") throw new OarlockError("ONNX_NODE", `${node.name}: attribute ${name} has no ONNX form`);
-  if (realAttributes.has(name)) return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
+  if (typeof value !== "number")
+    throw new OarlockError("ONNX_NODE", `${node.name}: attribute ${name} has no ONNX form`);
+  if (realAttributes.has(name))
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
 }
 
@@ -117,7 +130,10 @@ function constantProto(value: Value): MessageInitShape<typeof TensorProtoSchema>
   if (!content) throw new OarlockError("ONNX_NODE", `${value.name} is no constant`);
   const { data } = content;
   if (data.byteLength > MAX_CONSTANT_BYTES) {
-    throw new OarlockError("ONNX_CONSTANT_TOO_LARGE", `${value.name} has ${data.byteLength} bytes; make it an input`);
+    throw new OarlockError(
+      "ONNX_CONSTANT_TOO_LARGE",
+      `${value.name} has ${data.byteLength} bytes; make it an input`,
+    );
   }
   return {
     name: value.name,
@@ -143,5 +159,8 @@ function valueInfo(value: Value, name: string): MessageInitShape<typeof ValueInf
     if (typeof size === "number") return { value: { case: "dimValue" as const, value: BigInt(size) } };
     return { value: { case: "dimParam" as const, value: size } };
   });
-  return { name, type: { value: { case: "tensorType", value: { elemType: dataTypes[value.dtype], shape: { dim } } } } };
+  return {
+    name,
+    type: { value: { case: "tensorType", value: { elemType: dataTypes[value.dtype], shape: { dim } } } },
+  };
 }

@@ -45,8 +45,10 @@ export function product(dims: Shape): Dim {
     else named.push(...dim.split("*"));
   }
   if (named.length === 0 || fixed === 0) return fixed;
-  const factors = [...named.filter((name) => !/^\d+$/.test(name))];
-  const scale = named.filter((name) => /^\d+$/.test(name)).reduce((total, text) => total * Number(text), fixed);
+  const factors = named.filter((name) => !/^\d+$/.test(name));
+  const scale = named
+    .filter((name) => /^\d+$/.test(name))
+    .reduce((total, text) => total * Number(text), fixed);
   if (scale !== 1) factors.unshift(String(scale));
   return factors.join("*");
 }

@@ -18,7 +18,9 @@ export interface ArrayOf {
 export type DType = keyof ArrayOf;
 export type TypedArray = ArrayOf[DType];
 
-const constructors: { readonly [D in DType]: new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayOf[D] } = {
+const constructors: {
+  readonly [D in DType]: new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayOf[D];
+} = {
   float32: Float32Array,
   float64: Float64Array,
   float16: Uint16Array,
@@ -43,7 +45,17 @@ const bytes: { readonly [D in DType]: number } = {
 };
 
 /** Every element type, in the order of the table above. */
-export const DTYPES: readonly DType[] = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"];
+export const DTYPES: readonly DType[] = [
+  "float32",
+  "float64",
+  "float16",
+  "bfloat16",
+  "int64",
+  "int32",
+  "int8",
+  "uint8",
+  "bool",
+];
 
 export function bytesPerElement(dtype: DType): number {
   return bytes[dtype];

@@ -20,16 +20,18 @@ describe("float16", () => {
     expect(float16(Number.NaN) & 0x7fff).toBe(0x7e00);
   });
 
-  test.prop([fc.float({ noNaN: true, min: -65000, max: 65000 })])("rounds to one of the two neighbours", (value) => {
-    const rounded = float16ToFloat32(Uint16Array.of(float16(value)))[0] ?? Number.NaN;
-    expect(Math.abs(rounded - value)).toBeLessThanOrEqual(Math.max(Math.abs(value) * 2 ** -11, 2 ** -25));
-  });
+  test.prop([fc.float({ noNaN: true, min: -65000, max: 65000 })])(
+    "rounds to one of the two neighbours",
+    (value) => {
+      const rounded = float16ToFloat32(Uint16Array.of(float16(value)))[0] ?? Number.NaN;
+      expect(Math.abs(rounded - value)).toBeLessThanOrEqual(Math.max(Math.abs(value) * 2 ** -11, 2 ** -25));
+    },
+  );
 });
 
-test.prop([fc.float({ noNaN: true, noDefaultInfinity: true, min: Math.fround(-1e38), max: Math.fround(1e38) })])(
-  "bfloat16 keeps eight bits of precision",
-  (value) => {
-    const back = bfloat16ToFloat32(float32ToBfloat16(Float32Array.of(value)))[0] ?? Number.NaN;
-    expect(Math.abs(back - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8 + 1e-40);
-  },
-);
+test.prop([
+  fc.float({ noNaN: true, noDefaultInfinity: true, min: Math.fround(-1e38), max: Math.fround(1e38) }),
+])("bfloat16 keeps eight bits of precision", (value) => {
+  const back = bfloat16ToFloat32(float32ToBfloat16(Float32Array.of(value)))[0] ?? Number.NaN;
+  expect(Math.abs(back - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8 + 1e-40);
+});

@@ -19,7 +19,8 @@ export function elementCount(shape: readonly number[]): number {
     }
     count *= dim;
   }
-  if (!Number.isSafeInteger(count)) throw new OarlockError("TENSOR_SHAPE", `shape [${shape.join(", ")}] is too large`);
+  if (!Number.isSafeInteger(count))
+    throw new OarlockError("TENSOR_SHAPE", `shape [${shape.join(", ")}] is too large`);
   return count;
 }
 
@@ -27,9 +28,13 @@ export function elementCount(shape: readonly number[]): number {
 export function tensor<D extends DType>(dtype: D, shape: readonly number[], data?: ArrayOf[D]): Tensor<D> {
   const count = elementCount(shape);
   const held = data ?? createTypedArray(dtype, count);
-  if (!holds(held, dtype)) throw new OarlockError("TENSOR_DTYPE", `${held.constructor.name} does not hold ${dtype}`);
+  if (!holds(held, dtype))
+    throw new OarlockError("TENSOR_DTYPE", `${held.constructor.name} does not hold ${dtype}`);
   if (held.length !== count) {
-    throw new OarlockError("TENSOR_SHAPE", `shape [${shape.join(", ")}] needs ${count} elements, got ${held.length}`);
+    throw new OarlockError(
+      "TENSOR_SHAPE",
+      `shape [${shape.join(", ")}] needs ${count} elements, got ${held.length}`,
+    );
   }
   return { dtype, shape, data: held };
 }

@@ -36,7 +36,8 @@ export function broadcastAll(node: Inference<unknown>, values: readonly Value[])
 }
 
 export function expectDType(node: Inference<unknown>, value: Value, ...accepted: readonly DType[]): void {
-  if (!accepted.includes(value.dtype)) node.fail(`${value.name} is ${value.dtype}; accepted: ${accepted.join(", ")}`);
+  if (!accepted.includes(value.dtype))
+    node.fail(`${value.name} is ${value.dtype}; accepted: ${accepted.join(", ")}`);
 }
 
 export function expectSameDType(node: Inference<unknown>, values: readonly Value[]): DType {

@@ -99,7 +99,9 @@ const test: OpDefinition<unknown> = {
   },
 };
 
-export const elementwise: { readonly [Op in keyof ElementwiseAttributes]: OpDefinition<ElementwiseAttributes[Op]> } = {
+export const elementwise: {
+  readonly [Op in keyof ElementwiseAttributes]: OpDefinition<ElementwiseAttributes[Op]>;
+} = {
   Neg: unary(numeric),
   Exp: unary(floating),
   Log: unary(floating),
@@ -143,7 +145,8 @@ export const elementwise: { readonly [Op in keyof ElementwiseAttributes]: OpDefi
     infer(node) {
       const x = required(node, 0);
       for (const bound of [node.inputs[1], node.inputs[2]]) {
-        if (bound && (bound.dtype !== x.dtype || bound.shape.length > 0)) node.fail("a bound must be a scalar of x's type");
+        if (bound && (bound.dtype !== x.dtype || bound.shape.length > 0))
+          node.fail("a bound must be a scalar of x's type");
       }
       return [{ dtype: x.dtype, shape: x.shape }];
     },

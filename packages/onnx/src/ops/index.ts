@@ -8,7 +8,8 @@ import { transformer, type TransformerAttributes } from "./transformer.ts";
 
 /** The attributes of every operator, by its ONNX name. */
 export interface OpAttributes
-  extends ElementwiseAttributes,
+  extends
+    ElementwiseAttributes,
     LinalgAttributes,
     MovementAttributes,
     ReductionAttributes,

@@ -1,6 +1,13 @@
 /** Matrix products. */
 import { broadcast, type Dim, type Shape, showShape } from "../shape.ts";
-import { expectDType, expectSameDType, type Inference, type NoAttributes, type OpDefinition, required } from "./definition.ts";
+import {
+  expectDType,
+  expectSameDType,
+  type Inference,
+  type NoAttributes,
+  type OpDefinition,
+  required,
+} from "./definition.ts";
 
 export interface LinalgAttributes {
   MatMul: NoAttributes;
@@ -51,7 +58,8 @@ export const linalg: { readonly [Op in keyof LinalgAttributes]: OpDefinition<Lin
       const right = node.attributes.transB ? swapLast(b.shape) : b.shape;
       const shape = productShape(node, left, right);
       const combined = c ? broadcast(shape, c.shape) : shape;
-      if (!combined || combined.length !== 2) node.fail(`C of ${showShape(c?.shape ?? [])} does not broadcast to ${showShape(shape)}`);
+      if (!combined || combined.length !== 2)
+        node.fail(`C of ${showShape(c?.shape ?? [])} does not broadcast to ${showShape(shape)}`);
       return [{ dtype: a.dtype, shape }];
     },
   },

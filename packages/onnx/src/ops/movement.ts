@@ -39,20 +39,29 @@ export interface MovementAttributes {
 
 /** The fixed part of a shape with its named part: what must stay equal when a tensor is reshaped. */
 function reshaped(node: Inference<unknown>, from: Shape, target: readonly number[]): Shape {
-  const known: Dim[] = target.map((dim, i) => (dim === 0 ? (from[i] ?? node.fail(`no dimension ${i} to keep`)) : dim));
+  const known: Dim[] = target.map((dim, i) =>
+    dim === 0 ? (from[i] ?? node.fail(`no dimension ${i} to keep`)) : dim,
+  );
   const open = target.indexOf(-1);
   if (open < 0) {
-    if (product(known) !== product(from)) node.fail(`${showShape(from)} does not hold as many elements as ${showShape(known)}`);
+    if (product(known) !== product(from))
+      node.fail(`${showShape(from)} does not hold as many elements as ${showShape(known)}`);
     return known;
   }
   const rest = divide(product(from), product(known.filter((_, i) => i !== open)));
-  return replaceAt(known, open, rest ?? node.fail(`${showShape(from)} does not divide into [${target.join(", ")}]`));
+  return replaceAt(
+    known,
+    open,
+    rest ?? node.fail(`${showShape(from)} does not divide into [${target.join(", ")}]`),
+  );
 }
 
 /** whole ÷ part for products of named dimensions, or undefined where it does not come out even. */
 function divide(whole: Dim, part: Dim): Dim | undefined {
   const factors = String(whole).split("*");
-  let number = factors.filter((factor) => /^\d+$/.test(factor)).reduce((total, text) => total * Number(text), 1);
+  let number = factors
+    .filter((factor) => /^\d+$/.test(factor))
+    .reduce((total, text) => total * Number(text), 1);
   const names = factors.filter((factor) => !/^\d+$/.test(factor));
   for (const factor of String(part).split("*")) {
     if (/^\d+$/.test(factor)) {
@@ -97,22 +106,41 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
       const axis = axisOf(node, node.attributes.axis, first.shape);
       for (const part of parts) {
         if (!sameShape(replaceAt(part.shape, axis, 0), replaceAt(first.shape, axis, 0))) {
-          node.fail(`${showShape(part.shape)} does not continue ${showShape(first.shape)} along axis ${axis}`);
+          node.fail(
+            `${showShape(part.shape)} does not continue ${showShape(first.shape)} along axis ${axis}`,
+          );
         }
       }
-      return [{ dtype, shape: replaceAt(first.shape, axis, sum(node, parts.map((part) => part.shape[axis] ?? 0))) }];
+      return [
+        {
+          dtype,
+          shape: replaceAt(
+            first.shape,
+            axis,
+            sum(
+              node,
+              parts.map((part) => part.shape[axis] ?? 0),
+            ),
+          ),
+        },
+      ];
     },
   },
   Slice: {
     domain: "",
     infer(node) {
       const x = required(node, 0);
-      const [starts, ends, axes] = [constantIntegers(node, 1), constantIntegers(node, 2), constantIntegers(node, 3)];
+      const [starts, ends, axes] = [
+        constantIntegers(node, 1),
+        constantIntegers(node, 2),
+        constantIntegers(node, 3),
+      ];
       let { shape } = x;
       axes.forEach((given, i) => {
         const axis = axisOf(node, given, shape);
         const size = shape[axis];
-        if (typeof size !== "number") return node.fail(`axis ${axis} has the named size ${size}: slice fixed ones only`);
+        if (typeof size !== "number")
+          return node.fail(`axis ${axis} has the named size ${size}: slice fixed ones only`);
         const clampTo = (at: number): number => Math.min(Math.max(at < 0 ? at + size : at, 0), size);
         shape = replaceAt(shape, axis, Math.max(clampTo(ends[i] ?? 0) - clampTo(starts[i] ?? 0), 0));
       });
@@ -125,7 +153,8 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
       const x = required(node, 0);
       const sizes = constantIntegers(node, 1);
       const axis = axisOf(node, node.attributes.axis, x.shape);
-      if (sizes.reduce((total, size) => total + size, 0) !== x.shape[axis]) node.fail(`sizes [${sizes.join(", ")}] do not add up`);
+      if (sizes.reduce((total, size) => total + size, 0) !== x.shape[axis])
+        node.fail(`sizes [${sizes.join(", ")}] do not add up`);
       return sizes.map((size) => ({ dtype: x.dtype, shape: replaceAt(x.shape, axis, size) }));
     },
   },
@@ -135,7 +164,12 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
       const [data, indices] = [required(node, 0), required(node, 1)];
       expectDType(node, indices, "int64", "int32");
       const axis = axisOf(node, node.attributes.axis, data.shape);
-      return [{ dtype: data.dtype, shape: [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)] }];
+      return [
+        {
+          dtype: data.dtype,
+          shape: [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)],
+        },
+      ];
     },
   },
   GatherElements: {
@@ -176,7 +210,12 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
       const rank = x.shape.length + axes.length;
       const at = new Set(axes.map((axis) => (axis < 0 ? axis + rank : axis)));
       const rest = [...x.shape];
-      return [{ dtype: x.dtype, shape: Array.from({ length: rank }, (_, i) => (at.has(i) ? 1 : (rest.shift() ?? 1))) }];
+      return [
+        {
+          dtype: x.dtype,
+          shape: Array.from({ length: rank }, (_, i) => (at.has(i) ? 1 : (rest.shift() ?? 1))),
+        },
+      ];
     },
   },
   Squeeze: {
@@ -184,7 +223,8 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
     infer(node) {
       const x = required(node, 0);
       const axes = constantIntegers(node, 1).map((axis) => axisOf(node, axis, x.shape));
-      for (const axis of axes) if (x.shape[axis] !== 1) node.fail(`axis ${axis} of ${showShape(x.shape)} is not 1`);
+      for (const axis of axes)
+        if (x.shape[axis] !== 1) node.fail(`axis ${axis} of ${showShape(x.shape)} is not 1`);
       return [{ dtype: x.dtype, shape: x.shape.filter((_, i) => !axes.includes(i)) }];
     },
   },

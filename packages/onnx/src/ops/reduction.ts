@@ -1,6 +1,15 @@
 /** Operators that combine the elements along axes. */
 import { type Dim, type Shape } from "../shape.ts";
-import { axisOf, constantIntegers, expectDType, type Inference, type NoAttributes, type OpDefinition, replaceAt, required } from "./definition.ts";
+import {
+  axisOf,
+  constantIntegers,
+  expectDType,
+  type Inference,
+  type NoAttributes,
+  type OpDefinition,
+  replaceAt,
+  required,
+} from "./definition.ts";
 
 interface KeepDims {
   readonly keepdims: 0 | 1;
@@ -56,7 +65,9 @@ const alongAxis: OpDefinition<{ readonly axis: number }> = {
   },
 };
 
-export const reduction: { readonly [Op in keyof ReductionAttributes]: OpDefinition<ReductionAttributes[Op]> } = {
+export const reduction: {
+  readonly [Op in keyof ReductionAttributes]: OpDefinition<ReductionAttributes[Op]>;
+} = {
   ReduceSum: reduce,
   ReduceMean: reduce,
   ReduceMax: reduce,
@@ -67,7 +78,9 @@ export const reduction: { readonly [Op in keyof ReductionAttributes]: OpDefiniti
     infer(node) {
       const x = required(node, 0);
       const axis = axisOf(node, node.attributes.axis, x.shape);
-      const shape = node.attributes.keepdims ? replaceAt(x.shape, axis, 1) : x.shape.filter((_, i) => i !== axis);
+      const shape = node.attributes.keepdims
+        ? replaceAt(x.shape, axis, 1)
+        : x.shape.filter((_, i) => i !== axis);
       return [{ dtype: "int64", shape }];
     },
   },

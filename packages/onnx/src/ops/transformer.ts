@@ -27,13 +27,16 @@ export interface TransformerAttributes {
   };
 }
 
-export const transformer: { readonly [Op in keyof TransformerAttributes]: OpDefinition<TransformerAttributes[Op]> } = {
+export const transformer: {
+  readonly [Op in keyof TransformerAttributes]: OpDefinition<TransformerAttributes[Op]>;
+} = {
   SimplifiedLayerNormalization: {
     domain: "",
     infer(node) {
       const [x, scale] = [required(node, 0), required(node, 1)];
       const width = x.shape.at(-1);
-      if (scale.shape.length !== 1 || scale.shape[0] !== width) node.fail(`scale ${showShape(scale.shape)} must be [${width}]`);
+      if (scale.shape.length !== 1 || scale.shape[0] !== width)
+        node.fail(`scale ${showShape(scale.shape)} must be [${width}]`);
       return [
         { dtype: expectSameDType(node, [x, scale]), shape: x.shape },
         { dtype: "float32", shape: [...x.shape.slice(0, -1), 1] },
@@ -63,7 +66,8 @@ export const transformer: { readonly [Op in keyof TransformerAttributes]: OpDefi
     domain: "",
     infer(node) {
       const [q, k, v] = [required(node, 0), required(node, 1), required(node, 2)];
-      if ([q, k, v].some((value) => value.shape.length !== 4)) node.fail("q, k and v must have four dimensions");
+      if ([q, k, v].some((value) => value.shape.length !== 4))
+        node.fail("q, k and v must have four dimensions");
       return [{ dtype: expectSameDType(node, [q, k, v]), shape: q.shape }];
     },
   },
@@ -75,7 +79,10 @@ export const transformer: { readonly [Op in keyof TransformerAttributes]: OpDefi
       if (typeof size !== "number") return node.fail("the cache's head size must be a fixed number");
       // Without k and v, q holds all three packed: the result has the width of the query heads alone.
       const shape = [...q.shape.slice(0, -1), node.attributes.num_heads * size];
-      return [{ dtype: q.dtype, shape }, ...[pastKey, pastValue].map(({ dtype, shape: cache }) => ({ dtype, shape: cache }))];
+      return [
+        { dtype: q.dtype, shape },
+        ...[pastKey, pastValue].map(({ dtype, shape: cache }) => ({ dtype, shape: cache })),
+      ];
     },
   },
 };

@@ -1,0 +1,80 @@
+/**
+ * Rules of the matrix products. For Y = α · op(A) · op(B), the gradients are products again, with the transposes folded
+ * into the product's own flags, so that no transposed copy is ever written.
+ */
+import {
+  fusedMatMul,
+  type LinalgAttributes,
+  matMul,
+  mul,
+  reduceSum,
+  reshape,
+  type Value,
+} from "@oarlock/onnx";
+import { type Rule, rule, sumTo } from "../rule.ts";
+
+interface Flags {
+  readonly transA?: 0 | 1;
+  readonly transB?: 0 | 1;
+  readonly alpha?: number;
+}
+
+/** The cheapest node for α · op(A) · op(B). */
+function multiply(a: Value, b: Value, { transA = 0, transB = 0, alpha = 1 }: Flags): Value {
+  if (!transA && !transB && alpha === 1) return matMul(a, b);
+  return fusedMatMul(a, b, { transA, transB, alpha });
+}
+
+const flip = (flag: 0 | 1): 0 | 1 => (flag ? 0 : 1);
+
+/** All leading axes as one: [.., M, K] → [rows, K]. */
+function asMatrix(x: Value): Value {
+  const width = x.shape.at(-1);
+  return x.shape.length === 2 ? x : reshape(x, [-1, typeof width === "number" ? width : 0]);
+}
+
+interface Product extends Flags {
+  readonly a: Value;
+  readonly b: Value;
+  readonly dy: Value;
+}
+
+function gradientOfA({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): Value {
+  const da = transA
+    ? multiply(b, dy, { transA: transB, transB: 1, alpha })
+    : multiply(dy, b, { transB: flip(transB), alpha });
+  return sumTo(da, a);
+}
+
+function gradientOfB({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): Value {
+  // A weight shared by all rows: one product over [rows, K] instead of one for each batch and a sum.
+  const shared = b.shape.length === 2 && a.shape.length > 2 && !transA && typeof a.shape.at(-1) === "number";
+  const [left, up] = shared ? [asMatrix(a), asMatrix(dy)] : [a, dy];
+  const db = transB
+    ? multiply(up, left, { transA: 1, transB: transA, alpha })
+    : multiply(left, up, { transA: flip(transA), alpha });
+  return sumTo(db, b);
+}
+
+const product: Rule<Flags> = rule((step) => {
+  const parts = (): Product => ({ ...step.attributes, a: step.input(0), b: step.input(1), dy: step.dy() });
+  return [() => gradientOfA(parts()), () => gradientOfB(parts())];
+});
+
+export const linalg: { readonly [Op in keyof LinalgAttributes]: Rule<LinalgAttributes[Op]> } = {
+  MatMul: product,
+  FusedMatMul: product,
+  Gemm: rule((step) => {
+    const { beta = 1, ...flags } = step.attributes;
+    const parts = (): Product => ({ ...flags, a: step.input(0), b: step.input(1), dy: step.dy() });
+    return [
+      () => gradientOfA(parts()),
+      () => gradientOfB(parts()),
+      () => {
+        const c = step.input(2);
+        const scaled = beta === 1 ? step.dy() : mul(step.dy(), beta);
+        return c.shape.length === 0 ? reduceSum(scaled) : sumTo(scaled, c);
+      },
+    ];
+  }),
+};
