@@ -8,17 +8,20 @@ import type { OrtTensor, OrtValueInfo } from "./types.ts";
 
 type Tensors = Readonly<Record<string, OrtTensor>>;
 
-const text = (shape: readonly (number | string | null)[]): string => `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+const text = (shape: readonly (number | string | null)[]): string =>
+  `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
 
 /** Bytes of a tensor; refuses dims that are not whole numbers ≥ 0 and sizes that no buffer can have. */
 export function byteLengthOf(dtype: DType, shape: readonly number[]): number {
   let count = 1;
   for (const dim of shape) {
-    if (!Number.isInteger(dim) || dim < 0) throw new OarlockError("ORT_INVALID_SHAPE", `shape ${text(shape)}: every dim is a whole number ≥ 0`);
+    if (!Number.isInteger(dim) || dim < 0)
+      throw new OarlockError("ORT_INVALID_SHAPE", `shape ${text(shape)}: every dim is a whole number ≥ 0`);
     count *= dim;
   }
   const bytes = count * bytesPerElement(dtype);
-  if (!Number.isSafeInteger(bytes)) throw new OarlockError("ORT_INVALID_SHAPE", `shape ${text(shape)} of ${dtype} is larger than any memory`);
+  if (!Number.isSafeInteger(bytes))
+    throw new OarlockError("ORT_INVALID_SHAPE", `shape ${text(shape)} of ${dtype} is larger than any memory`);
   return bytes;
 }
 
@@ -26,10 +29,16 @@ export function byteLengthOf(dtype: DType, shape: readonly number[]): number {
 export function checkData(dtype: DType, shape: readonly number[], data: TypedArray): void {
   const expected = byteLengthOf(dtype, shape);
   if (!holds(data, dtype)) {
-    throw new OarlockError("ORT_DTYPE_MISMATCH", `a ${dtype} tensor cannot lie over a ${data.constructor.name}`);
+    throw new OarlockError(
+      "ORT_DTYPE_MISMATCH",
+      `a ${dtype} tensor cannot lie over a ${data.constructor.name}`,
+    );
   }
   if (data.byteLength !== expected) {
-    throw new OarlockError("ORT_BYTE_LENGTH_MISMATCH", `shape ${text(shape)} of ${dtype} needs ${expected} bytes, the array has ${data.byteLength}`);
+    throw new OarlockError(
+      "ORT_BYTE_LENGTH_MISMATCH",
+      `shape ${text(shape)} of ${dtype} needs ${expected} bytes, the array has ${data.byteLength}`,
+    );
   }
 }
 
@@ -37,7 +46,10 @@ export function checkData(dtype: DType, shape: readonly number[], data: TypedArr
 export function checkAlive(tensor: OrtTensor, name: string): void {
   if (tensor.disposed) throw new OarlockError("ORT_RELEASED", `tensor '${name}' was released`);
   if (tensor.location === "host" && tensor.data.byteLength !== tensor.byteLength) {
-    throw new OarlockError("ORT_DETACHED_BUFFER", `the buffer of tensor '${name}' was transferred or resized; its memory is gone`);
+    throw new OarlockError(
+      "ORT_DETACHED_BUFFER",
+      `the buffer of tensor '${name}' was transferred or resized; its memory is gone`,
+    );
   }
 }
 
@@ -45,10 +57,16 @@ function checkOne(kind: string, info: OrtValueInfo, tensor: OrtTensor, symbols: 
   const where = `${kind} '${info.name}'`;
   checkAlive(tensor, info.name);
   if (tensor.dtype !== info.dtype) {
-    throw new OarlockError("ORT_DTYPE_MISMATCH", `${where}: the graph wants ${info.dtype}, the tensor is ${tensor.dtype}`);
+    throw new OarlockError(
+      "ORT_DTYPE_MISMATCH",
+      `${where}: the graph wants ${info.dtype}, the tensor is ${tensor.dtype}`,
+    );
   }
   const wrong = (): OarlockError =>
-    new OarlockError("ORT_SHAPE_MISMATCH", `${where}: the graph wants ${text(info.shape)}, the tensor is ${text(tensor.shape)}`);
+    new OarlockError(
+      "ORT_SHAPE_MISMATCH",
+      `${where}: the graph wants ${text(info.shape)}, the tensor is ${text(tensor.shape)}`,
+    );
   if (tensor.shape.length !== info.shape.length) throw wrong();
   for (const [axis, dim] of info.shape.entries()) {
     const size = tensor.shape[axis] ?? 0;
@@ -56,7 +74,10 @@ function checkOne(kind: string, info: OrtValueInfo, tensor: OrtTensor, symbols: 
     if (typeof dim !== "string") continue;
     const bound = symbols.get(dim) ?? size;
     if (bound !== size) {
-      throw new OarlockError("ORT_SHAPE_MISMATCH", `${where}: '${dim}' is ${bound} elsewhere in this call, the tensor is ${text(tensor.shape)}`);
+      throw new OarlockError(
+        "ORT_SHAPE_MISMATCH",
+        `${where}: '${dim}' is ${bound} elsewhere in this call, the tensor is ${text(tensor.shape)}`,
+      );
     }
     symbols.set(dim, size);
   }
@@ -66,7 +87,10 @@ function checkNames(kind: string, infos: readonly OrtValueInfo[], given: Tensors
   const known = new Set(infos.map((info) => info.name));
   for (const name of Object.keys(given)) {
     if (!known.has(name)) {
-      throw new OarlockError("ORT_UNKNOWN_NAME", `the graph has no ${kind} '${name}'; it has ${[...known].join(", ") || "none"}`);
+      throw new OarlockError(
+        "ORT_UNKNOWN_NAME",
+        `the graph has no ${kind} '${name}'; it has ${[...known].join(", ") || "none"}`,
+      );
     }
   }
   if (!required) return;
@@ -83,7 +107,8 @@ export function checkBinding(
 ): void {
   checkNames("input", session.inputs, inputs, true);
   checkNames("output", session.outputs, outputs, false);
-  if (Object.keys(outputs).length === 0) throw new OarlockError("ORT_MISSING_NAME", "a call needs at least one output");
+  if (Object.keys(outputs).length === 0)
+    throw new OarlockError("ORT_MISSING_NAME", "a call needs at least one output");
   const symbols = new Map<string, number>();
   const check = (kind: string, infos: readonly OrtValueInfo[], given: Tensors): void => {
     for (const info of infos) {

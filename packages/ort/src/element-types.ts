@@ -18,7 +18,10 @@ export const elementTypes: { readonly [D in DType]: number } = {
 export function dtypeOfElement(element: number, where: string): DType {
   const found = DTYPES.find((dtype) => elementTypes[dtype] === element);
   if (found === undefined) {
-    throw new OarlockError("ORT_UNSUPPORTED_DTYPE", `${where}: ONNX element type ${element} is not one of ${DTYPES.join(", ")}`);
+    throw new OarlockError(
+      "ORT_UNSUPPORTED_DTYPE",
+      `${where}: ONNX element type ${element} is not one of ${DTYPES.join(", ")}`,
+    );
   }
   return found;
 }

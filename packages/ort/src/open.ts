@@ -20,8 +20,12 @@ export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime>
     return openNative(options, driver === "native" ? "asked for" : "the library offers the C API");
   } catch (error) {
     if (driver === "native" || !isFallback(error)) throw error;
-    return openBinding(options, `the native driver did not load: ${error instanceof Error ? error.message : String(error)}`);
+    return openBinding(
+      options,
+      `the native driver did not load: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }
 
-const isFallback = (error: unknown): boolean => !(error instanceof OarlockError) || FALLBACK_CODES.includes(error.code);
+const isFallback = (error: unknown): boolean =>
+  !(error instanceof OarlockError) || FALLBACK_CODES.includes(error.code);

@@ -20,12 +20,25 @@ export type BindingRequest =
       readonly entries: Readonly<Record<string, string>>;
       readonly initializers: readonly WireTensor[];
     }
-  | { readonly type: "run"; readonly session: number; readonly feeds: readonly WireTensor[]; readonly fetches: readonly string[] }
+  | {
+      readonly type: "run";
+      readonly session: number;
+      readonly feeds: readonly WireTensor[];
+      readonly fetches: readonly string[];
+    }
   | { readonly type: "close"; readonly session: number };
 
 export type BindingReply =
-  | { readonly type: "created"; readonly session: number; readonly inputs: readonly OrtValueInfo[]; readonly outputs: readonly OrtValueInfo[] }
-  | { readonly type: "ran"; readonly outputs: readonly { readonly name: string; readonly data: TypedArray }[] }
+  | {
+      readonly type: "created";
+      readonly session: number;
+      readonly inputs: readonly OrtValueInfo[];
+      readonly outputs: readonly OrtValueInfo[];
+    }
+  | {
+      readonly type: "ran";
+      readonly outputs: readonly { readonly name: string; readonly data: TypedArray }[];
+    }
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 

@@ -7,7 +7,15 @@ import { OarlockError } from "@oarlock/errors";
 import { bytesPerElement, createTypedArray, type DType, type TypedArray } from "@oarlock/tensor";
 import { byteLengthOf, checkAlive, checkBinding, checkData } from "../check.ts";
 import { instructionSet, platformName } from "../fingerprint.ts";
-import type { EngineFingerprint, OpenOrtOptions, OrtBinding, OrtRuntime, OrtSession, OrtTensor, SessionOptions } from "../types.ts";
+import type {
+  EngineFingerprint,
+  OpenOrtOptions,
+  OrtBinding,
+  OrtRuntime,
+  OrtSession,
+  OrtTensor,
+  SessionOptions,
+} from "../types.ts";
 import type { BindingReply, BindingRequest, WireTensor } from "./protocol.ts";
 import { startBindingWorker, type BindingWorker } from "./worker-client.ts";
 
@@ -41,14 +49,19 @@ function pack(tensors: Tensors): { wire: WireTensor[]; transfer: ArrayBuffer[] }
   return { wire, transfer: wire.map(({ data }) => data.buffer as ArrayBuffer) }; // createTypedArray's own default buffer
 }
 
-const bytesOf = (data: TypedArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const bytesOf = (data: TypedArray): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 interface ManagedBinding extends OrtBinding {
   readonly owner: object;
   begin(): () => void;
 }
 
-function createManagedBinding(owner: Pick<OrtSession, "inputs" | "outputs">, inputs: Tensors, outputs: Tensors): ManagedBinding {
+function createManagedBinding(
+  owner: Pick<OrtSession, "inputs" | "outputs">,
+  inputs: Tensors,
+  outputs: Tensors,
+): ManagedBinding {
   checkBinding(owner, inputs, outputs);
   const named = [...Object.entries(inputs), ...Object.entries(outputs)];
   let disposed = false;
@@ -59,7 +72,8 @@ function createManagedBinding(owner: Pick<OrtSession, "inputs" | "outputs">, inp
     outputs,
     begin() {
       if (disposed) throw new OarlockError("ORT_RELEASED", "the binding was released");
-      if (running) throw new OarlockError("ORT_BINDING_BUSY", "the binding is running; its outputs are being written");
+      if (running)
+        throw new OarlockError("ORT_BINDING_BUSY", "the binding is running; its outputs are being written");
       for (const [name, tensor] of named) checkAlive(tensor, name);
       running = true;
       return () => void (running = false);
@@ -69,11 +83,15 @@ function createManagedBinding(owner: Pick<OrtSession, "inputs" | "outputs">, inp
 }
 
 function writeOutputs(outputs: Tensors, reply: BindingReply): void {
-  if (reply.type !== "ran") throw new OarlockError("ORT_CALL_FAILED", `the worker answered '${reply.type}' to a run`);
+  if (reply.type !== "ran")
+    throw new OarlockError("ORT_CALL_FAILED", `the worker answered '${reply.type}' to a run`);
   for (const { name, data } of reply.outputs) {
     const target = outputs[name];
     if (target === undefined || target.byteLength !== data.byteLength) {
-      throw new OarlockError("ORT_SHAPE_MISMATCH", `output '${name}': the result has ${data.byteLength} bytes, the tensor ${target?.byteLength ?? 0}`);
+      throw new OarlockError(
+        "ORT_SHAPE_MISMATCH",
+        `output '${name}': the result has ${data.byteLength} bytes, the tensor ${target?.byteLength ?? 0}`,
+      );
     }
     bytesOf(target.data).set(bytesOf(data));
   }
@@ -83,20 +101,29 @@ function openSession(worker: BindingWorker, created: Extract<BindingReply, { typ
   const infos = { inputs: created.inputs, outputs: created.outputs };
   const running = new Set<Promise<unknown>>();
   let closed = false;
-  const start = (binding: OrtBinding): { end: () => void; request: BindingRequest; transfer: ArrayBuffer[] } => {
+  const start = (
+    binding: OrtBinding,
+  ): { end: () => void; request: BindingRequest; transfer: ArrayBuffer[] } => {
     if (closed) throw new OarlockError("ORT_RELEASED", "session was released");
     if (!("owner" in binding) || binding.owner !== infos) {
       throw new OarlockError("ORT_FOREIGN_BINDING", "the binding was made by another session");
     }
     const end = (binding as ManagedBinding).begin(); // made by `bind` below
     const { wire, transfer } = pack(binding.inputs);
-    return { end, transfer, request: { type: "run", session: created.session, feeds: wire, fetches: Object.keys(binding.outputs) } };
+    return {
+      end,
+      transfer,
+      request: { type: "run", session: created.session, feeds: wire, fetches: Object.keys(binding.outputs) },
+    };
   };
   return {
     ...infos,
     bind: (inputs, outputs) => createManagedBinding(infos, inputs, outputs),
     async run(binding, signal) {
-      if (signal?.aborted) throw new OarlockError("ORT_RUN_ABORTED", "the run was stopped before it started", { cause: signal.reason });
+      if (signal?.aborted)
+        throw new OarlockError("ORT_RUN_ABORTED", "the run was stopped before it started", {
+          cause: signal.reason,
+        });
       const { end, request, transfer } = start(binding);
       const call = worker.ask(request, transfer);
       running.add(call);
@@ -152,7 +179,10 @@ function copyHost(sources: readonly OrtTensor[], targets: readonly OrtTensor[]):
 /** Opens the binding driver and starts its worker thread. */
 export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime {
   if (options.library !== undefined) {
-    throw new OarlockError("ORT_INVALID_OPTION", "library: the binding driver uses the library that onnxruntime-node ships; use driver 'native'");
+    throw new OarlockError(
+      "ORT_INVALID_OPTION",
+      "library: the binding driver uses the library that onnxruntime-node ships; use driver 'native'",
+    );
   }
   const worker = startBindingWorker();
   const fingerprint = createFingerprint(options);
@@ -166,11 +196,15 @@ export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime
       provider: fingerprint.provider,
       threads: session.threads ?? fingerprint.threads,
       optimization: session.optimization ?? fingerprint.optimization,
-      entries: { "session.intra_op.allow_spinning": session.spinning === true ? "1" : "0", ...session.entries },
+      entries: {
+        "session.intra_op.allow_spinning": session.spinning === true ? "1" : "0",
+        ...session.entries,
+      },
       initializers: wire,
     };
     const reply = await worker.ask(request, [copy.buffer as ArrayBuffer, ...transfer]); // slice() made its own buffer
-    if (reply.type !== "created") throw new OarlockError("ORT_CALL_FAILED", `the worker answered '${reply.type}' to a create`);
+    if (reply.type !== "created")
+      throw new OarlockError("ORT_CALL_FAILED", `the worker answered '${reply.type}' to a create`);
     return openSession(worker, reply);
   };
   return {
@@ -182,7 +216,10 @@ export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime
     tensor: createTensor,
     deviceTensor(_session, dtype, shape) {
       if (fingerprint.provider === "cpu") return createTensor(dtype, shape);
-      throw new OarlockError("ORT_UNSUPPORTED", "the binding driver cannot keep tensors on the device; use driver 'native'");
+      throw new OarlockError(
+        "ORT_UNSUPPORTED",
+        "the binding driver cannot keep tensors on the device; use driver 'native'",
+      );
     },
     copy: copyHost,
     close: () => worker.close(),

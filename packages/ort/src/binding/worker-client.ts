@@ -5,7 +5,13 @@
 import { createRequire } from "node:module";
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { OarlockError } from "@oarlock/errors";
-import type { BindingReply, BindingRequest, BindingWorkerData, ReplyEnvelope, RequestEnvelope } from "./protocol.ts";
+import type {
+  BindingReply,
+  BindingRequest,
+  BindingWorkerData,
+  ReplyEnvelope,
+  RequestEnvelope,
+} from "./protocol.ts";
 
 type Success = Exclude<BindingReply, { type: "failed" }>;
 
@@ -45,7 +51,9 @@ export function startBindingWorker(): BindingWorker {
     waiting.clear();
     port.close();
   };
-  worker.on("error", (cause) => end(new OarlockError("ORT_WORKER_DIED", "the binding driver's worker failed", { cause })));
+  worker.on("error", (cause) =>
+    end(new OarlockError("ORT_WORKER_DIED", "the binding driver's worker failed", { cause })),
+  );
   worker.on("exit", () => end(new OarlockError("ORT_RELEASED", "the runtime was closed")));
   const receive = ({ id, reply }: ReplyEnvelope): void => {
     const waiter = waiting.get(id);
@@ -65,7 +73,8 @@ export function startBindingWorker(): BindingWorker {
     port.postMessage(envelope, [...transfer]);
   };
   const drain = (): void => {
-    for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) receive(got.message);
+    for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port))
+      receive(got.message);
   };
   return {
     ask: async (request, transfer) =>

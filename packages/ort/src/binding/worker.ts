@@ -7,7 +7,14 @@ import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type DType, DTYPES, type TypedArray } from "@oarlock/tensor";
 import * as ort from "onnxruntime-node";
 import type { OrtValueInfo } from "../types.ts";
-import type { BindingReply, BindingRequest, BindingWorkerData, ReplyEnvelope, RequestEnvelope, WireTensor } from "./protocol.ts";
+import type {
+  BindingReply,
+  BindingRequest,
+  BindingWorkerData,
+  ReplyEnvelope,
+  RequestEnvelope,
+  WireTensor,
+} from "./protocol.ts";
 
 // The driver that starts this worker passes exactly this.
 const { port, replies } = workerData as BindingWorkerData;
@@ -17,7 +24,10 @@ let nextSession = 1;
 
 function ortTensor(tensor: WireTensor): ort.Tensor {
   if (tensor.dtype === "bfloat16") {
-    throw new OarlockError("ORT_UNSUPPORTED_DTYPE", `'${tensor.name}': onnxruntime-node has no bfloat16 tensors; use the native driver`);
+    throw new OarlockError(
+      "ORT_UNSUPPORTED_DTYPE",
+      `'${tensor.name}': onnxruntime-node has no bfloat16 tensors; use the native driver`,
+    );
   }
   // The pairs of element type and array are the same in both libraries; Tensor's overloads cannot say so.
   return new ort.Tensor(tensor.dtype, tensor.data as never, [...tensor.shape]);
@@ -28,7 +38,11 @@ function valueInfo(meta: ort.InferenceSession.ValueMetadata): OrtValueInfo {
   if (!meta.isTensor || dtype === undefined) {
     throw new OarlockError("ORT_UNSUPPORTED_DTYPE", `'${meta.name}' is not a tensor of ${DTYPES.join(", ")}`);
   }
-  return { name: meta.name, dtype, shape: meta.shape.map((dim) => (typeof dim === "number" ? (dim >= 0 ? dim : null) : dim || null)) };
+  return {
+    name: meta.name,
+    dtype,
+    shape: meta.shape.map((dim) => (typeof dim === "number" ? (dim >= 0 ? dim : null) : dim || null)),
+  };
 }
 
 /** `{"a.b.c": v}` as the nested object that onnxruntime-node turns back into `a.b.c`. */
@@ -50,7 +64,7 @@ async function create(request: Extract<BindingRequest, { type: "create" }>): Pro
     intraOpNumThreads: request.threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: request.optimization,
-    logSeverityLevel: 3,
+    logSeverityLevel: 4,
     externalData: request.initializers.map(({ name, data }) => ({
       path: name,
       data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
@@ -59,7 +73,12 @@ async function create(request: Extract<BindingRequest, { type: "create" }>): Pro
   });
   const id = nextSession++;
   sessions.set(id, session);
-  return { type: "created", session: id, inputs: session.inputMetadata.map(valueInfo), outputs: session.outputMetadata.map(valueInfo) };
+  return {
+    type: "created",
+    session: id,
+    inputs: session.inputMetadata.map(valueInfo),
+    outputs: session.outputMetadata.map(valueInfo),
+  };
 }
 
 async function run(request: Extract<BindingRequest, { type: "run" }>): Promise<BindingReply> {
@@ -97,7 +116,10 @@ port.on("message", ({ id, request }: RequestEnvelope) => {
   last = last.then(async () => {
     const reply = await answer(request).catch(failure);
     const envelope: ReplyEnvelope = { id, reply };
-    port.postMessage(envelope, reply.type === "ran" ? [...new Set(reply.outputs.map(({ data }) => data.buffer as ArrayBuffer))] : []);
+    port.postMessage(
+      envelope,
+      reply.type === "ran" ? [...new Set(reply.outputs.map(({ data }) => data.buffer as ArrayBuffer))] : [],
+    );
     Atomics.add(replyCount, 0, 1);
     Atomics.notify(replyCount, 0);
   });

@@ -97,21 +97,34 @@ type NativeFunction = ((...parameters: Argument[]) => Pointer) & {
 /** OrtErrorCode 14: the run was stopped by `RunOptionsSetTerminate`; older libraries say 1 with this text. */
 const TERMINATED = /terminate flag/;
 
-function createStatusCheck(table: readonly Pointer[], releaseStatus: (pointer: Pointer) => void): (name: string, status: Pointer) => void {
-  const errorCode: (status: Pointer) => number = koffi.decode(table[GET_ERROR_CODE], koffi.proto("int", ["void *"]));
-  const errorMessage: (status: Pointer) => Pointer = koffi.decode(table[GET_ERROR_MESSAGE], koffi.proto("void *", ["void *"]));
+function createStatusCheck(
+  table: readonly Pointer[],
+  releaseStatus: (pointer: Pointer) => void,
+): (name: string, status: Pointer) => void {
+  const errorCode: (status: Pointer) => number = koffi.decode(
+    table[GET_ERROR_CODE],
+    koffi.proto("int", ["void *"]),
+  );
+  const errorMessage: (status: Pointer) => Pointer = koffi.decode(
+    table[GET_ERROR_MESSAGE],
+    koffi.proto("void *", ["void *"]),
+  );
   return (name, status) => {
     if (!status) return;
     const message = textAt(errorMessage(status));
     const code = errorCode(status);
     releaseStatus(status);
-    if (TERMINATED.test(message)) throw new OarlockError("ORT_RUN_ABORTED", "the run was stopped before its end");
+    if (TERMINATED.test(message))
+      throw new OarlockError("ORT_RUN_ABORTED", "the run was stopped before its end");
     throw new OarlockError("ORT_CALL_FAILED", `${name} failed (ONNX Runtime error ${code}): ${message}`);
   };
 }
 
 /** Each value of `table` through `make`, under the same key. */
-function mapTable<K extends string, V, R>(table: Readonly<Record<K, V>>, make: (value: V, key: K) => R): { readonly [N in K]: R } {
+function mapTable<K extends string, V, R>(
+  table: Readonly<Record<K, V>>,
+  make: (value: V, key: K) => R,
+): { readonly [N in K]: R } {
   // Object.entries forgets the key type; the result has exactly the keys of `table`.
   const entries = Object.entries(table) as [K, V][];
   return Object.fromEntries(entries.map(([key, value]) => [key, make(value, key)])) as { [N in K]: R };
@@ -121,7 +134,10 @@ function mapTable<K extends string, V, R>(table: Readonly<Record<K, V>>, make: (
 export function openApi(path: string): OrtApi {
   const { version, table } = openApiTable(keepLibrary(path), API_VERSION, TABLE_LENGTH);
   if (table === null) {
-    throw new OarlockError("ORT_API_TOO_OLD", `${path} is ONNX Runtime ${version} without C API ${API_VERSION}; use 1.24 or newer`);
+    throw new OarlockError(
+      "ORT_API_TOO_OLD",
+      `${path} is ONNX Runtime ${version} without C API ${API_VERSION}; use 1.24 or newer`,
+    );
   }
   const native = (index: number, result: string, parameters: string): NativeFunction =>
     koffi.decode(
@@ -137,7 +153,12 @@ export function openApi(path: string): OrtApi {
   });
   const check = createStatusCheck(table, release.ReleaseStatus);
   const functions = mapTable(statusFunctions, ([index, parameters]) => native(index, "void *", parameters));
-  const call = mapTable(functions, (invoke, name): StatusFunction => (...parameters) => check(name, invoke(...parameters)));
+  const call = mapTable(
+    functions,
+    (invoke, name): StatusFunction =>
+      (...parameters) =>
+        check(name, invoke(...parameters)),
+  );
   const out = mapTable(functions, (invoke, name): OutFunction => {
     return (...parameters) => {
       const place = new BigUint64Array(1);

@@ -22,7 +22,11 @@ export interface NativeBinding extends OrtBinding {
 
 type Tensors = Readonly<Record<string, OrtTensor>>;
 
-export function createNativeBinding(session: Pick<OrtSession, "inputs" | "outputs">, inputs: Tensors, outputs: Tensors): NativeBinding {
+export function createNativeBinding(
+  session: Pick<OrtSession, "inputs" | "outputs">,
+  inputs: Tensors,
+  outputs: Tensors,
+): NativeBinding {
   checkBinding(session, inputs, outputs);
   const named = [...Object.entries(inputs), ...Object.entries(outputs)];
   const holds = named.map(([name, tensor]) => nativeTensor(tensor, name).value.hold());
@@ -45,8 +49,10 @@ export function createNativeBinding(session: Pick<OrtSession, "inputs" | "output
     outputValues: values(outputs),
     outputCount: Object.keys(outputs).length,
     begin() {
-      if (state === "disposed" || disposeAfterRun) throw new OarlockError("ORT_RELEASED", "the binding was released");
-      if (state === "running") throw new OarlockError("ORT_BINDING_BUSY", "the binding is running; its outputs are being written");
+      if (state === "disposed" || disposeAfterRun)
+        throw new OarlockError("ORT_RELEASED", "the binding was released");
+      if (state === "running")
+        throw new OarlockError("ORT_BINDING_BUSY", "the binding is running; its outputs are being written");
       for (const [name, tensor] of named) checkAlive(tensor, name);
       state = "running";
       return () => {

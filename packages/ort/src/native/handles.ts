@@ -18,7 +18,12 @@ export interface Handle {
 }
 
 /** Wraps `pointer`; `free` runs once, when the last holder has let go. `backing` lives as long as the native object. */
-export function createHandle(what: string, pointer: Pointer, free: (pointer: Pointer) => void, backing?: unknown): Handle {
+export function createHandle(
+  what: string,
+  pointer: Pointer,
+  free: (pointer: Pointer) => void,
+  backing?: unknown,
+): Handle {
   if (pointer === NULL) throw new OarlockError("ORT_NULL_HANDLE", `ONNX Runtime returned no ${what}`);
   let holders = 1;
   let released = false;

@@ -50,12 +50,17 @@ export function keepLibrary(path: string): Library {
   }
   kept.set(path, library);
   const noDelete = RTLD_NODELETE[platform];
-  if (noDelete !== undefined) koffi.load(null).func("void *dlopen(const char *path, int flags)")(path, RTLD_NOW | noDelete);
+  if (noDelete !== undefined)
+    koffi.load(null).func("void *dlopen(const char *path, int flags)")(path, RTLD_NOW | noDelete);
   return library;
 }
 
 /** The library's version and its table of functions for `apiVersion`, null where the library is older. */
-export function openApiTable(library: Library, apiVersion: number, length: number): { version: string; table: readonly Pointer[] | null } {
+export function openApiTable(
+  library: Library,
+  apiVersion: number,
+  length: number,
+): { version: string; table: readonly Pointer[] | null } {
   const base: Pointer = library.func("OrtGetApiBase", "void *", [])();
   const [getApi, getVersion]: Pointer[] = koffi.decode(base, koffi.array("void *", 2));
   const version: string = koffi.decode(getVersion, koffi.proto("str", []))();

@@ -25,9 +25,14 @@ function readOne(engine: NativeEngine, session: Pointer, side: Side, index: numb
   const typeInfo = api.out[`SessionGet${side}TypeInfo`](session, index);
   try {
     const tensorInfo = api.out.CastTypeInfoToTensorInfo(typeInfo); // owned by typeInfo
-    if (tensorInfo === NULL) throw new OarlockError("ORT_UNSUPPORTED_TYPE", `${side.toLowerCase()} '${name}' is not a tensor`);
+    if (tensorInfo === NULL)
+      throw new OarlockError("ORT_UNSUPPORTED_TYPE", `${side.toLowerCase()} '${name}' is not a tensor`);
     const element = Number(BigInt.asUintN(32, api.out.GetTensorElementType(tensorInfo)));
-    return { name, dtype: dtypeOfElement(element, `${side.toLowerCase()} '${name}'`), shape: shapeOf(engine, tensorInfo) };
+    return {
+      name,
+      dtype: dtypeOfElement(element, `${side.toLowerCase()} '${name}'`),
+      shape: shapeOf(engine, tensorInfo),
+    };
   } finally {
     api.release.ReleaseTypeInfo(typeInfo);
   }

@@ -22,19 +22,21 @@ export interface Pinned {
 
 /** The address of a typed array's first element. Reading `.buffer` first moves small arrays out of the moving heap. */
 export function addressOf(data: TypedArray | BigUint64Array): Pointer {
-  if (data.buffer.byteLength === 0 && data.byteLength !== 0) throw new OarlockError("ORT_DETACHED_BUFFER", "the array's buffer is gone");
+  if (data.buffer.byteLength === 0 && data.byteLength !== 0)
+    throw new OarlockError("ORT_DETACHED_BUFFER", "the array's buffer is gone");
   return koffi.address(data);
 }
 
 /** A NUL-terminated copy of `text`; refuses text with a NUL inside, which C would cut short. */
 export function cString(text: string): Pinned {
-  if (text.includes("\0")) throw new OarlockError("ORT_INVALID_NAME", `a name must not contain NUL: ${JSON.stringify(text)}`);
+  if (text.includes("\0"))
+    throw new OarlockError("ORT_INVALID_NAME", `a name must not contain NUL: ${JSON.stringify(text)}`);
   const backing = new Uint8Array(Buffer.from(`${text}\0`, "utf8"));
   return { address: addressOf(backing), backing };
 }
 
 /** A persistent C array of pointers: marshalled once, passed by address in every call. */
-export function pointerArray(pointers: readonly Pointer[], keepAlive: unknown = undefined): Pinned {
+export function pointerArray(pointers: readonly Pointer[], keepAlive?: unknown): Pinned {
   const array = BigUint64Array.from(pointers.length === 0 ? [NULL] : pointers);
   return { address: addressOf(array), backing: [array, keepAlive] };
 }

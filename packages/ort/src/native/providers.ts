@@ -20,11 +20,16 @@ const CUDA_ERRORS: Readonly<Record<number, string>> = {
 const CUDA_DEFAULTS = { use_tf32: "0" };
 
 const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
-  new OarlockError("ORT_PROVIDER_MISSING", `provider '${provider}' cannot be used here: ${why}`, cause === undefined ? {} : { cause });
+  new OarlockError(
+    "ORT_PROVIDER_MISSING",
+    `provider '${provider}' cannot be used here: ${why}`,
+    cause === undefined ? {} : { cause },
+  );
 
 /** Asks CUDA itself whether there is a device, before ONNX Runtime fails with less to say. */
 function probeCuda(options: OpenOrtOptions): void {
-  const path = (name: string): string => (options.cudaLibraries === undefined ? name : join(options.cudaLibraries, name));
+  const path = (name: string): string =>
+    options.cudaLibraries === undefined ? name : join(options.cudaLibraries, name);
   let count: Int32Array;
   let status: number;
   try {
@@ -32,9 +37,14 @@ function probeCuda(options: OpenOrtOptions): void {
     count = new Int32Array(1);
     status = Number(runtime?.func("int cudaGetDeviceCount(void *count)")(count));
   } catch (cause) {
-    throw missing("cuda", `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found; set cudaLibraries to their folder`, cause);
+    throw missing(
+      "cuda",
+      `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found; set cudaLibraries to their folder`,
+      cause,
+    );
   }
-  if (status !== 0 || count[0] === 0) throw missing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
+  if (status !== 0 || count[0] === 0)
+    throw missing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
 }
 
 const probes: { readonly [P in OrtProvider]: (options: OpenOrtOptions) => void } = {
@@ -84,7 +94,11 @@ export function appendProvider(engine: NativeEngine, target: Pointer): void {
   }
 }
 
-const DEVICE_MEMORY: { readonly [P in OrtProvider]: string | null } = { cpu: null, cuda: "Cuda", webgpu: "WebGPU_Buf" };
+const DEVICE_MEMORY: { readonly [P in OrtProvider]: string | null } = {
+  cpu: null,
+  cuda: "Cuda",
+  webgpu: "WebGPU_Buf",
+};
 const DEVICE_ALLOCATOR = 0; // OrtDeviceAllocator
 const MEM_TYPE_DEFAULT = 0;
 

@@ -14,7 +14,8 @@ import { createDeviceTensor, createHostTensor, nativeTensor } from "./tensor.ts"
 
 /** Threads of libuv's pool that stay free for files, DNS and crypto. */
 const POOL_RESERVE = 2;
-const LOG_ERRORS_ONLY = 3;
+/** Errors come back as statuses; only what ends the process is printed. */
+const LOG_FATAL_ONLY = 4;
 const ARENA_ALLOCATOR = 1;
 const MEM_TYPE_DEFAULT = 0;
 
@@ -39,7 +40,7 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
   const api = openApi(options.library ?? environment.library ?? shippedLibrary());
   return {
     api,
-    environment: api.out.CreateEnv(LOG_ERRORS_ONLY, "oarlock"),
+    environment: api.out.CreateEnv(LOG_FATAL_ONLY, "oarlock"),
     hostMemory: api.out.CreateCpuMemoryInfo(ARENA_ALLOCATOR, MEM_TYPE_DEFAULT),
     allocator: api.out.GetAllocatorWithDefaultOptions(),
     provider,
@@ -52,9 +53,16 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
 
 const isNative = (session: OrtSession): session is NativeSession => "handle" in session;
 
-function copyTensors({ api, environment }: NativeEngine, sources: readonly OrtTensor[], targets: readonly OrtTensor[]): void {
+function copyTensors(
+  { api, environment }: NativeEngine,
+  sources: readonly OrtTensor[],
+  targets: readonly OrtTensor[],
+): void {
   if (sources.length !== targets.length) {
-    throw new OarlockError("ORT_SHAPE_MISMATCH", `copy: ${sources.length} sources, ${targets.length} targets`);
+    throw new OarlockError(
+      "ORT_SHAPE_MISMATCH",
+      `copy: ${sources.length} sources, ${targets.length} targets`,
+    );
   }
   for (const [i, source] of sources.entries()) {
     const target = targets[i];
@@ -101,9 +109,12 @@ export function openNative(options: OpenOrtOptions, reason: string): OrtRuntime 
     },
     tensor: (dtype, shape, data) => createHostTensor(engine, dtype, shape, data),
     deviceTensor(session, dtype, shape) {
-      if (!isNative(session)) throw new OarlockError("ORT_FOREIGN_SESSION", "the session belongs to another driver");
+      if (!isNative(session))
+        throw new OarlockError("ORT_FOREIGN_SESSION", "the session belongs to another driver");
       const allocator = allocatorOf(session);
-      return allocator === NULL ? createHostTensor(engine, dtype, shape) : createDeviceTensor(engine, allocator, dtype, shape);
+      return allocator === NULL
+        ? createHostTensor(engine, dtype, shape)
+        : createDeviceTensor(engine, allocator, dtype, shape);
     },
     copy: (sources, targets) => copyTensors(engine, sources, targets),
     async close() {

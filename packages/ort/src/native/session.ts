@@ -10,8 +10,14 @@ import { appendProvider } from "./providers.ts";
 import { nativeTensor } from "./tensor.ts";
 
 /** GraphOptimizationLevel of the C API. */
-const OPTIMIZATION: { readonly [O in OrtOptimization]: number } = { disabled: 0, basic: 1, extended: 2, all: 99 };
-const LOG_ERRORS_ONLY = 3;
+const OPTIMIZATION: { readonly [O in OrtOptimization]: number } = {
+  disabled: 0,
+  basic: 1,
+  extended: 2,
+  all: 99,
+};
+/** Errors come back as statuses; only what ends the process is printed. */
+const LOG_FATAL_ONLY = 4;
 
 export interface NativeSession extends OrtSession {
   readonly handle: Handle;
@@ -22,9 +28,15 @@ function applyOptions(engine: NativeEngine, target: Pointer, options: SessionOpt
   const { fingerprint } = engine;
   call.SetIntraOpNumThreads(target, options.threads ?? fingerprint.threads);
   call.SetInterOpNumThreads(target, 1);
-  call.SetSessionLogSeverityLevel(target, LOG_ERRORS_ONLY);
-  call.SetSessionGraphOptimizationLevel(target, OPTIMIZATION[options.optimization ?? fingerprint.optimization]);
-  const entries = { "session.intra_op.allow_spinning": options.spinning === true ? "1" : "0", ...options.entries };
+  call.SetSessionLogSeverityLevel(target, LOG_FATAL_ONLY);
+  call.SetSessionGraphOptimizationLevel(
+    target,
+    OPTIMIZATION[options.optimization ?? fingerprint.optimization],
+  );
+  const entries = {
+    "session.intra_op.allow_spinning": options.spinning === true ? "1" : "0",
+    ...options.entries,
+  };
   for (const [key, value] of Object.entries(entries)) call.AddSessionConfigEntry(target, key, value);
   if (options.profile !== undefined) call.EnableProfiling(target, options.profile);
 }
@@ -45,7 +57,11 @@ interface Created {
   readonly holds: (() => void)[];
 }
 
-async function createNative(engine: NativeEngine, model: Uint8Array, options: SessionOptions): Promise<Created> {
+async function createNative(
+  engine: NativeEngine,
+  model: Uint8Array,
+  options: SessionOptions,
+): Promise<Created> {
   const { api } = engine;
   const target = api.out.CreateSessionOptions();
   let holds: (() => void)[] = [];
@@ -56,7 +72,14 @@ async function createNative(engine: NativeEngine, model: Uint8Array, options: Se
     const place = new BigUint64Array(1);
     const leave = await engine.pool.enter();
     try {
-      await api.callAsync("CreateSessionFromArray", engine.environment, addressOf(model), model.byteLength, target, addressOf(place));
+      await api.callAsync(
+        "CreateSessionFromArray",
+        engine.environment,
+        addressOf(model),
+        model.byteLength,
+        target,
+        addressOf(place),
+      );
     } finally {
       leave();
     }
@@ -70,7 +93,11 @@ async function createNative(engine: NativeEngine, model: Uint8Array, options: Se
 }
 
 /** Loads `model` (bytes of an ONNX model) off the event loop. */
-export async function createNativeSession(engine: NativeEngine, model: Uint8Array, options: SessionOptions): Promise<NativeSession> {
+export async function createNativeSession(
+  engine: NativeEngine,
+  model: Uint8Array,
+  options: SessionOptions,
+): Promise<NativeSession> {
   if (model.byteLength === 0) throw new OarlockError("ORT_EMPTY_MODEL", "the model has no bytes");
   const { pointer, holds } = await createNative(engine, model, options);
   const free = (session: Pointer): void => {
@@ -82,14 +109,20 @@ export async function createNativeSession(engine: NativeEngine, model: Uint8Arra
 
 function openSession(engine: NativeEngine, handle: Handle): NativeSession {
   const { api } = engine;
-  const infos = { inputs: readValueInfos(engine, handle.pointer, "Input"), outputs: readValueInfos(engine, handle.pointer, "Output") };
+  const infos = {
+    inputs: readValueInfos(engine, handle.pointer, "Input"),
+    outputs: readValueInfos(engine, handle.pointer, "Output"),
+  };
   const running = new Set<Promise<void>>();
 
   const own = (binding: OrtBinding): NativeBinding => {
     if ("owner" in binding && binding.owner === infos) return binding as NativeBinding; // made by `bind` below
     throw new OarlockError("ORT_FOREIGN_BINDING", "the binding was made by another session");
   };
-  const words = (binding: NativeBinding, runOptions: Pointer): [Pointer, Pointer, Pointer, Pointer, number, Pointer, number, Pointer] => [
+  const words = (
+    binding: NativeBinding,
+    runOptions: Pointer,
+  ): [Pointer, Pointer, Pointer, Pointer, number, Pointer, number, Pointer] => [
     handle.pointer,
     runOptions,
     binding.inputNames.address,
@@ -105,7 +138,9 @@ function openSession(engine: NativeEngine, handle: Handle): NativeSession {
     try {
       leaves.push(await engine.pool.enter(signal));
       if (engine.exclusive !== undefined) leaves.push(await engine.exclusive.enter(signal));
-      await withTermination(engine, signal, (runOptions) => api.callAsync("Run", ...words(binding, runOptions)));
+      await withTermination(engine, signal, (runOptions) =>
+        api.callAsync("Run", ...words(binding, runOptions)),
+      );
     } finally {
       for (const leave of leaves.reverse()) leave();
       end();
@@ -145,7 +180,11 @@ function openSession(engine: NativeEngine, handle: Handle): NativeSession {
 }
 
 /** Runs `call` with run options that `signal` can terminate; without a signal no options are made. */
-async function withTermination(engine: NativeEngine, signal: AbortSignal | undefined, call: (options: Pointer) => Promise<void>): Promise<void> {
+async function withTermination(
+  engine: NativeEngine,
+  signal: AbortSignal | undefined,
+  call: (options: Pointer) => Promise<void>,
+): Promise<void> {
   if (signal === undefined) return call(NULL);
   const { api } = engine;
   const options = createHandle("run options", api.out.CreateRunOptions(), api.release.ReleaseRunOptions);

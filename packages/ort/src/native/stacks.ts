@@ -10,6 +10,11 @@ import koffi from "koffi";
 
 const MiB = 1 << 20;
 
-koffi.config({ sync_stack_size: 8 * MiB, async_stack_size: 8 * MiB, async_heap_size: MiB, resident_async_pools: 2 });
+koffi.config({
+  sync_stack_size: 8 * MiB,
+  async_stack_size: 8 * MiB,
+  async_heap_size: MiB,
+  resident_async_pools: 2,
+});
 
 export { koffi };

@@ -13,18 +13,32 @@ export interface NativeTensor extends OrtTensor {
   readonly value: Handle;
 }
 
-const dims = (shape: readonly number[]): BigInt64Array => (shape.length === 0 ? new BigInt64Array(1) : BigInt64Array.from(shape, BigInt));
+const dims = (shape: readonly number[]): BigInt64Array =>
+  shape.length === 0 ? new BigInt64Array(1) : BigInt64Array.from(shape, BigInt);
 
 /** Memory of zero bytes has no address; native code gets that of one spare element and never reads it. */
-const nonEmpty = (dtype: DType, data: TypedArray): TypedArray => (data.byteLength > 0 ? data : createTypedArray(dtype, 1));
+const nonEmpty = (dtype: DType, data: TypedArray): TypedArray =>
+  data.byteLength > 0 ? data : createTypedArray(dtype, 1);
 
-export function createHostTensor(engine: NativeEngine, dtype: DType, shape: readonly number[], data?: TypedArray): NativeTensor {
+export function createHostTensor(
+  engine: NativeEngine,
+  dtype: DType,
+  shape: readonly number[],
+  data?: TypedArray,
+): NativeTensor {
   const byteLength = byteLengthOf(dtype, shape);
   const array = data ?? createTypedArray(dtype, byteLength / bytesPerElement(dtype));
   checkData(dtype, shape, array);
   const memory = nonEmpty(dtype, array);
   const { api, hostMemory } = engine;
-  const pointer = api.out.CreateTensorWithDataAsOrtValue(hostMemory, addressOf(memory), byteLength, dims(shape), shape.length, elementTypes[dtype]);
+  const pointer = api.out.CreateTensorWithDataAsOrtValue(
+    hostMemory,
+    addressOf(memory),
+    byteLength,
+    dims(shape),
+    shape.length,
+    elementTypes[dtype],
+  );
   const value = createHandle("tensor", pointer, api.release.ReleaseValue, memory);
   return {
     dtype,
@@ -40,9 +54,19 @@ export function createHostTensor(engine: NativeEngine, dtype: DType, shape: read
   };
 }
 
-export function createDeviceTensor(engine: NativeEngine, allocator: Pointer, dtype: DType, shape: readonly number[]): NativeTensor {
+export function createDeviceTensor(
+  engine: NativeEngine,
+  allocator: Pointer,
+  dtype: DType,
+  shape: readonly number[],
+): NativeTensor {
   const byteLength = byteLengthOf(dtype, shape);
-  const pointer = engine.api.out.CreateTensorAsOrtValue(allocator, dims(shape), shape.length, elementTypes[dtype]);
+  const pointer = engine.api.out.CreateTensorAsOrtValue(
+    allocator,
+    dims(shape),
+    shape.length,
+    elementTypes[dtype],
+  );
   const value = createHandle("device tensor", pointer, engine.api.release.ReleaseValue);
   return {
     dtype,
@@ -50,7 +74,10 @@ export function createDeviceTensor(engine: NativeEngine, allocator: Pointer, dty
     byteLength,
     location: "device",
     get data(): TypedArray {
-      throw new OarlockError("ORT_DEVICE_TENSOR", "a device tensor has no host memory; copy it to a host tensor first");
+      throw new OarlockError(
+        "ORT_DEVICE_TENSOR",
+        "a device tensor has no host memory; copy it to a host tensor first",
+      );
     },
     value,
     get disposed() {
