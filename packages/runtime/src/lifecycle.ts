@@ -46,7 +46,9 @@ export class Lifecycle implements AsyncDisposable {
 
   /** Registers a disposable part and gives it back. */
   use<T extends AsyncDisposable>(name: string, part: T): T {
-    this.onEnd(name, () => part[Symbol.asyncDispose]());
+    this.onEnd(name, async () => {
+      await part[Symbol.asyncDispose]();
+    });
     return part;
   }
 

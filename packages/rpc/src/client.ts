@@ -1,0 +1,230 @@
+/**
+ * Typed clients over one gRPC channel: a deadline on every call (L1), cancellation by signal and by leaving a loop early,
+ * trace context along, failures as OarlockErrors. It does not retry: callers know what may be repeated (`retry`).
+ */
+import { once } from "node:events";
+import { OarlockError } from "@oarlock/errors";
+import { currentTrace, formatTraceparent } from "@oarlock/runtime";
+import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
+import { type Call, Client as GrpcClient, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { service as healthDefinition } from "grpc-health-check";
+import { channelCredentials, type TlsOptions, withToken } from "./security.ts";
+import { type AnyInit, type AnyMessage, type CallOptions, type Client, wireDefinition } from "./service.ts";
+import { fromServiceError } from "./status.ts";
+
+/** How to connect. */
+export interface RpcChannelOptions {
+  readonly tls?: TlsOptions;
+  readonly token?: string;
+  /** Bound on one message in either direction. Default 16 MiB. */
+  readonly maxMessageBytes?: number;
+}
+
+/** A lazily connected channel to one address. */
+export interface RpcChannel extends Disposable {
+  readonly address: string;
+  /** A typed view of one service; making it costs nothing. */
+  client<S extends DescService>(service: S): Client<S>;
+  /** What the standard health service says; false also for "unknown service". */
+  isServing(service?: DescService, options?: CallOptions): Promise<boolean>;
+  close(): void;
+}
+
+const DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+const UNARY_TIMEOUT_MS = 30_000;
+const STREAM_TIMEOUT_MS = 600_000;
+const HEALTH_TIMEOUT_MS = 5_000;
+
+/** Opens a channel to `host:port`; nothing is sent before the first call. */
+export function openChannel(address: string, options: RpcChannelOptions = {}): RpcChannel {
+  const { tls, token, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options;
+  const channel = new GrpcClient(address, channelCredentials(tls), {
+    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": maxMessageBytes,
+    ...(tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName }),
+  });
+  const line: Line = { channel, address, token };
+  const close = (): void => channel.close();
+  return {
+    address,
+    client<S extends DescService>(service: S): Client<S> {
+      const methods = service.methods.map((method) => [method.localName, caller(line, service, method)]);
+      // Computed from the same descriptor as the type.
+      return Object.fromEntries(methods) as Client<S>;
+    },
+    isServing: (service, call) => checkHealth(line, service?.typeName ?? "", call),
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+interface Line {
+  readonly channel: GrpcClient;
+  readonly address: string;
+  readonly token: string | undefined;
+}
+
+function metadataFor(line: Line): Metadata {
+  const metadata = withToken(new Metadata(), line.token);
+  const trace = currentTrace();
+  if (trace !== undefined) {
+    metadata.set("traceparent", formatTraceparent(trace));
+    if (trace.state !== undefined) metadata.set("tracestate", trace.state);
+  }
+  return metadata;
+}
+
+type Settle = (error: ServiceError | null, response?: AnyMessage) => void;
+
+/** One answer: the call is made by `start`, the signal cancels it, failures are ours. */
+function single(name: string, options: CallOptions, start: (settle: Settle) => Call): Promise<AnyMessage> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(aborted(name, signal));
+    const onAbort = (): void => call.cancel();
+    const call = start((error, response) => {
+      signal?.removeEventListener("abort", onAbort);
+      if (error === null && response !== undefined) return resolve(response);
+      if (signal?.aborted === true) return reject(aborted(name, signal));
+      reject(
+        error === null
+          ? new OarlockError("RPC_INTERNAL", `${name}: no answer`)
+          : fromServiceError(error, name),
+      );
+    });
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/**
+ * Many answers: leaving the loop early cancels the call, so that the server does not work on.
+ *
+ * @yields each answer
+ */
+async function* stream(
+  name: string,
+  options: CallOptions,
+  start: () => Call & AsyncIterable<AnyMessage>,
+): AsyncGenerator<AnyMessage, void> {
+  const { signal } = options;
+  if (signal?.aborted === true) throw aborted(name, signal);
+  const call = start();
+  const onAbort = (): void => call.cancel();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    yield* call;
+  } catch (reason) {
+    // Read again: the compiler holds it for unchanged since the check above.
+    if (isAborted(signal)) throw aborted(name, signal);
+    throw isServiceError(reason) ? fromServiceError(reason, name) : reason;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    call.cancel();
+  }
+}
+
+function isAborted(signal: AbortSignal | undefined): signal is AbortSignal {
+  return signal?.aborted === true;
+}
+
+function aborted(name: string, signal: AbortSignal): OarlockError {
+  return new OarlockError("ABORTED", `${name}: given up by the caller`, { cause: signal.reason });
+}
+
+function isServiceError(reason: unknown): reason is ServiceError {
+  return (
+    reason instanceof Error && "code" in reason && typeof reason.code === "number" && "metadata" in reason
+  );
+}
+
+function caller(line: Line, service: DescService, method: DescMethod): unknown {
+  const { channel } = line;
+  const { path, requestSerialize, responseDeserialize } = wireDefinition(service, method);
+  const name = `${service.typeName}/${method.name} at ${line.address}`;
+  const deadline = (options: CallOptions, defaultMs: number): { deadline: number } => ({
+    deadline: Date.now() + (options.timeoutMs ?? defaultMs),
+  });
+  const message = (init: AnyInit): AnyMessage => create(method.input, init);
+  const wire = [path, requestSerialize, responseDeserialize] as const;
+  const callers: { readonly [K in DescMethod["methodKind"]]: unknown } = {
+    unary: (request: AnyInit, options: CallOptions = {}) =>
+      single(name, options, (settle) =>
+        channel.makeUnaryRequest(
+          ...wire,
+          message(request),
+          metadataFor(line),
+          deadline(options, UNARY_TIMEOUT_MS),
+          settle,
+        ),
+      ),
+    client_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
+      single(name, options, (settle) => {
+        const limit = deadline(options, STREAM_TIMEOUT_MS);
+        const call = channel.makeClientStreamRequest(...wire, metadataFor(line), limit, settle);
+        void feed(call, requests, message);
+        return call;
+      }),
+    server_streaming: (request: AnyInit, options: CallOptions = {}) =>
+      stream(name, options, () =>
+        channel.makeServerStreamRequest(
+          ...wire,
+          message(request),
+          metadataFor(line),
+          deadline(options, STREAM_TIMEOUT_MS),
+        ),
+      ),
+    bidi_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
+      stream(name, options, () => {
+        const call = channel.makeBidiStreamRequest(
+          ...wire,
+          metadataFor(line),
+          deadline(options, STREAM_TIMEOUT_MS),
+        );
+        void feed(call, requests, message);
+        return call;
+      }),
+  };
+  return callers[method.methodKind];
+}
+
+/** The writing side of a call. */
+interface RequestSink extends NodeJS.EventEmitter {
+  readonly destroyed: boolean;
+  write(message: AnyMessage): boolean;
+  end(): void;
+  cancel(): void;
+}
+
+/** Sends every request with backpressure; a source that fails cancels the call, and the reader sees that. */
+async function feed(
+  sink: RequestSink,
+  requests: AsyncIterable<AnyInit>,
+  message: (init: AnyInit) => AnyMessage,
+): Promise<void> {
+  try {
+    for await (const request of requests) {
+      if (sink.destroyed) return;
+      if (!sink.write(message(request))) await Promise.race([once(sink, "drain"), once(sink, "close")]);
+    }
+    sink.end();
+  } catch {
+    sink.cancel();
+  }
+}
+
+const NOT_FOUND = 5;
+
+async function checkHealth(line: Line, service: string, options: CallOptions = {}): Promise<boolean> {
+  const check = healthDefinition["Check"];
+  if (check === undefined) throw new OarlockError("RPC_INTERNAL", "the health service lost its Check method");
+  const { path, requestSerialize, responseDeserialize } = check;
+  const deadline = { deadline: Date.now() + (options.timeoutMs ?? HEALTH_TIMEOUT_MS) };
+  const wire = [path, requestSerialize, responseDeserialize, { service }] as const;
+  return new Promise((resolve, reject) => {
+    line.channel.makeUnaryRequest(...wire, metadataFor(line), deadline, (error, response = {}) => {
+      if (error === null) resolve("status" in response && response.status === "SERVING");
+      else if (error.code === NOT_FOUND) resolve(false);
+      else reject(fromServiceError(error, `health of ${service || "the server"} at ${line.address}`));
+    });
+  });
+}

@@ -1,0 +1,149 @@
+/** Between typed handlers and grpc-js's calls: cancellation, backpressure, trace context, errors as statuses. */
+import { once } from "node:events";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { type Log, parseTraceparent, type TraceContext, withTrace } from "@oarlock/runtime";
+import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
+import type {
+  handleBidiStreamingCall,
+  handleClientStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  sendUnaryData,
+  ServerWritableStream,
+  UntypedHandleCall,
+} from "@grpc/grpc-js";
+import { checkToken } from "./security.ts";
+import type { AnyInit, AnyMessage, CallContext } from "./service.ts";
+import { toStatus } from "./status.ts";
+
+/** What every call of a server shares. */
+export interface CallDesk {
+  readonly draining: AbortSignal;
+  /** Every call in flight; aborted one by one when the grace is over. */
+  readonly calls: Set<AbortController>;
+  readonly token?: string;
+  readonly log: Log;
+}
+
+/** The part of grpc-js's four kinds of call that we read. */
+interface Call {
+  readonly metadata: Metadata;
+  getPeer(): string;
+  once(event: "cancelled", listener: () => void): unknown;
+}
+
+type OneAnswer = (input: unknown, context: CallContext) => Promise<AnyInit>;
+type ManyAnswers = (input: unknown, context: CallContext) => AsyncIterable<AnyInit>;
+type Kinds = { readonly [K in DescMethod["methodKind"]]: UntypedHandleCall };
+
+/** Makes grpc-js's handler of ours. */
+export function adapt(
+  service: DescService,
+  method: DescMethod,
+  handler: unknown,
+  desk: CallDesk,
+): UntypedHandleCall {
+  const name = `${service.typeName}/${method.name}`;
+  if (typeof handler !== "function") throw new OarlockError("RPC_HANDLER_MISSING", `${name} has no handler`);
+  const answering = { name, method, desk };
+  // `ServiceImpl` has checked the handler against the method's kind.
+  const one = handler as OneAnswer;
+  const many = handler as ManyAnswers;
+  const unary: handleUnaryCall<AnyMessage, AnyMessage> = (call, callback) =>
+    void answerOnce(answering, { call, input: call.request, run: one, callback });
+  const clientStreaming: handleClientStreamingCall<AnyMessage, AnyMessage> = (call, callback) =>
+    void answerOnce(answering, { call, input: call, run: one, callback });
+  const serverStreaming: handleServerStreamingCall<AnyMessage, AnyMessage> = (call) =>
+    void answerMany(answering, { call, sink: call, input: call.request, run: many });
+  const bidiStreaming: handleBidiStreamingCall<AnyMessage, AnyMessage> = (call) =>
+    // A duplex call is a writable one, whatever its declared request side says.
+    void answerMany(answering, { call, sink: call as unknown as Sink, input: call, run: many });
+  const kinds: Kinds = {
+    unary,
+    client_streaming: clientStreaming,
+    server_streaming: serverStreaming,
+    bidi_streaming: bidiStreaming,
+  };
+  return kinds[method.methodKind];
+}
+
+interface Answering {
+  readonly name: string;
+  readonly method: DescMethod;
+  readonly desk: CallDesk;
+}
+
+async function answerOnce(
+  { name, method, desk }: Answering,
+  {
+    call,
+    input,
+    run,
+    callback,
+  }: { call: Call; input: unknown; run: OneAnswer; callback: sendUnaryData<AnyMessage> },
+): Promise<void> {
+  const { context, done } = enter(call, desk);
+  try {
+    checkToken(call.metadata, desk.token);
+    const answer = await withTrace(traceOf(call.metadata), () => run(input, context));
+    callback(null, create(method.output, answer));
+  } catch (reason) {
+    report(desk.log, name, reason);
+    callback(toStatus(reason));
+  } finally {
+    done();
+  }
+}
+
+type Sink = ServerWritableStream<AnyMessage, AnyMessage>;
+
+async function answerMany(
+  { name, method, desk }: Answering,
+  { call, sink, input, run }: { call: Call; sink: Sink; input: unknown; run: ManyAnswers },
+): Promise<void> {
+  const { context, done } = enter(call, desk);
+  try {
+    checkToken(call.metadata, desk.token);
+    // The generator's body runs wherever `next` is called: iterate under the trace, not only create.
+    await withTrace(traceOf(call.metadata), async () => {
+      for await (const answer of run(input, context)) {
+        if (context.signal.aborted) return;
+        if (!sink.write(create(method.output, answer))) await drained(sink, context.signal);
+      }
+    });
+    sink.end();
+  } catch (reason) {
+    report(desk.log, name, reason);
+    sink.emit("error", toStatus(reason));
+  } finally {
+    done();
+  }
+}
+
+/** Waits until the stream takes more, or the call is over: either way the writer looks again. */
+async function drained(sink: Sink, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await once(sink, "drain", { signal }).catch(() => undefined);
+}
+
+function enter(call: Call, desk: CallDesk): { context: CallContext; done: () => void } {
+  const controller = new AbortController();
+  desk.calls.add(controller);
+  call.once("cancelled", () => controller.abort(new OarlockError("ABORTED", "the caller is gone")));
+  const context = { signal: controller.signal, draining: desk.draining, peer: call.getPeer() };
+  return { context, done: () => void desk.calls.delete(controller) };
+}
+
+function traceOf(metadata: Metadata): TraceContext | undefined {
+  const text = (name: string): string | undefined => {
+    const [value] = metadata.get(name);
+    return typeof value === "string" ? value : undefined;
+  };
+  return parseTraceparent(text("traceparent"), text("tracestate"));
+}
+
+/** Typed errors are answers; anything else is a bug, and its stack stays on this side. */
+function report(log: Log, name: string, reason: unknown): void {
+  if (!isOarlockError(reason)) log.error("a handler failed unexpectedly", { rpc: name, err: reason });
+}
