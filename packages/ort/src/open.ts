@@ -1,6 +1,6 @@
 /** Chooses the driver: native wherever it loads, else the binding, with the reason kept for logs and `oarlock doctor`. */
 import { openBinding } from "./binding/runtime.ts";
-import { OarlockError } from "@oarlock/errors";
+import { causeChain, OarlockError } from "@oarlock/errors";
 import type { OpenOrtOptions, OrtRuntime } from "./types.ts";
 
 /** What makes `auto` fall back to the binding; anything else (a missing provider) is the caller's to know. */
@@ -8,10 +8,7 @@ const FALLBACK_CODES: readonly string[] = ["ORT_LIBRARY_NOT_LOADED", "ORT_API_TO
 
 /** Opens an engine. Close it to release its sessions. */
 export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime> {
-  const threads = options.threads ?? 1;
-  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-    throw new OarlockError("ORT_INVALID_OPTION", `threads: ${threads} is not a whole number from 1 to 1024`);
-  }
+  checkThreads(options.threads ?? 1);
   const driver = options.driver ?? "auto";
   if (driver === "binding") return openBinding(options, "asked for");
   try {
@@ -20,11 +17,13 @@ export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime>
     return openNative(options, driver === "native" ? "asked for" : "the library offers the C API");
   } catch (error) {
     if (driver === "native" || !isFallback(error)) throw error;
-    return openBinding(
-      options,
-      `the native driver did not load: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    return openBinding(options, `the native driver did not load: ${causeChain(error)[0] ?? "unknown"}`);
   }
+}
+
+function checkThreads(threads: number): void {
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 1024) return;
+  throw new OarlockError("ORT_INVALID_OPTION", `threads: ${threads} is not a whole number from 1 to 1024`);
 }
 
 const isFallback = (error: unknown): boolean =>

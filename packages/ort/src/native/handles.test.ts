@@ -2,7 +2,7 @@ import { expect, test, vi } from "vitest";
 import { createHandle } from "./handles.ts";
 
 test("a handle is released once, after its last holder, and refuses use afterwards", () => {
-  const free = vi.fn();
+  const free = vi.fn<(pointer: bigint) => void>();
   const handle = createHandle("thing", 16n, free);
   const letGo = handle.hold();
   handle.release();
