@@ -1,0 +1,166 @@
+/**
+ * What a trainer is given, what it does, what it gives back. Data only: no graph, no engine, no thread.
+ *
+ * Per-token arrays lie beside `tokens`: index t belongs to tokens[t], whose log-probability is conditioned on tokens[< t].
+ * Index 0 has no log-probability and is never trained.
+ */
+import type { OpenOrtOptions } from "@oarlock/ort";
+import type { LlamaConfig } from "@oarlock/nn";
+
+/** One sequence of a batch: a prompt and what follows it. */
+export interface TrainingRow {
+  readonly tokens: Int32Array;
+  /** Tokens before this index are the prompt. */
+  readonly promptLength: number;
+  /** 1 where the token is trained, 0 elsewhere (prompt, tool output). As long as `tokens`. */
+  readonly lossMask: Uint8Array;
+  /** Reinforcement learning only; as long as `tokens`, 0 where not trained. */
+  readonly advantages?: Float32Array;
+  /** Log-probs under the policy that the first update of this batch starts from. Absent: the trainer's own, exactly. */
+  readonly oldLogprobs?: Float32Array;
+  /** Log-probs under the reference policy. Absent where an objective with a KL term needs them: the trainer computes them. */
+  readonly refLogprobs?: Float32Array;
+}
+
+/** How the loss is made of tokens; part of the graph. */
+export type Objective =
+  | { readonly type: "sft" }
+  | {
+      readonly type: "grpo";
+      /** Ratio is clipped to [1 − low, 1 + high]. */
+      readonly clip: { readonly low: number; readonly high: number };
+      /** Weight of the KL penalty inside the loss; 0 leaves it out. */
+      readonly klCoefficient: number;
+      readonly klEstimator: "k1" | "k2" | "k3";
+      readonly entropyCoefficient: number;
+    };
+
+/** How tokens are averaged (verl's names): over all tokens, or first within each sequence. */
+export type Aggregation = "token-mean" | "seq-mean-token-sum" | "seq-mean-token-mean";
+
+/** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) after clipping by global norm. */
+export interface OptimizerSettings {
+  readonly learningRate: number;
+  /** Default 0.9. */
+  readonly beta1?: number;
+  /** Default 0.999. */
+  readonly beta2?: number;
+  /** Default 1e-8. */
+  readonly epsilon?: number;
+  /** Applied to parameters whose layout says `decay`. Default 0. */
+  readonly weightDecay?: number;
+  /** Default: no clipping. */
+  readonly maxGradNorm?: number;
+}
+
+/** Everything of a step that is not data. All of it changes bits and comes from the plan (D1). */
+export interface StepOptions {
+  readonly objective: Objective;
+  readonly aggregation: Aggregation;
+  readonly optimizer: OptimizerSettings;
+  /** Rows per run of the gradient graph. Changes rounding only. */
+  readonly microBatchSize: number;
+  /** Logits are divided by this before the softmax. Default 1. */
+  readonly temperature?: number;
+  /** Passes over the batch. Default 1. */
+  readonly epochs?: number;
+  /** Rows per update, taken in order. Default: all rows. */
+  readonly miniBatchSize?: number;
+}
+
+/** Sums over trained tokens, weighted as the loss is (they are means once the weights sum to 1). */
+export interface StepSums {
+  readonly loss: number;
+  /** −log p of the trained tokens, token-mean. */
+  readonly nll: number;
+  /** The policy-gradient part of the loss. */
+  readonly policyLoss: number;
+  /** Schulman's k1, old against new: mean(old − new). */
+  readonly oldKl: number;
+  /** The KL penalty's estimate against the reference policy, before its coefficient. */
+  readonly refKl: number;
+  readonly entropy: number;
+  /** Fraction of tokens where the upper (or lower, for negative advantages) clip was active. */
+  readonly clipFraction: number;
+}
+
+/** One optimizer update. */
+export interface UpdateResult {
+  readonly sums: StepSums;
+  /** Global norm of the gradient before clipping. */
+  readonly gradNorm: number;
+  /** W3: false where the update was not finite; parameters and moments are then bit-identical to before. */
+  readonly applied: boolean;
+}
+
+export interface StepResult {
+  /** Means over the updates of this step. */
+  readonly sums: StepSums;
+  readonly gradNorm: number;
+  /** Whether every update was applied. */
+  readonly applied: boolean;
+  readonly updates: readonly UpdateResult[];
+  /** Trained tokens, tokens of all rows, tokens computed with padding. */
+  readonly tokens: { readonly trained: number; readonly total: number; readonly computed: number };
+  readonly seconds: number;
+  /** Optimizer updates applied so far, over the trainer's life. */
+  readonly optimizerStep: number;
+}
+
+/** A copy of everything that an exact continuation needs (W1, T3). Flat arrays follow nn's parameter layout. */
+export interface TrainerState {
+  readonly weights: Float32Array;
+  readonly firstMoments: Float32Array;
+  readonly secondMoments: Float32Array;
+  /** The reference policy's weights, where one was captured. */
+  readonly reference?: Float32Array;
+  readonly optimizerStep: number;
+}
+
+/** A policy as others receive it: weights in shared memory, and the SHA-256 of their bytes. */
+export interface PolicySnapshot {
+  /** A copy over a SharedArrayBuffer: sent to other threads without another copy. */
+  readonly weights: Float32Array;
+  readonly digest: string;
+}
+
+/** Whether log-probs are those of the policy in training or of the captured reference. */
+export type LogprobSource = "policy" | "reference";
+
+export interface LogprobOptions {
+  readonly microBatchSize: number;
+  readonly temperature?: number;
+}
+
+/** Updates one policy. Calls are answered one after another. */
+export interface Trainer extends AsyncDisposable {
+  /** One global batch: `epochs` × mini-batches updates, each of one or more micro-batches. */
+  step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult>;
+  /** Log-prob of every token given those before it (index 0 is 0). */
+  logprobs(
+    rows: readonly TrainingRow[],
+    source: LogprobSource,
+    options: LogprobOptions,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[]>;
+  /** The reference policy becomes a copy of the present weights. */
+  captureReference(): Promise<void>;
+  /** W1: a copy that no later step writes, and its digest, made off the caller's thread. */
+  policy(): Promise<PolicySnapshot>;
+  /** Everything that `restore` needs, as copies. */
+  snapshot(): Promise<TrainerState>;
+  restore(state: TrainerState): Promise<void>;
+  /** Clears the moments and the count of updates: a new stage starts. */
+  resetOptimizer(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TrainerOptions {
+  readonly config: LlamaConfig;
+  /** Initial weights, flat in nn's parameter layout; copied. */
+  readonly weights: Float32Array;
+  /** Engine: provider, driver, threads (D1: from the plan). */
+  readonly ort?: OpenOrtOptions;
+  /** Lengths are padded to a multiple of this. Default 16. */
+  readonly lengthMultiple?: number;
+}
