@@ -4,6 +4,8 @@
  * The code under `gen/` is generated from `oarlock/v1/*.proto` (`npm run generate`) and never edited. This list says what
  * may be imported; how messages travel is the business of `@oarlock/rpc` and `@oarlock/bus`.
  */
+export { create, fromBinary, toBinary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+export { durationFromMs, durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 export {
   RolloutPurpose,
   GroupIdentitySchema,

@@ -1,1 +1,13 @@
-export {};
+/** Versioned weights on the bus, and run checkpoints on disk. */
+export type {
+  CheckpointArray,
+  CheckpointContent,
+  CheckpointInfo,
+  LoadedCheckpoint,
+  PolicyAnnouncement,
+  PolicySnapshot,
+  PolicyStore,
+  PolicyVersion,
+  RunCheckpoints,
+  RunCheckpointsOptions,
+} from "./types.ts";

@@ -48,7 +48,7 @@ parentPort.on("message", ({ id, method, request }) => parentPort.postMessage({ i
 
 const worker = new WorkerClient<HashMethods>({
   name: "hash worker",
-  start: () => new Worker(HASH_WORKER, { eval: true }),
+  start: () => new Worker(HASH_WORKER, { eval: true, execArgv: [] }),
 });
 let nextHash = 1;
 
