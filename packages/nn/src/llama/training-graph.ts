@@ -1,0 +1,64 @@
+/**
+ * The forward pass of training: whole rows in, the log-probability and entropy of chosen tokens out. A loss is built on
+ * top, and `gradients` of it with respect to the weights finishes the graph.
+ *
+ * Rows are padded at the right: under the causal mask no token sees the padding behind it, and padded tokens are simply
+ * not chosen.
+ */
+import { type Dim, gather, type Graph, product, reshape, type Value } from "@oarlock/onnx";
+import type { LlamaConfig } from "../config.ts";
+import { causalAttention } from "./causal-attention.ts";
+import { llamaLogits, llamaStack } from "./stack.ts";
+import { tokenLogprobs } from "./token-logprobs.ts";
+import { declareWeights, type WeightLookup, type WeightRole } from "./weights.ts";
+
+export interface LlamaTrainingOptions {
+  readonly config: LlamaConfig;
+  /** Rows; may have a name. */
+  readonly batch: Dim;
+  /** Tokens of a row. */
+  readonly length: number;
+  /**
+   * How many tokens go through the head. Left out: all, in row order, and the graph has no input `chosen`. A name: the
+   * input `chosen` says which.
+   */
+  readonly chosen?: string;
+  /** Logits are divided by it: the temperature that was sampled with. Default 1. */
+  readonly temperature?: number;
+  /** Default "input". */
+  readonly weightRole?: WeightRole;
+}
+
+export interface LlamaTraining {
+  readonly weights: WeightLookup;
+  /** log p(target) of each chosen token. [M] */
+  readonly logprobs: Value;
+  /** The entropy of the distribution it was taken from, in nats. [M] */
+  readonly entropy: Value;
+  /** [M, V] */
+  readonly logits: Value;
+}
+
+/**
+ * Adds to `graph` the inputs
+ * - `ids` int64 [batch, length]: the tokens read;
+ * - `positions` int64 [batch, length]: 0, 1, 2, … in each row;
+ * - `chosen` int64 [M], if asked for: row · length + column of each token to predict from;
+ * - `targets` int64 [M]: the token to predict from each (without `chosen`, M = batch · length);
+ * - the weights, by the names of the layout's views;
+ *
+ * and the forward pass.
+ */
+export function llamaTraining(graph: Graph, options: LlamaTrainingOptions): LlamaTraining {
+  const { config, batch, length, temperature = 1 } = options;
+  const ids = graph.input("ids", "int64", [batch, length]);
+  const positions = graph.input("positions", "int64", [batch, length]);
+  const chosen = options.chosen === undefined ? undefined : graph.input("chosen", "int64", [options.chosen]);
+  const targets = graph.input("targets", "int64", [options.chosen ?? product([batch, length])]);
+  const weights = declareWeights(graph, config, options.weightRole);
+  const attention = causalAttention(graph, { config, batch, length, positions });
+  const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [B·T, D]
+  const stream = chosen ? gather(all, chosen, 0) : all; // [M, D]
+  const logits = llamaLogits({ config, weights, stream, temperature });
+  return { weights, logits, ...tokenLogprobs(logits, targets) };
+}
