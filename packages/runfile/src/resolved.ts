@@ -26,14 +26,14 @@ import type {
   TrapCode,
 } from "./vocabulary.ts";
 
-/** A run with nothing left to decide. `digest` covers `name`, `spec` and `inputs`. */
+/** A run with nothing left to decide. */
 export interface ResolvedRun {
   readonly apiVersion: "oarlock.dev/v1alpha1";
   readonly kind: "ResolvedRun";
   readonly name: string;
   readonly spec: ResolvedSpec;
   readonly inputs: RunInputs;
-  /** SHA-256 (hex) of the canonical JSON of `{name, spec, inputs}`. */
+  /** SHA-256 (hex) over all of `spec` and `inputs` that changes bits: not the number of actors, nor what is saved. */
   readonly digest: string;
 }
 
@@ -51,7 +51,7 @@ export interface ModelInput {
   readonly shape: ModelShape;
   /** Trainable parameters. */
   readonly parameters: number;
-  /** SHA-256 of the initial weights' files; for `init` the digest follows from spec and seed, so it is "". */
+  /** SHA-256 of the initial weights; "" for a new model, whose weights follow from spec and seed. */
   readonly digest: string;
   readonly tokenizerDigest: string;
   readonly chatTemplateDigest: string;

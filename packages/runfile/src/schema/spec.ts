@@ -94,7 +94,7 @@ const evaluation: z.ZodType<EvaluationSpec> = closed({
   samples: integer(1, 4096).describe("Samples per prompt: k of mean@k and pass@k.").optional(),
   temperature: real(0, 100).describe("Sampling temperature.").optional(),
   topK: integer(0, 1_000_000).describe("Keep the k likeliest tokens; 0 is off.").optional(),
-  topP: real(0, 1).describe("Keep the likeliest tokens of this mass; 1 is off.").optional(),
+  topP: real(1e-6, 1).describe("Keep the likeliest tokens of this mass; 1 is off.").optional(),
   maxNewTokens: integer(1, MAX_TOKENS).describe("Tokens per completion at most.").optional(),
   maxPromptLength: integer(1, MAX_TOKENS).describe("Tokens per prompt at most.").optional(),
   greedy: z.boolean().describe("Also decode each prompt once at temperature 0.").optional(),

@@ -48,7 +48,7 @@ const sft: z.ZodType<SftSpec> = closed({
 const sampling = closed({
   temperature: real(0, 100).describe("Sampling temperature.").optional(),
   topK: integer(0, 1_000_000).describe("Keep the k likeliest tokens; 0 is off.").optional(),
-  topP: real(0, 1).describe("Keep the likeliest tokens of this mass; 1 is off.").optional(),
+  topP: real(1e-6, 1).describe("Keep the likeliest tokens of this mass; 1 is off.").optional(),
   maxNewTokens: integer(1, MAX_TOKENS).describe("Tokens per completion at most.").optional(),
 }).describe("How completions are drawn.");
 

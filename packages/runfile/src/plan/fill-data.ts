@@ -1,0 +1,133 @@
+/** Fills the defaults of `data` and `rewards` blocks. Knows no rows and scores nothing. */
+import type { ResolvedData, ResolvedFields, ResolvedFileData, ResolvedReward } from "../resolved.ts";
+import type { DataSpec, FieldMapSpec, FileDataSpec, HubDataSpec, RewardSpec } from "../run-file.ts";
+import type { RewardType } from "../vocabulary.ts";
+import type { Scope } from "./origins.ts";
+
+const TASK_DIGITS = 2;
+/** Deadline of a verifier, and of a function that a user wrote, for one sample. */
+const VERIFIER_TIMEOUT_MS = 1_000;
+const FUNCTION_TIMEOUT_MS = 10_000;
+
+export function fillData(data: DataSpec, at: Scope): ResolvedData {
+  const type = at.given("type", data.type);
+  if (type === "task") {
+    const [task, inside] = [data.task, at.inside("task")];
+    return {
+      type,
+      task: {
+        name: inside.given("name", task?.name),
+        split: inside.fill("split", task?.split, "train"),
+        digits: inside.fill("digits", task?.digits, TASK_DIGITS),
+        limit: inside.fill("limit", task?.limit, 0),
+      },
+    };
+  }
+  if (type === "file") {
+    const [file, inside] = [data.file, at.inside("file")];
+    const path = inside.given("path", file?.path);
+    return {
+      type,
+      file: { path, format: inside.fill("format", file?.format, "auto"), ...fillTable(file, inside) },
+    };
+  }
+  const [hub, inside] = [data.hub, at.inside("hub")];
+  return {
+    type,
+    hub: {
+      dataset: inside.given("dataset", hub?.dataset),
+      config: inside.fill("config", hub?.config, ""),
+      split: inside.fill("split", hub?.split, "train"),
+      ...fillTable(hub, inside),
+    },
+  };
+}
+
+type Table = Omit<ResolvedFileData, "path" | "format">;
+
+function fillTable(table: FileDataSpec | HubDataSpec | undefined, at: Scope): Table {
+  return {
+    fields: givenFields(table?.fields, at.inside("fields")),
+    systemPrompt: at.fill("systemPrompt", table?.systemPrompt, ""),
+    chatTemplate: at.fill("chatTemplate", table?.chatTemplate, "auto"),
+    limit: at.fill("limit", table?.limit, 0),
+    skip: at.fill("skip", table?.skip, 0),
+  };
+}
+
+/** Only the columns that the user named: the others follow from the rows. */
+function givenFields(fields: FieldMapSpec | undefined, at: Scope): ResolvedFields {
+  const given = Object.entries(fields ?? {}).filter(([, column]) => column !== undefined);
+  return Object.fromEntries(given.map(([part, column]) => [part, at.given(part, column)]));
+}
+
+export function fillRewards(rewards: readonly RewardSpec[], at: Scope): ResolvedReward[] {
+  return rewards.map((reward, index) => fillReward(reward, at.inside(index)));
+}
+
+function fillReward(reward: RewardSpec, at: Scope): ResolvedReward {
+  const timeoutMs = reward.type === "function" ? FUNCTION_TIMEOUT_MS : VERIFIER_TIMEOUT_MS;
+  const head = {
+    name: at.given("name", reward.name),
+    weight: at.fill("weight", reward.weight, 1),
+    optional: at.fill("optional", reward.optional, false),
+    timeoutMs: at.fill("timeoutMs", reward.timeoutMs, timeoutMs),
+  };
+  at.given("type", reward.type);
+  return { ...head, ...BLOCKS[reward.type](reward, at.inside(reward.type)) };
+}
+
+/** A resolved reward without what all kinds share. */
+type Block<T extends RewardType> = Omit<
+  Extract<ResolvedReward, { type: T }>,
+  "name" | "weight" | "optional" | "timeoutMs"
+>;
+
+const BLOCKS: { readonly [T in RewardType]: (reward: RewardSpec, at: Scope) => Block<T> } = {
+  exact: ({ exact }, at) => ({
+    type: "exact",
+    exact: {
+      field: at.fill("field", exact?.field, "answer"),
+      caseSensitive: at.fill("caseSensitive", exact?.caseSensitive, true),
+      trim: at.fill("trim", exact?.trim, true),
+    },
+  }),
+  regex: ({ regex }, at) => ({
+    type: "regex",
+    regex: { pattern: at.given("pattern", regex?.pattern), flags: at.fill("flags", regex?.flags, "") },
+  }),
+  contains: ({ contains }, at) => ({
+    type: "contains",
+    contains: {
+      text: at.fill("text", contains?.text, ""),
+      field: at.fill("field", contains?.field, "answer"),
+      caseSensitive: at.fill("caseSensitive", contains?.caseSensitive, true),
+    },
+  }),
+  numeric: ({ numeric }, at) => ({
+    type: "numeric",
+    numeric: {
+      field: at.fill("field", numeric?.field, "answer"),
+      extract: at.fill("extract", numeric?.extract, "last-number"),
+      absoluteTolerance: at.fill("absoluteTolerance", numeric?.absoluteTolerance, 0),
+      relativeTolerance: at.fill("relativeTolerance", numeric?.relativeTolerance, 1e-6),
+    },
+  }),
+  format: ({ format }, at) => ({ type: "format", format: { tags: at.given("tags", format?.tags) } }),
+  length: ({ length }, at) => ({
+    type: "length",
+    length: {
+      unit: at.fill("unit", length?.unit, "tokens"),
+      min: at.fill("min", length?.min, 0),
+      max: at.given("max", length?.max),
+      softness: at.fill("softness", length?.softness, 0),
+    },
+  }),
+  function: (reward, at) => ({
+    type: "function",
+    function: {
+      file: at.given("file", reward.function?.file),
+      export: at.fill("export", reward.function?.export, "reward"),
+    },
+  }),
+};

@@ -1,0 +1,79 @@
+/** Fills the defaults of `model`, `pipeline`, `compute`, `checkpoints` and `output`: none depends on the machine (D1). */
+import type {
+  ResolvedCompute,
+  ResolvedModel,
+  ResolvedModelInit,
+  ResolvedSpec,
+  ResolvedTokenizer,
+} from "../resolved.ts";
+import type { ModelInitSpec, ModelSpec, RunSpec, TokenizerSpec } from "../run-file.ts";
+import type { Scope } from "./origins.ts";
+
+export function fillModel(model: ModelSpec, at: Scope): ResolvedModel {
+  if (model.init === undefined) return { from: at.given("from", model.from) };
+  return { init: fillInit(model.init, at.inside("init")) };
+}
+
+function fillInit(init: ModelInitSpec, at: Scope): ResolvedModelInit {
+  const hiddenSize = at.given("hiddenSize", init.hiddenSize);
+  const heads = at.given("heads", init.heads);
+  const headSize = Math.max(1, Math.floor(hiddenSize / heads));
+  return {
+    architecture: at.fill("architecture", init.architecture, "llama"),
+    hiddenSize,
+    intermediateSize: at.given("intermediateSize", init.intermediateSize),
+    layers: at.given("layers", init.layers),
+    heads,
+    kvHeads: at.derive("kvHeads", init.kvHeads, heads, "heads"),
+    headSize: at.derive("headSize", init.headSize, headSize, "hiddenSize / heads"),
+    maxPositions: at.given("maxPositions", init.maxPositions),
+    ropeTheta: at.fill("ropeTheta", init.ropeTheta, 10_000),
+    ropeConvention: at.fill("ropeConvention", init.ropeConvention, "half-split"),
+    rmsNormEps: at.fill("rmsNormEps", init.rmsNormEps, 1e-5),
+    tiedEmbeddings: at.fill("tiedEmbeddings", init.tiedEmbeddings, true),
+    qkvBias: at.fill("qkvBias", init.qkvBias, false),
+    qkNorm: at.fill("qkNorm", init.qkNorm, false),
+    initializerRange: at.fill("initializerRange", init.initializerRange, 0.02),
+    tokenizer: fillTokenizer(init.tokenizer, at.inside("tokenizer")),
+  };
+}
+
+function fillTokenizer(tokenizer: TokenizerSpec, at: Scope): ResolvedTokenizer {
+  const type = at.given("type", tokenizer.type);
+  if (type === "characters") {
+    const alphabet = at.inside("characters").given("alphabet", tokenizer.characters?.alphabet);
+    return { type, characters: { alphabet } };
+  }
+  return { type, file: { path: at.inside("file").given("path", tokenizer.file?.path) } };
+}
+
+export function fillPipeline(pipeline: RunSpec["pipeline"], at: Scope): ResolvedSpec["pipeline"] {
+  return { mode: at.fill("mode", pipeline?.mode, "lockstep"), lag: at.fill("lag", pipeline?.lag, 1) };
+}
+
+export function fillCompute(compute: RunSpec["compute"], at: Scope): ResolvedCompute {
+  return {
+    provider: at.fill("provider", compute?.provider, "cpu"),
+    driver: at.fill("driver", compute?.driver, "native"),
+    libraryPath: at.fill("libraryPath", compute?.libraryPath, ""),
+    precision: at.fill("precision", compute?.precision, "float32"),
+    optimizationLevel: at.fill("optimizationLevel", compute?.optimizationLevel, "all"),
+    generationLayout: at.fill("generationLayout", compute?.generationLayout, "initializers"),
+    generationThreads: at.fill("generationThreads", compute?.generationThreads, 1),
+    trainingThreads: at.fill("trainingThreads", compute?.trainingThreads, 2),
+    actors: at.fill("actors", compute?.actors, 1),
+    rewardWorkers: at.fill("rewardWorkers", compute?.rewardWorkers, 1),
+    slots: at.fill("slots", compute?.slots, 64),
+  };
+}
+
+export function fillCheckpoints(checkpoints: RunSpec["checkpoints"], at: Scope): ResolvedSpec["checkpoints"] {
+  return { every: at.fill("every", checkpoints?.every, 50), keep: at.fill("keep", checkpoints?.keep, 2) };
+}
+
+export function fillOutput(output: RunSpec["output"], at: Scope): ResolvedSpec["output"] {
+  return {
+    samplesPerStep: at.fill("samplesPerStep", output?.samplesPerStep, 4),
+    tensorboard: at.fill("tensorboard", output?.tensorboard, true),
+  };
+}

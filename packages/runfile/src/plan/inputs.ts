@@ -1,0 +1,44 @@
+/** Which things outside the run file a run reads: data blocks and functions, by their path in the spec. Pure. */
+import type { ResolvedData, ResolvedReward, ResolvedSpec } from "../resolved.ts";
+
+/** One source of rows and what it is for. */
+export interface DataUse {
+  /** E.g. `stages.0.sft.data`. */
+  readonly path: string;
+  readonly data: ResolvedData;
+  readonly purpose: "sft" | "grpo" | "evaluation";
+}
+
+/** Every data block, stages in order, the evaluation last. */
+export function dataUses(spec: ResolvedSpec): DataUse[] {
+  const ofStages = spec.stages.map((stage, index): DataUse =>
+    stage.type === "sft"
+      ? { path: `stages.${index}.sft.data`, data: stage.sft.data, purpose: "sft" }
+      : { path: `stages.${index}.grpo.data`, data: stage.grpo.data, purpose: "grpo" },
+  );
+  const { evaluation } = spec;
+  if (evaluation === undefined) return ofStages;
+  return [...ofStages, { path: "evaluation.data", data: evaluation.data, purpose: "evaluation" }];
+}
+
+/** One reward of type `function`. */
+export interface FunctionUse {
+  /** E.g. `stages.1.grpo.rewards.0`. */
+  readonly path: string;
+  readonly file: string;
+  readonly export: string;
+}
+
+/** Every reward of type `function`; those that the evaluation takes over from a stage appear once more, under it. */
+export function functionUses(spec: ResolvedSpec): FunctionUse[] {
+  const ofStages = spec.stages.flatMap((stage, index) =>
+    stage.type === "grpo" ? functionsOf(stage.grpo.rewards, `stages.${index}.grpo.rewards`) : [],
+  );
+  return [...ofStages, ...functionsOf(spec.evaluation?.rewards ?? [], "evaluation.rewards")];
+}
+
+function functionsOf(rewards: readonly ResolvedReward[], path: string): FunctionUse[] {
+  return rewards.flatMap((reward, index) =>
+    reward.type === "function" ? [{ path: `${path}.${index}`, ...reward.function }] : [],
+  );
+}

@@ -1,0 +1,90 @@
+/**
+ * Peak memory of a run, by part, in bytes: counted from shapes, before anything is allocated.
+ *
+ * Weights, gradients and moments are exact; activations count the tensors that the backward pass keeps. Knows no
+ * engine; tests hold it against measured peaks.
+ */
+import type { ModelShape, ResolvedSpec } from "../resolved.ts";
+import { parameterCount } from "./shape.ts";
+
+const FLOAT_BYTES = 4;
+/** Node, the engine's library and code, before any model. */
+const RUNTIME_BYTES = 220 * 1024 * 1024;
+/** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
+const LOGIT_COPIES = 3;
+
+/** Bytes by what they hold; `total` is their sum. */
+export interface MemoryEstimate {
+  readonly runtime: number;
+  /** Weights of the trainer, its gradients and both moments. */
+  readonly trainer: number;
+  /** The frozen reference policy of a GRPO stage with KL. */
+  readonly reference: number;
+  /** Snapshots of the weights: those published and not yet pruned, and the one being written. */
+  readonly snapshots: number;
+  /** Weights as the actors hold them, with the engine's prepacked copy. */
+  readonly samplers: number;
+  /** Keys and values of all slots of all actors. */
+  readonly cache: number;
+  /** Activations and logits of the largest micro-batch. */
+  readonly activations: number;
+  readonly total: number;
+}
+
+/** The peak over all stages. */
+export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEstimate {
+  const weights = parameterCount(shape) * FLOAT_BYTES;
+  const generates = spec.evaluation !== undefined || spec.stages.some(({ type }) => type === "grpo");
+  const reference = spec.stages.some((stage) => stage.type === "grpo" && stage.grpo.kl.placement !== "none");
+  const passes = spec.stages.map((stage) =>
+    stage.type === "sft"
+      ? { sequences: stage.sft.microBatchSize, length: stage.sft.maxLength }
+      : {
+          sequences: stage.grpo.microBatchSize,
+          length: stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens,
+        },
+  );
+  const parts = {
+    runtime: RUNTIME_BYTES,
+    trainer: 4 * weights,
+    reference: reference ? weights : 0,
+    snapshots: (spec.pipeline.lag + 2) * weights,
+    samplers: generates
+      ? spec.compute.actors * weights * (spec.compute.generationLayout === "initializers" ? 2 : 1)
+      : 0,
+    cache: generates
+      ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
+      : 0,
+    activations: Math.max(0, ...passes.map((pass) => activationBytes(shape, pass))),
+  };
+  return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
+}
+
+/** Keys and values: 2 × layers × kvHeads × headSize floats a token. */
+function cacheBytes(shape: ModelShape, slots: number, length: number): number {
+  return 2 * shape.layers * shape.kvHeads * shape.headSize * slots * length * FLOAT_BYTES;
+}
+
+function longestGenerated(spec: ResolvedSpec): number {
+  const ofStages = spec.stages.map((stage) =>
+    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
+  );
+  const { evaluation } = spec;
+  return Math.max(
+    ...ofStages,
+    evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens,
+  );
+}
+
+/** What the backward pass of one micro-batch keeps. */
+function activationBytes(
+  shape: ModelShape,
+  { sequences, length }: { sequences: number; length: number },
+): number {
+  const tokens = sequences * length;
+  const { hiddenSize, intermediateSize, heads, kvHeads, headSize } = shape;
+  // Residuals, norms and their outputs (6), projections with rotated copies (2 each), attention scores and weights.
+  const attention = 2 * headSize * (heads + 2 * kvHeads) + 2 * heads * length;
+  const perToken = 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
+  return (shape.layers * perToken + LOGIT_COPIES * shape.vocabSize) * tokens * FLOAT_BYTES;
+}

@@ -1,0 +1,95 @@
+/**
+ * The plan: a checked run file and facts about the world → a resolved run, the origin of every value, what it will
+ * take, and every trap it would walk into. Pure (D1): no clock, no machine, no files.
+ */
+import { OarlockError } from "@oarlock/errors";
+import { formatPath, type Problem } from "../problem.ts";
+import type { ReadRunFile } from "../read-run-file.ts";
+import type { ModelShape, ResolvedRun, ResolvedSpec, RunInputs } from "../resolved.ts";
+import { runDigest } from "./digest.ts";
+import type { PlanFacts } from "./facts.ts";
+import { dataUses, functionUses } from "./inputs.ts";
+import { estimateMemory, type MemoryEstimate } from "./memory.ts";
+import type { Origins } from "./origins.ts";
+import { resolveSpec } from "./resolve-spec.ts";
+import { initShape, parameterCount } from "./shape.ts";
+import { stageTokens, type StageTokens } from "./time.ts";
+import type { Trap, TrapContext } from "./trap.ts";
+import { MODEL_TRAPS } from "./traps-model.ts";
+import { RUN_TRAPS } from "./traps-run.ts";
+import { stageTraps } from "./traps-stages.ts";
+
+export interface Plan {
+  readonly run: ResolvedRun;
+  readonly origins: Origins;
+  /** Work of one step, per stage. */
+  readonly tokens: readonly StageTokens[];
+  readonly memory: MemoryEstimate;
+  /** Traps that the run must not enter; a run starts only where this is empty. */
+  readonly problems: readonly Problem[];
+  /** Traps that `allow` names. */
+  readonly allowed: readonly Problem[];
+}
+
+/** Resolves a run. Fills every default, counts, and checks for traps; throws only where `facts` lacks the shape of a model from files. */
+export function resolvePlan(file: ReadRunFile, facts: PlanFacts): Plan {
+  const shape = shapeOf(file, facts);
+  const { spec, origins } = resolveSpec(file, shape);
+  const inputs = inputsOf(spec, shape, facts);
+  const memory = estimateMemory(spec, shape);
+  const context: TrapContext = { spec, shape, parameters: inputs.model.parameters, facts, memory };
+  const traps = [...MODEL_TRAPS, stageTraps, ...RUN_TRAPS].flatMap((check) => check(context));
+  const permitted = new Set<string>(spec.allow);
+  const problem = ({ path, ...trap }: Trap): Problem => ({
+    ...trap,
+    ...file.locate(path),
+    field: formatPath(path),
+  });
+  return {
+    run: {
+      apiVersion: "oarlock.dev/v1alpha1",
+      kind: "ResolvedRun",
+      name: file.run.metadata.name,
+      spec,
+      inputs,
+      digest: runDigest(spec, inputs),
+    },
+    origins,
+    tokens: tokensOf(spec, facts),
+    memory,
+    problems: traps.filter(({ code }) => !permitted.has(code)).map(problem),
+    allowed: traps.filter(({ code }) => permitted.has(code)).map(problem),
+  };
+}
+
+function shapeOf(file: ReadRunFile, facts: PlanFacts): ModelShape {
+  if (facts.model.shape !== undefined) return facts.model.shape;
+  const { model } = resolveSpec(file).spec;
+  if ("init" in model) return initShape(model.init, facts.model.vocabSize);
+  throw new OarlockError("PLAN_FACTS_MISSING", `the shape of the model ${model.from} is not among the facts`);
+}
+
+function inputsOf(spec: ResolvedSpec, shape: ModelShape, facts: PlanFacts): RunInputs {
+  const { digest, tokenizerDigest, chatTemplateDigest } = facts.model;
+  return {
+    model: { shape, parameters: parameterCount(shape), digest, tokenizerDigest, chatTemplateDigest },
+    data: dataUses(spec).map(({ path }) => {
+      const data = facts.data.get(path);
+      return {
+        path,
+        digest: data?.digest ?? "",
+        rows: data?.rows ?? 0,
+        longestPrompt: data?.longestPrompt ?? 0,
+      };
+    }),
+    functions: functionUses(spec).map(({ path }) => ({ path, digest: facts.functions.get(path) ?? "" })),
+    engine: facts.engine,
+  };
+}
+
+function tokensOf(spec: ResolvedSpec, facts: PlanFacts): StageTokens[] {
+  return spec.stages.map((stage, index) => {
+    const longest = facts.data.get(`stages.${index}.${stage.type}.data`)?.longestPrompt ?? 0;
+    return stageTokens(stage, longest);
+  });
+}

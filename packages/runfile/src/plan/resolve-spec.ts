@@ -1,0 +1,36 @@
+/** Fills every default of a checked run file: run file → resolved spec with the origin of each value. Pure. */
+import type { ReadRunFile } from "../read-run-file.ts";
+import type { ModelShape, ResolvedSpec } from "../resolved.ts";
+import { fillCheckpoints, fillCompute, fillModel, fillOutput, fillPipeline } from "./fill-model.ts";
+import { fillEvaluation, fillStage } from "./fill-stages.ts";
+import { createScope, type Origin, type Origins } from "./origins.ts";
+
+/**
+ * Every default filled. Without `shape` (before the model was read) defaults that follow from the model's size are
+ * those of a small one: enough to know which data and files the run reads.
+ */
+export function resolveSpec(file: ReadRunFile, shape?: ModelShape): { spec: ResolvedSpec; origins: Origins } {
+  const origins = new Map<string, Origin>();
+  const { spec } = file.run;
+  const at = createScope(origins, (path) => file.source(path), ["spec"]);
+  const context = { ...(shape === undefined ? {} : { shape }), fresh: spec.model.init !== undefined };
+  const stages = spec.stages.map((stage, index) => fillStage(stage, at.inside("stages", index), context));
+  const evaluation =
+    spec.evaluation === undefined
+      ? {}
+      : { evaluation: fillEvaluation(spec.evaluation, at.inside("evaluation"), { ...context, stages }) };
+  return {
+    spec: {
+      seed: at.fill("seed", spec.seed, 42),
+      model: fillModel(spec.model, at.inside("model")),
+      pipeline: fillPipeline(spec.pipeline, at.inside("pipeline")),
+      compute: fillCompute(spec.compute, at.inside("compute")),
+      stages,
+      ...evaluation,
+      checkpoints: fillCheckpoints(spec.checkpoints, at.inside("checkpoints")),
+      output: fillOutput(spec.output, at.inside("output")),
+      allow: at.fill("allow", spec.allow, []),
+    },
+    origins,
+  };
+}

@@ -1,0 +1,120 @@
+/** Traps across blocks: names given twice, evaluation on training data, data too small, an evaluation without a metric. */
+import type { Path } from "../problem.ts";
+import type { ResolvedEvaluation } from "../resolved.ts";
+import { canonicalJson } from "./digest.ts";
+import { dataUses } from "./inputs.ts";
+import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
+
+function repeatedNames(items: readonly { readonly name: string }[], path: Path): Trap[] {
+  const names = items.map(({ name }) => name);
+  return names.flatMap((name, index) =>
+    trapWhen(names.indexOf(name) !== index, () => ({
+      code: "NAME_TWICE",
+      path: [...path, index, "name"],
+      message: "this name is given twice",
+      value: JSON.stringify(name),
+      accepted: "a name of its own",
+    })),
+  );
+}
+
+const names: TrapCheck = ({ spec }) => [
+  ...repeatedNames(spec.stages, ["spec", "stages"]),
+  ...spec.stages.flatMap((stage, index) =>
+    stage.type === "grpo"
+      ? repeatedNames(stage.grpo.rewards, ["spec", "stages", index, "grpo", "rewards"])
+      : [],
+  ),
+  ...repeatedNames(spec.evaluation?.rewards ?? [], ["spec", "evaluation", "rewards"]),
+];
+
+const lag: TrapCheck = ({ spec }) =>
+  spec.stages.flatMap((stage, index) =>
+    trapWhen(stage.type === "grpo" && spec.pipeline.lag >= stage.grpo.steps, () => ({
+      code: "LAG_TOO_LONG",
+      path: ["spec", "pipeline", "lag"],
+      message: `with lag ${spec.pipeline.lag}, all steps of stage ${index + 1} would be sampled before the first update`,
+      value: String(spec.pipeline.lag),
+      accepted: "a lag below the steps of every GRPO stage; 0 or 1 are usual",
+    })),
+  );
+
+const dataSize: TrapCheck = ({ spec, facts }) =>
+  dataUses(spec).flatMap(({ path, purpose }) => {
+    const rows = facts.data.get(path)?.rows;
+    const [, stageIndex] = path.split(".");
+    const stage = purpose === "evaluation" ? undefined : spec.stages[Number(stageIndex)];
+    const needed =
+      stage === undefined ? 1 : stage.type === "sft" ? stage.sft.batchSize : stage.grpo.promptsPerStep;
+    const at = ["spec", ...path.split(".").map((step) => (/^\d+$/.test(step) ? Number(step) : step))];
+    if (rows === 0) {
+      return [
+        {
+          code: "DATA_EMPTY",
+          path: at,
+          message: "the data has no rows that can be used",
+          value: "0 rows",
+          accepted: "at least one row",
+        },
+      ];
+    }
+    return trapWhen(rows !== undefined && rows < needed, (): AllowableTrap => ({
+      code: "DATA_SMALLER_THAN_STEP",
+      path: at,
+      message: `one step takes ${needed} rows, and the data has ${rows}: rows would repeat within a batch`,
+      value: `${rows} rows`,
+      accepted: `at most ${rows} rows per step, or allow: [DATA_SMALLER_THAN_STEP]`,
+    }));
+  });
+
+const evaluationOnTraining: TrapCheck = ({ spec }) => {
+  const [held, ...training] = dataUses(spec).toReversed();
+  if (held?.purpose !== "evaluation") return [];
+  const same = training.find(({ data }) => canonicalJson(data) === canonicalJson(held.data));
+  return trapWhen(same !== undefined, (): AllowableTrap => ({
+    code: "EVALUATION_ON_TRAINING_DATA",
+    path: ["spec", "evaluation", "data"],
+    message: `evaluates on the rows that ${same?.path} trains on: it would measure memory`,
+    accepted: "another split or file, or allow: [EVALUATION_ON_TRAINING_DATA]",
+  }));
+};
+
+function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number): Trap[] {
+  const { temperature, samples, rewards, metric, maxPromptLength, maxNewTokens } = evaluation;
+  const path = ["spec", "evaluation"];
+  return [
+    ...trapWhen(temperature === 0 && samples > 1, () => ({
+      code: "GREEDY_SAMPLES",
+      path: [...path, "samples"],
+      message: `at temperature 0 all ${samples} samples of a prompt are alike`,
+      value: String(samples),
+      accepted: "samples: 1, or a temperature above 0 (greedy: true adds one greedy sample)",
+    })),
+    ...trapWhen(rewards.length === 0, () => ({
+      code: "EVALUATION_WITHOUT_REWARD",
+      path,
+      message: "the run has no GRPO stage whose rewards the evaluation could use",
+      accepted: "evaluation.rewards: [{name, type, …}]",
+    })),
+    ...trapWhen(rewards.length > 0 && !rewards.some(({ name }) => name === metric), () => ({
+      code: "METRIC_UNKNOWN",
+      path: [...path, "metric"],
+      message: "no reward of the evaluation has this name",
+      value: JSON.stringify(metric),
+      accepted: `one of ${rewards.map(({ name }) => name).join(", ")}`,
+    })),
+    ...trapWhen(maxPromptLength + maxNewTokens > maxPositions, () => ({
+      code: "CONTEXT_TOO_SHORT",
+      path: [...path, "maxNewTokens"],
+      message: `prompts of ${maxPromptLength} and completions of ${maxNewTokens} tokens do not fit ${maxPositions} positions`,
+      value: String(maxNewTokens),
+      accepted: `at most ${Math.max(1, maxPositions - maxPromptLength)}`,
+    })),
+  ];
+}
+
+const evaluation: TrapCheck = ({ spec, shape }) =>
+  spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
+
+/** Checks across blocks. */
+export const RUN_TRAPS: readonly TrapCheck[] = [names, lag, dataSize, evaluationOnTraining, evaluation];

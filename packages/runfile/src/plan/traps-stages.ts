@@ -1,0 +1,215 @@
+/** Traps in the stages: batches that do not divide, estimators without a signal, sequences that do not fit. */
+import type { Path } from "../problem.ts";
+import type { ResolvedGrpo, ResolvedOptimizer, ResolvedSft } from "../resolved.ts";
+import { type AllowableTrap, type Trap, type TrapCheck, type TrapContext, trapWhen } from "./trap.ts";
+
+/** A check of one stage; `path` is that of its block. */
+type StageCheck<S> = (stage: S, path: Path, context: TrapContext) => Trap[];
+
+const batch =
+  (sequences: number, what: string): StageCheck<{ readonly microBatchSize: number }> =>
+  ({ microBatchSize }, path) =>
+    trapWhen(sequences % microBatchSize !== 0, () => ({
+      code: "BATCH_NOT_DIVISIBLE",
+      path: [...path, "microBatchSize"],
+      message: `${what} = ${sequences} sequences do not split into micro-batches of ${microBatchSize}`,
+      value: String(microBatchSize),
+      accepted: `a divisor of ${sequences}, e.g. ${divisorNear(sequences, microBatchSize)}`,
+    }));
+
+function divisorNear(total: number, near: number): number {
+  let divisor = Math.min(near, total);
+  while (total % divisor !== 0) divisor--;
+  return divisor;
+}
+
+/** Learning rates outside are almost always slips of a decimal: [least, most]. */
+const SFT_RATES = [1e-7, 1e-2] as const;
+const GRPO_RATES_TINY = [1e-8, 5e-4] as const;
+const GRPO_RATES = [1e-8, 5e-5] as const;
+/** Parameters up to which a model bears the rates of tiny ones. */
+const TINY_PARAMETERS = 10e6;
+
+function optimizer(
+  options: ResolvedOptimizer,
+  path: Path,
+  [least, most]: readonly [number, number],
+  steps: number,
+): Trap[] {
+  const { learningRate, warmupSteps, minLearningRate } = options;
+  return [
+    ...trapWhen(learningRate < least || learningRate > most, (): AllowableTrap => ({
+      code: "LEARNING_RATE_RANGE",
+      path: [...path, "learningRate"],
+      message: `is outside the range in which this kind of stage learns on a model of this size`,
+      value: String(learningRate),
+      accepted: `${least} to ${most}, or allow: [LEARNING_RATE_RANGE]`,
+    })),
+    ...trapWhen(warmupSteps >= steps, () => ({
+      code: "WARMUP_TOO_LONG",
+      path: [...path, "warmupSteps"],
+      message: `the warm-up of ${warmupSteps} steps never ends: the stage has ${steps}`,
+      value: String(warmupSteps),
+      accepted: `less than ${steps}`,
+    })),
+    ...trapWhen(minLearningRate > learningRate, () => ({
+      code: "SCHEDULE_RISES",
+      path: [...path, "minLearningRate"],
+      message: `is above the peak learning rate ${learningRate}`,
+      value: String(minLearningRate),
+      accepted: `at most ${learningRate}`,
+    })),
+  ];
+}
+
+const sft: StageCheck<ResolvedSft> = (stage, path, context) => [
+  ...batch(stage.batchSize, "batchSize")(stage, path, context),
+  ...optimizer(stage.optimizer, [...path, "optimizer"], SFT_RATES, stage.steps),
+  ...trapWhen(stage.maxLength > context.shape.maxPositions, () => ({
+    code: "CONTEXT_TOO_SHORT",
+    path: [...path, "maxLength"],
+    message: `the model holds ${context.shape.maxPositions} positions`,
+    value: String(stage.maxLength),
+    accepted: `at most ${context.shape.maxPositions}`,
+  })),
+];
+
+const context: StageCheck<ResolvedGrpo> = (stage, path, { shape, facts }) => {
+  const { maxPromptLength, sampling } = stage;
+  const longest = facts.data.get(path.slice(1).concat("data").join("."))?.longestPrompt ?? 0;
+  const room = shape.maxPositions - sampling.maxNewTokens;
+  return [
+    ...trapWhen(maxPromptLength + sampling.maxNewTokens > shape.maxPositions, () => ({
+      code: "CONTEXT_TOO_SHORT",
+      path: [...path, "sampling", "maxNewTokens"],
+      message: `prompts of ${maxPromptLength} and completions of ${sampling.maxNewTokens} tokens do not fit ${shape.maxPositions} positions`,
+      value: String(sampling.maxNewTokens),
+      accepted: `at most ${Math.max(1, shape.maxPositions - maxPromptLength)}, or maxPromptLength of at most ${Math.max(1, room)}`,
+    })),
+    ...trapWhen(longest > maxPromptLength, () => ({
+      code: "PROMPTS_TOO_LONG",
+      path: [...path, "maxPromptLength"],
+      message: `the longest prompt has ${longest} tokens and would be left out`,
+      value: String(maxPromptLength),
+      accepted:
+        longest <= room ? `maxPromptLength: ${longest}` : "shorter prompts, or a model with more positions",
+    })),
+  ];
+};
+
+const sampling: StageCheck<ResolvedGrpo> = ({ sampling: { temperature, topK, topP } }, path) => [
+  ...trapWhen(temperature === 0, () => ({
+    code: "GREEDY_TRAINING",
+    path: [...path, "sampling", "temperature"],
+    message: "at temperature 0 all completions of a prompt are alike: no group has a signal",
+    value: "0",
+    accepted: "a temperature above 0; 1 samples the policy itself",
+  })),
+  ...trapWhen(topK > 0 || topP < 1, (): AllowableTrap => ({
+    code: "TRUNCATED_SAMPLING",
+    path: [...path, "sampling", topK > 0 ? "topK" : "topP"],
+    message:
+      "training on truncated samples is off-policy: tokens that were cut off still get probability in the loss",
+    value: String(topK > 0 ? topK : topP),
+    accepted: "topK: 0 and topP: 1, or allow: [TRUNCATED_SAMPLING]",
+  })),
+];
+
+const estimator: StageCheck<ResolvedGrpo> = (stage, path) => [
+  ...trapWhen(stage.groupSize < 2, () => ({
+    code: "GROUP_TOO_SMALL",
+    path: [...path, "groupSize"],
+    message: "a group of one has advantage 0: nothing would be learned",
+    value: String(stage.groupSize),
+    accepted: "at least 2; 8 to 16 are usual",
+  })),
+  ...trapWhen(stage.epochs > 8, (): AllowableTrap => ({
+    code: "EPOCHS_MANY",
+    path: [...path, "epochs"],
+    message: "so many passes over one batch leave the policy that sampled it",
+    value: String(stage.epochs),
+    accepted: "1 to 4, or allow: [EPOCHS_MANY]",
+  })),
+  ...trapWhen(stage.dualClip !== 0 && stage.dualClip <= 1 + stage.clip.high, () => ({
+    code: "DUAL_CLIP_TOO_LOW",
+    path: [...path, "dualClip"],
+    message: `the dual clip bounds ratios that the clip (1 + ${stage.clip.high}) has bounded already`,
+    value: String(stage.dualClip),
+    accepted: `0 (off), or more than ${1 + stage.clip.high}; 3 is usual`,
+  })),
+];
+
+const kl: StageCheck<ResolvedGrpo> = ({ kl: { placement, estimator: kind, coefficient } }, path) => [
+  ...trapWhen(placement !== "none" && coefficient === 0, () => ({
+    code: "KL_WITHOUT_EFFECT",
+    path: [...path, "kl", "coefficient"],
+    message: "a coefficient of 0 loads a reference policy for nothing",
+    value: "0",
+    accepted: "a coefficient above 0, or placement: none",
+  })),
+  ...trapWhen(placement === "none" && coefficient !== 0, () => ({
+    code: "KL_WITHOUT_PLACEMENT",
+    path: [...path, "kl", "placement"],
+    message: `a coefficient of ${coefficient} has no effect without a placement`,
+    value: "none",
+    accepted: "placement: loss or reward, or no coefficient",
+  })),
+  ...trapWhen(placement === "loss" && kind === "k1", () => ({
+    code: "KL_GRADIENT_ZERO",
+    path: [...path, "kl", "estimator"],
+    message: "the expected gradient of k1 in the loss is zero: it would not hold the policy",
+    value: "k1",
+    accepted: "k2 or k3 in the loss, k1 in the reward",
+  })),
+];
+
+const rewards: StageCheck<ResolvedGrpo> = (stage, path, { facts }) => {
+  const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
+  return [
+    ...trapWhen(
+      stage.rewards.every(({ weight }) => weight === 0),
+      () => ({
+        code: "REWARDS_WITHOUT_WEIGHT",
+        path: [...path, "rewards"],
+        message: "every reward has weight 0: nothing would be learned",
+        accepted: "at least one weight that is not 0",
+      }),
+    ),
+    ...stage.rewards.flatMap((reward, index) => {
+      const field = fieldOf(reward);
+      return trapWhen(field !== undefined && parts !== undefined && !parts.includes(field), () => ({
+        code: "REWARD_FIELD_MISSING",
+        path: [...path, "rewards", index],
+        message: `reward '${reward.name}' compares with '${field}', and the rows have no such part`,
+        value: JSON.stringify(field),
+        accepted: `one of ${parts?.join(", ")}, or data fields: {answer: <column>}`,
+      }));
+    }),
+  ];
+};
+
+/** The row's part that a verifier compares with, if it does. */
+function fieldOf(reward: ResolvedGrpo["rewards"][number]): string | undefined {
+  if (reward.type === "exact") return reward.exact.field;
+  if (reward.type === "numeric") return reward.numeric.field;
+  return reward.type === "contains" && reward.contains.text === "" ? reward.contains.field : undefined;
+}
+
+const grpo: StageCheck<ResolvedGrpo> = (stage, path, outer) => [
+  ...batch(stage.promptsPerStep * stage.groupSize, "promptsPerStep × groupSize")(stage, path, outer),
+  ...optimizer(
+    stage.optimizer,
+    [...path, "optimizer"],
+    outer.parameters < TINY_PARAMETERS ? GRPO_RATES_TINY : GRPO_RATES,
+    stage.steps * stage.epochs,
+  ),
+  ...[context, sampling, estimator, kl, rewards].flatMap((check) => check(stage, path, outer)),
+];
+
+/** Checks of every stage. */
+export const stageTraps: TrapCheck = (outer) =>
+  outer.spec.stages.flatMap((stage, index) =>
+    stage.type === "sft"
+      ? sft(stage.sft, ["spec", "stages", index, "sft"], outer)
+      : grpo(stage.grpo, ["spec", "stages", index, "grpo"], outer),
+  );
