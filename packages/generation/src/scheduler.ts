@@ -53,7 +53,7 @@ export type SchedulerEffect =
   | { readonly type: "move"; readonly from: number; readonly to: number }
   /** Cancelled while it sat in `slot`, or (no slot) while it waited. */
   | { readonly type: "drop"; readonly seat: Seat; readonly slot?: number }
-  /** Everything submitted before the barrier has ended. */
+  /** Everything submitted before the barrier has ended; the only effect of its fill. */
   | { readonly type: "pass"; readonly barrier: string };
 
 type Result = readonly [SchedulerState, readonly SchedulerEffect[]];
@@ -132,9 +132,8 @@ function seatWaiting(state: SchedulerState): [SchedulerState, SchedulerEffect[]]
   for (let head = queue[0]; head; head = queue[0]) {
     if (head.type === "barrier") {
       if (seats.some((seat) => seat !== undefined)) break;
-      effects.push({ type: "pass", barrier: head.barrier });
-      queue.shift();
-      continue;
+      // Alone in its fill: what comes after runs on the new weights.
+      return [{ ...state, queue: queue.slice(1) }, [{ type: "pass", barrier: head.barrier }]];
     }
     const { request, samples } = head;
     if (free.length > 0 && head.next === 0) effects.push({ type: "prefill", request });

@@ -1,0 +1,290 @@
+/**
+ * One worker's generation: drives the scheduler, the engine and the sampling loops. `tick` admits who can be admitted,
+ * runs one decode step for every occupied slot, and draws a token for each.
+ *
+ * Numbers live in packed arrays; the scheduler is asked only when somebody comes or goes. It knows no threads, messages
+ * or clocks: what it is told to report goes to `handlers`.
+ */
+import { OarlockError } from "@oarlock/errors";
+import { type RandomStream, randomStream, uniform } from "@oarlock/rl";
+import type { DecodeEngine, Prefix } from "./engine.ts";
+import { type Choice, choose, inverseTemperature, type Row } from "./sampling.ts";
+import {
+  createScheduler,
+  schedule,
+  type SchedulerEffect,
+  type SchedulerEvent,
+  type SchedulerState,
+  type Seat,
+} from "./scheduler.ts";
+import type { Completion, FinishReason, GenerationRequest, PolicyVersion } from "./types.ts";
+
+/** Who hears of results, request by request, in the order in which they end. */
+export interface BatcherHandlers {
+  readonly completed: (request: string, completions: readonly Completion[]) => void;
+  readonly failed: (request: string, reason: unknown) => void;
+}
+
+export interface BatcherOptions {
+  readonly engine: DecodeEngine;
+  readonly vocabulary: number;
+  readonly slots: number;
+  readonly maxWaiting: number;
+  readonly handlers: BatcherHandlers;
+}
+
+/** Counts since creation. */
+export interface BatcherCounts {
+  prefills: number;
+  promptTokens: number;
+  tokens: number;
+  completions: number;
+}
+
+interface Pending {
+  readonly request: GenerationRequest;
+  readonly stops: ReadonlySet<number>;
+  readonly completions: (Completion | undefined)[];
+  left: number;
+  prefix: Prefix | undefined;
+}
+
+/** A sequence in a slot. */
+interface Sequence {
+  readonly pending: Pending;
+  readonly index: number;
+  readonly stream: RandomStream;
+  readonly tokens: Int32Array;
+  readonly logprobs: Float32Array;
+  count: number;
+}
+
+export class Batcher {
+  readonly #options: BatcherOptions;
+  readonly #pending = new Map<string, Pending>();
+  readonly #barriers = new Map<string, () => Promise<PolicyVersion>>();
+  readonly #sequences: (Sequence | undefined)[] = [];
+  readonly #choice: Choice = { token: 0, logprob: 0 };
+  readonly counts: BatcherCounts = { prefills: 0, promptTokens: 0, tokens: 0, completions: 0 };
+  #state: SchedulerState;
+  #version: PolicyVersion | undefined;
+
+  constructor(options: BatcherOptions) {
+    this.#options = options;
+    this.#state = createScheduler({ slots: options.slots, maxWaiting: options.maxWaiting });
+  }
+
+  /** Whether a `tick` would do anything. */
+  get busy(): boolean {
+    return this.#state.queue.length > 0 || this.#state.seats.some((seat) => seat !== undefined);
+  }
+
+  get scheduler(): SchedulerState {
+    return this.#state;
+  }
+
+  /** Queues a request. Throws `GENERATION_FULL` or `GENERATION_DUPLICATE`. */
+  submit(request: GenerationRequest): void {
+    const { id, samples } = request;
+    if (this.#pending.has(id))
+      throw new OarlockError("GENERATION_DUPLICATE", `request ${id} is in flight already`);
+    this.#apply({ type: "submit", request: id, samples: samples.length });
+    const stops = new Set(request.params.stopTokens);
+    this.#pending.set(id, {
+      request,
+      stops,
+      completions: samples.map(() => undefined),
+      left: samples.length,
+      prefix: undefined,
+    });
+  }
+
+  /** Queues a change of weights: `change` runs when everything submitted before has ended. */
+  barrier(id: string, change: () => Promise<PolicyVersion>): void {
+    this.#barriers.set(id, change);
+    this.#apply({ type: "barrier", barrier: id });
+  }
+
+  /** Ends a request with what it has ("abort"). Unknown ids are ignored: it may have ended in the meantime. */
+  cancel(id: string): void {
+    for (const effect of this.#apply({ type: "cancel", request: id })) {
+      if (effect.type !== "drop") continue;
+      if (effect.slot === undefined) this.#abandon(id, effect.seat.sample);
+      else this.#finish(effect.slot, "abort");
+    }
+  }
+
+  /** Admits, decodes one token for every occupied slot, and reports who has ended. */
+  async tick(): Promise<void> {
+    await this.#fill();
+    const rows = this.#state.seats.length;
+    if (rows === 0) return;
+    const { engine, vocabulary } = this.#options;
+    await engine.decode(rows);
+    this.#apply({ type: "stepped" });
+    const ended: number[] = [];
+    for (let slot = 0; slot < rows; slot++) {
+      const row = { probabilities: engine.probabilities, offset: slot * vocabulary, vocabulary };
+      if (this.#draw(slot, row)) ended.push(slot);
+    }
+    if (ended.length > 0) this.#apply({ type: "leave", slots: ended });
+  }
+
+  #apply(event: SchedulerEvent): readonly SchedulerEffect[] {
+    const [state, effects] = schedule(this.#state, event);
+    this.#state = state;
+    return effects;
+  }
+
+  /** Seats who waits, until nobody new ended with the very first token and no barrier fell. */
+  async #fill(): Promise<void> {
+    for (let again = true; again;) {
+      const effects = this.#apply({ type: "fill" });
+      await this.#prefill(effects);
+      const ended: number[] = [];
+      again = false;
+      for (const effect of effects) {
+        if (effect.type === "place" && this.#place(effect.seat, effect.slot)) ended.push(effect.slot);
+        if (effect.type === "move") this.#move(effect.from, effect.to);
+        if (effect.type === "release") this.#releasePrefix(effect.request);
+        if (effect.type !== "pass") continue;
+        await this.#pass(effect.barrier);
+        again = true;
+      }
+      if (ended.length === 0) continue;
+      this.#apply({ type: "leave", slots: ended });
+      again = true;
+    }
+  }
+
+  async #pass(barrier: string): Promise<void> {
+    const change = this.#barriers.get(barrier);
+    this.#barriers.delete(barrier);
+    if (change) this.#version = await change();
+  }
+
+  async #prefill(effects: readonly SchedulerEffect[]): Promise<void> {
+    const starting = effects.flatMap((effect) =>
+      effect.type === "prefill" ? (this.#pending.get(effect.request) ?? []) : [],
+    );
+    if (starting.length === 0) return;
+    const prompts = starting.map(({ request }) => ({
+      ids: request.prompt,
+      inverseTemperature: inverseTemperature(request.params),
+    }));
+    const { engine } = this.#options;
+    engine.reserve(
+      Math.max(...starting.map(({ request }) => request.prompt.length + request.params.maxNewTokens)),
+    );
+    const prefixes = await engine.prefill(prompts);
+    starting.forEach((pending, i) => (pending.prefix = prefixes[i]));
+    this.counts.prefills += starting.length;
+    this.counts.promptTokens += prompts.reduce((sum, { ids }) => sum + ids.length, 0);
+  }
+
+  /** Starts a sample in a slot and draws its first token. True where it ended with it. */
+  #place({ request, sample }: Seat, slot: number): boolean {
+    const pending = this.#pending.get(request);
+    const key = pending?.request.samples[sample];
+    const prefix = pending?.prefix;
+    if (!pending || !key || !prefix) return true; // its request failed since the scheduler seated it
+    const { engine, vocabulary } = this.#options;
+    const { params } = pending.request;
+    engine.place(prefix, slot);
+    engine.inverseTemperatures[slot] = inverseTemperature(params);
+    const tokens = new Int32Array(params.maxNewTokens);
+    const logprobs = new Float32Array(params.maxNewTokens);
+    this.#sequences[slot] = { pending, index: sample, stream: randomStream(key), tokens, logprobs, count: 0 };
+    return this.#draw(slot, { probabilities: prefix.probabilities, offset: 0, vocabulary });
+  }
+
+  #move(from: number, to: number): void {
+    const sequence = this.#sequences[from];
+    this.#options.engine.move(from, to);
+    this.#sequences[to] = sequence;
+    this.#sequences[from] = undefined;
+  }
+
+  #releasePrefix(request: string): void {
+    const pending = this.#pending.get(request);
+    if (pending) pending.prefix = undefined;
+  }
+
+  /** Draws the next token of the sequence in `slot`. True where the slot is free now. */
+  #draw(slot: number, row: Row): boolean {
+    const sequence = this.#sequences[slot];
+    if (!sequence) return true;
+    const { request, stops } = sequence.pending;
+    // Absolute positions: a sequence that is continued as a longer prompt draws the same numbers.
+    const position = request.prompt.length + sequence.count;
+    try {
+      choose(row, request.params, uniform(sequence.stream, position), this.#choice);
+    } catch (reason) {
+      this.#fail(request.id, reason);
+      return true;
+    }
+    const { token, logprob } = this.#choice;
+    sequence.tokens[sequence.count] = token;
+    sequence.logprobs[sequence.count] = logprob;
+    sequence.count++;
+    this.counts.tokens++;
+    const { engine } = this.#options;
+    engine.ids[slot] = token;
+    engine.positions[slot] = position;
+    if (stops.has(token)) return this.#finish(slot, "stop");
+    return sequence.count === request.params.maxNewTokens && this.#finish(slot, "length");
+  }
+
+  #finish(slot: number, finishReason: FinishReason): true {
+    const sequence = this.#sequences[slot];
+    this.#sequences[slot] = undefined;
+    if (!sequence) return true;
+    const { pending, index, count } = sequence;
+    const [tokens, logprobs] = [sequence.tokens.slice(0, count), sequence.logprobs.slice(0, count)];
+    this.#settle(pending, index, { tokens, logprobs, finishReason });
+    return true;
+  }
+
+  /** Ends a sample that never had a slot. */
+  #abandon(request: string, index: number): void {
+    const pending = this.#pending.get(request);
+    if (!pending) return;
+    this.#settle(pending, index, {
+      tokens: new Int32Array(),
+      logprobs: new Float32Array(),
+      finishReason: "abort",
+    });
+  }
+
+  #settle(
+    pending: Pending,
+    index: number,
+    result: Pick<Completion, "tokens" | "logprobs" | "finishReason">,
+  ): void {
+    const { request, completions } = pending;
+    completions[index] = {
+      ...result,
+      sample: request.samples[index]?.sample ?? index,
+      version: this.#version ?? NO_VERSION,
+    };
+    pending.left--;
+    this.counts.completions++;
+    if (pending.left > 0) return;
+    this.#pending.delete(request.id);
+    this.#options.handlers.completed(
+      request.id,
+      completions.filter((completion) => completion !== undefined),
+    );
+  }
+
+  #fail(id: string, reason: unknown): void {
+    this.#pending.delete(id);
+    for (const effect of this.#apply({ type: "cancel", request: id })) {
+      if (effect.type === "drop" && effect.slot !== undefined) this.#sequences[effect.slot] = undefined;
+    }
+    this.#options.handlers.failed(id, reason);
+  }
+}
+
+/** Of a request that was aborted before any weights were loaded. */
+const NO_VERSION: PolicyVersion = { number: 0, digest: "" };
