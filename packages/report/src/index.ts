@@ -1,1 +1,30 @@
-export {};
+export { metricsLine, parseMetrics, parseSamples, sampleLine } from "./records.ts";
+export type { EvaluationTime, MetricsRecord, SampleRecord } from "./records.ts";
+export { spreadOf, summarize } from "./summary.ts";
+export type {
+  EvaluationSummary,
+  PolicyIdentity,
+  RunStatus,
+  RunSummary,
+  Spread,
+  StageSummary,
+  SummaryInput,
+} from "./summary.ts";
+export { evaluationValues } from "./evaluation-metrics.ts";
+export type { EvaluationValue } from "./evaluation-metrics.ts";
+export { eventFileHeader, eventFileName, scalarRecord } from "./tensorboard/events.ts";
+export type { ScalarEvent } from "./tensorboard/events.ts";
+export { COLOR, clip, PLAIN, safeText } from "./terminal/style.ts";
+export type { TextStyle } from "./terminal/style.ts";
+export {
+  formatNumber,
+  HISTORY,
+  metricOf,
+  progressLine,
+  shortDuration,
+  sparkline,
+  trendOf,
+} from "./terminal/progress.ts";
+export type { Progress } from "./terminal/progress.ts";
+export { pairSamples, renderPairs, renderSample } from "./terminal/samples.ts";
+export type { SamplePair } from "./terminal/samples.ts";

@@ -1,0 +1,141 @@
+/**
+ * What a run writes down while it goes: one line of JSON per step, evaluation and sample.
+ *
+ * Names of metrics are verl's. Numbers that JSON cannot say become null: a NaN is seen, and never parsed as text.
+ * Knows no files.
+ */
+import { OarlockError } from "@oarlock/errors";
+
+/** One line of `metrics.jsonl`. */
+export interface MetricsRecord {
+  readonly kind: "step" | "evaluation";
+  readonly stage: string;
+  /** Step within the stage, from 1; an evaluation before the first step has 0. */
+  readonly step: number;
+  /** Step within the run. */
+  readonly globalStep: number;
+  /** The policy version that the step made, or that was evaluated. */
+  readonly policyVersion: number;
+  /** SHA-256 of that version's weights. */
+  readonly policyDigest: string;
+  /** Unix time in milliseconds. */
+  readonly timeMs: number;
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Of an evaluation: where in the stage. */
+  readonly when?: EvaluationTime;
+}
+
+export type EvaluationTime = "before" | "after" | "step";
+
+/** One line of `samples.jsonl`. */
+export interface SampleRecord {
+  readonly kind: "rollout" | "evaluation";
+  readonly when?: EvaluationTime;
+  readonly stage: string;
+  readonly step: number;
+  readonly policyVersion: number;
+  /** Row of the data; the same row before and after is the same prompt. */
+  readonly promptIndex: number;
+  /** Number within the group. */
+  readonly sample: number;
+  readonly prompt: string;
+  readonly completion: string;
+  /** What would have been right, where the data says so. */
+  readonly answer?: string;
+  /** By scorer; null where it failed (S1). */
+  readonly rewards: Readonly<Record<string, number | null>>;
+  /** Weighted sum; null where the sample failed (S1). */
+  readonly total: number | null;
+  readonly finishReason: string;
+  readonly greedy?: boolean;
+}
+
+/** One line of `metrics.jsonl`, with its newline. */
+export function metricsLine(record: MetricsRecord): string {
+  const { kind, stage, step, globalStep, policyVersion, policyDigest, timeMs, when } = record;
+  const head = {
+    kind,
+    ...(when === undefined ? {} : { when }),
+    stage,
+    step,
+    globalStep,
+    policyVersion,
+    policyDigest,
+    timeMs,
+  };
+  return `${JSON.stringify({ ...head, metrics: sorted(record.metrics) })}\n`;
+}
+
+/** One line of `samples.jsonl`, with its newline. */
+export function sampleLine(record: SampleRecord): string {
+  return `${JSON.stringify(record)}\n`;
+}
+
+/** Metrics by name; what is not finite is left to JSON, which says null. */
+function sorted(metrics: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(metrics).toSorted(([left], [right]) => (left < right ? -1 : 1)));
+}
+
+/** Reads `metrics.jsonl`. A last line that was cut off by a crash is left out; other broken lines are errors. */
+export function parseMetrics(text: string): MetricsRecord[] {
+  return parseLines(text, "metrics.jsonl", isMetricsRecord).map((record) => {
+    const metrics = Object.entries(record.metrics).map(
+      ([name, value]) => [name, value ?? Number.NaN] as const,
+    );
+    return { ...record, metrics: Object.fromEntries(metrics) };
+  });
+}
+
+/** Reads `samples.jsonl`, as `parseMetrics` does. */
+export function parseSamples(text: string): SampleRecord[] {
+  return parseLines(text, "samples.jsonl", isSampleRecord);
+}
+
+function parseLines<T>(text: string, file: string, accepts: (value: unknown) => value is T): T[] {
+  const lines = text.split("\n");
+  const unfinished = lines.pop() ?? "";
+  const records = lines.flatMap((line, index) =>
+    line.trim() === "" ? [] : [parseLine(line, `${file}:${index + 1}`, accepts)],
+  );
+  const last = unfinished.trim() === "" ? undefined : tryParse(unfinished);
+  return accepts(last) ? [...records, last] : records;
+}
+
+function parseLine<T>(line: string, place: string, accepts: (value: unknown) => value is T): T {
+  const value = tryParse(line);
+  if (accepts(value)) return value;
+  throw new OarlockError("RECORD_INVALID", `${place}: not a record of this run: ${line.slice(0, 80)}`);
+}
+
+/** undefined where the text is not JSON: a line that a crash cut off is expected, and the caller decides. */
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function isMetricsRecord(value: unknown): value is MetricsRecord {
+  if (!isObject(value) || !isObject(value["metrics"])) return false;
+  const numbers = ["step", "globalStep", "policyVersion", "timeMs"].every(
+    (key) => typeof value[key] === "number",
+  );
+  return (
+    numbers &&
+    typeof value["stage"] === "string" &&
+    (value["kind"] === "step" || value["kind"] === "evaluation")
+  );
+}
+
+function isSampleRecord(value: unknown): value is SampleRecord {
+  if (!isObject(value) || !isObject(value["rewards"])) return false;
+  const texts = ["stage", "prompt", "completion", "finishReason"].every(
+    (key) => typeof value[key] === "string",
+  );
+  return texts && typeof value["step"] === "number" && typeof value["promptIndex"] === "number";
+}
