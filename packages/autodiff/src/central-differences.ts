@@ -22,7 +22,13 @@ export function centralDifferences(graph: Graph, { loss, input, feeds }: Differe
     const data = Float64Array.from(base);
     data[index] = (base[index] ?? 0) + offset;
     const shape = feeds[input]?.shape ?? [];
-    return evaluate(graph, { ...feeds, [input]: { shape, data } })[loss]?.data[0] ?? Number.NaN;
+    return evaluate(graph, { ...feeds, [input]: { shape, data } }, [loss])[loss]?.data[0] ?? Number.NaN;
   };
   return base.map((_, index) => (at(index, STEP) - at(index, -STEP)) / (2 * STEP));
+}
+
+/** ‖actual − expected‖ / ‖expected‖, against at least 1e-3. */
+export function relativeGap(actual: Float64Array, expected: Float64Array): number {
+  const gap = Math.hypot(...expected.map((value, i) => value - (actual[i] ?? Number.NaN)));
+  return gap / Math.max(1e-3, Math.hypot(...expected));
 }

@@ -5,5 +5,5 @@
 export { gradients } from "./gradients.ts";
 export { defineGradient } from "./custom.ts";
 export type { CustomGradient } from "./custom.ts";
-export { centralDifferences } from "./central-differences.ts";
+export { centralDifferences, relativeGap } from "./central-differences.ts";
 export type { DifferenceOptions } from "./central-differences.ts";

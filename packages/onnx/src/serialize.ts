@@ -4,7 +4,7 @@
  */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { OarlockError } from "@oarlock/errors";
-import type { DType, Tensor } from "@oarlock/tensor";
+import { bytesPerElement, type DType, elementCount, type Tensor } from "@oarlock/tensor";
 import {
   type AttributeProto,
   AttributeProto_AttributeType,
@@ -17,6 +17,7 @@ import {
   type ValueInfoProtoSchema,
 } from "./gen/onnx_pb.ts";
 import type { Graph, GraphNode, Value } from "./graph.ts";
+import { neededNodes } from "./needed.ts";
 import { operators } from "./ops/index.ts";
 
 /** ai.onnx 24: TensorScatter, Attention with a count of valid keys. */
@@ -64,18 +65,6 @@ export function serializeModel(graph: Graph): Uint8Array {
     },
   });
   return toBinary(ModelProtoSchema, model);
-}
-
-/** The nodes that some output depends on, in the order they were added. */
-function neededNodes(graph: Graph): GraphNode[] {
-  const needed = new Set<GraphNode>();
-  const open = graph.outputs.map(({ value }) => value.producer);
-  for (let node = open.pop(); node || open.length > 0; node = open.pop()) {
-    if (!node || needed.has(node)) continue;
-    needed.add(node);
-    for (const input of node.inputs) open.push(input?.producer);
-  }
-  return graph.nodes.filter((node) => needed.has(node));
 }
 
 /** An output is a value under another name. ONNX Runtime removes the node where it can write the value in place. */
@@ -143,14 +132,22 @@ function constantProto(value: Value): MessageInitShape<typeof TensorProtoSchema>
   };
 }
 
-/** A placeholder that the runtime replaces by a tensor in memory when the session is made. */
+/**
+ * A placeholder that the runtime replaces by a tensor in memory when the session is made. The C API attaches by the
+ * name, onnxruntime-node by the location.
+ */
 function externalProto(value: Value): MessageInitShape<typeof TensorProtoSchema> {
+  const bytes = elementCount(value.shape.map(Number)) * bytesPerElement(value.dtype);
   return {
     name: value.name,
     dataType: dataTypes[value.dtype],
     dims: value.shape.map(BigInt),
     dataLocation: TensorProto_DataLocation.EXTERNAL,
-    externalData: [{ key: "location", value: "attached-at-session-creation" }],
+    externalData: [
+      { key: "location", value: value.name },
+      { key: "offset", value: "0" },
+      { key: "length", value: String(bytes) },
+    ],
   };
 }
 

@@ -6,6 +6,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { elementCount } from "@oarlock/tensor";
 import type { Graph, GraphNode, Value } from "../graph.ts";
+import { neededNodes } from "../needed.ts";
 import type { OpAttributes, OpName } from "../ops/index.ts";
 import { showShape } from "../shape.ts";
 import type { Dense } from "./dense.ts";
@@ -33,16 +34,25 @@ export interface EvaluateFeed {
 /**
  * The outputs of `graph`, by name, as float64 (integers and truth values too). `feeds` holds every input and every
  * external initializer by name. Throws `ONNX_EVALUATE`, naming the input or node, where something is missing or does
- * not fit.
+ * not fit. `only` names the outputs that are wanted; default all.
  */
-export function evaluate(graph: Graph, feeds: Readonly<Record<string, EvaluateFeed>>): Record<string, Dense> {
+export function evaluate(
+  graph: Graph,
+  feeds: Readonly<Record<string, EvaluateFeed>>,
+  only?: readonly string[],
+): Record<string, Dense> {
+  const outputs = graph.outputs.filter(({ name }) => only?.includes(name) ?? true);
   const known = new Map<Value, Dense>();
   const sizes = new Map<string, number>();
   for (const { value } of graph.inputs) known.set(value, fed(value, feeds[value.name], sizes));
   for (const value of graph.constants) if (value.constant) known.set(value, toDense(value.constant));
-  for (const node of graph.nodes) run(node, known);
+  for (const node of neededNodes(
+    graph,
+    outputs.map(({ value }) => value),
+  ))
+    run(node, known);
   return Object.fromEntries(
-    graph.outputs.map(({ name, value }) => {
+    outputs.map(({ name, value }) => {
       const result = known.get(value);
       if (!result) throw new OarlockError("ONNX_EVALUATE", `output ${name}: nothing makes ${value.name}`);
       return [name, result];
