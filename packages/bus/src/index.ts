@@ -21,3 +21,4 @@ export type {
   StreamInfo,
 } from "./types.ts";
 export { groupMessageId, subjectMatches, subjects, subjectsOverlap, type RunSubjects } from "./subjects.ts";
+export { createMemoryBus, type MemoryBusOptions } from "./memory/bus.ts";

@@ -52,8 +52,8 @@ const worker = new WorkerClient<HashMethods>({
 });
 let nextHash = 1;
 
-/** A running SHA-256 in the hash worker. */
-export interface Hasher {
+/** A running SHA-256 in the hash worker; disposing of one that is not finished frees it there. */
+export interface Hasher extends AsyncDisposable {
   /** Adds bytes; they may be written to again when the promise settles. */
   update(data: Uint8Array): Promise<void>;
   /** Lower-case hex; ends the hasher. */
@@ -63,6 +63,11 @@ export interface Hasher {
 /** Starts a hash off the event loop. */
 export function createHasher(): Hasher {
   const hash = nextHash++;
+  let finished = false;
+  const finish = (): Promise<string> => {
+    finished = true;
+    return worker.call("finish", { hash }, { timeoutMs: PIECE_TIMEOUT_MS });
+  };
   return {
     async update(data) {
       for (let offset = 0; offset < data.byteLength; offset += PIECE_BYTES) {
@@ -73,14 +78,17 @@ export function createHasher(): Hasher {
         await worker.call("update", { hash, piece }, { timeoutMs: PIECE_TIMEOUT_MS, transfer });
       }
     },
-    finish: () => worker.call("finish", { hash }, { timeoutMs: PIECE_TIMEOUT_MS }),
+    finish,
+    async [Symbol.asyncDispose]() {
+      if (!finished) await finish();
+    },
   };
 }
 
 /** SHA-256 in lower-case hex of possibly large data, which must not change until the promise settles. */
 export async function sha256HexOffLoop(data: Uint8Array, signal?: AbortSignal): Promise<string> {
   if (data.byteLength <= ON_THE_SPOT_BYTES) return sha256Hex(data);
-  const hasher = createHasher();
+  await using hasher = createHasher();
   for (let offset = 0; offset < data.byteLength; offset += PIECE_BYTES) {
     signal?.throwIfAborted();
     await hasher.update(data.subarray(offset, offset + PIECE_BYTES));
