@@ -11,3 +11,5 @@ export type {
   WeightLayout,
 } from "./types.ts";
 export { checkSamplingParams } from "./sampling.ts";
+export { createGenerator, generationPlan } from "./generator.ts";
+export { cacheBytes } from "./cache.ts";

@@ -68,6 +68,9 @@ describe("drawing", () => {
       const nucleus = order.filter(
         (_, n) => n === 0 || order.slice(0, n).reduce((sum, i) => sum + at(i), 0) < p.topP * total,
       );
+      // Where the border falls on a token to the last bit, the order of summation decides: no case for a definition.
+      const sums = order.map((_, n) => order.slice(0, n).reduce((sum, i) => sum + at(i), 0));
+      fc.pre(sums.every((sum) => Math.abs(sum - p.topP * total) > 1e-12));
       const positive = (tokens: readonly number[]) => tokens.filter((i) => at(i) > 0);
       expect(positive(keptTokens(from, p))).toEqual(positive(nucleus));
     });

@@ -79,8 +79,7 @@ function chooseFromAll({ probabilities, offset, vocabulary }: Row, u: number, in
 function chooseFromKept(row: Row, params: SamplingParams, u: number, into: Choice): void {
   const { probabilities, offset } = row;
   const kept = keptTokens(row, params);
-  let total = 0;
-  for (const token of kept) total += probabilities[offset + token] ?? 0;
+  const total = massOf(row, kept);
   let sum = 0;
   for (const token of kept) {
     const p = probabilities[offset + token] ?? 0;
@@ -94,25 +93,38 @@ function chooseFromKept(row: Row, params: SamplingParams, u: number, into: Choic
 /** The tokens that top-k and top-p leave, most probable first, equals by lower id. Never empty. */
 export function keptTokens(row: Row, params: SamplingParams): readonly number[] {
   const { probabilities, offset, vocabulary } = row;
+  const { topK, topP } = params;
   const floor = lowestCandidate(row, params);
   const candidates: number[] = [];
-  for (let i = 0; i < vocabulary; i++) if ((probabilities[offset + i] ?? 0) >= floor) candidates.push(i);
+  let total = 0;
+  for (let i = 0; i < vocabulary; i++) {
+    const p = probabilities[offset + i] ?? 0;
+    total += p;
+    if (p >= floor) candidates.push(i);
+  }
   candidates.sort((a, b) => (probabilities[offset + b] ?? 0) - (probabilities[offset + a] ?? 0) || a - b);
-  if (params.topK > 0) candidates.length = Math.min(candidates.length, params.topK);
-  return params.topP === 1 ? candidates : nucleus(row, candidates, params.topP);
+  if (topK > 0 && topK < candidates.length) candidates.length = topK;
+  if (topP === 1) return candidates;
+  // The nucleus is taken of what top-k left, renormalised (the order of Hugging Face's processors).
+  const whole = topK > 0 && topK < vocabulary ? massOf(row, candidates) : total;
+  return nucleus(row, candidates, topP * whole);
 }
 
-/** The first of `candidates` that reach `topP` of their mass: the nucleus of what top-k left (Hugging Face's order). */
+function massOf({ probabilities, offset }: Row, tokens: readonly number[]): number {
+  let sum = 0;
+  for (const token of tokens) sum += probabilities[offset + token] ?? 0;
+  return sum;
+}
+
+/** The first of `candidates` that reach `mass` together. */
 function nucleus(
   { probabilities, offset }: Row,
   candidates: readonly number[],
-  topP: number,
+  mass: number,
 ): readonly number[] {
-  let total = 0;
-  for (const token of candidates) total += probabilities[offset + token] ?? 0;
   let sum = 0;
   let count = 0;
-  while (count < candidates.length && (count === 0 || sum < topP * total)) {
+  while (count < candidates.length && (count === 0 || sum < mass)) {
     sum += probabilities[offset + (candidates[count] ?? 0)] ?? 0;
     count++;
   }
