@@ -1,2 +1,29 @@
-export { block, initialNormals, normals, permutation, PURPOSES, randomStream, shuffledOrder, uniform } from "./random.ts";
+/**
+ * The mathematics of reinforcement learning from rewards: randomness by counters, advantages, KL, objectives in plain
+ * numbers and as parts of a graph. No I/O, no engine, no state.
+ */
+export {
+  block,
+  initialNormals,
+  normals,
+  permutation,
+  PURPOSES,
+  randomStream,
+  shuffledOrder,
+  uniform,
+} from "./random.ts";
 export type { Purpose, RandomStream, SampleKey } from "./random.ts";
+export { ADVANTAGES, groupAdvantages } from "./advantages.ts";
+export type { AdvantageName, GroupReward } from "./advantages.ts";
+export { AGGREGATIONS, tokenWeights } from "./aggregation.ts";
+export type { AggregatedSequence, Aggregation, AggregationOptions } from "./aggregation.ts";
+export { KL_ESTIMATORS, klEstimate, klGraph } from "./kl.ts";
+export type { KlEstimator } from "./kl.ts";
+export { policyRatio, surrogateLoss } from "./policy-loss.ts";
+export type { ClipBounds, SurrogateToken } from "./policy-loss.ts";
+export { grpoLoss } from "./graph/grpo-loss.ts";
+export type { GrpoLoss, GrpoLossSettings, GrpoSums, GrpoTokens } from "./graph/grpo-loss.ts";
+export { sftLoss } from "./graph/sft-loss.ts";
+export type { SftTokens } from "./graph/sft-loss.ts";
+export { estimateMean, estimateShare, passAtK } from "./pass-at-k.ts";
+export type { Estimate } from "./pass-at-k.ts";
