@@ -1,0 +1,12 @@
+/** What the environment asks of the tests. The only reader of `process.env` in this package. */
+
+/** Kinds of file that must be there, from `OARLOCK_REQUIRE` (comma list, e.g. `models,data`); CI names them all. */
+export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): ReadonlySet<string> {
+  const listed = environment["OARLOCK_REQUIRE"] ?? "";
+  return new Set(
+    listed
+      .split(",")
+      .map((kind) => kind.trim())
+      .filter((kind) => kind !== ""),
+  );
+}
