@@ -71,28 +71,28 @@ export interface GrpoLoss {
 /** Adds the objective to the graph of its inputs. */
 export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLoss {
   const { logprobs, oldLogprobs, refLogprobs, advantages, weight, entropy } = tokens;
-  const { klCoefficient = 0, klEstimator = "k3", entropyCoefficient = 0 } = settings;
   const weighted = (value: Value): Value => reduceSum(mul(value, weight));
   const logRatio = clip(sub(logprobs, oldLogprobs), -MAX_LOG_RATIO, MAX_LOG_RATIO);
   const surrogate = clippedSurrogate(exp(logRatio), advantages, settings.clip);
-
-  const policyLoss = weighted(surrogate.loss);
-  const refKl = refLogprobs && weighted(klGraph(klEstimator, logprobs, refLogprobs));
-  const entropySum = entropy && weighted(entropy);
-  let loss = policyLoss;
-  if (refKl && klCoefficient > 0) loss = add(loss, mul(refKl, klCoefficient));
-  if (entropySum && entropyCoefficient > 0) loss = sub(loss, mul(entropySum, entropyCoefficient));
-  return {
-    loss,
-    sums: {
-      policyLoss,
-      oldKl: weighted(neg(logRatio)),
-      clipFraction: weighted(cast(surrogate.clipped, "float32")),
-      ...(surrogate.cut && { clipFractionLower: weighted(cast(surrogate.cut, "float32")) }),
-      ...(refKl && { refKl }),
-      ...(entropySum && { entropy: entropySum }),
-    },
+  const sums: GrpoSums = {
+    policyLoss: weighted(surrogate.loss),
+    oldKl: weighted(neg(logRatio)),
+    clipFraction: weighted(cast(surrogate.clipped, "float32")),
+    ...(surrogate.cut && { clipFractionLower: weighted(cast(surrogate.cut, "float32")) }),
+    ...(refLogprobs && { refKl: weighted(klGraph(settings.klEstimator ?? "k3", logprobs, refLogprobs)) }),
+    ...(entropy && { entropy: weighted(entropy) }),
   };
+  return { loss: withRegularisers(sums, settings), sums };
+}
+
+/** policy loss + β · KL − c · entropy, leaving out what is weighted 0. */
+function withRegularisers(
+  sums: GrpoSums,
+  { klCoefficient = 0, entropyCoefficient = 0 }: GrpoLossSettings,
+): Value {
+  const { policyLoss, refKl, entropy } = sums;
+  const anchored = refKl && klCoefficient > 0 ? add(policyLoss, mul(refKl, klCoefficient)) : policyLoss;
+  return entropy && entropyCoefficient > 0 ? sub(anchored, mul(entropy, entropyCoefficient)) : anchored;
 }
 
 interface Surrogate {

@@ -1,0 +1,243 @@
+/**
+ * The golden vectors of objectives, checked one by one: our result beside the file's. Inputs come from the file too, so
+ * any file of the same form can be checked (`OARLOCK_GOLDEN=FILE npm run golden`).
+ */
+import { gradients } from "@oarlock/autodiff";
+import { createGraph, evaluate, type Graph, type Value } from "@oarlock/onnx";
+import {
+  type Aggregation,
+  type ClipBounds,
+  groupAdvantages,
+  grpoLoss,
+  klEstimate,
+  type KlEstimator,
+  passAtK,
+  policyRatio,
+  surrogateLoss,
+  tokenWeights,
+} from "@oarlock/rl";
+
+/** One sequence of the fixture: log-probs under θ, old, rollout and reference, and the sequence's advantage. */
+interface GoldenSequence {
+  readonly th: readonly number[];
+  readonly old: readonly number[];
+  readonly ref: readonly number[];
+  readonly A: number;
+}
+
+/** The part of the file that SFT and GRPO are about. */
+export interface GoldenFile {
+  readonly advantage: Record<string, unknown> & { readonly input: { readonly rewards: readonly number[] } };
+  readonly policy: Record<string, unknown> & { readonly input: readonly GoldenSequence[] };
+  readonly misc: Record<string, unknown>;
+}
+
+export interface GoldenCheck {
+  /** Path in the file. */
+  readonly name: string;
+  /** `reference`: plain float64 formulas. `graph`: the training graph's nodes, evaluated in float64. */
+  readonly form: "reference" | "graph";
+  readonly actual: readonly number[];
+  readonly expected: readonly number[];
+}
+
+/** L_max of the fixture (algorithms.md §7). */
+const MAX_LENGTH = 16;
+const CLIP: ClipBounds = { low: 0.2, high: 0.2 };
+
+const flat = (value: unknown): number[] => (Array.isArray(value) ? value.flatMap(flat) : [Number(value)]);
+
+/** The checks of this file, in its order. */
+export function goldenChecks(file: GoldenFile): GoldenCheck[] {
+  return [...advantageChecks(file), ...policyChecks(file), ...graphChecks(file), ...miscChecks(file)];
+}
+
+function advantageChecks({ advantage }: GoldenFile): GoldenCheck[] {
+  const { rewards } = advantage.input;
+  const check = (key: string, name: "grpo" | "dr-grpo"): GoldenCheck => ({
+    name: `advantage.${key}`,
+    form: "reference",
+    actual: flat(groupAdvantages(name, rewards)),
+    expected: flat(advantage[key]),
+  });
+  return [check("grpo_ddof1_eps1e-6", "grpo"), check("dr_grpo", "dr-grpo")];
+}
+
+const aggregations: Readonly<Record<string, Aggregation>> = {
+  "token-mean": "token-mean-global",
+  "seq-mean-token-mean": "seq-mean-token-mean",
+  "seq-mean-token-sum": "seq-mean-token-sum",
+  "dr_grpo(sum/(B*Lmax))": "dr-grpo",
+};
+
+interface TokenRow {
+  readonly logprob: number;
+  readonly oldLogprob: number;
+  readonly refLogprob: number;
+  readonly advantage: number;
+}
+
+const rows = (sequence: GoldenSequence): TokenRow[] =>
+  sequence.th.map((logprob, t) => ({
+    logprob,
+    oldLogprob: sequence.old[t] ?? 0,
+    refLogprob: sequence.ref[t] ?? 0,
+    advantage: sequence.A,
+  }));
+
+function weightsOf(sequences: readonly GoldenSequence[], aggregation: Aggregation): number[] {
+  const batch = sequences.map(({ th }) => ({ mask: new Uint8Array(th.length).fill(1) }));
+  return tokenWeights(aggregation, batch, { maxLength: MAX_LENGTH }).flatMap((row) => [...row]);
+}
+
+const dot = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((sum, value, i) => sum + value * (b[i] ?? 0), 0);
+
+function policyChecks({ policy }: GoldenFile): GoldenCheck[] {
+  const tokens = policy.input.flatMap(rows);
+  const perToken = tokens.map((token) => surrogateLoss(token, CLIP));
+  const check = (name: string, actual: readonly number[], expected: unknown): GoldenCheck => ({
+    name: `policy.${name}`,
+    form: "reference",
+    actual,
+    expected: flat(expected),
+  });
+  const aggregated = policy["ppo_clip_0.2_agg"] as Record<string, number>;
+  const cases = policy["dual_clip_cases(eps.2,c3)"] as { ratio: number; A: number; loss: number }[];
+  const kl = policy["kl_theta_ref"] as Record<KlEstimator, number[][]>;
+  const dual = ({ ratio, A }: { ratio: number; A: number }): number =>
+    surrogateLoss({ logprob: Math.log(ratio), oldLogprob: 0, advantage: A }, { ...CLIP, dual: 3 });
+  const dapo = tokens.map((token) => surrogateLoss(token, { low: 0.2, high: 0.28 }));
+  return [
+    check("ratio_theta_old", tokens.map(policyRatio), policy["ratio_theta_old"]),
+    check("ppo_clip_0.2_per_token_loss", perToken, policy["ppo_clip_0.2_per_token_loss"]),
+    ...Object.entries(aggregations).map(([key, aggregation]) =>
+      check(
+        `ppo_clip_0.2_agg.${key}`,
+        [dot(perToken, weightsOf(policy.input, aggregation))],
+        aggregated[key],
+      ),
+    ),
+    check(
+      "dapo_0.2_0.28_token-mean",
+      [dot(dapo, weightsOf(policy.input, "token-mean-global"))],
+      policy["dapo_0.2_0.28_token-mean"],
+    ),
+    check(
+      "dual_clip_cases(eps.2,c3)",
+      cases.map(dual),
+      cases.map(({ loss }) => loss),
+    ),
+    ...(["k1", "k2", "k3"] as const).map((estimator) =>
+      check(
+        `kl_theta_ref.${estimator}`,
+        tokens.map(({ logprob, refLogprob }) => klEstimate(estimator, logprob - refLogprob)),
+        kl[estimator],
+      ),
+    ),
+  ];
+}
+
+/** The objective as a graph over one vector of tokens, with its gradient with respect to the log-probs. */
+export function objectiveGraph(tokens: number, clip: ClipBounds): Graph {
+  const graph = createGraph("grpo-objective");
+  const input = (name: string): Value => graph.input(name, "float32", [tokens]);
+  const logprobs = input("logprobs");
+  const { loss, sums } = grpoLoss(
+    {
+      logprobs,
+      oldLogprobs: input("oldLogprobs"),
+      refLogprobs: input("refLogprobs"),
+      advantages: input("advantages"),
+      weight: input("weight"),
+    },
+    { clip },
+  );
+  const [gradient] = gradients(loss, [logprobs]);
+  graph.output("loss", loss);
+  if (sums.refKl) graph.output("refKl", sums.refKl);
+  if (gradient) graph.output("gradient", gradient);
+  return graph;
+}
+
+/** What the objective graph is fed for the fixture. */
+export function objectiveFeeds(file: GoldenFile, aggregation: Aggregation): Record<string, number[]> {
+  const tokens = file.policy.input.flatMap(rows);
+  return {
+    logprobs: tokens.map(({ logprob }) => logprob),
+    oldLogprobs: tokens.map(({ oldLogprob }) => oldLogprob),
+    refLogprobs: tokens.map(({ refLogprob }) => refLogprob),
+    advantages: tokens.map(({ advantage }) => advantage),
+    weight: weightsOf(file.policy.input, aggregation),
+  };
+}
+
+function graphChecks(file: GoldenFile): GoldenCheck[] {
+  const { policy } = file;
+  const aggregated = policy["ppo_clip_0.2_agg"] as Record<string, number>;
+  const run = (clip: ClipBounds, aggregation: Aggregation): Record<string, { data: ArrayLike<number> }> => {
+    const feeds = objectiveFeeds(file, aggregation);
+    const size = feeds["weight"]?.length ?? 0;
+    const shaped = Object.entries(feeds).map(([name, data]) => [name, { shape: [size], data }]);
+    return evaluate(objectiveGraph(size, clip), Object.fromEntries(shaped));
+  };
+  const check = (name: string, actual: ArrayLike<number> | undefined, expected: unknown): GoldenCheck => ({
+    name: `policy.${name}`,
+    form: "graph",
+    actual: Array.from(actual ?? []),
+    expected: flat(expected),
+  });
+  const tokenMean = run(CLIP, "token-mean-global");
+  const kl = policy["kl_theta_ref"] as Record<KlEstimator, number[][]>;
+  const k3 = dot(flat(kl.k3), weightsOf(policy.input, "token-mean-global"));
+  return [
+    ...Object.entries(aggregations).map(([key, aggregation]) =>
+      check(`ppo_clip_0.2_agg.${key}`, run(CLIP, aggregation)["loss"]?.data, aggregated[key]),
+    ),
+    check(
+      "ppo_clip_0.2_grad_token-mean",
+      tokenMean["gradient"]?.data,
+      policy["ppo_clip_0.2_grad_token-mean"],
+    ),
+    check(
+      "dapo_0.2_0.28_token-mean",
+      run({ low: 0.2, high: 0.28 }, "token-mean-global")["loss"]?.data,
+      policy["dapo_0.2_0.28_token-mean"],
+    ),
+    check("kl_theta_ref.k3 (token-mean)", tokenMean["refKl"]?.data, k3),
+  ];
+}
+
+function miscChecks({ misc }: GoldenFile): GoldenCheck[] {
+  const expected = misc["pass@k(n16,c4)"] as Record<string, number>;
+  return [
+    {
+      name: "misc.pass@k(n16,c4)",
+      form: "reference",
+      actual: Object.keys(expected).map((k) => passAtK(16, 4, Number(k))),
+      expected: Object.values(expected),
+    },
+  ];
+}
+
+/** Greatest difference of a check; infinite where the lengths differ. */
+export function greatestDifference({ actual, expected }: GoldenCheck): number {
+  if (actual.length !== expected.length || actual.some(Number.isNaN)) return Number.POSITIVE_INFINITY;
+  return actual.reduce(
+    (worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] ?? Number.NaN))),
+    0,
+  );
+}
+
+/** Entries of the file that no check covers, by path. */
+export function uncovered(file: GoldenFile, checks: readonly GoldenCheck[]): string[] {
+  const sections = Object.entries(file).filter(
+    ([, section]) => typeof section === "object" && section !== null,
+  );
+  const paths = sections.flatMap(([name, section]) =>
+    Object.keys(section as object).map((key) => `${name}.${key}`),
+  );
+  return paths.filter(
+    (path) => !path.endsWith(".input") && !checks.some(({ name }) => name.startsWith(path)),
+  );
+}

@@ -1,0 +1,28 @@
+/**
+ * `npm run golden`: holds the objectives against golden vectors and prints a line a check. `OARLOCK_GOLDEN` names another
+ * file of the same form. Exits with 1 where a value differs by more than 1e-6, 2 where there is no file.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { type GoldenFile, goldenChecks, greatestDifference, uncovered } from "./checks.ts";
+
+const TOLERANCE = 1e-6;
+const path = process.env["OARLOCK_GOLDEN"] ?? "../shared/golden/objectives.json";
+
+if (!existsSync(path)) {
+  console.error(`${path} does not exist. OARLOCK_GOLDEN=FILE names a file of golden vectors.`);
+  process.exit(2);
+}
+const file = JSON.parse(readFileSync(path, "utf8")) as GoldenFile;
+const checks = goldenChecks(file);
+let failed = 0;
+for (const check of checks) {
+  const difference = greatestDifference(check);
+  const passes = difference <= TOLERANCE;
+  if (!passes) failed++;
+  console.log(
+    `${passes ? "ok  " : "FAIL"} ${check.form.padEnd(9)} ${check.name.padEnd(48)} ${difference.toExponential(1)}`,
+  );
+}
+console.log(`${checks.length - failed} of ${checks.length} agree within ${TOLERANCE}.`);
+console.log(`Not covered yet: ${uncovered(file, checks).join(", ")}`);
+process.exitCode = failed > 0 ? 1 : 0;
