@@ -13,7 +13,8 @@ export const MAX_LOG_RATIO = 20;
 const reference: { readonly [K in KlEstimator]: (gap: number) => number } = {
   k1: (gap) => gap,
   k2: (gap) => (gap * gap) / 2,
-  k3: (gap) => Math.exp(-gap) - 1 + gap,
+  // expm1 keeps the digits of small gaps; rounding must not make the estimate negative.
+  k3: (gap) => Math.max(0, Math.expm1(-gap) + gap),
 };
 
 /** The estimate for one token, in nats; `gap` is log π − log π_ref. */
