@@ -1,6 +1,7 @@
 /** Trains one policy: gradients and AdamW as graphs on real buffers, in a thread of its own (P1). */
+export { createTrainer } from "./trainer.ts";
+export { TrainerCore } from "./core.ts";
 export type {
-  Aggregation,
   LogprobOptions,
   LogprobSource,
   Objective,

@@ -6,6 +6,7 @@
  */
 import type { OpenOrtOptions } from "@oarlock/ort";
 import type { LlamaConfig } from "@oarlock/nn";
+import type { Aggregation, ClipBounds, KlEstimator } from "@oarlock/rl";
 
 /** One sequence of a batch: a prompt and what follows it. */
 export interface TrainingRow {
@@ -20,6 +21,8 @@ export interface TrainingRow {
   readonly oldLogprobs?: Float32Array;
   /** Log-probs under the reference policy. Absent where an objective with a KL term needs them: the trainer computes them. */
   readonly refLogprobs?: Float32Array;
+  /** Which prompt's group the row belongs to, for `token-mean-group`. Default: one of its own. */
+  readonly group?: number;
 }
 
 /** How the loss is made of tokens; part of the graph. */
@@ -27,16 +30,13 @@ export type Objective =
   | { readonly type: "sft" }
   | {
       readonly type: "grpo";
-      /** Ratio is clipped to [1 − low, 1 + high]. */
-      readonly clip: { readonly low: number; readonly high: number };
+      /** Ratio is clipped to [1 − low, 1 + high]; `dual` bounds the loss of negative advantages (0 or absent: off). */
+      readonly clip: ClipBounds;
       /** Weight of the KL penalty inside the loss; 0 leaves it out. */
       readonly klCoefficient: number;
-      readonly klEstimator: "k1" | "k2" | "k3";
+      readonly klEstimator: KlEstimator;
       readonly entropyCoefficient: number;
     };
-
-/** How tokens are averaged (verl's names): over all tokens, or first within each sequence. */
-export type Aggregation = "token-mean" | "seq-mean-token-sum" | "seq-mean-token-mean";
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) after clipping by global norm. */
 export interface OptimizerSettings {
@@ -56,7 +56,10 @@ export interface OptimizerSettings {
 /** Everything of a step that is not data. All of it changes bits and comes from the plan (D1). */
 export interface StepOptions {
   readonly objective: Objective;
+  /** How tokens are averaged, over the whole mini-batch. */
   readonly aggregation: Aggregation;
+  /** The constant of `dr-grpo`: trained tokens of a row at most. */
+  readonly maxLength?: number;
   readonly optimizer: OptimizerSettings;
   /** Rows per run of the gradient graph. Changes rounding only. */
   readonly microBatchSize: number;
@@ -68,20 +71,26 @@ export interface StepOptions {
   readonly miniBatchSize?: number;
 }
 
-/** Sums over trained tokens, weighted as the loss is (they are means once the weights sum to 1). */
+/**
+ * What the loss is made of. `loss`, `policyLoss` and `refKl` are aggregated as the loss is; the others are means over the
+ * trained tokens with the loss's weights (plain token means under `token-mean-global`).
+ */
 export interface StepSums {
   readonly loss: number;
-  /** −log p of the trained tokens, token-mean. */
+  /** −log p of the trained tokens, nats. */
   readonly nll: number;
   /** The policy-gradient part of the loss. */
   readonly policyLoss: number;
-  /** Schulman's k1, old against new: mean(old − new). */
+  /** k1 between the policy before the step and now: old − new. */
   readonly oldKl: number;
-  /** The KL penalty's estimate against the reference policy, before its coefficient. */
+  /** The estimate against the reference policy, before its coefficient. */
   readonly refKl: number;
+  /** Of the distribution at each trained token, nats. */
   readonly entropy: number;
-  /** Fraction of tokens where the upper (or lower, for negative advantages) clip was active. */
+  /** Fraction of tokens whose clipped term was the smaller one. */
   readonly clipFraction: number;
+  /** Fraction of tokens that the dual clip cut. */
+  readonly clipFractionLower: number;
 }
 
 /** One optimizer update. */

@@ -1,0 +1,129 @@
+/**
+ * Rows as the arrays that the graphs read. Pure: the same rows give the same arrays, whoever packs them.
+ *
+ * Of a row with L tokens the first L − 1 are read and the last L − 1 predicted. Rows are padded at the right to a multiple
+ * of `lengthMultiple`; only trained tokens go through the head (`chosen`).
+ */
+import { OarlockError } from "@oarlock/errors";
+import { type Aggregation, tokenWeights } from "@oarlock/rl";
+import type { TrainingRow } from "./types.ts";
+
+/** A row, and the per-token numbers that depend on the whole mini-batch. */
+export interface WeightedRow extends TrainingRow {
+  /** What each token weighs in the loss; 0 where it is not trained. */
+  readonly tokenWeights: Float32Array;
+}
+
+export interface PackedRows {
+  readonly batch: number;
+  /** T, tokens read of each row, padding included. */
+  readonly length: number;
+  /** M, tokens that go through the head. */
+  readonly chosenCount: number;
+  readonly ids: BigInt64Array; // [B, T]
+  readonly positions: BigInt64Array; // [B, T]
+  /** row · length + column of each token to predict from. */
+  readonly chosen: BigInt64Array; // [M]
+  readonly targets: BigInt64Array; // [M]
+  /** Where the prediction of each chosen token belongs: row and index into the row's `tokens`. */
+  readonly places: readonly { readonly row: number; readonly token: number }[]; // [M]
+}
+
+/** Throws `TRAINING_ROW`, naming the row, where its arrays do not fit together or the model. */
+export function checkRows(
+  rows: readonly TrainingRow[],
+  limits: { maxPositions: number; vocabSize: number },
+): void {
+  for (const [index, row] of rows.entries()) {
+    const fail = (what: string): never => {
+      throw new OarlockError("TRAINING_ROW", `row ${index}: ${what}`);
+    };
+    const length = row.tokens.length;
+    if (length < 2) fail(`${length} tokens; at least 2 are needed`);
+    if (length - 1 > limits.maxPositions)
+      fail(`${length} tokens; the model reads at most ${limits.maxPositions}`);
+    const sideArrays = {
+      lossMask: row.lossMask,
+      advantages: row.advantages,
+      oldLogprobs: row.oldLogprobs,
+      refLogprobs: row.refLogprobs,
+    };
+    for (const [name, array] of Object.entries(sideArrays)) {
+      if (array !== undefined && array.length !== length)
+        fail(`${name} has ${array.length} elements for ${length} tokens`);
+    }
+    const bad = row.tokens.findIndex((token) => token < 0 || token >= limits.vocabSize);
+    if (bad >= 0) fail(`token ${row.tokens[bad]} at ${bad} is outside the vocabulary of ${limits.vocabSize}`);
+  }
+}
+
+/** How many tokens of a row are trained (index 0 has nothing before it and never is). */
+export function trainedTokens({ lossMask }: TrainingRow): number {
+  let count = 0;
+  for (let t = 1; t < lossMask.length; t++) count += lossMask[t] === 1 ? 1 : 0;
+  return count;
+}
+
+/** Each row with the weights of its tokens; the denominators span all `rows`, so that micro-batches change nothing. */
+export function weighRows(
+  rows: readonly TrainingRow[],
+  aggregation: Aggregation,
+  maxLength: number | undefined,
+): WeightedRow[] {
+  const sequences = rows.map((row) => ({
+    mask: row.lossMask.map((flag, token) => (token > 0 && flag === 1 ? 1 : 0)),
+    ...(row.group === undefined ? {} : { group: row.group }),
+  }));
+  const weights = tokenWeights(aggregation, sequences, maxLength === undefined ? {} : { maxLength });
+  return rows.map((row, i) => ({ ...row, tokenWeights: weights[i] ?? new Float32Array(row.tokens.length) }));
+}
+
+/** Consecutive pieces of at most `size`. */
+export function pieces<T>(items: readonly T[], size: number): T[][] {
+  if (!Number.isInteger(size) || size < 1)
+    throw new OarlockError("TRAINING_OPTION", `a batch size of ${size}; accepted: a whole number from 1 on`);
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  );
+}
+
+/** The padded length for `rows`: a function of the rows alone (D1). */
+export function paddedLength(rows: readonly TrainingRow[], multiple: number, maxPositions: number): number {
+  const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length - 1), 1);
+  return Math.min(Math.ceil(longest / multiple) * multiple, Math.max(maxPositions, longest));
+}
+
+/** Packs `rows`; `wanted` says which tokens (by index into `tokens`, from 1) are predicted. */
+export function packRows(
+  rows: readonly TrainingRow[],
+  length: number,
+  wanted: (row: TrainingRow, token: number) => boolean,
+): PackedRows {
+  const batch = rows.length;
+  const ids = new BigInt64Array(batch * length);
+  const positions = new BigInt64Array(batch * length);
+  const places: { row: number; token: number }[] = [];
+  for (const [row, content] of rows.entries()) {
+    const { tokens } = content;
+    for (let t = 0; t < length; t++) positions[row * length + t] = BigInt(t);
+    for (let t = 0; t + 1 < tokens.length; t++) {
+      ids[row * length + t] = BigInt(tokens[t] ?? 0);
+      if (wanted(content, t + 1)) places.push({ row, token: t + 1 });
+    }
+  }
+  const chosen = BigInt64Array.from(places, ({ row, token }) => BigInt(row * length + token - 1));
+  const targets = BigInt64Array.from(places, ({ row, token }) => BigInt(rows[row]?.tokens[token] ?? 0));
+  return { batch, length, chosenCount: places.length, ids, positions, chosen, targets, places };
+}
+
+/** One number for each chosen token, taken from its row. */
+export function gatherPlaces<R>(
+  packed: PackedRows,
+  rows: readonly R[],
+  value: (row: R, token: number) => number,
+): Float32Array {
+  return Float32Array.from(packed.places, ({ row, token }) => {
+    const content = rows[row];
+    return content === undefined ? 0 : value(content, token);
+  });
+}

@@ -1,0 +1,38 @@
+/** Calls between a trainer's owner and its worker thread. */
+import type {
+  LogprobOptions,
+  LogprobSource,
+  PolicySnapshot,
+  StepOptions,
+  StepResult,
+  TrainerOptions,
+  TrainerState,
+  TrainingRow,
+} from "./types.ts";
+
+export interface StepRequest {
+  /** Names the call for `abort`. */
+  readonly call: number;
+  readonly rows: readonly TrainingRow[];
+  readonly options: StepOptions;
+}
+
+export interface LogprobRequest {
+  readonly call: number;
+  readonly rows: readonly TrainingRow[];
+  readonly source: LogprobSource;
+  readonly options: LogprobOptions;
+}
+
+export type TrainerMethods = {
+  open(request: TrainerOptions): Promise<void>;
+  step(request: StepRequest): Promise<StepResult>;
+  logprobs(request: LogprobRequest): Promise<Float32Array[]>;
+  abort(request: { readonly call: number }): void;
+  captureReference(request: undefined): Promise<void>;
+  policy(request: undefined): Promise<PolicySnapshot>;
+  snapshot(request: undefined): Promise<TrainerState>;
+  restore(request: TrainerState): Promise<void>;
+  resetOptimizer(request: undefined): Promise<void>;
+  close(request: undefined): Promise<void>;
+};

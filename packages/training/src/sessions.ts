@@ -1,0 +1,37 @@
+/** Sessions by what they compute, made when first needed, the longest unused closed beyond `CAPACITY`. */
+import type { OrtRuntime, OrtSession } from "@oarlock/ort";
+import { type ForwardSpec, gradientModel, type GradientSpec, logprobModel } from "./graphs.ts";
+
+/** Lengths × objectives in use at once are few; each session keeps its own scratch memory. */
+const CAPACITY = 24;
+
+export interface SessionCache {
+  logprobs(spec: ForwardSpec): Promise<OrtSession>;
+  gradients(spec: GradientSpec): Promise<OrtSession>;
+  close(): Promise<void>;
+}
+
+export function createSessionCache(ort: OrtRuntime): SessionCache {
+  const sessions = new Map<string, OrtSession>();
+  const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
+    const found = sessions.get(key) ?? (await ort.createSession(model()));
+    sessions.delete(key); // to the end of the map: most recently used
+    sessions.set(key, found);
+    for (const [oldest, session] of sessions) {
+      if (sessions.size <= CAPACITY) break;
+      sessions.delete(oldest);
+      await session.close();
+    }
+    return found;
+  };
+  const key = (kind: string, { config: _config, ...rest }: ForwardSpec): string =>
+    `${kind} ${JSON.stringify(rest)}`;
+  return {
+    logprobs: (spec) => open(key("logprobs", spec), () => logprobModel(spec)),
+    gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec)),
+    async close() {
+      await Promise.all([...sessions.values()].map((session) => session.close()));
+      sessions.clear();
+    },
+  };
+}

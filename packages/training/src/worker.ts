@@ -1,0 +1,75 @@
+/** The worker thread of a trainer: one `TrainerCore`, its methods answered one after another. */
+import { OarlockError } from "@oarlock/errors";
+import { bytesOf, serveWorker, sha256Hex, withTransfer, type WorkerMethods } from "@oarlock/runtime";
+import { TrainerCore } from "./core.ts";
+import type { TrainerMethods } from "./protocol.ts";
+
+let core: TrainerCore | undefined;
+let last: Promise<unknown> = Promise.resolve();
+const running = new Map<number, AbortController>();
+
+const opened = (): TrainerCore => {
+  if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the trainer is not open");
+  return core;
+};
+
+/** Calls start in order and one ends before the next begins: the trainer's memory has one writer. */
+function inOrder<Q, R>(work: (request: Q) => R | Promise<R>): (request: Q) => Promise<R> {
+  return (request) => {
+    const result = last.then(() => work(request));
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
+
+async function abortable<R>(call: number, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+  const stop = new AbortController();
+  running.set(call, stop);
+  try {
+    return await work(stop.signal);
+  } finally {
+    running.delete(call);
+  }
+}
+
+const buffersOf = (arrays: readonly (Float32Array | undefined)[]): ArrayBuffer[] =>
+  arrays.flatMap((array) =>
+    array !== undefined && array.buffer instanceof ArrayBuffer ? [array.buffer] : [],
+  );
+
+const methods: TrainerMethods = {
+  open: inOrder(async (options) => {
+    core = await TrainerCore.open(options);
+  }),
+  step: inOrder(({ call, rows, options }) =>
+    abortable(call, (signal) => opened().step(rows, options, signal)),
+  ),
+  logprobs: inOrder(async ({ call, rows, source, options }) => {
+    const found = await abortable(call, (signal) => opened().logprobs(rows, source, options, signal));
+    return withTransfer(found, buffersOf(found));
+  }),
+  /** Not in order: it stops the call that runs. */
+  abort: ({ call }) => running.get(call)?.abort(),
+  captureReference: inOrder(() => opened().captureReference()),
+  policy: inOrder(() => {
+    const { weights } = opened();
+    const copy = new Float32Array(new SharedArrayBuffer(weights.byteLength));
+    copy.set(weights);
+    return { weights: copy, digest: sha256Hex(bytesOf(copy)) };
+  }),
+  snapshot: inOrder(() => {
+    const state = opened().snapshot();
+    return withTransfer(
+      state,
+      buffersOf([state.weights, state.firstMoments, state.secondMoments, state.reference]),
+    );
+  }),
+  restore: inOrder((state) => opened().restore(state)),
+  resetOptimizer: inOrder(() => opened().resetOptimizer()),
+  close: inOrder(async () => {
+    await core?.close();
+    core = undefined;
+  }),
+} satisfies WorkerMethods<TrainerMethods>;
+
+serveWorker<TrainerMethods>(methods);
