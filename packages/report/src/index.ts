@@ -28,3 +28,5 @@ export {
 export type { Progress } from "./terminal/progress.ts";
 export { pairSamples, renderPairs, renderSample } from "./terminal/samples.ts";
 export type { SamplePair } from "./terminal/samples.ts";
+export { renderReport } from "./html/page.ts";
+export type { PlanRow, ReportInput } from "./html/page.ts";

@@ -1,0 +1,64 @@
+/** Which curves a stage shows: a table of titles and the metric names that may feed them. Pure. */
+import { evaluationValues } from "../evaluation-metrics.ts";
+import type { MetricsRecord } from "../records.ts";
+import type { Chart } from "./chart.ts";
+
+interface Curve {
+  readonly title: string;
+  /** The first name that a stage has is drawn. */
+  readonly names: readonly string[];
+  readonly exact?: boolean;
+}
+
+/** In the order of interest: does it learn, does it stay sane, what does it cost. */
+const CURVES: readonly Curve[] = [
+  { title: "Reward", names: ["critic/score/mean", "critic/rewards/mean"] },
+  { title: "KL to the reference (per token)", names: ["actor/kl_loss", "actor/reward_kl_penalty"] },
+  { title: "Entropy (nats per token)", names: ["actor/entropy"] },
+  { title: "Loss", names: ["train/loss", "actor/loss", "actor/pg_loss"] },
+  { title: "Completion length (tokens)", names: ["response_length/mean"] },
+  { title: "Accuracy on trained tokens", names: ["train/token_accuracy", "train/accuracy"] },
+  { title: "Clipped at the length limit", names: ["response_length/clip_ratio"] },
+  { title: "Gradient norm", names: ["actor/grad_norm", "train/grad_norm"] },
+  { title: "Clip fraction", names: ["actor/pg_clipfrac"] },
+  { title: "KL old to new policy", names: ["actor/ppo_kl"] },
+  { title: "Sampler and trainer disagree (probability)", names: ["training/rollout_probs_diff_mean"] },
+  { title: "Learning rate", names: ["actor/lr", "train/lr"], exact: true },
+  { title: "Tokens per second", names: ["perf/throughput"] },
+  { title: "Seconds per step", names: ["timing_s/step", "perf/time_per_step"] },
+];
+
+/** Curves of one stage: those of its steps, then those of its evaluations. */
+export function stageCharts(records: readonly MetricsRecord[]): Chart[] {
+  const steps = records.filter(({ kind }) => kind === "step");
+  const known = new Set(steps.flatMap(({ metrics }) => Object.keys(metrics)));
+  const ofSteps = CURVES.flatMap(({ title, names, exact = false }) => {
+    const name = names.find((candidate) => known.has(candidate));
+    if (name === undefined) return [];
+    const points = steps.flatMap(({ step, metrics }) =>
+      metrics[name] === undefined ? [] : [{ x: step, y: metrics[name] }],
+    );
+    return [{ title, points, exact }];
+  });
+  const scorers = [...known].filter((name) => /^reward\/.+\/mean$/.test(name));
+  const ofScorers = scorers.length < 2 ? [] : scorers.map((name) => scorerChart(name, steps));
+  return [...evaluationCharts(records), ...ofSteps, ...ofScorers];
+}
+
+function scorerChart(name: string, steps: readonly MetricsRecord[]): Chart {
+  const points = steps.map(({ step, metrics }) => ({ x: step, y: metrics[name] ?? Number.NaN }));
+  return { title: `Reward ${name.replace(/^reward\//, "").replace(/\/mean$/, "")}`, points };
+}
+
+function evaluationCharts(records: readonly MetricsRecord[]): Chart[] {
+  const evaluations = records.filter(({ kind }) => kind === "evaluation");
+  if (evaluations.length < 2) return [];
+  const names = [
+    ...new Set(evaluations.flatMap(({ metrics }) => evaluationValues(metrics).map(({ name }) => name))),
+  ];
+  return names.map((name) => ({
+    title: `Held-out ${name.replace("val-core/", "")}`,
+    points: evaluations.map(({ step, metrics }) => ({ x: step, y: metrics[name] ?? Number.NaN })),
+    marks: true,
+  }));
+}
