@@ -1,0 +1,263 @@
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { adamwFactors, adamwReference, initialWeights, type LlamaConfig, parameterLayout } from "@oarlock/nn";
+import { initialNormals } from "@oarlock/rl";
+import { afterEach, describe, expect, test } from "vitest";
+import { TrainerCore } from "./core.ts";
+import type { Objective, StepOptions, TrainerOptions, TrainingRow } from "./types.ts";
+
+const config: LlamaConfig = {
+  vocabSize: 29,
+  hiddenSize: 16,
+  intermediateSize: 40,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 4,
+  ropeTheta: 10_000,
+  ropeConvention: "interleaved",
+  rmsNormEps: 1e-5,
+  maxPositions: 64,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
+const weights = initialWeights(config, (count, index) => initialNormals(7, index, count));
+
+const opened: TrainerCore[] = [];
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((core) => core.close()));
+});
+async function open(options: Partial<TrainerOptions> = {}): Promise<TrainerCore> {
+  const core = await TrainerCore.open({ config, weights, ort: { driver: "native" }, ...options });
+  opened.push(core);
+  return core;
+}
+
+/** Rows of 4 to 23 tokens whose content follows from their number alone. */
+const rowsOf = (count: number): TrainingRow[] =>
+  Array.from({ length: count }, (_, r) => {
+    const length = 4 + ((r * 7) % 20);
+    const promptLength = 1 + (r % 3);
+    return {
+      tokens: Int32Array.from({ length }, (__, t) => (r * 11 + t * t * 3 + t) % config.vocabSize),
+      promptLength,
+      lossMask: Uint8Array.from({ length }, (__, t) => (t >= promptLength ? 1 : 0)),
+      advantages: Float32Array.from({ length }, (__, t) => Math.sin(r * 3 + t)),
+      group: r >> 1,
+    };
+  });
+
+const sft: Objective = { type: "sft" };
+const grpo: Objective = {
+  type: "grpo",
+  clip: { low: 0.2, high: 0.2 },
+  klCoefficient: 0.05,
+  klEstimator: "k3",
+  entropyCoefficient: 0.01,
+};
+const options = (change: Partial<StepOptions> = {}): StepOptions => ({
+  objective: sft,
+  aggregation: "token-mean-global",
+  optimizer: { learningRate: 3e-3, maxGradNorm: 1, weightDecay: 0.1 },
+  microBatchSize: 64,
+  ...change,
+});
+
+const distance = (a: Float32Array, b: Float32Array): number =>
+  Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] ?? 0)) ** 2, 0));
+const norm = (a: Float32Array): number => distance(a, new Float32Array(a.length));
+const digest = (core: TrainerCore): string => {
+  const { weights: w, firstMoments, secondMoments } = core.snapshot();
+  return [w, firstMoments, secondMoments]
+    .reduce((hash, part) => hash.update(part), createHash("sha256"))
+    .digest("hex");
+};
+
+describe("micro-batches", () => {
+  test.each([
+    ["sft", sft, "token-mean-global"],
+    ["sft", sft, "seq-mean-token-mean"],
+    ["grpo", grpo, "token-mean-group"],
+    ["grpo", grpo, "seq-mean-token-sum"],
+  ] as const)(
+    "%s: loss and gradients do not depend on the split (%o, %s)",
+    async (_, objective, aggregation) => {
+      const rows = rowsOf(7);
+      const run = async (microBatchSize: number): Promise<{ loss: number; gradients: Float32Array }> => {
+        const core = await open();
+        core.captureReference();
+        const { sums } = await core.step(rows, options({ objective, aggregation, microBatchSize }));
+        return { loss: sums.loss, gradients: core.gradients.slice() };
+      };
+      const whole = await run(7);
+      expect(norm(whole.gradients)).toBeGreaterThan(1e-3);
+      const property = async (size: number): Promise<void> => {
+        const parts = await run(size);
+        expect(Math.abs(parts.loss - whole.loss)).toBeLessThanOrEqual(
+          1e-6 * Math.max(1, Math.abs(whole.loss)),
+        );
+        expect(distance(parts.gradients, whole.gradients)).toBeLessThanOrEqual(1e-6 * norm(whole.gradients));
+      };
+      await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 6 }), property), { numRuns: 6 });
+    },
+  );
+
+  test("padding to another length changes log-probs by rounding only", async () => {
+    const rows = rowsOf(5);
+    const [narrow, wide] = [await open({ lengthMultiple: 1 }), await open({ lengthMultiple: 64 })];
+    const [a, b] = [
+      await narrow.logprobs(rows, "policy", { microBatchSize: 1 }),
+      await wide.logprobs(rows, "policy", { microBatchSize: 5 }),
+    ];
+    for (const [i, found] of a.entries()) {
+      expect(found[0]).toBe(0);
+      expect(found.length).toBe(rows[i]?.tokens.length);
+      expect(distance(found, b[i] ?? found)).toBeLessThan(1e-5);
+    }
+  });
+});
+
+describe("an update", () => {
+  test("is AdamW with clipping by global norm, as in float64", async () => {
+    const core = await open();
+    const layout = parameterLayout(config);
+    const settings = {
+      learningRate: 3e-3,
+      beta1: 0.9,
+      beta2: 0.99,
+      epsilon: 1e-8,
+      weightDecay: 0.1,
+      maxGradNorm: 0.5,
+    };
+    let state = {
+      weights: Float64Array.from(core.weights),
+      first: new Float64Array(layout.length),
+      second: new Float64Array(layout.length),
+    };
+    for (let step = 1; step <= 3; step++) {
+      const { gradNorm } = await core.step(rowsOf(6), options({ optimizer: settings }));
+      expect(gradNorm).toBeCloseTo(norm(core.gradients), 4);
+      const decayed = adamwReference(state, core.gradients, adamwFactors(settings, step, gradNorm));
+      const plain = adamwReference(
+        state,
+        core.gradients,
+        adamwFactors({ ...settings, weightDecay: 0 }, step, gradNorm),
+      );
+      state = {
+        ...decayed,
+        weights: decayed.weights.map((w, i) => (i < layout.decayLength ? w : (plain.weights[i] ?? 0))),
+      };
+      const worst = core.weights.reduce(
+        (most, w, i) => Math.max(most, Math.abs(w - (state.weights[i] ?? 0))),
+        0,
+      );
+      expect(worst).toBeLessThan(2e-6);
+    }
+  });
+
+  test("lowers the loss on the rows it trains on", async () => {
+    const core = await open();
+    const rows = rowsOf(6);
+    const first = await core.step(rows, options());
+    expect(first.sums.loss).toBeGreaterThan(Math.log(config.vocabSize) * 0.8);
+    let last = first;
+    for (let step = 0; step < 60; step++)
+      last = await core.step(rows, options({ optimizer: { learningRate: 1e-2, maxGradNorm: 1 } }));
+    expect(last.sums.loss).toBeLessThan(first.sums.loss / 3);
+    expect(last.sums.nll).toBeCloseTo(last.sums.loss, 4);
+  });
+
+  test("W3: NaN injected at step 3 leaves parameters and moments bit-identical, and training goes on", async () => {
+    const [core, undisturbed] = [await open(), await open()];
+    for (const trainer of [core, undisturbed]) {
+      trainer.captureReference();
+      for (let step = 0; step < 2; step++) await trainer.step(rowsOf(6), options({ objective: grpo }));
+    }
+    const before = digest(core);
+    const poisoned = rowsOf(6).map((row, i) =>
+      i === 4 ? { ...row, advantages: row.advantages?.map(() => Number.NaN) ?? new Float32Array() } : row,
+    );
+    const result = await core.step(poisoned, options({ objective: grpo, microBatchSize: 2 }));
+    expect([result.applied, result.gradNorm, result.optimizerStep]).toEqual([false, Number.NaN, 2]);
+    expect(digest(core)).toBe(before);
+    for (const trainer of [core, undisturbed]) await trainer.step(rowsOf(6), options({ objective: grpo }));
+    expect(digest(core)).toBe(digest(undisturbed));
+    expect(digest(core)).not.toBe(before);
+  });
+
+  test("D1: three runs of five steps end in the same bits", async () => {
+    const run = async (): Promise<string> => {
+      const core = await open({ ort: { driver: "native", threads: 2 } });
+      core.captureReference();
+      for (let step = 0; step < 5; step++)
+        await core.step(rowsOf(8), options({ objective: grpo, microBatchSize: 3 }));
+      return digest(core);
+    };
+    expect(new Set([await run(), await run(), await run()]).size).toBe(1);
+  });
+});
+
+describe("GRPO", () => {
+  test("one update: the policy is its own past, ratio exactly 1", async () => {
+    const core = await open();
+    core.captureReference();
+    const { sums } = await core.step(rowsOf(8), options({ objective: grpo, microBatchSize: 3 }));
+    expect([sums.oldKl, sums.clipFraction]).toEqual([0, 0]);
+    expect(sums.refKl).toBeCloseTo(0, 6); // the reference is the policy itself
+    expect(sums.entropy).toBeGreaterThan(0);
+  });
+
+  test("several updates: old log-probs are those before the first, and the policy leaves them", async () => {
+    const core = await open();
+    core.captureReference();
+    const change = { objective: grpo, epochs: 3, miniBatchSize: 4, optimizer: { learningRate: 2e-2 } };
+    const { updates } = await core.step(rowsOf(8), options(change));
+    expect(updates.length).toBe(6);
+    expect(Math.abs(updates[0]?.sums.oldKl ?? 1)).toBeLessThan(1e-6);
+    expect(Math.abs(updates[5]?.sums.oldKl ?? 0)).toBeGreaterThan(1e-4);
+    expect(updates[5]?.sums.clipFraction).toBeGreaterThan(0);
+  });
+
+  test("a KL term without a reference, or no advantages, is refused with words", async () => {
+    const core = await open();
+    await expect(core.step(rowsOf(2), options({ objective: grpo }))).rejects.toThrow(/TRAINING_NO_REFERENCE/);
+    core.captureReference();
+    const bare = rowsOf(2).map(({ advantages: _, ...row }) => row);
+    await expect(core.step(bare, options({ objective: grpo }))).rejects.toThrow(/TRAINING_ROW.*advantages/);
+  });
+});
+
+test("T3: a restored trainer continues bit for bit", async () => {
+  const core = await open();
+  core.captureReference();
+  for (let step = 0; step < 2; step++) await core.step(rowsOf(6), options({ objective: grpo }));
+  const state = core.snapshot();
+  const copy = structuredClone(state);
+  await core.step(rowsOf(6), options({ objective: grpo }));
+  expect(state).toEqual(copy); // W1: a snapshot is not written by later steps
+  const resumed = await open({ weights: new Float32Array(weights.length) });
+  resumed.restore(state);
+  await resumed.step(rowsOf(6), options({ objective: grpo }));
+  expect(digest(resumed)).toBe(digest(core));
+});
+
+test("X1: rows that do not fit are refused, naming row and reason, and nothing changes", async () => {
+  const core = await open();
+  const before = digest(core);
+  const [good, other] = rowsOf(2) as [TrainingRow, TrainingRow];
+  const bad: readonly (readonly [TrainingRow, RegExp])[] = [
+    [{ ...other, tokens: other.tokens.map(() => 29) }, /row 1: token 29 at 0/],
+    [{ ...other, lossMask: new Uint8Array(1) }, /row 1: lossMask has 1 elements/],
+    [{ tokens: Int32Array.of(1), promptLength: 0, lossMask: Uint8Array.of(1) }, /row 1: 1 tokens/],
+    [
+      { tokens: new Int32Array(66), promptLength: 0, lossMask: new Uint8Array(66) },
+      /row 1: 66 tokens; the model reads at most 64/,
+    ],
+  ];
+  for (const [row, message] of bad) await expect(core.step([good, row], options())).rejects.toThrow(message);
+  const untrained = { ...good, lossMask: new Uint8Array(good.tokens.length) };
+  await expect(core.step([untrained], options())).rejects.toThrow(/TRAINING_NOTHING_TO_TRAIN/);
+  await expect(core.step([good], options({ microBatchSize: 0 }))).rejects.toThrow(/TRAINING_OPTION/);
+  expect(digest(core)).toBe(before);
+});

@@ -1,0 +1,79 @@
+/** The trainer in its worker thread: same results as on this thread, a free event loop, calls that can be stopped. */
+import { createHash } from "node:crypto";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { initialWeights, type LlamaConfig } from "@oarlock/nn";
+import { initialNormals } from "@oarlock/rl";
+import { createTrainer, type StepOptions, TrainerCore, type TrainingRow } from "@oarlock/training";
+import { expect, test } from "vitest";
+
+const config: LlamaConfig = {
+  vocabSize: 512,
+  hiddenSize: 64,
+  intermediateSize: 172,
+  layers: 4,
+  heads: 8,
+  kvHeads: 4,
+  headSize: 8,
+  ropeTheta: 10_000,
+  ropeConvention: "interleaved",
+  rmsNormEps: 1e-5,
+  maxPositions: 128,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
+const weights = initialWeights(config, (count, index) => initialNormals(3, index, count));
+const rows: TrainingRow[] = Array.from({ length: 32 }, (_, r) => ({
+  tokens: Int32Array.from({ length: 100 }, (__, t) => (r * 13 + t * 7) % 512),
+  promptLength: 4,
+  lossMask: Uint8Array.from({ length: 100 }, (__, t) => (t < 4 ? 0 : 1)),
+}));
+const options: StepOptions = {
+  objective: { type: "sft" },
+  aggregation: "token-mean-global",
+  optimizer: { learningRate: 1e-3, maxGradNorm: 1 },
+  microBatchSize: 8,
+};
+
+test("gives the bits of the same trainer on this thread, and the digest of the policy's bytes", async () => {
+  await using trainer = await createTrainer({ config, weights });
+  const core = await TrainerCore.open({ config, weights });
+  const [threaded, local] = [await trainer.step(rows, options), await core.step(rows, options)];
+  expect(threaded.sums).toEqual(local.sums);
+  const policy = await trainer.policy();
+  expect(policy.weights.buffer).toBeInstanceOf(SharedArrayBuffer);
+  expect(policy.weights.every((weight, i) => Object.is(weight, core.weights[i]))).toBe(true);
+  expect(policy.digest).toBe(createHash("sha256").update(core.weights).digest("hex"));
+  await core.close();
+});
+
+test("P1: the event loop answers while the trainer computes", async () => {
+  await using trainer = await createTrainer({ config, weights });
+  await trainer.step(rows, options); // sessions are made
+  const delay = monitorEventLoopDelay({ resolution: 5 });
+  delay.enable();
+  const { seconds } = await trainer.step(rows, { ...options, epochs: 4 });
+  delay.disable();
+  expect(seconds).toBeGreaterThan(0.1);
+  expect(delay.max / 1e6).toBeLessThan(100);
+});
+
+test("a stopped call ends early, and the trainer goes on", async () => {
+  await using trainer = await createTrainer({ config, weights });
+  const stop = new AbortController();
+  const call = trainer.step(rows, { ...options, epochs: 1000 }, stop.signal);
+  setTimeout(() => stop.abort(), 200);
+  await expect(call).rejects.toThrow(/TRAINING_ABORTED/);
+  expect((await trainer.step(rows, options)).applied).toBe(true);
+});
+
+test("state goes out and comes back", async () => {
+  await using trainer = await createTrainer({ config, weights });
+  await trainer.captureReference();
+  await trainer.step(rows, options);
+  const state = await trainer.snapshot();
+  const after = await trainer.step(rows, options);
+  await trainer.restore(state);
+  expect((await trainer.step(rows, options)).sums).toEqual(after.sums);
+  expect(state.reference).toEqual(weights);
+});
