@@ -12,6 +12,8 @@ export const DROP_REASONS = [
   "foreign",
   /** Sent by, or issued by, a superseded learner (F1). */
   "superseded",
+  /** Made by another engine, plan or instruction set than this run's (D1b). */
+  "other-fingerprint",
   /** Of a step that is trained, or of an evaluation that is closed: a late duplicate, since nothing else can be late. */
   "late",
   /** Of a group that this learner never issued. */
@@ -30,6 +32,8 @@ export interface ScoredHead {
   readonly identity: GroupIdentity;
   readonly incarnation: number;
   readonly policy: PolicyVersion;
+  /** Digest of what decided its bits (D1b). */
+  readonly fingerprint: string;
   readonly samples: readonly SampleVerdict[];
 }
 
@@ -37,6 +41,7 @@ export interface ScoredHead {
 export interface AdmissionContext {
   readonly uid: string;
   readonly incarnation: number;
+  readonly fingerprint: string;
   readonly stage: number;
   /** Steps of the current stage whose batches are trained. */
   readonly trained: number;
@@ -48,6 +53,7 @@ export function refusal(context: AdmissionContext, message: ScoredHead): DropRea
   const { identity } = message;
   if (identity.uid !== context.uid) return "foreign";
   if (message.incarnation < context.incarnation) return "superseded";
+  if (message.fingerprint !== context.fingerprint) return "other-fingerprint";
   const batch = context.batches[batchKey(identity)];
   if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
   const group = batch.groups[identity.group];

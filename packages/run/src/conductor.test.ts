@@ -21,6 +21,7 @@ function answer(item: WorkItem, failed: ReadonlySet<number> = new Set(), incarna
     identity: item.identity,
     incarnation,
     policy: item.policy,
+    fingerprint: "engine-1",
     samples: Array.from({ length: item.samples }, (_, i) => ({
       sample: item.firstSample + i,
       status: failed.has(item.firstSample + i) ? ("failed" as const) : ("scored" as const),
@@ -47,7 +48,7 @@ class Harness {
     const { itemSamples = 100, incarnation = 1, trained = 0 } = options;
     this.plan = plan;
     this.trained = trained;
-    this.state = createConductor({ uid: UID, incarnation, itemSamples, nowMs: 0 });
+    this.state = createConductor({ uid: UID, incarnation, fingerprint: "engine-1", itemSamples, nowMs: 0 });
     const first = plan.basePolicy + Math.max(0, trained - plan.lag);
     const published = [];
     for (let number = first; number <= plan.basePolicy + trained; number++) published.push(policyOf(number));
@@ -116,7 +117,7 @@ interface Mischief {
 }
 const mischief: fc.Arbitrary<Mischief> = fc.record({
   kind: fc.constantFrom(
-    ...(["deliver", "deliver", "deliver", "duplicate", "foreign", "superseded"] as const),
+    ...(["deliver", "deliver", "deliver", "duplicate", "foreign", "superseded", "other-engine"] as const),
     ...(["other-weights", "unissued", "malformed", "train"] as const),
   ),
   pick: fc.nat(),
@@ -147,6 +148,7 @@ function act(harness: Harness, queue: WorkItem[], done: WorkItem[], { kind, pick
     },
     foreign: () => expectDrop({ ...message, identity: { ...message.identity, uid: "run-2" } }),
     superseded: () => expectDrop({ ...message, incarnation: 0 }),
+    "other-engine": () => expectDrop({ ...message, fingerprint: "engine-2" }),
     "other-weights": () => expectDrop({ ...message, policy: { ...message.policy, digest: "other" } }),
     unissued: () => expectDrop({ ...message, identity: { ...message.identity, draw: 1 } }),
     malformed: () => expectDrop({ ...message, samples: [{ sample: 99, status: "scored" }] }),

@@ -46,6 +46,8 @@ export interface ConductorState {
   readonly uid: string;
   /** Of the learner; raised by every restart (F1). */
   readonly incarnation: number;
+  /** Digest of everything that decides bits; work made under another one is refused (D1b). */
+  readonly fingerprint: string;
   /** Samples per work item at most: a larger group is split. */
   readonly itemSamples: number;
   readonly stage: number;
@@ -98,8 +100,11 @@ type Step = Transition<ConductorState, ConductorEffect>;
 export interface ConductorOptions {
   readonly uid: string;
   readonly incarnation: number;
+  readonly fingerprint: string;
   /** Samples per work item at most. Default: whole groups. */
   readonly itemSamples?: number;
+  /** Of a resumed run's surviving lineage (T1). Default: nothing happened yet. */
+  readonly ledger?: Ledger;
   readonly nowMs: number;
 }
 
@@ -108,6 +113,7 @@ export function createConductor(options: ConductorOptions): ConductorState {
   return {
     uid: options.uid,
     incarnation: options.incarnation,
+    fingerprint: options.fingerprint,
     itemSamples: options.itemSamples ?? Number.MAX_SAFE_INTEGER,
     stage: -1,
     plan: undefined,
@@ -115,7 +121,7 @@ export function createConductor(options: ConductorOptions): ConductorState {
     issuedSteps: 0,
     published: [],
     batches: {},
-    ledger: emptyLedger(),
+    ledger: options.ledger ?? emptyLedger(),
     lastProgressMs: options.nowMs,
   };
 }

@@ -21,3 +21,5 @@ export type { Action, EvaluationMoment, Position, Program, ProgramStage, StageTy
 export { describeWaits, idleMs, openWaits } from "./stall.ts";
 export type { BatchWait } from "./stall.ts";
 export type { Transition } from "./transition.ts";
+export { ACK_WAIT_MS, evaluationWindow, groupsInFlightBound, topologyOf } from "./topology.ts";
+export type { ConsumerTopology, RunTopology, StreamTopology, TopologyNames } from "./topology.ts";

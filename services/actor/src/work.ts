@@ -1,0 +1,131 @@
+/**
+ * The actor's translation: a work item into a generation request, completions into trajectories. Pure; it knows the
+ * contract and the generator's types, and neither bus nor clock.
+ */
+import { OarlockError } from "@oarlock/errors";
+import type { Completion, GenerationRequest, SamplingParams } from "@oarlock/generation";
+import {
+  FinishReason,
+  RolloutPurpose,
+  TrajectoryBatchSchema,
+  TrajectorySchema,
+  TurnRole,
+  create,
+} from "@oarlock/proto";
+import type {
+  SamplingParams as SamplingMessage,
+  Trajectory,
+  TrajectoryBatch,
+  RolloutWork,
+} from "@oarlock/proto";
+import type { SampleKey } from "@oarlock/rl";
+import type { PolicyVersion } from "@oarlock/run";
+
+/** A work item that can be generated: everything checked that a generator would trip over. */
+export interface GenerationWork {
+  readonly policy: PolicyVersion;
+  readonly request: GenerationRequest;
+}
+
+/** What every trajectory of an actor carries about where it came from. */
+export interface Provenance {
+  /** Instance, for display. */
+  readonly producedBy: string;
+  readonly fingerprintDigest: string;
+  readonly tokenizerDigest: string;
+  readonly templateDigest: string;
+}
+
+const FINISH_REASONS: { readonly [Reason in Completion["finishReason"]]: FinishReason } = {
+  stop: FinishReason.STOP,
+  length: FinishReason.LENGTH,
+  abort: FinishReason.ABORT,
+};
+
+/** The sampling parameters of the contract in the generator's terms. */
+export function samplingOf(message: SamplingMessage): SamplingParams {
+  const { temperature, topK, topP, maxNewTokens, stopTokens } = message;
+  return { temperature, topK, topP, maxNewTokens, stopTokens };
+}
+
+/**
+ * Reads a work item. Throws `WORK_MALFORMED`, naming the field, where it cannot be generated from: such an item is
+ * poison, no retry helps.
+ */
+export function generationWork(work: RolloutWork): GenerationWork {
+  const { group, policy, sampling } = work;
+  if (group === undefined) throw malformed("group", "missing");
+  if (policy === undefined) throw malformed("policy", "missing; lockstep work names its version");
+  if (sampling === undefined) throw malformed("sampling", "missing");
+  if (work.promptTokens.length === 0) throw malformed("prompt_tokens", "empty; at least one token");
+  if (work.sampleCount === 0) throw malformed("sample_count", "0; at least 1");
+  const seed = Number(work.seed);
+  if (!Number.isSafeInteger(seed)) throw malformed("seed", `${work.seed}; at most 2^53 − 1`);
+  const purpose = purposeOf(work.purpose);
+  const samples = Array.from({ length: work.sampleCount }, (_, i): SampleKey => {
+    const { stage, step, group: index, draw } = group;
+    return { seed, purpose, stage, step, group: index, draw, sample: work.firstSample + i };
+  });
+  return {
+    policy: { number: policy.version, digest: policy.digest },
+    request: {
+      id: `${purpose}/${group.stage}/${group.step}/${group.group}/${group.draw}/${work.firstSample}/${work.incarnation}`,
+      prompt: Int32Array.from(work.promptTokens),
+      samples,
+      params: samplingOf(sampling),
+    },
+  };
+}
+
+function purposeOf(purpose: RolloutPurpose): "rollout" | "evaluation" {
+  if (purpose === RolloutPurpose.ROLLOUT) return "rollout";
+  if (purpose === RolloutPurpose.EVALUATION) return "evaluation";
+  throw malformed("purpose", `${purpose}; accepted: rollout, evaluation`);
+}
+
+function malformed(field: string, problem: string): OarlockError {
+  return new OarlockError("WORK_MALFORMED", `rollout work: ${field} is ${problem}`);
+}
+
+/** The answer to a work item: its trajectories, in the order of their sample index. */
+export function trajectoryBatch(
+  work: RolloutWork,
+  completions: readonly Completion[],
+  provenance: Provenance,
+): TrajectoryBatch {
+  const ordered = completions.toSorted((a, b) => a.sample - b.sample);
+  return create(TrajectoryBatchSchema, {
+    ...(work.group === undefined ? {} : { group: work.group }),
+    incarnation: work.incarnation,
+    firstSample: work.firstSample,
+    trajectories: ordered.map((completion) => trajectory(work, completion, provenance)),
+    ...(work.trace === undefined ? {} : { trace: work.trace }),
+  });
+}
+
+function trajectory(work: RolloutWork, completion: Completion, provenance: Provenance): Trajectory {
+  const promptLength = work.promptTokens.length;
+  const length = promptLength + completion.tokens.length;
+  const policy = { version: completion.version.number, digest: completion.version.digest };
+  return create(TrajectorySchema, {
+    ...(work.group === undefined ? {} : { group: work.group }),
+    ...(work.prompt === undefined ? {} : { prompt: work.prompt }),
+    ...(work.sampling === undefined ? {} : { sampling: work.sampling }),
+    sample: completion.sample,
+    purpose: work.purpose,
+    incarnation: work.incarnation,
+    turns: [
+      { role: TurnRole.USER, start: 0, end: promptLength },
+      { role: TurnRole.ASSISTANT, start: promptLength, end: length },
+    ],
+    tokenIds: [...work.promptTokens, ...completion.tokens],
+    promptLength,
+    lossMask: new Uint8Array(length).fill(1, promptLength),
+    behaviourLogprobs: Array.from(completion.logprobs),
+    segments: [{ start: promptLength, end: length, policy }],
+    finishReason: FINISH_REASONS[completion.finishReason],
+    seed: work.seed,
+    replayable: true,
+    ...provenance,
+  });
+}

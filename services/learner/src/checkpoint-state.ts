@@ -1,0 +1,69 @@
+/**
+ * What a checkpoint of the learner holds besides arrays, and the names of the arrays (T3). Written as JSON, so what is
+ * read back is checked field by field. Pure.
+ */
+import { OarlockError } from "@oarlock/errors";
+import type { Ledger, PolicyVersion, Position } from "@oarlock/run";
+import type { EvaluationRecord } from "./ports.ts";
+
+export interface LearnerCheckpoint {
+  readonly uid: string;
+  readonly incarnation: number;
+  /** Digest of the resolved run: a checkpoint continues only the plan that it is of (D1). */
+  readonly planDigest: string;
+  readonly position: Position;
+  /** The policy at the position. */
+  readonly policy: PolicyVersion;
+  readonly optimizerStep: number;
+  /** Number of the policy at the stage's start. */
+  readonly basePolicy: number;
+  /** Older versions that lag still needs, oldest first; their weights are arrays `policy-<number>`. */
+  readonly laggingPolicies: readonly PolicyVersion[];
+  readonly ledger: Ledger;
+  readonly evaluations: readonly EvaluationRecord[];
+  /** Training seconds so far, over all incarnations. */
+  readonly seconds: number;
+}
+
+/** Names of the arrays. `reference` is absent where the stage needs none. */
+export const ARRAYS = { weights: "weights", m: "m", v: "v", reference: "reference" } as const;
+
+/** Name of the array of an older policy version. */
+export function policyArray(number: number): string {
+  return `policy-${number}`;
+}
+
+/** Reads the JSON part. Throws `CHECKPOINT_MISMATCH` where it is of another run, plan or shape. */
+export function readLearnerCheckpoint(
+  value: unknown,
+  expected: { readonly uid: string; readonly planDigest: string },
+): LearnerCheckpoint {
+  if (!isCheckpoint(value)) {
+    throw new OarlockError("CHECKPOINT_MISMATCH", "the checkpoint holds no learner state of this version");
+  }
+  if (value.uid !== expected.uid) {
+    throw new OarlockError(
+      "CHECKPOINT_MISMATCH",
+      `the checkpoint is of run ${value.uid}, not ${expected.uid}`,
+    );
+  }
+  if (value.planDigest !== expected.planDigest) {
+    throw new OarlockError(
+      "CHECKPOINT_MISMATCH",
+      `the checkpoint is of plan ${value.planDigest.slice(0, 12)}, this plan is ` +
+        `${expected.planDigest.slice(0, 12)}: resume with the folder's own plan`,
+    );
+  }
+  return value;
+}
+
+function isCheckpoint(value: unknown): value is LearnerCheckpoint {
+  if (typeof value !== "object" || value === null) return false;
+  const names = ["uid", "planDigest", "position", "policy", "laggingPolicies", "ledger", "evaluations"];
+  const numbers = ["incarnation", "optimizerStep", "basePolicy", "seconds"];
+  const fields: Record<string, unknown> = { ...value };
+  return (
+    names.every((name) => fields[name] !== undefined) &&
+    numbers.every((name) => typeof fields[name] === "number")
+  );
+}

@@ -1,0 +1,66 @@
+/**
+ * What the learner's actions share: the plan, the parts they drive, and where the run stands. One object, made by
+ * `learner.ts`; actions change `position` and `current` only through it.
+ */
+import type { RunCheckpoints } from "@oarlock/checkpoint";
+import type { PolicyVersion, Position, Program, RolloutPlan } from "@oarlock/run";
+import type { ResolvedRun, ResolvedStage } from "@oarlock/runfile";
+import type { Clock } from "@oarlock/runtime";
+import type { Trainer } from "@oarlock/training";
+import { OarlockError } from "@oarlock/errors";
+import type { EvaluationRecord, LearnerEvent, RunData, RunJournal } from "./ports.ts";
+import type { Publication, ServedPolicy } from "./publication.ts";
+import type { Rollouts } from "./rollouts.ts";
+
+/** Fixed for the life of a learner. */
+export interface LearnerParts {
+  readonly run: ResolvedRun;
+  readonly program: Program;
+  readonly uid: string;
+  readonly trainer: Trainer;
+  readonly data: RunData;
+  readonly checkpoints: RunCheckpoints;
+  readonly journal: RunJournal;
+  readonly rollouts: Rollouts;
+  readonly publication: Publication;
+  readonly onEvent: (event: LearnerEvent) => void;
+  readonly clock: Clock;
+  /** Aborts when the run is given up at once. */
+  readonly signal: AbortSignal;
+}
+
+/** Where the run stands between two actions. */
+export interface LearnerProgress {
+  readonly position: Position;
+  /** The policy at the position, with its weights. */
+  readonly current: ServedPolicy;
+  /** Number of the policy at the stage's start. */
+  readonly basePolicy: number;
+  readonly evaluations: readonly EvaluationRecord[];
+  /** Newest metrics by name. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Training seconds of earlier incarnations. */
+  readonly earlierSeconds: number;
+  /** `clock.monotonicMs()` at this incarnation's start. */
+  readonly startedMs: number;
+}
+
+/** The stage of `index`. */
+export function stageAt(run: ResolvedRun, index: number): ResolvedStage {
+  const stage = run.spec.stages[index];
+  if (stage === undefined) throw new OarlockError("STAGE_UNKNOWN", `the plan has no stage ${index}`);
+  return stage;
+}
+
+/** Seconds of training so far, over all incarnations. */
+export function secondsOf(parts: LearnerParts, progress: LearnerProgress): number {
+  return progress.earlierSeconds + (parts.clock.monotonicMs() - progress.startedMs) / 1000;
+}
+
+/** A policy after one more step. */
+export function nextPolicy(progress: LearnerProgress, digest: string): PolicyVersion {
+  return { number: progress.position.policy + 1, digest };
+}
+
+/** The conductor's plan of the stage at the position. */
+export type StagePlan = RolloutPlan | undefined;

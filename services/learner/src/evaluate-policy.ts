@@ -1,0 +1,102 @@
+/**
+ * One evaluation: every prompt of the evaluation data, at a pinned policy version, by the path that rollouts take; outside
+ * the step time.
+ */
+import type { Trajectory } from "@oarlock/proto";
+import { evaluationWindow } from "@oarlock/run";
+import type { EvaluationMoment } from "@oarlock/run";
+import type { ResolvedEvaluation } from "@oarlock/runfile";
+import type { SampleRecord } from "@oarlock/report";
+import { stageAt } from "./context.ts";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { evaluationMetrics } from "./evaluation.ts";
+import type { EvaluatedPrompt } from "./evaluation.ts";
+import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
+import type { EvaluationRecord } from "./ports.ts";
+import { sampleReward } from "./sample-reward.ts";
+import { sampleRecord } from "./samples.ts";
+
+/** Evaluated prompts whose completions are written down. */
+const WRITTEN_PROMPTS = 32;
+
+/** Evaluates the current policy. Returns the progress with the record added. */
+export async function evaluatePolicy(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: { readonly stage: number; readonly step: number; readonly when: EvaluationMoment },
+): Promise<LearnerProgress> {
+  const { evaluation } = parts.run.spec;
+  if (evaluation === undefined) return progress;
+  const { clock, rollouts, publication, data } = parts;
+  const startMs = clock.monotonicMs();
+  const { policy } = progress.current;
+  await publication.publish(progress.current, at);
+  const batch = { purpose: "evaluation", stage: at.stage, step: at.step } as const;
+  const groupSizes = evaluationGroupSizes(evaluation, data.evaluation.length);
+  const window = evaluationWindow(parts.run);
+  rollouts.dispatch({ type: "evaluation-began", step: at.step, policy, groupSizes, window });
+  const groups = await rollouts.collect(batch, parts.signal);
+  rollouts.dispatch({ type: "batch-used", batch });
+  const metrics = {
+    ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, groups), {
+      task: data.evaluationName,
+      reward: evaluation.metric,
+      samples: evaluation.samples,
+      passThreshold: evaluation.passThreshold,
+    }),
+    "timing_s/testing": (clock.monotonicMs() - startMs) / 1000,
+  };
+  const stage = stageAt(parts.run, at.stage).name;
+  const record: EvaluationRecord = { stage, when: at.when, step: at.step, policy, metrics };
+  await parts.journal.metrics({
+    kind: "evaluation",
+    when: at.when,
+    stage,
+    step: at.step,
+    globalStep: policy.number,
+    policyVersion: policy.number,
+    policyDigest: policy.digest,
+    timeMs: clock.nowMs(),
+    metrics,
+  });
+  await parts.journal.samples(evaluationSamples(parts, evaluation, record, groups));
+  parts.onEvent({ type: "evaluation", ...record });
+  return { ...progress, evaluations: [...progress.evaluations, record] };
+}
+
+/** The value of the metric's reward per sample, by prompt. */
+function evaluatedPrompts(
+  evaluation: ResolvedEvaluation,
+  prompts: number,
+  groups: readonly (readonly Trajectory[])[],
+): EvaluatedPrompt[] {
+  const scoreOf = (trajectory: Trajectory | undefined): number | undefined => {
+    if (trajectory === undefined) return undefined;
+    const reward = sampleReward(trajectory, evaluation.rewards);
+    return reward.total === undefined ? undefined : (reward.named[evaluation.metric] ?? undefined);
+  };
+  return Array.from({ length: prompts }, (_, index): EvaluatedPrompt => {
+    const scores = (groups[index] ?? []).map(scoreOf);
+    const greedy = evaluation.greedy ? scoreOf(groups[prompts + index]?.[0]) : undefined;
+    return greedy === undefined ? { scores } : { scores, greedy };
+  });
+}
+
+function evaluationSamples(
+  parts: LearnerParts,
+  evaluation: ResolvedEvaluation,
+  record: EvaluationRecord,
+  groups: readonly (readonly Trajectory[])[],
+): SampleRecord[] {
+  const { evaluation: prompts } = parts.data;
+  const { stage, step, when } = record;
+  return groups.flatMap((group, g) => {
+    const { promptIndex, greedy } = evaluationGroup(evaluation, prompts.length, g);
+    const [trajectory] = group;
+    const prompt = prompts[promptIndex];
+    if (promptIndex >= WRITTEN_PROMPTS || trajectory === undefined || prompt === undefined) return [];
+    const reward = sampleReward(trajectory, evaluation.rewards);
+    const sample = { trajectory, reward, prompt, promptIndex, greedy };
+    return [sampleRecord(parts, { kind: "evaluation", stage, step, when }, sample)];
+  });
+}

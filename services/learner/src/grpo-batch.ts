@@ -1,0 +1,97 @@
+/**
+ * A GRPO batch: scored trajectories into training rows. Group baselines leave failed samples out, and failed samples are
+ * masked (S1); the order is by group and sample (D1). Pure.
+ */
+import { groupAdvantages, klEstimate } from "@oarlock/rl";
+import type { Trajectory } from "@oarlock/proto";
+import type { ResolvedGrpo } from "@oarlock/runfile";
+import type { TrainingRow } from "@oarlock/training";
+import { sampleReward } from "./sample-reward.ts";
+import type { SampleReward } from "./sample-reward.ts";
+
+/** One sample on its way into the batch. */
+export interface JudgedSample {
+  readonly trajectory: Trajectory;
+  readonly reward: SampleReward;
+  readonly row: TrainingRow;
+}
+
+export interface GrpoBatch {
+  /** `[group][sample]`. */
+  readonly groups: readonly (readonly JudgedSample[])[];
+  /** Score minus the KL penalty where the plan puts it there; undefined: failed. */
+  readonly rewards: readonly (readonly (number | undefined)[])[];
+  /** Undefined: failed. */
+  readonly advantages: readonly (readonly (number | undefined)[])[];
+  /** In order of group and sample, ready for the trainer. */
+  readonly rows: readonly TrainingRow[];
+  /** Tokens that carry a gradient. */
+  readonly trainedTokens: number;
+}
+
+/** Samples with their rewards and rows, before advantages. The rows' old log-probs are those of the behaviour policy. */
+export function judgeSamples(
+  trajectories: readonly (readonly Trajectory[])[],
+  grpo: ResolvedGrpo,
+): JudgedSample[][] {
+  return trajectories.map((group) =>
+    group.map((trajectory) => {
+      const reward = sampleReward(trajectory, grpo.rewards);
+      return { trajectory, reward, row: rowOf(trajectory, reward.total !== undefined) };
+    }),
+  );
+}
+
+function rowOf(trajectory: Trajectory, isTrained: boolean): TrainingRow {
+  const { promptLength, behaviourLogprobs, lossMask } = trajectory;
+  const tokens = Int32Array.from(trajectory.tokenIds);
+  const oldLogprobs = new Float32Array(tokens.length);
+  oldLogprobs.set(behaviourLogprobs, promptLength);
+  return {
+    tokens,
+    promptLength,
+    lossMask: isTrained ? lossMask : new Uint8Array(tokens.length),
+    oldLogprobs,
+  };
+}
+
+/** Completes the rows. `refLogprobs` are in order of group and sample; undefined where no reference is needed. */
+export function assembleBatch(
+  groups: readonly (readonly JudgedSample[])[],
+  grpo: ResolvedGrpo,
+  refLogprobs: readonly Float32Array[] | undefined,
+): GrpoBatch {
+  let flat = 0;
+  const withReference = groups.map((group) =>
+    group.map(({ row, ...sample }) => {
+      const reference = refLogprobs?.[flat++];
+      return { ...sample, row: reference === undefined ? row : { ...row, refLogprobs: reference } };
+    }),
+  );
+  const rewards = withReference.map((group) => group.map((sample) => penalisedReward(sample, grpo)));
+  const advantages = rewards.map((group) => groupAdvantages(grpo.advantage, group));
+  const rows = withReference.flatMap((group, g) =>
+    group.map(({ row }, s) => withAdvantage(row, advantages[g]?.[s] ?? 0)),
+  );
+  const trainedTokens = rows.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
+  return { groups: withReference, rewards, advantages, rows, trainedTokens };
+}
+
+/** R − β · Σ_t kl_t where the KL penalty is part of the reward, else R. */
+function penalisedReward({ reward, row }: JudgedSample, grpo: ResolvedGrpo): number | undefined {
+  const { kl } = grpo;
+  if (reward.total === undefined || kl.placement !== "reward" || row.refLogprobs === undefined) {
+    return reward.total;
+  }
+  let penalty = 0;
+  for (let t = row.promptLength; t < row.tokens.length; t++) {
+    penalty += klEstimate(kl.estimator, (row.oldLogprobs?.[t] ?? 0) - (row.refLogprobs[t] ?? 0));
+  }
+  return reward.total - kl.coefficient * penalty;
+}
+
+function withAdvantage(row: TrainingRow, advantage: number): TrainingRow {
+  const advantages = new Float32Array(row.tokens.length);
+  row.lossMask.forEach((trained, t) => (advantages[t] = trained === 1 ? advantage : 0));
+  return { ...row, advantages };
+}

@@ -1,0 +1,81 @@
+/** The resolved run in the learner's terms: its program, its evaluation groups, its sampling. Pure. */
+import type { Program, RolloutPlan } from "@oarlock/run";
+import type { ResolvedEvaluation, ResolvedGrpo, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
+
+/** Policy versions that a stage makes. */
+export function stepsOf(stage: ResolvedStage): number {
+  return stage.type === "sft" ? stage.sft.steps : stage.grpo.steps;
+}
+
+/** What the stage machine runs. */
+export function programOf(run: ResolvedRun): Program {
+  const { stages, evaluation, checkpoints } = run.spec;
+  return {
+    stages: stages.map((stage) => ({ name: stage.name, type: stage.type, steps: stepsOf(stage) })),
+    ...(evaluation === undefined ? {} : { evaluation: { every: evaluation.every } }),
+    checkpointEvery: checkpoints.every,
+  };
+}
+
+/** What the conductor paces; undefined for a stage without rollouts. */
+export function rolloutPlanOf(
+  run: ResolvedRun,
+  stage: ResolvedStage,
+  basePolicy: number,
+): RolloutPlan | undefined {
+  if (stage.type !== "grpo") return undefined;
+  return {
+    lag: run.spec.pipeline.lag,
+    steps: stage.grpo.steps,
+    basePolicy,
+    groupsPerStep: stage.grpo.promptsPerStep,
+    samplesPerGroup: stage.grpo.groupSize,
+  };
+}
+
+/** How the samples of a piece of work are drawn. */
+export interface SamplingPlan {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly maxNewTokens: number;
+}
+
+/** Of a rollout stage. */
+export function rolloutSampling(grpo: ResolvedGrpo): SamplingPlan {
+  return grpo.sampling;
+}
+
+/** One group of an evaluation: prompt `promptIndex`, sampled or greedy. */
+export interface EvaluationGroup {
+  readonly promptIndex: number;
+  readonly greedy: boolean;
+  readonly samples: number;
+}
+
+/**
+ * Group `group` of an evaluation over `prompts` rows: the sampled groups come first, then, if the plan asks for them,
+ * one greedy group per prompt.
+ */
+export function evaluationGroup(
+  evaluation: ResolvedEvaluation,
+  prompts: number,
+  group: number,
+): EvaluationGroup {
+  const greedy = group >= prompts;
+  return { promptIndex: group % prompts, greedy, samples: greedy ? 1 : evaluation.samples };
+}
+
+/** Sizes of all groups of an evaluation, by group index. */
+export function evaluationGroupSizes(evaluation: ResolvedEvaluation, prompts: number): number[] {
+  const groups = evaluation.greedy ? 2 * prompts : prompts;
+  return Array.from({ length: groups }, (_, group) => evaluationGroup(evaluation, prompts, group).samples);
+}
+
+/** How the samples of an evaluation group are drawn. */
+export function evaluationSampling(evaluation: ResolvedEvaluation, greedy: boolean): SamplingPlan {
+  const { topK, topP, maxNewTokens, temperature } = evaluation;
+  return greedy
+    ? { temperature: 0, topK: 0, topP: 1, maxNewTokens }
+    : { temperature, topK, topP, maxNewTokens };
+}

@@ -1,0 +1,57 @@
+/**
+ * What the learner needs of the world, as small interfaces: the composition root wires real parts to them, tests wire
+ * hand-driven ones. Nothing here says how anything is done.
+ */
+import type { MetricsRecord, SampleRecord } from "@oarlock/report";
+import type { PolicyVersion } from "@oarlock/run";
+import type { TrainingRow } from "@oarlock/training";
+
+/** A tokenised prompt. */
+export interface PromptRow {
+  readonly id: string;
+  readonly tokens: Int32Array;
+  /** The data row as a JSON object, for scorers. */
+  readonly fieldsJson: string;
+  /** For samples that people read. */
+  readonly text: string;
+  readonly answer?: string;
+}
+
+/** Data of a run, tokenised once, before the first step. */
+export interface RunData {
+  /** Of a supervised stage, masked as its plan says. */
+  demonstrations(stage: number): readonly TrainingRow[];
+  /** Of a rollout stage. */
+  prompts(stage: number): readonly PromptRow[];
+  readonly evaluation: readonly PromptRow[];
+  /** Name of the evaluation data in metrics, e.g. "addition". */
+  readonly evaluationName: string;
+  /** Tokens that end a completion. */
+  readonly stopTokens: readonly number[];
+  /** For samples that people read; the learner trains on tokens. */
+  decode(tokens: readonly number[]): string;
+}
+
+/** The run's written record. Appends in order; never loses a line that it acknowledged. */
+export interface RunJournal {
+  metrics(record: MetricsRecord): Promise<void>;
+  samples(records: readonly SampleRecord[]): Promise<void>;
+}
+
+/** What the learner says while it runs, for progress lines and reports. */
+export type LearnerEvent =
+  | { readonly type: "stage"; readonly stage: string; readonly index: number; readonly steps: number }
+  | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
+  | ({ readonly type: "evaluation" } & EvaluationRecord)
+  | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
+  | { readonly type: "stalled"; readonly message: string }
+  | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };
+
+/** The outcome of one evaluation, at a pinned policy version. */
+export interface EvaluationRecord {
+  readonly stage: string;
+  readonly when: "before" | "after" | "step";
+  readonly step: number;
+  readonly policy: PolicyVersion;
+  readonly metrics: Readonly<Record<string, number>>;
+}

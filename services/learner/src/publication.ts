@@ -1,0 +1,57 @@
+/**
+ * Publishing policy versions while training goes on (W1): a snapshot is queued, stored and announced in order; training
+ * never waits for it unless something needs the version. Versions that lag or the last checkpoint still needs are kept.
+ */
+import type { PolicyStore } from "@oarlock/checkpoint";
+import type { PolicyVersion } from "@oarlock/run";
+import { waitFor } from "@oarlock/runtime";
+
+const PUBLISH_TIMEOUT_MS = 300_000;
+
+/** The weights of a version, with their digest; nobody writes to them. */
+export interface ServedPolicy {
+  readonly policy: PolicyVersion;
+  readonly weights: Float32Array;
+}
+
+export interface Publication {
+  /** Queues a version; resolves when it is visible. The same version again is the same promise. */
+  publish(served: ServedPolicy, at: { readonly stage: number; readonly step: number }): Promise<void>;
+  /** Resolves when nothing is queued; rejects with the first failure. */
+  settled(): Promise<void>;
+  /** The newest `count` versions published, oldest first, with their weights. */
+  recent(count: number): readonly ServedPolicy[];
+  /** Queues forgetting the versions below `number`. */
+  forget(number: number): void;
+}
+
+/** A publication that has announced nothing. */
+export function createPublication(store: PolicyStore, signal: AbortSignal): Publication {
+  let queue: Promise<void> = Promise.resolve();
+  let held: readonly ServedPolicy[] = [];
+
+  return {
+    publish(served, { stage, step }) {
+      const { policy, weights } = served;
+      const newest = held.at(-1);
+      if (newest?.policy.number === policy.number && newest.policy.digest === policy.digest) return queue;
+      held = [...held, served];
+      const wait = { timeoutMs: PUBLISH_TIMEOUT_MS, signal };
+      queue = queue.then(async () => {
+        const snapshot = { number: policy.number, digest: policy.digest, weights, stage, step };
+        const { number } = policy;
+        await waitFor(`the policy store to hold version ${number}`, (s) => store.publish(snapshot, s), wait);
+      });
+      return queue;
+    },
+    settled: () => queue,
+    recent: (count) => (count <= 0 ? [] : held.slice(-count)),
+    forget(number) {
+      const kept = held.filter(({ policy }) => policy.number >= number);
+      if (kept.length === held.length) return;
+      held = kept;
+      const versions = kept.map(({ policy }) => policy);
+      queue = queue.then(() => store.retain(versions, signal));
+    },
+  };
+}

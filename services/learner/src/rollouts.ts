@@ -1,0 +1,195 @@
+/**
+ * The conductor at work: applies the reducer's effects to the bus, keeps admitted payloads, and answers "is the batch of
+ * step k there?". All decisions are the reducer's (`@oarlock/run`); this file owns streams, the clock and promises.
+ *
+ * T2: a scored message is acknowledged as soon as it is admitted or refused. In lockstep with deterministic scorers that
+ * is durable enough: after a crash the same work is issued again and gives the same bits.
+ */
+import { groupMessageId } from "@oarlock/bus";
+import type { Consumer, Message, Stream } from "@oarlock/bus";
+import { OarlockError, isOarlockError } from "@oarlock/errors";
+import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
+import type { RolloutWork, Trajectory } from "@oarlock/proto";
+import { batchKey, conduct, createConductor, describeWaits, idleMs, readyBatch } from "@oarlock/run";
+import type {
+  BatchName,
+  ConductorEffect,
+  ConductorEvent,
+  ConductorState,
+  Ledger,
+  WorkItem,
+} from "@oarlock/run";
+import { waitFor } from "@oarlock/runtime";
+import type { Clock, Log } from "@oarlock/runtime";
+import { createCollection } from "./collection.ts";
+import { groupMessage, scoredHead } from "./messages.ts";
+
+const PULL_TIMEOUT_MS = 30_000;
+const PUBLISH_TIMEOUT_MS = 30_000;
+/** How often a wait for a batch looks at the clock. */
+const WATCH_INTERVAL_MS = 1_000;
+
+export interface StallLimits {
+  /** Without progress for so long, the cause is reported, and again after as long. Default 30 s. */
+  readonly warnMs: number;
+  /** Without progress for so long, the run stops as stalled (D1c). Default 15 min. */
+  readonly stopMs: number;
+}
+
+export interface RolloutsOptions {
+  readonly uid: string;
+  readonly incarnation: number;
+  readonly fingerprint: string;
+  readonly ledger?: Ledger;
+  readonly work: Stream;
+  readonly workSubject: string;
+  readonly scored: Consumer;
+  /** An item as a message; the learner knows prompts and sampling. */
+  readonly describe: (item: WorkItem) => RolloutWork;
+  /** Whether a trajectory's rewards make a number (S1). */
+  readonly isScored: (trajectory: Trajectory) => boolean;
+  readonly stall: StallLimits;
+  readonly onStalled: (message: string) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Rollouts {
+  state(): ConductorState;
+  dispatch(event: ConductorEvent): void;
+  /**
+   * Resolves with the batch's trajectories `[group][sample]` once it is complete. Throws `STALLED` when nothing has
+   * moved for the limit, naming who waits for whom (L1).
+   */
+  collect(name: BatchName, signal: AbortSignal): Promise<Trajectory[][]>;
+  /** Consumes scored messages until the signal aborts; rejects when the bus fails. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Who waits for whom, now. */
+  waits(): string;
+  /** Ends every wait with this reason: a part that the batches depend on failed. */
+  fail(reason: unknown): void;
+}
+
+/** A conductor that has issued nothing. */
+export function createRollouts(options: RolloutsOptions): Rollouts {
+  const { clock, log } = options;
+  const collection = createCollection();
+  const watchers = new Map<string, () => void>();
+  let failure: unknown;
+  let state = createConductor({
+    uid: options.uid,
+    incarnation: options.incarnation,
+    fingerprint: options.fingerprint,
+    nowMs: clock.monotonicMs(),
+    ...(options.ledger === undefined ? {} : { ledger: options.ledger }),
+  });
+
+  const issue = async (items: readonly WorkItem[]): Promise<void> => {
+    const { work, workSubject, incarnation } = options;
+    const stored = items.map((item) => {
+      const id = groupMessageId(
+        groupMessage(item.identity),
+        incarnation,
+        `${item.identity.purpose}/${item.firstSample}`,
+      );
+      return work.publish(workSubject, toBinary(RolloutWorkSchema, options.describe(item)), { msgId: id });
+    });
+    await waitFor(`${workSubject} to store ${items.length} items`, Promise.all(stored), {
+      timeoutMs: PUBLISH_TIMEOUT_MS,
+    });
+  };
+
+  const wake = (key: string): void => {
+    watchers.get(key)?.();
+    watchers.delete(key);
+  };
+  const fail = (reason: unknown): void => {
+    failure ??= reason;
+    for (const key of watchers.keys()) wake(key);
+  };
+
+  type Payload = readonly Trajectory[];
+  type Apply = {
+    readonly [Type in ConductorEffect["type"]]: (
+      effect: Extract<ConductorEffect, { type: Type }>,
+      payload: Payload,
+    ) => void;
+  };
+  const apply: Apply = {
+    issue: ({ items }) => void issue(items).catch(fail),
+    keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
+    drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
+    "batch-ready": ({ batch }) => wake(batchKey(batch)),
+  };
+
+  const dispatch = (event: ConductorEvent, payload: Payload = []): void => {
+    const next = conduct(state, { ...event, nowMs: clock.monotonicMs() });
+    state = next.state;
+    for (const effect of next.effects) {
+      // The function's parameter is the effect of its own name: the index ties them, which the checker cannot follow.
+      const rule = apply[effect.type] as (effect: ConductorEffect, payload: Payload) => void;
+      rule(effect, payload);
+    }
+  };
+
+  const admit = async (message: Message): Promise<void> => {
+    try {
+      const batch = fromBinary(TrajectoryBatchSchema, message.data);
+      dispatch({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
+    } catch (reason) {
+      log.error("parked a scored message that cannot be read", { sequence: message.sequence, err: reason });
+      await message.term(reason instanceof Error ? reason.message : String(reason));
+      return;
+    }
+    await message.ack();
+  };
+
+  const watchStall = (reportedMs: number): number => {
+    const idle = idleMs(state, clock.monotonicMs());
+    if (idle >= options.stall.stopMs) {
+      throw new OarlockError("STALLED", `nothing moved for ${Math.round(idle / 1000)} s: ${waits()}`);
+    }
+    if (idle < reportedMs + options.stall.warnMs) return idle < options.stall.warnMs ? 0 : reportedMs;
+    options.onStalled(`nothing moved for ${Math.round(idle / 1000)} s: ${waits()}`);
+    return idle;
+  };
+
+  const waits = (): string => describeWaits(state, clock.monotonicMs());
+
+  return {
+    state: () => state,
+    dispatch,
+    waits,
+    fail,
+    async collect(name, signal) {
+      const key = batchKey(name);
+      let reportedMs = 0;
+      for (;;) {
+        if (failure !== undefined) throw failure;
+        const batch = readyBatch(state, name);
+        if (batch !== undefined) return collection.take(batch);
+        signal.throwIfAborted();
+        const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
+        await waitFor(`the batch ${key} from actors and reward workers`, ready, {
+          timeoutMs: WATCH_INTERVAL_MS,
+          signal,
+        }).catch((reason: unknown) => {
+          if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+        });
+        reportedMs = watchStall(reportedMs);
+      }
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        const message = await options.scored
+          .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
+          .catch((reason: unknown) => {
+            if (signal.aborted) return undefined;
+            fail(reason);
+            throw reason;
+          });
+        if (message !== undefined) await admit(message);
+      }
+    },
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * From named verdicts to one number per sample (S1): the weighted sum, or failed. A failed scorer of non-zero weight
+ * fails the sample unless it is optional; a failure is never a number. Pure.
+ */
+import { FinishReason } from "@oarlock/proto";
+import type { NamedReward, Trajectory } from "@oarlock/proto";
+import type { ResolvedReward } from "@oarlock/runfile";
+
+export interface SampleReward {
+  /** Undefined: failed. */
+  readonly total: number | undefined;
+  /** Each scorer's value; null where it failed. */
+  readonly named: Readonly<Record<string, number | null>>;
+  /** Why the sample failed. */
+  readonly failure?: string;
+}
+
+/** What a scorer's message says: a value, or why there is none. */
+function valueOf(reward: NamedReward | undefined): { value: number } | { failure: string } {
+  if (reward?.verdict.case === "scored") {
+    const value = reward.verdict.value.values.reduce((sum, part) => sum + part, 0);
+    return Number.isFinite(value) ? { value } : { failure: `${reward.name} gave ${value}` };
+  }
+  if (reward?.verdict.case === "failed") {
+    const { code, reason } = reward.verdict.value;
+    return { failure: `${reward.name}: ${code}: ${reason}` };
+  }
+  return { failure: "no verdict" };
+}
+
+/** The reward of one sample under the plan's scorers. */
+export function sampleReward(trajectory: Trajectory, scorers: readonly ResolvedReward[]): SampleReward {
+  const named: Record<string, number | null> = {};
+  let total = 0;
+  let failure = trajectory.finishReason === FinishReason.ABORT ? "generation was aborted" : undefined;
+  for (const scorer of scorers) {
+    const verdict = valueOf(trajectory.rewards.find(({ name }) => name === scorer.name));
+    if ("value" in verdict) {
+      named[scorer.name] = verdict.value;
+      total += scorer.weight * verdict.value;
+      continue;
+    }
+    named[scorer.name] = null;
+    if (scorer.weight !== 0 && !scorer.optional) failure ??= verdict.failure;
+  }
+  return failure === undefined ? { total, named } : { total: undefined, named, failure };
+}

@@ -1,0 +1,107 @@
+/**
+ * Saving and restoring the learner (T3): one atomic checkpoint holds weights, moments, the reference policy, the policy
+ * versions that lag needs, the position and the ledger. Keys of randomness and the data cursor follow from the position.
+ */
+import type { CheckpointInfo, LoadedCheckpoint } from "@oarlock/checkpoint";
+import { OarlockError } from "@oarlock/errors";
+import { oldestPolicyNeeded } from "@oarlock/run";
+import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
+import type { LearnerCheckpoint } from "./checkpoint-state.ts";
+import { secondsOf, stageAt } from "./context.ts";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { rolloutPlanOf } from "./plan.ts";
+import type { ServedPolicy } from "./publication.ts";
+
+/** Versions older than the current one that untrained work still needs, oldest first. */
+function laggingPolicies(parts: LearnerParts, progress: LearnerProgress): readonly ServedPolicy[] {
+  const { position, basePolicy, current } = progress;
+  if (position.stage >= parts.run.spec.stages.length) return [];
+  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, position.stage), basePolicy);
+  if (plan === undefined || position.step >= plan.steps) return [];
+  const oldest = oldestPolicyNeeded(plan, position.step);
+  const recent = parts.publication.recent(plan.lag + 1);
+  return recent.filter(({ policy }) => policy.number >= oldest && policy.number < current.policy.number);
+}
+
+/** Writes a checkpoint of the position; durable when it resolves. */
+export async function saveCheckpoint(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+): Promise<CheckpointInfo> {
+  const { trainer, checkpoints, run } = parts;
+  const trained = await trainer.snapshot();
+  const lagging = laggingPolicies(parts, progress);
+  const state: LearnerCheckpoint = {
+    uid: parts.uid,
+    incarnation: checkpoints.incarnation,
+    planDigest: run.digest,
+    position: progress.position,
+    policy: progress.current.policy,
+    optimizerStep: trained.optimizerStep,
+    basePolicy: progress.basePolicy,
+    laggingPolicies: lagging.map(({ policy }) => policy),
+    ledger: survivingLedger(parts),
+    evaluations: progress.evaluations,
+    seconds: secondsOf(parts, progress),
+  };
+  const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
+  const arrays = {
+    [ARRAYS.weights]: trained.weights,
+    [ARRAYS.m]: trained.firstMoments,
+    [ARRAYS.v]: trained.secondMoments,
+    ...(trained.reference === undefined ? {} : { [ARRAYS.reference]: trained.reference }),
+    ...Object.fromEntries(older),
+  };
+  const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
+  parts.onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
+  return info;
+}
+
+/** Work in flight is issued again after a resume: in the surviving lineage it was not issued yet (T1). */
+function survivingLedger({ rollouts }: LearnerParts): LearnerCheckpoint["ledger"] {
+  const { ledger } = rollouts.state();
+  return { ...ledger, groupsIssued: ledger.groupsTrained + ledger.groupsEvaluated };
+}
+
+/** A checkpoint read back, for the learner. */
+export interface RestoredLearner {
+  readonly state: LearnerCheckpoint;
+  readonly current: ServedPolicy;
+  readonly lagging: readonly ServedPolicy[];
+}
+
+/** Restores the trainer from a verified checkpoint. Throws `CHECKPOINT_MISMATCH` where it is of something else. */
+export async function restoreCheckpoint(
+  parts: Pick<LearnerParts, "uid" | "run" | "trainer">,
+  loaded: LoadedCheckpoint,
+): Promise<RestoredLearner> {
+  const state = readLearnerCheckpoint(loaded.state, { uid: parts.uid, planDigest: parts.run.digest });
+  const weights = arrayOf(loaded, ARRAYS.weights);
+  const { optimizerStep } = state;
+  await parts.trainer.restore({
+    weights,
+    firstMoments: arrayOf(loaded, ARRAYS.m),
+    secondMoments: arrayOf(loaded, ARRAYS.v),
+    optimizerStep,
+    ...(loaded.arrays[ARRAYS.reference] === undefined
+      ? {}
+      : { reference: arrayOf(loaded, ARRAYS.reference) }),
+  });
+  return {
+    state,
+    current: { policy: state.policy, weights },
+    lagging: state.laggingPolicies.map((policy) => ({
+      policy,
+      weights: arrayOf(loaded, policyArray(policy.number)),
+    })),
+  };
+}
+
+function arrayOf(loaded: LoadedCheckpoint, name: string): Float32Array {
+  const array = loaded.arrays[name];
+  if (array instanceof Float32Array) return array;
+  throw new OarlockError(
+    "CHECKPOINT_MISMATCH",
+    `the checkpoint ${loaded.path} holds no float array "${name}"`,
+  );
+}

@@ -1,0 +1,92 @@
+/**
+ * What people may ask of a running learner (pause, resume, checkpoint now, stop) and where it stands, as a pure reducer.
+ * The loop in `learner.ts` looks at it between two actions; handlers dispatch to it.
+ */
+import type { PolicyVersion, Position } from "@oarlock/run";
+import { START } from "@oarlock/run";
+
+export type LearnerPhase =
+  | "starting"
+  | "running"
+  | "paused"
+  | "draining"
+  | "stopped"
+  | "succeeded"
+  | "failed"
+  | "stalled";
+
+export interface LearnerState {
+  readonly phase: LearnerPhase;
+  /** One sentence for people. */
+  readonly message: string;
+  readonly position: Position;
+  readonly policy: PolicyVersion;
+  /** Asked for and not yet written. */
+  readonly checkpointWanted: boolean;
+  readonly lastCheckpointStep: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export type LearnerStateEvent =
+  | { readonly type: "started" }
+  | { readonly type: "pause" }
+  | { readonly type: "resume" }
+  | { readonly type: "stop"; readonly reason: string }
+  | { readonly type: "checkpoint-wanted" }
+  | { readonly type: "checkpointed"; readonly globalStep: number }
+  | {
+      readonly type: "moved";
+      readonly position: Position;
+      readonly policy: PolicyVersion;
+      readonly metrics: Readonly<Record<string, number>>;
+    }
+  | {
+      readonly type: "ended";
+      readonly phase: "stopped" | "succeeded" | "failed" | "stalled";
+      readonly message: string;
+    };
+
+/** A learner that has done nothing. */
+export function createLearnerState(): LearnerState {
+  return {
+    phase: "starting",
+    message: "",
+    position: START,
+    policy: { number: 0, digest: "" },
+    checkpointWanted: false,
+    lastCheckpointStep: 0,
+    metrics: {},
+  };
+}
+
+const ENDED: readonly LearnerPhase[] = ["stopped", "succeeded", "failed", "stalled"];
+
+/** Whether the run is over. */
+export function hasEnded(state: LearnerState): boolean {
+  return ENDED.includes(state.phase);
+}
+
+type Rule<Type> = (state: LearnerState, event: Extract<LearnerStateEvent, { type: Type }>) => LearnerState;
+
+const rules: { readonly [Type in LearnerStateEvent["type"]]: Rule<Type> } = {
+  started: (state) => (state.phase === "starting" ? { ...state, phase: "running" } : state),
+  pause: (state) =>
+    state.phase === "running" || state.phase === "starting" ? { ...state, phase: "paused" } : state,
+  resume: (state) => (state.phase === "paused" ? { ...state, phase: "running" } : state),
+  stop: (state, { reason }) => (hasEnded(state) ? state : { ...state, phase: "draining", message: reason }),
+  "checkpoint-wanted": (state) => (hasEnded(state) ? state : { ...state, checkpointWanted: true }),
+  checkpointed: (state, { globalStep }) => ({
+    ...state,
+    checkpointWanted: false,
+    lastCheckpointStep: globalStep,
+  }),
+  moved: (state, { position, policy, metrics }) => ({ ...state, position, policy, metrics }),
+  ended: (state, { phase, message }) => ({ ...state, phase, message }),
+};
+
+/** Applies one event; one that does not apply changes nothing. */
+export function reduceLearner(state: LearnerState, event: LearnerStateEvent): LearnerState {
+  // The rule's parameter is the event of its own name: the index ties them, which the checker cannot follow.
+  const rule = rules[event.type] as (state: LearnerState, event: LearnerStateEvent) => LearnerState;
+  return rule(state, event);
+}

@@ -1,0 +1,209 @@
+/**
+ * The two kinds of training step. Both end alike: a snapshot of the new policy with its digest (W1), published in the
+ * background where someone will generate from it, and a line of metrics.
+ */
+import type { Trajectory } from "@oarlock/proto";
+import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
+import type { PolicyVersion } from "@oarlock/run";
+import type { ResolvedGrpo, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
+import type { StepResult, TrainingRow } from "@oarlock/training";
+import type { MetricsRecord } from "@oarlock/report";
+import { nextPolicy, stageAt } from "./context.ts";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { assembleBatch, judgeSamples } from "./grpo-batch.ts";
+import type { GrpoBatch } from "./grpo-batch.ts";
+import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
+import { dataOrder } from "./order.ts";
+import { rolloutPlanOf } from "./plan.ts";
+import { rolloutSamples } from "./samples.ts";
+import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
+
+type Numbers = Readonly<Record<string, number>>;
+
+/** What a step made, before it is published and written down. */
+interface StepOutcome {
+  readonly result: StepResult | undefined;
+  readonly metrics: Numbers;
+  readonly sampleLines: () => ReturnType<typeof rolloutSamples>;
+}
+
+/** Trains step `step` of stage `index`. Returns the progress after it. */
+export async function trainStep(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: { readonly stage: number; readonly step: number },
+): Promise<LearnerProgress> {
+  const stage = stageAt(parts.run, at.stage);
+  const startMs = parts.clock.monotonicMs();
+  const outcome =
+    stage.type === "sft" ? await sftStep(parts, stage.sft, at) : await grpoStep(parts, stage.grpo, at);
+  const trainedMs = parts.clock.monotonicMs();
+  const snapshot = await parts.trainer.policy();
+  const policy = nextPolicy(progress, snapshot.digest);
+  const position = { ...progress.position, step: at.step + 1, policy: policy.number };
+  const current = { policy, weights: snapshot.weights };
+  const after = { ...progress, current };
+  handOver(parts, after, { stage, at, position });
+  const endMs = parts.clock.monotonicMs();
+  const seconds = (endMs - startMs) / 1000;
+  const tokens = outcome.metrics["perf/total_num_tokens"] ?? 0;
+  const metrics = {
+    ...outcome.metrics,
+    "timing_s/update_weights": (endMs - trainedMs) / 1000,
+    "timing_s/step": seconds,
+    "perf/time_per_step": seconds,
+    "perf/throughput": seconds > 0 ? tokens / seconds : 0,
+    "training/global_step": policy.number,
+  };
+  await record(parts, { stage, at, policy, metrics, outcome });
+  return { ...after, metrics };
+}
+
+/** Tells the conductor, and publishes the new version if anyone will generate from it, without waiting (W1). */
+function handOver(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  step: {
+    readonly stage: ResolvedStage;
+    readonly at: { readonly stage: number; readonly step: number };
+    readonly position: LearnerProgress["position"];
+  },
+): void {
+  const { rollouts, publication } = parts;
+  const { stage, at, position } = step;
+  if (stage.type === "grpo") {
+    rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", ...at } });
+  }
+  if (!isPolicyServed(parts.program, position)) return;
+  const { current, basePolicy } = progress;
+  const published = publication.publish(current, { stage: at.stage, step: at.step + 1 });
+  published.then(
+    () => rollouts.dispatch({ type: "published", policy: current.policy }),
+    (reason: unknown) => rollouts.fail(reason),
+  );
+  const plan = rolloutPlanOf(parts.run, stage, basePolicy);
+  publication.forget(plan === undefined ? current.policy.number : oldestPolicyNeeded(plan, at.step + 1));
+}
+
+async function sftStep(
+  parts: LearnerParts,
+  sft: ResolvedSft,
+  at: { readonly stage: number; readonly step: number },
+): Promise<StepOutcome> {
+  const rows = parts.data.demonstrations(at.stage);
+  const { seed } = parts.run.spec;
+  const order = dataOrder({ seed, stage: at.stage, count: rows.length, perStep: sft.batchSize });
+  const batch = order.rowsOf(at.step).flatMap((index) => {
+    const row = rows[index];
+    return row === undefined ? [] : [row];
+  });
+  const startMs = parts.clock.monotonicMs();
+  const options = sftStepOptions(sft, at.step);
+  const result = await parts.trainer.step(batch, options, parts.signal);
+  const seconds = (parts.clock.monotonicMs() - startMs) / 1000;
+  const metrics = {
+    ...updateMetrics(result, options),
+    "train/loss": result.sums.loss,
+    "timing_s/update_actor": seconds,
+    "perf/total_num_tokens": result.tokens.total,
+    "training/epoch": order.epochOf(at.step + 1),
+  };
+  return { result, metrics, sampleLines: () => [] };
+}
+
+async function grpoStep(
+  parts: LearnerParts,
+  grpo: ResolvedGrpo,
+  at: { readonly stage: number; readonly step: number },
+): Promise<StepOutcome> {
+  const { clock, trainer, signal } = parts;
+  const name = { purpose: "rollout", ...at } as const;
+  const startMs = clock.monotonicMs();
+  const trajectories = await parts.rollouts.collect(name, signal);
+  const collectedMs = clock.monotonicMs();
+  const judged = judgeSamples(trajectories, grpo);
+  const references = await referenceLogprobs(parts, grpo, judged.flat());
+  const referencedMs = clock.monotonicMs();
+  const batch = assembleBatch(judged, grpo, references);
+  const assembledMs = clock.monotonicMs();
+  const options = grpoStepOptions(grpo, at.step);
+  // Nothing to learn from where every sample failed: the policy stays, and the step says so.
+  const result = batch.trainedTokens === 0 ? undefined : await trainer.step(batch.rows, options, signal);
+  const updatedMs = clock.monotonicMs();
+  const metrics = {
+    ...batchMetrics(batchNumbers(trajectories, batch)),
+    ...(result === undefined ? {} : updateMetrics(result, options)),
+    ...timingMetrics({
+      gen: (collectedMs - startMs) / 1000,
+      ref: (referencedMs - collectedMs) / 1000,
+      adv: (assembledMs - referencedMs) / 1000,
+      updateActor: (updatedMs - assembledMs) / 1000,
+    }),
+  };
+  return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at) };
+}
+
+/** Of every sample in order, if the plan has a KL term. */
+async function referenceLogprobs(
+  parts: LearnerParts,
+  grpo: ResolvedGrpo,
+  samples: readonly { readonly row: TrainingRow }[],
+): Promise<Float32Array[] | undefined> {
+  if (!needsReference(grpo)) return undefined;
+  const options = { microBatchSize: grpo.microBatchSize, temperature: grpo.sampling.temperature };
+  const rows = samples.map(({ row }) => row);
+  return parts.trainer.logprobs(rows, "reference", options, parts.signal);
+}
+
+/** Whether a stage compares with the policy of its start. */
+export function needsReference(grpo: ResolvedGrpo): boolean {
+  return grpo.kl.placement !== "none" && grpo.kl.coefficient !== 0;
+}
+
+function batchNumbers(
+  trajectories: readonly (readonly Trajectory[])[],
+  batch: GrpoBatch,
+): Parameters<typeof batchMetrics>[0] {
+  const named: Record<string, number[]> = {};
+  for (const { reward } of batch.groups.flat()) {
+    for (const [name, value] of Object.entries(reward.named)) {
+      if (value !== null) (named[name] ??= []).push(value);
+    }
+  }
+  const scores = batch.groups.map((group) => group.map(({ reward }) => reward.total));
+  return { trajectories, scores, rewards: batch.rewards, advantages: batch.advantages, named };
+}
+
+async function record(
+  parts: LearnerParts,
+  step: {
+    readonly stage: ResolvedStage;
+    readonly at: { readonly stage: number; readonly step: number };
+    readonly policy: PolicyVersion;
+    readonly metrics: Numbers;
+    readonly outcome: StepOutcome;
+  },
+): Promise<void> {
+  const { stage, at, policy, metrics, outcome } = step;
+  const line: MetricsRecord = {
+    kind: "step",
+    stage: stage.name,
+    step: at.step + 1,
+    globalStep: policy.number,
+    policyVersion: policy.number,
+    policyDigest: policy.digest,
+    timeMs: parts.clock.nowMs(),
+    metrics,
+  };
+  await parts.journal.metrics(line);
+  await parts.journal.samples(outcome.sampleLines());
+  const steps = parts.program.stages[at.stage]?.steps ?? 0;
+  parts.onEvent({ type: "step", ...line, steps, policy });
+  if (outcome.result?.applied !== true) {
+    const reason =
+      outcome.result === undefined
+        ? "no sample of the batch could be scored"
+        : `the update was not finite (gradient norm ${outcome.result.gradNorm}); parameters and moments are unchanged`;
+    parts.onEvent({ type: "rejected", stage: stage.name, step: at.step + 1, reason });
+  }
+}
