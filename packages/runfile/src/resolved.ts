@@ -136,8 +136,10 @@ export interface ResolvedCompute {
   readonly precision: Precision;
   readonly optimizationLevel: OptimizationLevel;
   readonly generationLayout: GenerationLayout;
-  /** Intra-op threads of one actor's session. */
+  /** Intra-op threads of one sampling session. */
   readonly generationThreads: number;
+  /** Worker threads of one actor, each with a session and its share of the slots; changes speed, never bits (D3). */
+  readonly generationWorkers: number;
   readonly trainingThreads: number;
   /** Actors of a local run; changes speed, never bits (D1). */
   readonly actors: number;

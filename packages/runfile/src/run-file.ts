@@ -92,6 +92,7 @@ export interface ComputeSpec {
   readonly optimizationLevel?: OptimizationLevel | undefined;
   readonly generationLayout?: GenerationLayout | undefined;
   readonly generationThreads?: number | undefined;
+  readonly generationWorkers?: number | undefined;
   readonly trainingThreads?: number | undefined;
   readonly actors?: number | undefined;
   readonly rewardWorkers?: number | undefined;

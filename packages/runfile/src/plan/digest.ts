@@ -18,11 +18,11 @@ export function digestOf(value: unknown): string {
 }
 
 /**
- * Digest of a run: of everything that changes bits. Left out is what D1 says never does: the number of actors and
- * reward workers, what is written beside the policy, how often it is saved, and which traps were allowed.
+ * Digest of a run: of everything that changes bits. Left out is what D1 says never does: the number of actors,
+ * sampling sessions and reward workers, what is written beside the policy, how often it is saved, and which traps were allowed.
  */
 export function runDigest(spec: ResolvedSpec, inputs: RunInputs): string {
   const { output: _output, checkpoints: _checkpoints, allow: _allow, ...bits } = spec;
-  const { actors: _actors, rewardWorkers: _rewardWorkers, ...compute } = bits.compute;
+  const { actors: _actors, generationWorkers: _samplers, rewardWorkers: _scorers, ...compute } = bits.compute;
   return digestOf({ spec: { ...bits, compute }, inputs });
 }

@@ -79,7 +79,10 @@ const compute: z.ZodType<ComputeSpec> = closed({
   precision: choice(PRECISIONS).describe("Element type of weights and arithmetic.").optional(),
   optimizationLevel: choice(OPTIMIZATION_LEVELS).describe("Graph optimisations of ONNX Runtime.").optional(),
   generationLayout: choice(GENERATION_LAYOUTS).describe("How samplers hold weights.").optional(),
-  generationThreads: threads("one actor"),
+  generationThreads: threads("one sampling session"),
+  generationWorkers: integer(1, MAX_THREADS)
+    .describe("Sampling sessions of one actor, in threads of their own.")
+    .optional(),
   trainingThreads: threads("the trainer"),
   actors: integer(1, 1024).describe("Actors of a local run.").optional(),
   rewardWorkers: integer(1, 1024).describe("Reward workers of a local run.").optional(),
