@@ -51,20 +51,21 @@ export function fillPipeline(pipeline: RunSpec["pipeline"], at: Scope): Resolved
   return { mode: at.fill("mode", pipeline?.mode, "lockstep"), lag: at.fill("lag", pipeline?.lag, 1) };
 }
 
-export function fillCompute(compute: RunSpec["compute"], at: Scope): ResolvedCompute {
+export function fillCompute(given: RunSpec["compute"], at: Scope): ResolvedCompute {
+  const compute = given ?? {};
   return {
-    provider: at.fill("provider", compute?.provider, "cpu"),
-    driver: at.fill("driver", compute?.driver, "native"),
-    libraryPath: at.fill("libraryPath", compute?.libraryPath, ""),
-    precision: at.fill("precision", compute?.precision, "float32"),
-    optimizationLevel: at.fill("optimizationLevel", compute?.optimizationLevel, "all"),
-    generationLayout: at.fill("generationLayout", compute?.generationLayout, "inputs"),
-    generationThreads: at.fill("generationThreads", compute?.generationThreads, 1),
-    generationWorkers: at.fill("generationWorkers", compute?.generationWorkers, 2),
-    trainingThreads: at.fill("trainingThreads", compute?.trainingThreads, 2),
-    actors: at.fill("actors", compute?.actors, 1),
-    rewardWorkers: at.fill("rewardWorkers", compute?.rewardWorkers, 1),
-    slots: at.fill("slots", compute?.slots, 64),
+    provider: at.fill("provider", compute.provider, "cpu"),
+    driver: at.fill("driver", compute.driver, "native"),
+    libraryPath: at.fill("libraryPath", compute.libraryPath, ""),
+    precision: at.fill("precision", compute.precision, "float32"),
+    optimizationLevel: at.fill("optimizationLevel", compute.optimizationLevel, "all"),
+    generationLayout: at.fill("generationLayout", compute.generationLayout, "inputs"),
+    generationThreads: at.fill("generationThreads", compute.generationThreads, 1),
+    generationWorkers: at.fill("generationWorkers", compute.generationWorkers, 2),
+    trainingThreads: at.fill("trainingThreads", compute.trainingThreads, 2),
+    actors: at.fill("actors", compute.actors, 1),
+    rewardWorkers: at.fill("rewardWorkers", compute.rewardWorkers, 1),
+    slots: at.fill("slots", compute.slots, 64),
   };
 }
 

@@ -49,15 +49,18 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: 4 * weights,
     reference: reference ? weights : 0,
     snapshots: (spec.pipeline.lag + 2) * weights,
-    samplers: generates
-      ? spec.compute.actors * weights * (spec.compute.generationLayout === "initializers" ? 2 : 1)
-      : 0,
+    samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
       : 0,
     activations: Math.max(0, ...passes.map((pass) => activationBytes(shape, pass))),
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
+}
+
+/** Inputs are read in place by every session; initializers are copied and prepacked by each. */
+function samplerBytes({ compute }: ResolvedSpec, weights: number): number {
+  return compute.generationLayout === "inputs" ? weights : 2 * weights * compute.generationWorkers;
 }
 
 /** Keys and values: 2 × layers × kvHeads × headSize floats a token. */

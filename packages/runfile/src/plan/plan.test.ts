@@ -95,6 +95,7 @@ describe("D1: the digest", () => {
 
   it.each([
     "compute.actors=3",
+    "compute.generationWorkers=1",
     "compute.rewardWorkers=2",
     "checkpoints.every=1",
     "output.samplesPerStep=0",
@@ -104,7 +105,7 @@ describe("D1: the digest", () => {
   it.each([
     "seed=8",
     "compute.trainingThreads=1",
-    "compute.generationLayout=inputs",
+    "compute.generationLayout=initializers",
     "stages.warm.sft.microBatchSize=16",
     "pipeline.lag=0",
   ])("D1: changes with %s", (set) => expect(digest(set)).not.toBe(digest()));
