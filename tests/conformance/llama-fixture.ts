@@ -61,10 +61,11 @@ export function flatten(
   const names = layout.parameters.map(({ name }) => name);
   if (names.toSorted().join() !== Object.keys(arrays).toSorted().join()) throw new Error("the names differ");
   for (const { name, shape, offset } of layout.parameters) {
-    const { shape: given = [], data = "" } = arrays[name] ?? {};
-    if (given.join() !== shape.join())
-      throw new Error(`${name} is [${given.join()}], expected [${shape.join()}]`);
-    flat.set(unpack(data), offset);
+    const given = arrays[name];
+    if (given?.shape.join() !== shape.join()) {
+      throw new Error(`${name} is [${given?.shape.join()}], expected [${shape.join()}]`);
+    }
+    flat.set(unpack(given.data), offset);
   }
   return flat;
 }

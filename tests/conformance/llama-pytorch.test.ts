@@ -3,6 +3,7 @@
  * once in the float64 reference evaluator and once in ONNX Runtime, for each member of the family.
  */
 import {
+  type AdamwState,
   ADAMW_FACTORS,
   adamwFactors,
   adamwGraph,
@@ -136,7 +137,7 @@ describe.each(FIXTURES)("%s", (name) => {
 
   it("50 steps of AdamW: evaluator, in float64", async () => {
     const { evaluator } = await engines(fixture, layout);
-    let state = {
+    let state: AdamwState = {
       weights: Float64Array.from(initial),
       first: new Float64Array(layout.length),
       second: new Float64Array(layout.length),
