@@ -3,8 +3,14 @@ import { createHash } from "node:crypto";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
-import { createTrainer, type StepOptions, TrainerCore, type TrainingRow } from "@oarlock/training";
-import { expect, test } from "vitest";
+import {
+  createTrainer,
+  type StepOptions,
+  type Trainer,
+  TrainerCore,
+  type TrainingRow,
+} from "@oarlock/training";
+import { afterEach, expect, test } from "vitest";
 
 const config: LlamaConfig = {
   vocabSize: 512,
@@ -35,8 +41,18 @@ const options: StepOptions = {
   microBatchSize: 8,
 };
 
+const opened: Trainer[] = [];
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((trainer) => trainer.close()));
+});
+async function open(): Promise<Trainer> {
+  const trainer = await createTrainer({ config, weights });
+  opened.push(trainer);
+  return trainer;
+}
+
 test("gives the bits of the same trainer on this thread, and the digest of the policy's bytes", async () => {
-  await using trainer = await createTrainer({ config, weights });
+  const trainer = await open();
   const core = await TrainerCore.open({ config, weights });
   const [threaded, local] = [await trainer.step(rows, options), await core.step(rows, options)];
   expect(threaded.sums).toEqual(local.sums);
@@ -48,7 +64,7 @@ test("gives the bits of the same trainer on this thread, and the digest of the p
 });
 
 test("P1: the event loop answers while the trainer computes", async () => {
-  await using trainer = await createTrainer({ config, weights });
+  const trainer = await open();
   await trainer.step(rows, options); // sessions are made
   const delay = monitorEventLoopDelay({ resolution: 5 });
   delay.enable();
@@ -59,7 +75,7 @@ test("P1: the event loop answers while the trainer computes", async () => {
 });
 
 test("a stopped call ends early, and the trainer goes on", async () => {
-  await using trainer = await createTrainer({ config, weights });
+  const trainer = await open();
   const stop = new AbortController();
   const call = trainer.step(rows, { ...options, epochs: 1000 }, stop.signal);
   setTimeout(() => stop.abort(), 200);
@@ -68,7 +84,7 @@ test("a stopped call ends early, and the trainer goes on", async () => {
 });
 
 test("state goes out and comes back", async () => {
-  await using trainer = await createTrainer({ config, weights });
+  const trainer = await open();
   await trainer.captureReference();
   await trainer.step(rows, options);
   const state = await trainer.snapshot();
