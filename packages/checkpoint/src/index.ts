@@ -11,3 +11,5 @@ export type {
   RunCheckpoints,
   RunCheckpointsOptions,
 } from "./types.ts";
+export { openPolicyStore, type PolicyStoreOptions } from "./policy-store.ts";
+export { openRunCheckpoints, readCheckpoint, readNewestCheckpoint } from "./run-checkpoints.ts";
