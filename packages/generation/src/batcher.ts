@@ -43,6 +43,7 @@ export interface BatcherCounts {
 
 interface Pending {
   readonly request: GenerationRequest;
+  readonly streams: readonly RandomStream[];
   readonly stops: ReadonlySet<number>;
   readonly completions: (Completion | undefined)[];
   left: number;
@@ -83,20 +84,16 @@ export class Batcher {
     return this.#state;
   }
 
-  /** Queues a request. Throws `GENERATION_FULL` or `GENERATION_DUPLICATE`. */
+  /** Queues a request. Throws `GENERATION_FULL`, `GENERATION_DUPLICATE`, or `RANDOM_KEY` for a key that is none. */
   submit(request: GenerationRequest): void {
     const { id, samples } = request;
     if (this.#pending.has(id))
       throw new OarlockError("GENERATION_DUPLICATE", `request ${id} is in flight already`);
+    const streams = samples.map(randomStream);
     this.#apply({ type: "submit", request: id, samples: samples.length });
     const stops = new Set(request.params.stopTokens);
-    this.#pending.set(id, {
-      request,
-      stops,
-      completions: samples.map(() => undefined),
-      left: samples.length,
-      prefix: undefined,
-    });
+    const completions = samples.map(() => undefined);
+    this.#pending.set(id, { request, streams, stops, completions, left: samples.length, prefix: undefined });
   }
 
   /** Queues a change of weights: `change` runs when everything submitted before has ended. */
@@ -185,16 +182,16 @@ export class Batcher {
   /** Starts a sample in a slot and draws its first token. True where it ended with it. */
   #place({ request, sample }: Seat, slot: number): boolean {
     const pending = this.#pending.get(request);
-    const key = pending?.request.samples[sample];
+    const stream = pending?.streams[sample];
     const prefix = pending?.prefix;
-    if (!pending || !key || !prefix) return true; // its request failed since the scheduler seated it
+    if (!pending || !stream || !prefix) return true; // its request failed since the scheduler seated it
     const { engine, vocabulary } = this.#options;
     const { params } = pending.request;
     engine.place(prefix, slot);
     engine.inverseTemperatures[slot] = inverseTemperature(params);
     const tokens = new Int32Array(params.maxNewTokens);
     const logprobs = new Float32Array(params.maxNewTokens);
-    this.#sequences[slot] = { pending, index: sample, stream: randomStream(key), tokens, logprobs, count: 0 };
+    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0 };
     return this.#draw(slot, { probabilities: prefix.probabilities, offset: 0, vocabulary });
   }
 

@@ -80,6 +80,8 @@ class WorkerGenerator implements Generator {
   readonly #vocabulary: number;
   readonly #workers: readonly WorkerHandle[];
   #version: PolicyVersion | undefined;
+  /** Settles when the workers know of every load asked for so far. */
+  #posted: Promise<unknown> = Promise.resolve();
 
   constructor(plan: GenerationPlan, vocabulary: number, workers: readonly WorkerHandle[]) {
     this.plan = plan;
@@ -88,12 +90,23 @@ class WorkerGenerator implements Generator {
   }
 
   async load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
-    const shared = await shareWeights(weights, signal);
-    this.#version = version;
-    await Promise.all(this.#workers.map((worker) => worker.load(shared, version)));
+    const earlier = this.#posted;
+    const loads = (async () => {
+      await earlier;
+      const shared = await shareWeights(weights, signal);
+      return this.#workers.map((worker) => worker.load(shared, version));
+    })();
+    // Submissions wait until the workers have been told, so that they keep their place behind this load.
+    this.#posted = loads.then(
+      () => (this.#version = version),
+      () => this.#version,
+    );
+    await Promise.all(await loads);
   }
 
   async submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]> {
+    signal?.throwIfAborted();
+    await this.#posted;
     signal?.throwIfAborted();
     if (!this.#version) throw new OarlockError("GENERATION_NO_WEIGHTS", "no policy has been loaded yet");
     checkRequest(request, { vocabulary: this.#vocabulary, maxLength: this.plan.maxLength });
