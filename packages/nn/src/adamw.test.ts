@@ -8,6 +8,7 @@ import {
   adamwGraph,
   adamwReference,
   type AdamwSettings,
+  type AdamwState,
   clipScale,
   sumOfSquaresGraph,
 } from "./adamw.ts";
@@ -41,7 +42,7 @@ function textbook(
 
 describe("AdamW", () => {
   it("is the textbook's, over 20 steps", () => {
-    let state = { weights: wave(8, 1), first: new Float64Array(8), second: new Float64Array(8) };
+    let state: AdamwState = { weights: wave(8, 1), first: new Float64Array(8), second: new Float64Array(8) };
     let expected = [...state.weights].map((w) => ({ w, m: 0, v: 0 }));
     for (let step = 1; step <= 20; step++) {
       const g = wave(8, step + 1);
