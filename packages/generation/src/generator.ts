@@ -2,7 +2,7 @@
  * The caller's side of generation: starts workers, spreads requests over them, and turns their messages into promises.
  *
  * Nothing here computes (P1). Where a request runs decides nothing about its result (D2, D3), so the spreading is free
- * to follow the load: a request goes to the worker with the fewest samples in flight, in pieces of at most its slots.
+ * to follow the load: a request goes to the worker with the fewest samples in flight.
  */
 import { createRequire } from "node:module";
 import { OarlockError } from "@oarlock/errors";
@@ -110,10 +110,10 @@ class WorkerGenerator implements Generator {
     signal?.throwIfAborted();
     if (!this.#version) throw new OarlockError("GENERATION_NO_WEIGHTS", "no policy has been loaded yet");
     checkRequest(request, { vocabulary: this.#vocabulary, maxLength: this.plan.maxLength });
-    const pieceSize = Math.ceil(this.plan.slots / this.plan.workers);
+    const size = this.#pieceSize(request.samples.length);
     const pieces: Promise<readonly Completion[]>[] = [];
-    for (let start = 0; start < request.samples.length; start += pieceSize) {
-      const piece = { ...request, samples: request.samples.slice(start, start + pieceSize) };
+    for (let start = 0; start < request.samples.length; start += size) {
+      const piece = { ...request, samples: request.samples.slice(start, start + size) };
       pieces.push(this.#leastLoaded().submit(piece, signal));
     }
     return (await Promise.all(pieces)).flat();
@@ -139,6 +139,12 @@ class WorkerGenerator implements Generator {
 
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+
+  /** A request that fills more than one worker's slots is shared among workers: a prefill more each, at most one a worker. */
+  #pieceSize(samples: number): number {
+    const { slots, workers } = this.plan;
+    return Math.ceil(samples / Math.min(workers, Math.ceil(samples / Math.ceil(slots / workers))));
   }
 
   #leastLoaded(): WorkerHandle {
