@@ -1,0 +1,111 @@
+/**
+ * Chat messages to one text, by the model's own Jinja template. Rendering depends on its arguments alone: templates get
+ * no clock (`strftime_now`), so that one that prints today's date cannot change a run from one day to the next (D1).
+ */
+import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { OarlockError } from "@oarlock/errors";
+import { isObject, type JsonObject } from "./files.ts";
+
+/** One turn. Further fields (tool calls, names) reach the template as they are. */
+export interface ChatMessage {
+  /** Usually "system", "user", "assistant" or "tool". */
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface RenderOptions {
+  /** Ends with the opening of an assistant turn. Default true. */
+  readonly addGenerationPrompt?: boolean;
+  /** JSON schemas of tools, for templates that know them. */
+  readonly tools?: readonly JsonObject[];
+  /** Further variables of the template, e.g. `{ enable_thinking: false }`. */
+  readonly variables?: JsonObject;
+}
+
+/** A compiled template. */
+export interface ChatRenderer {
+  render(messages: readonly ChatMessage[], options?: RenderOptions): string;
+}
+
+const MAX_TEMPLATE_CHARACTERS = 1024 * 1024;
+
+const MAX_RANGE = 100_000;
+
+/** What templates may call and name, in Jinja's spelling and in Python's. */
+const builtins = {
+  true: true,
+  True: true,
+  false: false,
+  False: false,
+  none: null,
+  None: null,
+  raise_exception(message: unknown): never {
+    throw new OarlockError("TOKENIZER_TEMPLATE", String(message));
+  },
+  range(start: number, stop?: number, step = 1): number[] {
+    const [from, to] = stop === undefined ? [0, start] : [start, stop];
+    const count = Math.max(0, Math.ceil((to - from) / step));
+    if (!(count <= MAX_RANGE)) {
+      throw new OarlockError("TOKENIZER_TEMPLATE", `range of ${count} numbers; at most ${MAX_RANGE}`);
+    }
+    return Array.from({ length: count }, (_, i) => from + i * step);
+  },
+};
+
+/** Compiles a template. Throws `TOKENIZER_TEMPLATE` where it is no Jinja, or (at `render`) where it raises an exception. */
+export function createChatRenderer(
+  template: string,
+  specials: Readonly<Record<string, string>>,
+): ChatRenderer {
+  if (template.length > MAX_TEMPLATE_CHARACTERS) {
+    throw new OarlockError(
+      "TOKENIZER_TEMPLATE",
+      `the chat template has ${template.length} characters; at most ${MAX_TEMPLATE_CHARACTERS} are read`,
+    );
+  }
+  const refusing = <T>(what: string, work: () => T): T => {
+    try {
+      return work();
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new OarlockError("TOKENIZER_TEMPLATE", `the chat template ${what}: ${reason}`, { cause });
+    }
+  };
+  // The block options are those with which transformers compiles chat templates.
+  const program = refusing("is no Jinja", () =>
+    parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
+  );
+  return {
+    render(messages, options = {}) {
+      const { addGenerationPrompt = true, tools, variables } = options;
+      const context = {
+        ...builtins,
+        ...specials,
+        ...variables,
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        ...(tools === undefined ? {} : { tools }),
+      };
+      return refusing("refuses these messages", () => {
+        const environment = new Environment();
+        for (const [name, value] of Object.entries(context)) environment.set(name, value);
+        return String(new Interpreter(environment).run(program).value);
+      });
+    },
+  };
+}
+
+/**
+ * The template of a model folder: the file `chat_template.jinja`, else `chat_template` of the config (a text, or a list
+ * of named ones of which "default" is taken). `undefined` where there is none.
+ */
+export function findChatTemplate(config: JsonObject, file?: string): string | undefined {
+  if (file !== undefined) return file;
+  const stated = config["chat_template"];
+  if (typeof stated === "string") return stated;
+  if (!Array.isArray(stated)) return undefined;
+  const named: unknown[] = stated;
+  const chosen = named.find((entry) => isObject(entry) && entry["name"] === "default") ?? named[0];
+  const template = isObject(chosen) ? chosen["template"] : undefined;
+  return typeof template === "string" ? template : undefined;
+}
