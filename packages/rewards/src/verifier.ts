@@ -1,0 +1,44 @@
+/** The table of built-in verifiers: a name, its options, and the function that they make. */
+import type { Verifier } from "./verdict.ts";
+import { numeric, type NumericOptions } from "./verifiers/numeric.ts";
+import { format, type FormatOptions, length, type LengthOptions } from "./verifiers/shape.ts";
+import {
+  contains,
+  type ContainsOptions,
+  exact,
+  type ExactOptions,
+  regex,
+  type RegexOptions,
+} from "./verifiers/text.ts";
+
+export interface VerifierOptions {
+  exact: ExactOptions;
+  contains: ContainsOptions;
+  regex: RegexOptions;
+  numeric: NumericOptions;
+  format: FormatOptions;
+  length: LengthOptions;
+}
+
+export type VerifierType = keyof VerifierOptions;
+
+/** Raised when a verifier's meaning changes: it is part of the scorer's version, which travels with every verdict. */
+export const VERIFIERS_VERSION = 1;
+
+const makers: { readonly [T in VerifierType]: (options: VerifierOptions[T]) => Verifier } = {
+  exact,
+  contains,
+  regex,
+  numeric,
+  format,
+  length,
+};
+
+/** The verifier of a type with its options. Throws where a regular expression does not compile. */
+export function createVerifier<T extends VerifierType>(type: T, options: VerifierOptions[T]): Verifier {
+  return makers[type](options);
+}
+
+export function isVerifierType(type: string): type is VerifierType {
+  return Object.hasOwn(makers, type);
+}

@@ -1,0 +1,144 @@
+import { fc, test } from "@fast-check/vitest";
+import { describe, expect } from "vitest";
+import { applyReward, defineReward } from "./define-reward.ts";
+import { failed, type ScoringInput } from "./verdict.ts";
+import { createVerifier } from "./verifier.ts";
+import { extractNumber, parseNumber } from "./verifiers/numeric.ts";
+
+const input = (completion: string, fields: Record<string, unknown> = {}): ScoringInput => ({
+  prompt: "",
+  completion,
+  completionTokens: 3,
+  fields,
+  truncated: false,
+});
+const one = { type: "scored", value: 1 };
+const zero = { type: "scored", value: 0 };
+
+describe("exact", () => {
+  const verify = createVerifier("exact", { field: "answer", caseSensitive: false, trim: true });
+  test("compares the whole text", () => {
+    expect(verify(input(" Paris ", { answer: "paris" }))).toEqual(one);
+    expect(verify(input("Paris!", { answer: "Paris" }))).toEqual(zero);
+    expect(verify(input("46", { answer: 46 }))).toEqual(one);
+  });
+  test("S1: a row without the answer is a failure that says what the row holds, not a 0", () => {
+    expect(verify(input("x", { result: "y" }))).toMatchObject({
+      type: "failed",
+      code: "FIELD_MISSING",
+      reason: expect.stringContaining("result"),
+    });
+  });
+});
+
+test("contains: literal text, or the row's", () => {
+  const happy = createVerifier("contains", { text: " happy", field: "answer", caseSensitive: true });
+  expect(happy(input("was happy."))).toEqual(one);
+  expect(happy(input("unhappy"))).toEqual(zero);
+  const answer = createVerifier("contains", { text: "", field: "answer", caseSensitive: true });
+  expect(answer(input("it is 4", { answer: "4" }))).toEqual(one);
+});
+
+test("regex", () => {
+  const verify = createVerifier("regex", { pattern: "^\\d+$", flags: "" });
+  expect([verify(input("42")), verify(input("42a"))]).toEqual([one, zero]);
+});
+
+describe("numbers", () => {
+  test.each([
+    ["1,234.5", 1234.5],
+    ["-3/4", -0.75],
+    ["−2", -2],
+    ["12%", 0.12],
+    ["$40", 40],
+    ["\\frac{3}{4}", 0.75],
+    ["-\\dfrac{1}{2}", -0.5],
+    ["2.5e3", 2500],
+    ["7.", 7],
+    ["$\\frac{1}{3}$", 1 / 3],
+  ])("%s is %d", (text, value) => expect(parseNumber(text)).toBeCloseTo(value, 12));
+
+  test.each(["", "seven", "1,23", "1/0", "--3", "1 2"])("%j is none", (text) =>
+    expect(parseNumber(text)).toBeUndefined(),
+  );
+
+  test.prop([fc.integer({ min: -1e9, max: 1e9 })])("an integer survives thousands separators", (value) => {
+    expect(parseNumber(value.toLocaleString("en-US"))).toBe(value);
+  });
+
+  test("extraction", () => {
+    expect(extractNumber("6 + 7 = 13. So 13", "last-number")).toBe(13);
+    expect(extractNumber("so \\boxed{\\frac{1}{2}} or \\boxed{5}", "boxed")).toBe(5);
+    expect(extractNumber("…\n#### 1,080", "hashes")).toBe(1080);
+    expect(extractNumber("no mark 5", "hashes")).toBeUndefined();
+  });
+
+  test("compares within tolerances, and an answer that is no number is a failure", () => {
+    const verify = createVerifier("numeric", {
+      field: "answer",
+      extract: "last-number",
+      absoluteTolerance: 1e-6,
+      relativeTolerance: 0,
+    });
+    expect(verify(input("it is 18", { answer: "… #### 18" }))).toMatchObject(one);
+    expect(verify(input("it is 17", { answer: "18" }))).toMatchObject(zero);
+    expect(verify(input("none", { answer: "18" }))).toMatchObject(zero);
+    expect(verify(input("5", { answer: "five" }))).toMatchObject({ type: "failed" });
+  });
+});
+
+test("format: the tags in their order and nothing else", () => {
+  const verify = createVerifier("format", { tags: ["think", "answer"] });
+  expect(verify(input("<think>a</think>\n<answer>b</answer>"))).toMatchObject(one);
+  for (const wrong of [
+    "<answer>b</answer><think>a</think>",
+    "<think>a</think> x <answer>b</answer>",
+    "<think>a<answer>b</answer>",
+    "",
+  ]) {
+    expect(verify(input(wrong)), wrong).toMatchObject(zero);
+  }
+});
+
+test.prop([fc.nat(60)])("length falls linearly outside of its range", (size) => {
+  const verify = createVerifier("length", { unit: "characters", min: 10, max: 20, softness: 10 });
+  const expected = size < 10 ? size / 10 : size > 20 ? Math.max(0, 1 - (size - 20) / 10) : 1;
+  const verdict = verify(input("x".repeat(size)));
+  expect(verdict.type === "scored" ? verdict.value : Number.NaN).toBeCloseTo(expected, 12);
+});
+
+describe("reward functions (S1)", () => {
+  test("numbers, explained numbers and failures pass", async () => {
+    expect(
+      await applyReward(
+        defineReward(() => 0.5),
+        input("x"),
+      ),
+    ).toEqual({ type: "scored", value: 0.5 });
+    expect(
+      await applyReward(
+        defineReward(async () => ({ value: 2, explanation: "why" })),
+        input("x"),
+      ),
+    ).toMatchObject({ explanation: "why" });
+    expect(
+      await applyReward(
+        defineReward(() => failed("X", "no judge")),
+        input("x"),
+      ),
+    ).toMatchObject({ type: "failed", reason: "no judge" });
+  });
+  test.each([[Number.NaN], [Number.POSITIVE_INFINITY], ["1"], [undefined], [null], [{}]])(
+    "%j is a failure",
+    async (result) => {
+      const verdict = await applyReward(() => result as number, input("x"));
+      expect(verdict.type).toBe("failed");
+    },
+  );
+  test("what it throws is a failure", async () => {
+    const verdict = await applyReward(() => {
+      throw new TypeError("broken");
+    }, input("x"));
+    expect(verdict).toMatchObject({ type: "failed", code: "REWARD_THREW", reason: "TypeError: broken" });
+  });
+});
