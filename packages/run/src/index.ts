@@ -23,3 +23,5 @@ export type { BatchWait } from "./stall.ts";
 export type { Transition } from "./transition.ts";
 export { ACK_WAIT_MS, evaluationWindow, groupsInFlightBound, topologyOf } from "./topology.ts";
 export type { ConsumerTopology, RunTopology, StreamTopology, TopologyNames } from "./topology.ts";
+export { serviceStatus } from "./service-status.ts";
+export type { ServiceFacts } from "./service-status.ts";

@@ -1,1 +1,4 @@
-export {};
+export { startActor } from "./main.ts";
+export type { ActorParts, RunningActor } from "./main.ts";
+export { readActorConfig } from "./config.ts";
+export type { ActorConfig } from "./config.ts";

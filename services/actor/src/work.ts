@@ -36,7 +36,8 @@ export interface Provenance {
   readonly templateDigest: string;
 }
 
-const FINISH_REASONS: { readonly [Reason in Completion["finishReason"]]: FinishReason } = {
+/** The generator's word for how a completion ended, in the contract's. */
+export const FINISH_REASONS: { readonly [Reason in Completion["finishReason"]]: FinishReason } = {
   stop: FinishReason.STOP,
   length: FinishReason.LENGTH,
   abort: FinishReason.ABORT,

@@ -1,1 +1,7 @@
-export {};
+export { startLearner } from "./main.ts";
+export type { LearnerServiceParts, RunningLearner } from "./main.ts";
+export { readLearnerConfig } from "./config.ts";
+export type { LearnerConfig } from "./config.ts";
+export type { Learner, LearnerOutcome } from "./learner.ts";
+export type { EvaluationRecord, LearnerEvent, PromptRow, RunData, RunJournal } from "./ports.ts";
+export type { StallLimits } from "./rollouts.ts";

@@ -4,7 +4,10 @@
  */
 import { FinishReason } from "@oarlock/proto";
 import type { Trajectory } from "@oarlock/proto";
+import type { Position } from "@oarlock/run";
+import type { ResolvedRun } from "@oarlock/runfile";
 import type { StepOptions, StepResult } from "@oarlock/training";
+import { stepsOf } from "./plan.ts";
 
 /** Phases of a rollout step, in seconds. `gen` is the wait for the batch: with lag it overlaps the step before. */
 export interface StepTiming {
@@ -108,4 +111,15 @@ export function updateMetrics(result: StepResult, options: StepOptions): Numbers
       : { "train/nll": sums.nll }),
     "perf/padding_fraction": 1 - result.tokens.total / Math.max(1, result.tokens.computed),
   };
+}
+
+/** Seconds left of the stage at the pace of its last step; undefined before the first. */
+export function remainingSeconds(
+  run: ResolvedRun,
+  position: Pick<Position, "stage" | "step">,
+  metrics: Readonly<Record<string, number>>,
+): number | undefined {
+  const stage = run.spec.stages[position.stage];
+  const pace = metrics["timing_s/step"];
+  return stage === undefined || pace === undefined ? undefined : (stepsOf(stage) - position.step) * pace;
 }

@@ -1,1 +1,6 @@
-export {};
+export { startReward } from "./main.ts";
+export type { RewardParts, RunningReward } from "./main.ts";
+export { readRewardConfig } from "./config.ts";
+export type { RewardConfig } from "./config.ts";
+export type { TextDecoder } from "./reward.ts";
+export type { RunScorers, ScorerInfo, ScorerSet, ScoringInput, Verdict } from "./scoring.ts";

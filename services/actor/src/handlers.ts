@@ -1,0 +1,107 @@
+/** The actor's gRPC API: thin, typed by the contract. It checks requests and knows nothing of how tokens are made. */
+import { OarlockError } from "@oarlock/errors";
+import type { Completion, Generator } from "@oarlock/generation";
+
+import type { ActorService, FinishReason, GenerateRequest, GenerateResponse } from "@oarlock/proto";
+import type { ServiceImpl } from "@oarlock/rpc";
+import { serviceStatus } from "@oarlock/run";
+import type { PolicyVersion, ServiceFacts } from "@oarlock/run";
+import type { Actor } from "./actor.ts";
+import { actorNumbers, actorQueues } from "./metrics.ts";
+import { FINISH_REASONS, samplingOf } from "./work.ts";
+
+/** Tokens of one message, never one token a message. */
+const TOKENS_PER_MESSAGE = 256;
+const DEFAULT_GRACE_MS = 10_000;
+/** Samples of one call; more are a batch job, which goes over the bus. */
+const MAX_SAMPLES = 1_024;
+
+export interface HandlerParts {
+  readonly actor: Actor;
+  readonly generator: Pick<Generator, "stats">;
+  /** What the service knows of itself, besides its queues. */
+  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+  /** Numbers the requests of this process, for ids. */
+  readonly nextRequest: () => number;
+}
+
+/** The handlers of `ActorService`. */
+export function actorHandlers(parts: HandlerParts): ServiceImpl<typeof ActorService> {
+  const { actor, generator, facts, nextRequest } = parts;
+  return {
+    async *generate(request, { signal }) {
+      const sampling = checked(request);
+      const policy = request.policy && { number: request.policy.version, digest: request.policy.digest };
+      const samples = Array.from({ length: request.samples }, (_, sample) => ({
+        seed: Number(request.seed),
+        purpose: "evaluation" as const,
+        stage: 0,
+        step: 0,
+        group: 0,
+        draw: 0,
+        sample,
+      }));
+      const prompt = Int32Array.from(request.promptTokens);
+      const id = `rpc/${nextRequest()}`;
+      const completions = await actor.generate({ id, prompt, samples, params: sampling }, policy, signal);
+      for (const completion of completions) yield* responses(completion);
+    },
+
+    async getStatus() {
+      const stats = await generator.stats();
+      const state = actor.state();
+      return {
+        service: serviceStatus({
+          ...facts(),
+          draining: state.phase !== "serving",
+          queues: actorQueues(state, stats),
+        }),
+        policies: actor.policies.held().map(policyMessage),
+        ...actorNumbers(state, stats),
+      };
+    },
+
+    async drain({ grace }) {
+      const graceMs =
+        grace === undefined ? DEFAULT_GRACE_MS : Number(grace.seconds) * 1000 + grace.nanos / 1e6;
+      return actor.drain(graceMs);
+    },
+  };
+}
+
+function checked(request: GenerateRequest): ReturnType<typeof samplingOf> {
+  const refuse = (field: string, problem: string): OarlockError =>
+    new OarlockError("GENERATE_REQUEST_INVALID", `Generate: ${field} ${problem}`);
+  if (request.promptTokens.length === 0) throw refuse("prompt_tokens", "is empty; at least one token");
+  if (request.samples < 1 || request.samples > MAX_SAMPLES) {
+    throw refuse("samples", `is ${request.samples}; accepted: 1 to ${MAX_SAMPLES}`);
+  }
+  if (request.sampling === undefined) throw refuse("sampling", "is missing");
+  if (!Number.isSafeInteger(Number(request.seed))) throw refuse("seed", "is above 2^53 − 1");
+  return samplingOf(request.sampling);
+}
+
+function policyMessage(policy: PolicyVersion): { version: number; digest: string } {
+  return { version: policy.number, digest: policy.digest };
+}
+
+type Response = Pick<GenerateResponse, "sample"> & {
+  policy: { version: number; digest: string };
+  event:
+    | { case: "tokens"; value: { tokenIds: number[]; logprobs: number[] } }
+    | { case: "finishReason"; value: FinishReason };
+};
+
+function* responses(completion: Completion): Iterable<Response> {
+  const { sample, tokens, logprobs, finishReason } = completion;
+  const head = { sample, policy: policyMessage(completion.version) };
+  for (let start = 0; start < tokens.length; start += TOKENS_PER_MESSAGE) {
+    const end = start + TOKENS_PER_MESSAGE;
+    const value = {
+      tokenIds: Array.from(tokens.subarray(start, end)),
+      logprobs: Array.from(logprobs.subarray(start, end)),
+    };
+    yield { ...head, event: { case: "tokens", value } };
+  }
+  yield { ...head, event: { case: "finishReason", value: FINISH_REASONS[finishReason] } };
+}

@@ -1,0 +1,85 @@
+/** Composition root of an actor: opens its consumer, its policies and its gRPC server, and says how it ends. */
+import { subjects } from "@oarlock/bus";
+import type { Bus } from "@oarlock/bus";
+import type { PolicyStore } from "@oarlock/checkpoint";
+import type { Generator } from "@oarlock/generation";
+import { ActorService } from "@oarlock/proto";
+import { RpcServer } from "@oarlock/rpc";
+import { topologyOf } from "@oarlock/run";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { processWaits, startLoopDelayMonitor } from "@oarlock/runtime";
+import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import { createActor } from "./actor.ts";
+import type { Actor } from "./actor.ts";
+import type { ActorConfig } from "./config.ts";
+import { actorHandlers } from "./handlers.ts";
+
+/** What an actor is given: it opens none of these itself, so that one process can share them. */
+export interface ActorParts {
+  readonly config: ActorConfig;
+  readonly run: ResolvedRun;
+  readonly uid: string;
+  readonly bus: Bus;
+  readonly policies: PolicyStore;
+  readonly generator: Generator;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RunningActor {
+  readonly actor: Actor;
+  /** `host:port` of the gRPC server. */
+  readonly address: string;
+  /** Settles when the actor stops pulling: after a drain, or with the failure that stopped it. */
+  readonly stopped: Promise<void>;
+}
+
+/** Starts an actor; the lifecycle drains it first and closes its server last. */
+export async function startActor(parts: ActorParts): Promise<RunningActor> {
+  const { config, run, uid, bus, generator, lifecycle, clock, log } = parts;
+  const names = subjects(uid);
+  const { streams, consumers } = topologyOf(run, names);
+  const work = await bus.stream(streams.work);
+  const answers = await bus.stream(streams.trajectories);
+  const actor = createActor({
+    generator,
+    policies: parts.policies,
+    work: await work.consumer(consumers.actors),
+    answers,
+    answerSubject: names.trajectoryGenerated,
+    provenance: {
+      producedBy: config.instance,
+      fingerprintDigest: run.digest,
+      tokenizerDigest: run.inputs.model.tokenizerDigest,
+      templateDigest: run.inputs.model.chatTemplateDigest,
+    },
+    log,
+  });
+  const startedMs = clock.monotonicMs();
+  const monitor = startLoopDelayMonitor();
+  let requests = 0;
+  const facts = (): ReturnType<Parameters<typeof actorHandlers>[0]["facts"]> => ({
+    instance: config.instance,
+    version: run.inputs.engine.oarlock,
+    uptimeMs: clock.monotonicMs() - startedMs,
+    waits: processWaits.open(),
+    loopDelay: monitor.read(),
+    fingerprintDigest: run.digest,
+  });
+  const server = new RpcServer({ host: config.host, port: config.port, log });
+  server.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ }));
+  const address = await server.listen();
+  const stopping = new AbortController();
+  const stopped = actor.run(stopping.signal);
+  lifecycle.onEnd("loop delay monitor", () => monitor.stop());
+  lifecycle.onEnd("gRPC server", () => server.close());
+  lifecycle.onEnd("actor", async () => {
+    server.setServing(false);
+    await actor.drain(config.graceMs);
+    stopping.abort();
+    await stopped;
+  });
+  log.info("actor serves", { instance: config.instance, address, slots: generator.plan.slots });
+  return { actor, address, stopped };
+}

@@ -1,0 +1,134 @@
+/** The learner's gRPC API: how the run goes, and the levers on it. Thin, typed by the contract. */
+import { RunPhase, durationFromMs, timestampFromMs } from "@oarlock/proto";
+import type { LearnerService, MessageInitShape, RunStatusSchema } from "@oarlock/proto";
+import { OarlockError } from "@oarlock/errors";
+import type { ServiceImpl } from "@oarlock/rpc";
+import { groupsOut, rolloutGroupsInFlight, serviceStatus } from "@oarlock/run";
+import type { ServiceFacts } from "@oarlock/run";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { waitFor } from "@oarlock/runtime";
+import type { Learner } from "./learner.ts";
+import { remainingSeconds } from "./metrics.ts";
+import { stepsOf } from "./plan.ts";
+import { hasEnded } from "./state.ts";
+import type { LearnerPhase } from "./state.ts";
+
+const CHECKPOINT_TIMEOUT_MS = 600_000;
+
+const PHASES: { readonly [Phase in LearnerPhase]: RunPhase } = {
+  starting: RunPhase.STARTING,
+  running: RunPhase.RUNNING,
+  paused: RunPhase.PAUSED,
+  draining: RunPhase.DRAINING,
+  stopped: RunPhase.STOPPED,
+  succeeded: RunPhase.SUCCEEDED,
+  failed: RunPhase.FAILED,
+  stalled: RunPhase.STALLED,
+};
+
+export interface HandlerParts {
+  readonly learner: Learner;
+  readonly run: ResolvedRun;
+  readonly uid: string;
+  readonly incarnation: number;
+  /** Unix time at which this incarnation started. */
+  readonly startedAtMs: number;
+  /** What the service knows of itself, besides its queues. */
+  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+}
+
+type RunStatusInit = MessageInitShape<typeof RunStatusSchema>;
+
+/** The handlers of `LearnerService`. */
+export function learnerHandlers(parts: HandlerParts): ServiceImpl<typeof LearnerService> {
+  const { learner } = parts;
+  const stageIndex = (name: string): number =>
+    parts.run.spec.stages.findIndex((stage) => stage.name === name);
+  return {
+    async getRunStatus() {
+      const conductor = learner.rollouts.state();
+      const open = groupsOut(conductor);
+      const service = serviceStatus({
+        ...parts.facts(),
+        draining: learner.state().phase === "draining",
+        queues: [{ name: "groups in flight", depth: open, capacity: Math.max(open, boundOf(parts.run)) }],
+      });
+      return { run: runStatus(parts), service };
+    },
+
+    async *streamMetrics({ afterSequence }, { signal, draining }) {
+      const either = AbortSignal.any([signal, draining]);
+      for await (const { sequence, record } of learner.feed.read(Number(afterSequence), either)) {
+        yield {
+          sequence: BigInt(sequence),
+          stage: Math.max(0, stageIndex(record.stage)),
+          stageName: record.stage,
+          step: record.step,
+          policy: { version: record.policyVersion, digest: record.policyDigest },
+          time: timestampFromMs(record.timeMs),
+          values: { ...record.metrics },
+        };
+      }
+    },
+
+    async pause() {
+      learner.dispatch({ type: "pause" });
+      return { run: runStatus(parts) };
+    },
+
+    async resume() {
+      learner.dispatch({ type: "resume" });
+      return { run: runStatus(parts) };
+    },
+
+    async checkpointNow(_, { signal }) {
+      if (hasEnded(learner.state())) {
+        throw new OarlockError("RUN_ENDED", "the run is over; its last checkpoint stands");
+      }
+      const written = learner.nextCheckpoint();
+      learner.dispatch({ type: "checkpoint-wanted" });
+      const wait = { timeoutMs: CHECKPOINT_TIMEOUT_MS, signal };
+      const { incarnation, path, digest } = await waitFor("the learner to write a checkpoint", written, wait);
+      const { stage, step } = learner.state().position;
+      return { incarnation, stage, step, path, digest };
+    },
+
+    async stop({ reason }) {
+      learner.dispatch({ type: "stop", reason: reason === "" ? "stopped by request" : reason });
+      return { run: runStatus(parts) };
+    },
+  };
+}
+
+function boundOf(run: ResolvedRun): number {
+  const sizes = run.spec.stages.map((stage) => (stage.type === "grpo" ? stage.grpo.promptsPerStep : 0));
+  return (run.spec.pipeline.lag + 1) * Math.max(0, ...sizes);
+}
+
+function runStatus(parts: HandlerParts): RunStatusInit {
+  const { learner, run, uid, incarnation, startedAtMs } = parts;
+  const { phase, message, position, policy, metrics, lastCheckpointStep } = learner.state();
+  const conductor = learner.rollouts.state();
+  const stage = run.spec.stages[position.stage];
+  const dropped = Object.values(conductor.ledger.messagesDropped).reduce((sum, count) => sum + count, 0);
+  const remaining = remainingSeconds(run, position, metrics);
+  return {
+    runUid: uid,
+    name: run.name,
+    phase: PHASES[phase],
+    message: message === "" && phase === "running" ? learner.rollouts.waits() : message,
+    stage: position.stage,
+    stageName: stage?.name ?? "",
+    step: position.step,
+    steps: stage === undefined ? 0 : stepsOf(stage),
+    policy: { version: policy.number, digest: policy.digest },
+    incarnation,
+    startedAt: timestampFromMs(startedAtMs),
+    ...(remaining === undefined ? {} : { remaining: durationFromMs(Math.round(remaining * 1000)) }),
+    metrics: { ...metrics },
+    groupsInFlight: rolloutGroupsInFlight(conductor),
+    groupsDropped: dropped,
+    reproducible: true,
+    lastCheckpointStep,
+  };
+}

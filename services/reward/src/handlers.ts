@@ -1,0 +1,77 @@
+/** The reward service's gRPC API: thin, typed by the contract. It knows nothing of how a score is made. */
+import { OarlockError } from "@oarlock/errors";
+import type { RewardService, ScorerPin } from "@oarlock/proto";
+import type { ServiceImpl } from "@oarlock/rpc";
+import { serviceStatus } from "@oarlock/run";
+import type { ServiceFacts } from "@oarlock/run";
+import { rewardNumbers, rewardQueues } from "./metrics.ts";
+import type { Reward } from "./reward.ts";
+import { scorersFor } from "./scoring.ts";
+import type { RunScorers, ScorerInfo } from "./scoring.ts";
+
+/** Trajectories of one call; more are a batch job, which goes over the bus. */
+const MAX_TRAJECTORIES = 4_096;
+
+export interface HandlerParts {
+  readonly reward: Reward;
+  /** What the service knows of itself, besides its queues. */
+  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+}
+
+/** The handlers of `RewardService`. */
+export function rewardHandlers({ reward, facts }: HandlerParts): ServiceImpl<typeof RewardService> {
+  return {
+    async score({ trajectories, scorers }, { signal }) {
+      if (trajectories.length > MAX_TRAJECTORIES) {
+        throw new OarlockError(
+          "SCORE_REQUEST_INVALID",
+          `Score: ${trajectories.length} trajectories; accepted: up to ${MAX_TRAJECTORIES}`,
+        );
+      }
+      for (const trajectory of trajectories) {
+        checkPins(scorers, scorersFor(reward.scorers, trajectory).scorers);
+      }
+      const results: { rewards: Awaited<ReturnType<Reward["score"]>>[number] }[] = [];
+      // Each alone: trajectories of one call may belong to different stages, whose scorers differ.
+      for (const trajectory of trajectories) {
+        const [rewards = []] = await reward.score([trajectory], signal);
+        const wanted = rewards.filter(
+          ({ name }) => scorers.length === 0 || scorers.some((pin) => pin.name === name),
+        );
+        results.push({ rewards: wanted });
+      }
+      return { results };
+    },
+
+    async getStatus() {
+      const state = reward.state();
+      const service = serviceStatus({
+        ...facts(),
+        draining: state.phase !== "serving",
+        queues: rewardQueues(state),
+      });
+      return { service, scorers: allScorers(reward.scorers), ...rewardNumbers(state) };
+    },
+  };
+}
+
+/** A pin that this worker cannot honour is refused: another version would give other scores. */
+function checkPins(pins: readonly ScorerPin[], scorers: readonly ScorerInfo[]): void {
+  for (const pin of pins) {
+    const scorer = scorers.find(({ name }) => name === pin.name);
+    if (scorer === undefined || (pin.version !== "" && pin.version !== scorer.version)) {
+      const offered = scorers.map(({ name, version }) => `${name} ${version}`).join(", ");
+      throw new OarlockError(
+        "SCORER_UNKNOWN",
+        `Score: no scorer ${pin.name} ${pin.version}; this worker has ${offered}`,
+      );
+    }
+  }
+}
+
+/** Every scorer once, by name and version. */
+function allScorers({ stages, evaluation }: RunScorers): ScorerInfo[] {
+  const sets = [...stages.values(), ...(evaluation === undefined ? [] : [evaluation])];
+  const byName = new Map(sets.flatMap(({ scorers }) => scorers.map((s) => [`${s.name} ${s.version}`, s])));
+  return [...byName.values()];
+}

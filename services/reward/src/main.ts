@@ -1,0 +1,76 @@
+/** Composition root of a reward worker: opens its consumer and its gRPC server, and says how it ends. */
+import { subjects } from "@oarlock/bus";
+import type { Bus } from "@oarlock/bus";
+import { RewardService } from "@oarlock/proto";
+import { RpcServer } from "@oarlock/rpc";
+import { topologyOf } from "@oarlock/run";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { processWaits, startLoopDelayMonitor } from "@oarlock/runtime";
+import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import type { RewardConfig } from "./config.ts";
+import { rewardHandlers } from "./handlers.ts";
+import { createReward } from "./reward.ts";
+import type { Reward, TextDecoder } from "./reward.ts";
+import type { RunScorers } from "./scoring.ts";
+
+/** What a reward worker is given: it opens none of these itself, so that one process can share them. */
+export interface RewardParts {
+  readonly config: RewardConfig;
+  readonly run: ResolvedRun;
+  readonly uid: string;
+  readonly bus: Bus;
+  readonly scorers: RunScorers;
+  readonly decoder: TextDecoder;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RunningReward {
+  readonly reward: Reward;
+  /** `host:port` of the gRPC server. */
+  readonly address: string;
+  /** Settles when the worker stops pulling: after a drain, or with the failure that stopped it. */
+  readonly stopped: Promise<void>;
+}
+
+/** Starts a reward worker; the lifecycle drains it first and closes its server last. */
+export async function startReward(parts: RewardParts): Promise<RunningReward> {
+  const { config, run, uid, bus, lifecycle, clock, log } = parts;
+  const names = subjects(uid);
+  const { streams, consumers } = topologyOf(run, names);
+  const trajectories = await bus.stream(streams.trajectories);
+  const reward = createReward({
+    scorers: parts.scorers,
+    decoder: parts.decoder,
+    generated: await trajectories.consumer(consumers.rewardWorkers),
+    scored: trajectories,
+    scoredSubject: names.trajectoryScored,
+    log,
+  });
+  const startedMs = clock.monotonicMs();
+  const monitor = startLoopDelayMonitor();
+  const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({
+    instance: config.instance,
+    version: run.inputs.engine.oarlock,
+    uptimeMs: clock.monotonicMs() - startedMs,
+    waits: processWaits.open(),
+    loopDelay: monitor.read(),
+    fingerprintDigest: run.digest,
+  });
+  const server = new RpcServer({ host: config.host, port: config.port, log });
+  server.add(RewardService, rewardHandlers({ reward, facts }));
+  const address = await server.listen();
+  const stopping = new AbortController();
+  const stopped = reward.run(stopping.signal);
+  lifecycle.onEnd("loop delay monitor", () => monitor.stop());
+  lifecycle.onEnd("gRPC server", () => server.close());
+  lifecycle.onEnd("reward worker", async () => {
+    server.setServing(false);
+    await reward.drain(config.graceMs);
+    stopping.abort();
+    await stopped;
+  });
+  log.info("reward worker serves", { instance: config.instance, address });
+  return { reward, address, stopped };
+}
