@@ -1,1 +1,5 @@
-export {};
+/** Training data: built-in tasks, files and hub data sets, as rows of one form. */
+export type { ChatMessage, Dataset, Prompt, Row } from "./row.ts";
+export { sideOf, TASK_NAMES, taskAlphabet, taskDataset } from "./tasks/index.ts";
+export type { TaskName } from "./tasks/index.ts";
+export type { TaskSettings, TaskSide } from "./tasks/task.ts";
