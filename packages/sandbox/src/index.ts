@@ -1,1 +1,5 @@
-export {};
+/** Scorers in killable threads. */
+export { openScorers, rewardDigest } from "./open-scorers.ts";
+export type { OpenScorersOptions, RewardSettings, ScorerInfo, ScorerPool } from "./open-scorers.ts";
+export { bundleReward } from "./bundle.ts";
+export type { Bundle } from "./bundle.ts";

@@ -16,7 +16,7 @@ export interface NumericOptions {
 
 const NUMBER = String.raw`[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?`;
 const FRACTION = new RegExp(String.raw`^(${NUMBER})\s*/\s*(${NUMBER})$`);
-const PLAIN = new RegExp(`^${NUMBER}$`);
+const PLAIN = new RegExp(`^(${NUMBER})$`);
 const ANY_NUMBER = /[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*\/\s*\d+(?:\.\d+)?)?\s*%?/g;
 const LATEX_FRACTION = /^([-+−]?)\\d?frac\{([^{}]+)\}\{([^{}]+)\}$/;
 
@@ -59,19 +59,32 @@ function bare(text: string): string {
     .trim();
 }
 
+/** The forms of a number: a pattern over the bare text, and what its groups mean. The first that matches decides. */
+const forms: readonly {
+  readonly pattern: RegExp;
+  readonly value: (groups: readonly string[]) => number | undefined;
+}[] = [
+  { pattern: /^(.*?)\s*\\?%$/, value: ([share = ""]) => scaled(parseNumber(share), 0.01) },
+  {
+    pattern: LATEX_FRACTION,
+    value: ([sign, above = "", below = ""]) =>
+      scaled(quotient(above, below), sign === "-" || sign === "−" ? -1 : 1),
+  },
+  { pattern: FRACTION, value: ([above = "", below = ""]) => quotient(above, below) },
+  { pattern: PLAIN, value: ([text = ""]) => Number(text.replaceAll(",", "").replace("−", "-")) },
+];
+
 /** The number that a text means, or undefined where it is none. */
 export function parseNumber(text: string): number | undefined {
   const content = bare(text);
-  const percent = content.match(/^(.*?)\s*\\?%$/);
-  if (percent) return scaled(parseNumber(percent[1] ?? ""), 0.01);
-  const latex = content.match(LATEX_FRACTION);
-  if (latex)
-    return scaled(quotient(latex[2] ?? "", latex[3] ?? ""), latex[1] === "-" || latex[1] === "−" ? -1 : 1);
-  const fraction = content.match(FRACTION);
-  if (fraction) return quotient(fraction[1] ?? "", fraction[2] ?? "");
-  if (content === "" || !PLAIN.test(content)) return undefined;
-  const value = Number(content.replaceAll(",", "").replace("−", "-"));
-  return Number.isFinite(value) ? value : undefined;
+  if (content === "") return undefined;
+  for (const { pattern, value } of forms) {
+    const groups = content.match(pattern)?.slice(1);
+    if (!groups) continue;
+    const number = value(groups);
+    return number !== undefined && Number.isFinite(number) ? number : undefined;
+  }
+  return undefined;
 }
 
 const scaled = (value: number | undefined, factor: number): number | undefined =>

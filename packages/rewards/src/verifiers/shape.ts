@@ -32,7 +32,7 @@ export function format({ tags }: FormatOptions): Verifier {
 /** 1 between min and max, falling linearly to 0 over `softness` units outside. */
 export function length({ unit, min, max, softness }: LengthOptions): Verifier {
   return (input) => {
-    const size = unit === "tokens" ? input.completionTokens : [...input.completion].length;
+    const size = unit === "tokens" ? input.completionTokens : Array.from(input.completion).length;
     const outside = Math.max(min - size, size - max, 0);
     if (outside === 0) return scored(1);
     return scored(softness === 0 ? 0 : Math.max(0, 1 - outside / softness));

@@ -1,0 +1,55 @@
+/**
+ * A user's reward file as one JavaScript module: TypeScript, its siblings and npm packages bundled by esbuild, so that any
+ * Node runs it and its digest says what code scored.
+ */
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import { sha256Hex } from "@oarlock/runtime";
+import { build, type BuildFailure } from "esbuild";
+
+export interface Bundle {
+  readonly code: string;
+  /** SHA-256 (hex) of the code. */
+  readonly digest: string;
+}
+
+/** CommonJS packages inside of the bundle ask for Node's modules by `require`. */
+const requireBanner =
+  'import { createRequire as createRequire_ } from "node:module"; const require = createRequire_(import.meta.url);';
+
+/** Bundles the file. Throws `REWARD_BUNDLE` with the compiler's place and message. */
+export async function bundleReward(file: string): Promise<Bundle> {
+  try {
+    const result = await build({
+      entryPoints: [file],
+      absWorkingDir: dirname(file), // paths in the output are relative to this: the digest is the same anywhere
+      bundle: true,
+      write: false,
+      format: "esm",
+      platform: "node",
+      target: "node20",
+      logLevel: "silent",
+      banner: { js: requireBanner },
+      // The typed helper resolves also where the user's folder has no node_modules.
+      alias: { "@oarlock/rewards": createRequire(import.meta.url).resolve("@oarlock/rewards") },
+    });
+    const code = result.outputFiles[0]?.text ?? "";
+    return { code, digest: sha256Hex(Buffer.from(code)) };
+  } catch (reason) {
+    throw new OarlockError("REWARD_BUNDLE", `${file} does not compile: ${describe(reason)}`, {
+      cause: reason,
+    });
+  }
+}
+
+function describe(reason: unknown): string {
+  if (!(reason instanceof Error)) return String(reason);
+  const { errors } = reason as Partial<BuildFailure>; // esbuild's rejections carry this list
+  const [first] = errors ?? [];
+  if (!first) return reason.message;
+  const place = first.location
+    ? `${first.location.file}:${first.location.line}:${first.location.column}: `
+    : "";
+  return place + first.text;
+}

@@ -1,0 +1,113 @@
+/** The pool with real threads: what a reward may do wrong costs that one item, and nothing else (S1). */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ScoringInput } from "@oarlock/rewards";
+import { temporaryFolder } from "@oarlock/testkit";
+import { describe, expect, test } from "vitest";
+import { openScorers, type RewardSettings } from "./index.ts";
+
+const input = (completion: string): ScoringInput => ({
+  prompt: "p",
+  completion,
+  completionTokens: 1,
+  fields: { answer: "a" },
+  truncated: false,
+});
+const head = { weight: 1, optional: false };
+const exact: RewardSettings = {
+  name: "exact",
+  type: "exact",
+  ...head,
+  timeoutMs: 1000,
+  exact: { field: "answer", caseSensitive: true, trim: true },
+};
+
+const misbehaving = `
+import { share } from "./sibling";
+export const reward = async ({ completion }: { completion: string }): Promise<number> => {
+  if (completion === "loop") for (;;);
+  if (completion === "throw") throw new Error("no");
+  if (completion === "exit") process.exit(3);
+  if (completion === "nan") return Number.NaN;
+  if (completion === "memory") { const hold: unknown[] = []; for (;;) hold.push(new Array(1e6).fill(0).map(() => ({}))); }
+  return share(completion);
+};`;
+
+async function functionScorer(folder: string, timeoutMs: number) {
+  writeFileSync(join(folder, "reward.ts"), misbehaving);
+  writeFileSync(
+    join(folder, "sibling.ts"),
+    "export const share = (text: string): number => text.length / 10;",
+  );
+  const reward: RewardSettings = {
+    name: "mine",
+    type: "function",
+    ...head,
+    timeoutMs,
+    function: { file: "reward.ts", export: "reward" },
+  };
+  return openScorers([reward, exact], { baseDir: folder, workers: 2 });
+}
+
+describe("a user's function in a killable thread", () => {
+  test("scores, bundled with its TypeScript sibling; the verifier beside it is unaffected by what fails", async () => {
+    const folder = temporaryFolder();
+    await using pool = await functionScorer(folder, 300);
+    const inputs = ["abc", "loop", "throw", "exit", "nan", "a", "loop", "abcde"].map(input);
+    const verdicts = await pool.score(inputs);
+    const mine = verdicts.map(([verdict]) => (verdict?.type === "scored" ? verdict.value : verdict?.code));
+    expect(mine).toEqual([
+      0.3,
+      "REWARD_TIMEOUT",
+      "REWARD_THREW",
+      "REWARD_CRASHED",
+      "VALUE_NOT_FINITE",
+      0.1,
+      "REWARD_TIMEOUT",
+      0.5,
+    ]);
+    expect(verdicts.map(([, verdict]) => verdict)).toEqual(
+      inputs.map(({ completion }) => ({ type: "scored", value: completion === "a" ? 1 : 0 })),
+    );
+  });
+
+  test("a function that eats all memory is a failure of its item", async () => {
+    const folder = temporaryFolder();
+    await using pool = await functionScorer(folder, 60_000);
+    const [[blown] = [], [next] = []] = await pool.score([input("memory"), input("ab")]);
+    expect(blown).toMatchObject({ type: "failed", code: "REWARD_CRASHED" });
+    expect(next).toMatchObject({ type: "scored", value: 0.2 });
+  }, 60_000);
+
+  test("P1: the caller's loop turns while a function spins", async () => {
+    const folder = temporaryFolder();
+    await using pool = await functionScorer(folder, 400);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 10);
+    await pool.score([input("loop")]);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(10);
+  });
+
+  test("its version is the digest of its code, equal wherever the files lie", async () => {
+    const first = temporaryFolder();
+    const second = temporaryFolder();
+    await using one = await functionScorer(first, 100);
+    await using other = await functionScorer(second, 100);
+    expect(one.scorers[0]?.version).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(one.scorers[0]?.version).toBe(other.scorers[0]?.version);
+  });
+});
+
+test("X1: a file that does not compile names its place", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "broken.ts"), "export const reward = (\n");
+  const broken: RewardSettings = {
+    name: "b",
+    type: "function",
+    ...head,
+    timeoutMs: 1,
+    function: { file: "broken.ts", export: "reward" },
+  };
+  await expect(openScorers([broken], { baseDir: folder })).rejects.toThrow(/broken\.ts:2:0/);
+});

@@ -1,0 +1,170 @@
+/**
+ * The scorers of a run: built-in verifiers and users' functions, all in killable worker threads (P1), each with an identity
+ * that travels with its verdicts. It does not weigh or combine verdicts.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { OarlockError } from "@oarlock/errors";
+import {
+  isVerifierType,
+  type ScoringInput,
+  type Verdict,
+  type VerifierOptions,
+  VERIFIERS_VERSION,
+} from "@oarlock/rewards";
+import { type Bundle, bundleReward } from "./bundle.ts";
+import type { ScorerRecipe } from "./protocol.ts";
+import { ScoringThread } from "./scoring-thread.ts";
+
+/** A reward of the plan: its head, and a block named after its type. */
+export type RewardSettings = {
+  readonly name: string;
+  readonly type: string;
+  readonly optional: boolean;
+  readonly timeoutMs: number;
+} & { readonly [T in keyof VerifierOptions]?: VerifierOptions[T] } & {
+  readonly function?: { readonly file: string; readonly export: string };
+};
+
+/** The identity of a scorer, pinned by the conductor. */
+export interface ScorerInfo {
+  readonly name: string;
+  /** What decides the verdict: the verifier's version, or the digest of the bundled code. */
+  readonly version: string;
+  readonly deterministic: boolean;
+  readonly optional: boolean;
+}
+
+/** A named vector of scorers. */
+export interface ScorerPool extends AsyncDisposable {
+  readonly scorers: readonly ScorerInfo[];
+  /** `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). */
+  score(inputs: readonly ScoringInput[], signal?: AbortSignal): Promise<readonly (readonly Verdict[])[]>;
+  close(): Promise<void>;
+}
+
+export interface OpenScorersOptions {
+  /** Folder that reward files are relative to. */
+  readonly baseDir: string;
+  /** Threads. Default 1. */
+  readonly workers?: number;
+}
+
+/** Inputs that a pool holds at most; more are refused with `SCORER_OVERLOADED` (Q1). */
+const MAX_QUEUED = 65_536;
+
+interface Opened {
+  readonly info: ScorerInfo;
+  readonly recipe: ScorerRecipe;
+}
+
+/** Opens the scorers; bundles users' files. Throws `REWARD_BUNDLE`, `REWARD_TYPE`. */
+export async function openScorers(
+  rewards: readonly RewardSettings[],
+  options: OpenScorersOptions,
+): Promise<ScorerPool> {
+  const folder = await mkdtemp(join(tmpdir(), "oarlock-rewards-"));
+  try {
+    const opened = await Promise.all(
+      rewards.map((reward, index) => openScorer(reward, { folder, index, baseDir: options.baseDir })),
+    );
+    const thread = {
+      recipes: opened.map(({ recipe }) => recipe),
+      timeoutsMs: rewards.map(({ timeoutMs }) => timeoutMs),
+    };
+    const threads = Array.from(
+      { length: Math.max(1, options.workers ?? 1) },
+      () => new ScoringThread(thread),
+    );
+    return createPool(
+      opened.map(({ info }) => info),
+      threads,
+      folder,
+    );
+  } catch (reason) {
+    await rm(folder, { recursive: true, force: true });
+    throw reason;
+  }
+}
+
+/** The code of a user's reward, for the plan: nothing is run. */
+export async function rewardDigest(file: string, baseDir: string): Promise<string> {
+  return (await bundleReward(resolve(baseDir, file))).digest;
+}
+
+interface Place {
+  readonly folder: string;
+  readonly index: number;
+  readonly baseDir: string;
+}
+
+async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Place): Promise<Opened> {
+  const { name, type, optional } = reward;
+  if (isVerifierType(type)) {
+    const settings = reward[type];
+    if (!settings) throw new OarlockError("REWARD_TYPE", `reward ${name} has no ${type} block`);
+    const info = { name, version: `${type}@${VERIFIERS_VERSION}`, deterministic: true, optional };
+    return { info, recipe: { kind: "verifier", type, options: settings } };
+  }
+  if (type !== "function" || !reward.function)
+    throw new OarlockError("REWARD_TYPE", `reward ${name} has the unknown type ${type}`);
+  const bundle: Bundle = await bundleReward(resolve(baseDir, reward.function.file));
+  const file = join(folder, `${index}.mjs`);
+  await writeFile(file, bundle.code, { mode: 0o600 });
+  // A function is taken to be deterministic: D1 holds as far as it is.
+  const info = { name, version: `sha256:${bundle.digest}`, deterministic: true, optional };
+  return {
+    info,
+    recipe: { kind: "function", module: pathToFileURL(file).href, export: reward.function.export },
+  };
+}
+
+function createPool(
+  scorers: readonly ScorerInfo[],
+  threads: readonly ScoringThread[],
+  folder: string,
+): ScorerPool {
+  const close = async (): Promise<void> => {
+    await Promise.all(threads.map((thread) => thread.close()));
+    await rm(folder, { recursive: true, force: true });
+  };
+  return {
+    scorers,
+    async score(inputs, signal) {
+      signal?.throwIfAborted();
+      const queued = threads.reduce((total, thread) => total + thread.load, 0);
+      if (queued + inputs.length * scorers.length > MAX_QUEUED) {
+        throw new OarlockError("SCORER_OVERLOADED", `${queued} inputs wait already; at most ${MAX_QUEUED}`, {
+          retryable: true,
+        });
+      }
+      const parts = spread(inputs, threads);
+      const byScorer = await Promise.all(
+        scorers.map(async (_, scorer) =>
+          (await Promise.all(parts.map(({ thread, part }) => thread.score(scorer, part)))).flat(),
+        ),
+      );
+      return inputs.map((_, i) => byScorer.map((verdicts) => verdicts[i] ?? missing));
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+const missing: Verdict = {
+  type: "failed",
+  code: "VERDICT_MISSING",
+  reason: "the scorer gave no verdict",
+  retryable: true,
+};
+
+/** Contiguous parts of the inputs, one a thread. */
+function spread(
+  inputs: readonly ScoringInput[],
+  threads: readonly ScoringThread[],
+): { thread: ScoringThread; part: readonly ScoringInput[] }[] {
+  const size = Math.ceil(inputs.length / threads.length);
+  return threads.map((thread, i) => ({ thread, part: inputs.slice(i * size, (i + 1) * size) }));
+}

@@ -1,0 +1,143 @@
+/**
+ * One killable thread and the items that it has. An item that outlives its deadline, or a thread that dies, costs that one
+ * item a `Failed`; the rest go to a fresh thread. It does not know what scorers do, nor of other threads.
+ */
+import { createRequire } from "node:module";
+import { Worker } from "node:worker_threads";
+import { failed, type ScoringInput, type Verdict } from "@oarlock/rewards";
+import { type FromWorker, type Item, monotonicMs, type ScorerRecipe, type WorkerSetup } from "./protocol.ts";
+
+/** How often a thread is looked at while it has work. */
+const WATCH_MS = 20;
+/** A thread that cannot even load its scorers in this time is taken for dead. */
+const START_TIMEOUT_MS = 30_000;
+const MAX_HEAP_MB = 512;
+
+export interface ThreadOptions {
+  readonly recipes: readonly ScorerRecipe[];
+  /** Deadline of one item, by scorer, milliseconds. */
+  readonly timeoutsMs: readonly number[];
+}
+
+interface Waiting {
+  readonly item: Item;
+  readonly resolve: (verdict: Verdict) => void;
+}
+
+export class ScoringThread {
+  readonly #options: ThreadOptions;
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #progress = new Int32Array(new SharedArrayBuffer(8));
+  #startedMs = 0;
+  #ready = false;
+  #watch: NodeJS.Timeout | undefined;
+  #nextNumber = 1;
+  #closed = false;
+
+  constructor(options: ThreadOptions) {
+    this.#options = options;
+  }
+
+  /** Items without a verdict. */
+  get load(): number {
+    return this.#waiting.size;
+  }
+
+  /** The verdicts of one scorer on inputs, in their order. Never rejects. */
+  score(scorer: number, inputs: readonly ScoringInput[]): Promise<Verdict[]> {
+    const verdicts = inputs.map(
+      (input) =>
+        new Promise<Verdict>((resolve) => {
+          const item = { number: this.#nextNumber++, scorer, input };
+          this.#waiting.set(item.number, { item, resolve });
+        }),
+    );
+    if (inputs.length > 0) this.#send(inputs.length);
+    return Promise.all(verdicts);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#watch);
+    for (const { resolve } of this.#waiting.values()) resolve(failed("SCORER_CLOSED", "the run ended", true));
+    this.#waiting.clear();
+    await this.#worker?.terminate();
+  }
+
+  #send(newest: number): void {
+    if (!this.#worker) return this.#start();
+    const items = [...this.#waiting.values()].slice(-newest).map(({ item }) => item);
+    this.#worker.postMessage(items);
+    this.#watch ??= setInterval(() => this.#look(), WATCH_MS);
+  }
+
+  #start(): void {
+    const setup: WorkerSetup = { recipes: this.#options.recipes, progress: new SharedArrayBuffer(8) };
+    const entry = createRequire(import.meta.url).resolve("@oarlock/sandbox/worker");
+    const worker = new Worker(entry, {
+      workerData: setup,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+      stdout: true,
+    });
+    worker.stdout.pipe(process.stderr, { end: false }); // a reward's prints must not disturb the program's own output
+    this.#worker = worker;
+    this.#progress = new Int32Array(setup.progress);
+    this.#startedMs = performance.now();
+    this.#ready = false;
+    worker.on("message", (message: FromWorker) => this.#receive(message));
+    worker.on("error", (error) => this.#died(worker, `its thread died: ${error.message}`));
+    worker.on("exit", (code) => this.#died(worker, `its thread ended with code ${code}`));
+    this.#send(this.#waiting.size);
+  }
+
+  #receive(message: FromWorker): void {
+    if ("ready" in message) this.#ready = true;
+    else for (const { number, verdict } of message.done) this.#settle(number, verdict);
+    if (this.#waiting.size > 0) return;
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+  }
+
+  #settle(number: number, verdict: Verdict): void {
+    this.#waiting.get(number)?.resolve(verdict);
+    this.#waiting.delete(number);
+  }
+
+  /** Kills the thread where its present item is over its deadline. */
+  #look(): void {
+    const worker = this.#worker;
+    if (!worker) return;
+    if (!this.#ready) {
+      if (performance.now() - this.#startedMs > START_TIMEOUT_MS)
+        this.#died(worker, `its thread did not start in ${START_TIMEOUT_MS} ms`);
+      return;
+    }
+    const current = this.#waiting.get(Atomics.load(this.#progress, 0));
+    if (!current) return;
+    const elapsedMs = (monotonicMs() - Atomics.load(this.#progress, 1)) & 0x7fff_ffff;
+    const limitMs = this.#options.timeoutsMs[current.item.scorer] ?? 0;
+    if (elapsedMs <= limitMs) return;
+    this.#abandon(worker, failed("REWARD_TIMEOUT", `no verdict within ${limitMs} ms`, true));
+  }
+
+  #died(worker: Worker, how: string): void {
+    if (worker !== this.#worker || this.#closed) return;
+    this.#abandon(worker, failed("REWARD_CRASHED", how));
+  }
+
+  /** Ends the thread; the item it was at gets `verdict` (before it was ready: all of them), the others a fresh thread. */
+  #abandon(worker: Worker, verdict: Verdict): void {
+    this.#worker = undefined;
+    void worker.terminate();
+    const at = Atomics.load(this.#progress, 0);
+    const lost = this.#ready
+      ? [at === 0 ? (this.#waiting.keys().next().value ?? 0) : at]
+      : [...this.#waiting.keys()];
+    for (const number of lost) this.#settle(number, verdict);
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+    if (this.#waiting.size > 0) this.#start();
+  }
+}

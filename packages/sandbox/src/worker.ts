@@ -1,0 +1,75 @@
+/**
+ * The worker that scores: one item after the other, telling in shared memory which one it is at, so that the pool can see
+ * an item that hangs and kill the thread.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { OarlockError } from "@oarlock/errors";
+import {
+  applyReward,
+  createVerifier,
+  failed,
+  type RewardFunction,
+  type ScoringInput,
+  type Verdict,
+} from "@oarlock/rewards";
+import {
+  type FromWorker,
+  type Item,
+  monotonicMs,
+  type ScoredItem,
+  type ScorerRecipe,
+  type ToWorker,
+  type WorkerSetup,
+} from "./protocol.ts";
+
+/** Verdicts are sent together, but none waits longer than this for its neighbours. */
+const FLUSH_MS = 5;
+
+type Scorer = (input: ScoringInput) => Verdict | Promise<Verdict>;
+
+async function makeScorer(recipe: ScorerRecipe): Promise<Scorer> {
+  if (recipe.kind === "verifier") return createVerifier(recipe.type, recipe.options);
+  const loaded = (await import(recipe.module)) as Record<string, unknown>; // a module's exports are unknown by nature
+  const found = loaded[recipe.export] ?? loaded["default"];
+  if (typeof found !== "function") {
+    const message = `the file exports no function "${recipe.export}"; it exports: ${Object.keys(loaded).join(", ")}`;
+    return () => failed("REWARD_EXPORT", message);
+  }
+  return (input) => applyReward(found as RewardFunction, input);
+}
+
+async function main(): Promise<void> {
+  const port = parentPort;
+  if (!port) throw new OarlockError("SANDBOX_NOT_A_WORKER", "this file is the entry of a worker thread");
+  const { recipes, progress } = workerData as WorkerSetup;
+  const scorers = await Promise.all(recipes.map(makeScorer));
+  const words = new Int32Array(progress);
+  const send = (message: FromWorker): void => port.postMessage(message);
+
+  const score = async (item: Item): Promise<ScoredItem> => {
+    Atomics.store(words, 1, monotonicMs());
+    Atomics.store(words, 0, item.number);
+    const verdict =
+      (await scorers[item.scorer]?.(item.input)) ?? failed("SCORER_UNKNOWN", `no scorer ${item.scorer}`);
+    Atomics.store(words, 0, 0);
+    return { number: item.number, verdict };
+  };
+
+  const scoreAll = async (items: ToWorker): Promise<void> => {
+    let done: ScoredItem[] = [];
+    let since = performance.now();
+    for (const item of items) {
+      done.push(await score(item));
+      if (performance.now() - since < FLUSH_MS) continue;
+      send({ done });
+      [done, since] = [[], performance.now()];
+    }
+    send({ done });
+  };
+
+  let running: Promise<void> = Promise.resolve();
+  port.on("message", (items: ToWorker) => (running = running.then(() => scoreAll(items))));
+  send({ ready: true });
+}
+
+await main();
