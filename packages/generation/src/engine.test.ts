@@ -27,6 +27,8 @@ interface Setup {
   readonly layout?: WeightLayout;
   readonly threads?: number;
   readonly slots?: number;
+  /** Default: the native driver. */
+  readonly engine?: OrtRuntime;
 }
 
 /** Runs requests to their end on this thread. */
@@ -35,7 +37,8 @@ async function generate(
   requests: readonly GenerationRequest[],
 ): Promise<Map<string, readonly Completion[]>> {
   const { config, weights, layout = "inputs", threads = 1, slots = 8 } = setup;
-  const engine = new DecodeEngine({ ort, config, layout, threads, slots, maxLength: config.maxPositions });
+  const maxLength = config.maxPositions;
+  const engine = new DecodeEngine({ ort: setup.engine ?? ort, config, layout, threads, slots, maxLength });
   const results = new Map<string, readonly Completion[]>();
   const batcher = new Batcher({
     engine,
@@ -212,6 +215,25 @@ describe("D3: a completion depends on nothing else in the batch", () => {
     const alone = await generate({ config, weights, slots: 2 }, [requests[4]!]);
     const after = await generate({ config, weights, slots: 2 }, requests);
     expect(bits(new Map([[requests[4]!.id, after.get(requests[4]!.id)!]]))).toEqual(bits(alone));
+  });
+});
+
+describe("the portable driver", () => {
+  it.each(["inputs", "initializers"] as const)("draws the same tokens, weights as %s", async (layout) => {
+    const binding = await openOrt({ driver: "binding", threads: 1 });
+    try {
+      const weights = seededWeights(tinyConfig);
+      const requests = [3, 12].map((length, group) =>
+        seededRequest({ config: tinyConfig, group, length, samples: 3 }),
+      );
+      const tokens = (results: Map<string, readonly Completion[]>) =>
+        requests.map(({ id }) => results.get(id)!.map((completion) => [...completion.tokens]));
+      const expected = await generate({ config: tinyConfig, weights, layout }, requests);
+      const got = await generate({ config: tinyConfig, weights, layout, engine: binding }, requests);
+      expect(tokens(got)).toEqual(tokens(expected));
+    } finally {
+      await binding.close();
+    }
   });
 });
 

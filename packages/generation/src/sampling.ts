@@ -3,6 +3,10 @@
  * softmax; the choice is the inverse of the cumulative distribution at u (D2: one uniform number per token).
  *
  * It knows no model and no batch: a row's result depends on that row alone (D3).
+ *
+ * Why not in the graph (softmax, CumSum, compare with u, count, gather): measured on one thread of an AVX-512 machine,
+ * softmax in the graph and this loop take 10 + 14 µs for 64 rows of 512, the graph form 122 µs; for 8 rows of 49,152:
+ * 91 + 143 µs against 1,467 µs. CumSum is not vectorised, and the loop ends where the token is found.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { SamplingParams } from "./types.ts";
