@@ -1,5 +1,6 @@
 /** Between typed handlers and grpc-js's calls: cancellation, backpressure, trace context, errors as statuses. */
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Log, parseTraceparent, type TraceContext, withTrace } from "@oarlock/runtime";
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
@@ -53,12 +54,12 @@ export function adapt(
   const unary: handleUnaryCall<AnyMessage, AnyMessage> = (call, callback) =>
     void answerOnce(answering, { call, input: call.request, run: one, callback });
   const clientStreaming: handleClientStreamingCall<AnyMessage, AnyMessage> = (call, callback) =>
-    void answerOnce(answering, { call, input: call, run: one, callback });
+    void answerOnce(answering, { call, input: requestsOf(call), run: one, callback });
   const serverStreaming: handleServerStreamingCall<AnyMessage, AnyMessage> = (call) =>
     void answerMany(answering, { call, sink: call, input: call.request, run: many });
   const bidiStreaming: handleBidiStreamingCall<AnyMessage, AnyMessage> = (call) =>
     // A duplex call is a writable one, whatever its declared request side says.
-    void answerMany(answering, { call, sink: call as unknown as Sink, input: call, run: many });
+    void answerMany(answering, { call, sink: call as unknown as Sink, input: requestsOf(call), run: many });
   const kinds: Kinds = {
     unary,
     client_streaming: clientStreaming,
@@ -66,6 +67,11 @@ export function adapt(
     bidi_streaming: bidiStreaming,
   };
   return kinds[method.methodKind];
+}
+
+/** Reading to the end must not destroy a stream whose other direction is still in use. */
+function requestsOf(call: Readable): AsyncIterable<unknown> {
+  return call.iterator({ destroyOnReturn: false });
 }
 
 interface Answering {

@@ -10,6 +10,7 @@ const TRAILER = "oarlock-error-bin";
 
 /** Trailers above 8 KiB are refused by some peers. */
 const MAX_TRAILER_BYTES = 4_096;
+const MAX_DETAILS_CHARACTERS = 256;
 
 /** Codes with a status of their own; others are told apart by their last word. */
 const BY_CODE: Readonly<Record<string, status>> = {
@@ -47,7 +48,9 @@ export function toStatus(reason: unknown): Pick<StatusObject, "code" | "details"
   const encoded = encodeError(reason);
   const metadata = new Metadata();
   metadata.set(TRAILER, trailer(encoded));
-  return { code: statusOf(encoded.code, encoded.retryable), details: encoded.message, metadata };
+  // The message also travels as a header, percent-encoded; a header above the peer's limit leaves the call without an answer.
+  const details = encoded.message.slice(0, MAX_DETAILS_CHARACTERS);
+  return { code: statusOf(encoded.code, encoded.retryable), details, metadata };
 }
 
 function trailer(encoded: EncodedError): Buffer {
