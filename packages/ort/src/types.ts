@@ -55,7 +55,7 @@ export interface OrtValueInfo {
 export interface SessionOptions {
   /** Intra-op threads. Default: the runtime's. */
   readonly threads?: number;
-  /** Whether idle threads spin for the next operation: faster on an idle machine, far slower on a busy one. Default false. */
+  /** Whether idle threads spin for the next operation: faster on an idle machine, far slower on a busy one. Default: the runtime's. */
   readonly spinning?: boolean;
   /** Default: the runtime's. */
   readonly optimization?: OrtOptimization;
@@ -113,6 +113,8 @@ export interface OpenOrtOptions {
   readonly threads?: number;
   /** Default `all`. */
   readonly optimization?: OrtOptimization;
+  /** Whether idle threads of sessions spin for the next operation, unless the session says otherwise. Changes no bits. Default false. */
+  readonly spinning?: boolean;
   /** Path of another `libonnxruntime`. Default: `OARLOCK_ORT_LIBRARY`, else the one that onnxruntime-node ships. */
   readonly library?: string;
   /** Folder of CUDA's own libraries, loaded before the provider. Default: the loader's search path. */

@@ -265,6 +265,17 @@ test("X1: rows that do not fit are refused, naming row and reason, and nothing c
   for (const [row, message] of bad) await expect(core.step([good, row], options())).rejects.toThrow(message);
   const untrained = { ...good, lossMask: new Uint8Array(good.tokens.length) };
   await expect(core.step([untrained], options())).rejects.toThrow(/TRAINING_NOTHING_TO_TRAIN/);
-  await expect(core.step([good], options({ microBatchSize: 0 }))).rejects.toThrow(/TRAINING_OPTION/);
+  await expect(core.step([good], options({ microBatchSize: 0 }))).rejects.toThrow(
+    /TRAINING_OPTION.*microBatchSize/,
+  );
+  for (const change of [
+    { learningRate: Number.NaN },
+    { learningRate: 1, epsilon: 0 },
+    { learningRate: 1, beta2: 1 },
+  ]) {
+    await expect(core.step([good], options({ optimizer: change }))).rejects.toThrow(
+      /TRAINING_OPTION.*optimizer\./,
+    );
+  }
   expect(digest(core)).toBe(before);
 });

@@ -8,9 +8,12 @@ import { openOrt, type OrtRuntime, type OrtSession, type OrtTensor } from "@oarl
 import type { DType, TypedArray } from "@oarlock/tensor";
 import { accumulatorName, gradientName, sumName } from "./graphs.ts";
 import { objectiveInputs, type OldLogprobs } from "./objective.ts";
+import { checkStepOptions } from "./options.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
 import {
   checkRows,
+  isTrained,
+  type WantedToken,
   gatherPlaces,
   packRows,
   paddedLength,
@@ -85,6 +88,7 @@ export class TrainerCore {
   async step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult> {
     const begin = performance.now();
     checkRows(rows, this.#config);
+    checkStepOptions(options);
     const { epochs = 1, miniBatchSize = rows.length } = options;
     const updateCount = epochs * Math.ceil(rows.length / Math.max(1, miniBatchSize));
     const complete = await this.#completeRows(rows, options, updateCount, signal);
@@ -120,27 +124,7 @@ export class TrainerCore {
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
     checkRows(rows, this.#config);
-    const weights = this.#weightsOf(source);
-    const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
-    let done = 0;
-    for (const microBatch of pieces(rows, options.microBatchSize)) {
-      await pause(signal);
-      const length = paddedLength(microBatch, this.#lengthMultiple, this.#config.maxPositions);
-      const packed = packRows(microBatch, length, () => true);
-      const session = await this.#sessions.logprobs({
-        config: this.#config,
-        length,
-        temperature: options.temperature ?? 1,
-      });
-      const logprobs = this.#ort.tensor("float32", [packed.chosenCount]);
-      this.#run(session, { ...weights, ...this.#packedTensors(packed) }, { logprobs });
-      for (const [i, { row, token }] of packed.places.entries()) {
-        const result = results[done + row];
-        if (result !== undefined) result[token] = Number(logprobs.data[i]);
-      }
-      done += microBatch.length;
-    }
-    return results;
+    return this.#forward(rows, { ...options, source, wanted: () => true }, signal);
   }
 
   captureReference(): void {
@@ -176,6 +160,38 @@ export class TrainerCore {
     await this.#ort.close();
   }
 
+  /** Log-probs of the wanted tokens, 0 elsewhere. */
+  async #forward(
+    rows: readonly TrainingRow[],
+    options: LogprobOptions & { readonly source: LogprobSource; readonly wanted: WantedToken },
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array[]> {
+    const weights = this.#weightsOf(options.source);
+    const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
+    let done = 0;
+    for (const microBatch of pieces(rows, options.microBatchSize)) {
+      await pause(signal);
+      const length = paddedLength(microBatch, this.#lengthMultiple, this.#config.maxPositions);
+      const packed = packRows(microBatch, length, options.wanted);
+      const { temperature = 1 } = options;
+      const session = await this.#sessions.logprobs({
+        config: this.#config,
+        length,
+        temperature,
+        chosen: !coversAll(packed),
+      });
+      const logprobs = this.#ort.tensor("float32", [packed.chosenCount]);
+      if (packed.chosenCount > 0)
+        this.#run(session, { ...weights, ...this.#packedTensors(packed) }, { logprobs });
+      for (const [i, { row, token }] of packed.places.entries()) {
+        const result = results[done + row];
+        if (result !== undefined) result[token] = Number(logprobs.data[i]);
+      }
+      done += microBatch.length;
+    }
+    return results;
+  }
+
   #weightsOf(source: LogprobSource): Tensors {
     if (source === "policy") return this.#tensors.weights;
     if (this.#reference === undefined) {
@@ -199,14 +215,22 @@ export class TrainerCore {
     let complete = rows;
     const needed = objectiveInputs(options.objective, old);
     if (needed.includes("oldLogprobs") && !given) {
-      const found = await this.logprobs(complete, "policy", options, signal);
+      const found = await this.#forward(
+        complete,
+        { ...options, source: "policy", wanted: isTrained },
+        signal,
+      );
       complete = complete.map((row, i) => ({
         ...row,
         oldLogprobs: found[i] ?? new Float32Array(row.tokens.length),
       }));
     }
     if (needed.includes("refLogprobs") && !rows.every(({ refLogprobs }) => refLogprobs !== undefined)) {
-      const found = await this.logprobs(complete, "reference", options, signal);
+      const found = await this.#forward(
+        complete,
+        { ...options, source: "reference", wanted: isTrained },
+        signal,
+      );
       complete = complete.map((row, i) => ({
         ...row,
         refLogprobs: found[i] ?? new Float32Array(row.tokens.length),
@@ -257,11 +281,12 @@ export class TrainerCore {
   ): Promise<{ sums: StepSums; computed: number }> {
     const { objective, temperature = 1 } = options;
     const length = paddedLength(rows, this.#lengthMultiple, this.#config.maxPositions);
-    const packed = packRows(rows, length, ({ lossMask }, token) => lossMask[token] === 1);
+    const packed = packRows(rows, length, isTrained);
     const session = await this.#sessions.gradients({
       config: this.#config,
       length,
       temperature,
+      chosen: !coversAll(packed),
       objective,
       old,
       accumulate,
@@ -322,6 +347,9 @@ export class TrainerCore {
     }
   }
 }
+
+/** Whether every position of the padded rows is predicted from, so that choosing would only copy. */
+const coversAll = ({ batch, length, chosenCount }: PackedRows): boolean => chosenCount === batch * length;
 
 /** Between two runs: lets the thread's messages in (an abort is one), then stops if asked to. */
 async function pause(signal: AbortSignal | undefined): Promise<void> {

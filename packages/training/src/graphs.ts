@@ -1,7 +1,7 @@
 /** The trainer's graphs as ONNX models: log-probs alone, and loss with gradients. Knows no engine and no buffer. */
 import { gradients } from "@oarlock/autodiff";
-import { type LlamaConfig, llamaTraining, parameterLayout } from "@oarlock/nn";
-import { add, createGraph, serializeModel } from "@oarlock/onnx";
+import { type LlamaConfig, type LlamaTraining, llamaTraining, parameterLayout } from "@oarlock/nn";
+import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
 import { buildLoss, type OldLogprobs } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
@@ -10,6 +10,8 @@ export interface ForwardSpec {
   /** T, tokens read of each row. */
   readonly length: number;
   readonly temperature: number;
+  /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
+  readonly chosen: boolean;
 }
 
 export interface GradientSpec extends ForwardSpec {
@@ -24,35 +26,33 @@ export const gradientName = (view: string): string => `gradient.${view}`;
 export const accumulatorName = (view: string): string => `accumulated.${view}`;
 export const sumName = (name: string): string => `sum.${name}`;
 
-/** Inputs as `llamaTraining` with `chosen`; output: logprobs [M]. */
-export function logprobModel({ config, length, temperature }: ForwardSpec): Uint8Array {
-  const graph = createGraph("logprobs");
-  const { logprobs } = llamaTraining(graph, {
+function forward(graph: Graph, { config, length, temperature, chosen }: ForwardSpec): LlamaTraining {
+  return llamaTraining(graph, {
     config,
     batch: "rows",
     length,
-    chosen: "trained",
     temperature,
+    ...(chosen ? { chosen: "trained" } : {}),
   });
+}
+
+/** Inputs as `llamaTraining`; output: logprobs [M]. */
+export function logprobModel(spec: ForwardSpec): Uint8Array {
+  const graph = createGraph("logprobs");
+  const { logprobs } = forward(graph, spec);
   graph.output("logprobs", logprobs);
   return serializeModel(graph);
 }
 
 /**
- * Inputs as `llamaTraining` with `chosen`, weight [M], those of the objective, and the accumulators.
+ * Inputs as `llamaTraining`, weight [M], those of the objective, and the accumulators.
  * Outputs: the gradient of every view, and the objective's sums. A gradient may be bound over its accumulator: nothing
  * else reads that.
  */
-export function gradientModel({
-  config,
-  length,
-  temperature,
-  objective,
-  old,
-  accumulate,
-}: GradientSpec): Uint8Array {
+export function gradientModel(spec: GradientSpec): Uint8Array {
   const graph = createGraph("gradients");
-  const training = llamaTraining(graph, { config, batch: "rows", length, chosen: "trained", temperature });
+  const { config, objective, old, accumulate } = spec;
+  const training = forward(graph, spec);
   const { logprobs, entropy } = training;
   const weight = graph.input("weight", "float32", logprobs.shape);
   const sums = buildLoss({ graph, logprobs, entropy, weight }, objective, old);

@@ -93,12 +93,13 @@ export function paddedLength(rows: readonly TrainingRow[], multiple: number, max
   return Math.min(Math.ceil(longest / multiple) * multiple, Math.max(maxPositions, longest));
 }
 
+/** Whether the token at that index is to be predicted. */
+export type WantedToken = (row: TrainingRow, token: number) => boolean;
+
+export const isTrained: WantedToken = ({ lossMask }, token) => lossMask[token] === 1;
+
 /** Packs `rows`; `wanted` says which tokens (by index into `tokens`, from 1) are predicted. */
-export function packRows(
-  rows: readonly TrainingRow[],
-  length: number,
-  wanted: (row: TrainingRow, token: number) => boolean,
-): PackedRows {
+export function packRows(rows: readonly TrainingRow[], length: number, wanted: WantedToken): PackedRows {
   const batch = rows.length;
   const ids = new BigInt64Array(batch * length);
   const positions = new BigInt64Array(batch * length);

@@ -197,7 +197,7 @@ export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime
       threads: session.threads ?? fingerprint.threads,
       optimization: session.optimization ?? fingerprint.optimization,
       entries: {
-        "session.intra_op.allow_spinning": session.spinning === true ? "1" : "0",
+        "session.intra_op.allow_spinning": (session.spinning ?? options.spinning) === true ? "1" : "0",
         ...session.entries,
       },
       initializers: wire,

@@ -34,7 +34,7 @@ function applyOptions(engine: NativeEngine, target: Pointer, options: SessionOpt
     OPTIMIZATION[options.optimization ?? fingerprint.optimization],
   );
   const entries = {
-    "session.intra_op.allow_spinning": options.spinning === true ? "1" : "0",
+    "session.intra_op.allow_spinning": (options.spinning ?? engine.options.spinning) === true ? "1" : "0",
     ...options.entries,
   };
   for (const [key, value] of Object.entries(entries)) call.AddSessionConfigEntry(target, key, value);
