@@ -119,8 +119,6 @@ export type ResolvedModel = { readonly from: string } | { readonly init: Resolve
 
 export interface ResolvedModelInit extends Omit<ModelShape, "vocabSize"> {
   readonly architecture: "llama";
-  /** Standard deviation of the initial weights. */
-  readonly initializerRange: number;
   readonly tokenizer: ResolvedTokenizer;
 }
 

@@ -69,7 +69,6 @@ export interface ModelInitSpec {
   readonly tiedEmbeddings?: boolean | undefined;
   readonly qkvBias?: boolean | undefined;
   readonly qkNorm?: boolean | undefined;
-  readonly initializerRange?: number | undefined;
   readonly tokenizer: TokenizerSpec;
 }
 

@@ -15,7 +15,7 @@ export const PRECISIONS = ["float32"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
 /** ONNX Runtime's graph optimisation levels; they change bits, so they belong to the plan (D1). */
-export const OPTIMIZATION_LEVELS = ["none", "basic", "extended", "all"] as const;
+export const OPTIMIZATION_LEVELS = ["disabled", "basic", "extended", "all"] as const;
 export type OptimizationLevel = (typeof OPTIMIZATION_LEVELS)[number];
 
 /** How a sampler's session holds weights: `initializers` are prepacked, `inputs` need no rebuild per version. */
@@ -25,7 +25,8 @@ export type GenerationLayout = (typeof GENERATION_LAYOUTS)[number];
 export const ROPE_CONVENTIONS = ["half-split", "interleaved"] as const;
 export type RopeConvention = (typeof ROPE_CONVENTIONS)[number];
 
-export const TASK_NAMES = ["addition"] as const;
+/** Procedural tasks, as `@oarlock/data` names them (a test of the command line compares the two lists). */
+export const TASK_NAMES = ["addition", "reverse-text", "copy-text", "sort-letters", "count-letter"] as const;
 export type TaskName = (typeof TASK_NAMES)[number];
 
 export const TASK_SPLITS = ["train", "test"] as const;
@@ -89,7 +90,6 @@ export const TRAP_CODES = [
   "EVALUATION_ON_TRAINING_DATA",
   "TRUNCATED_SAMPLING",
   "EPOCHS_MANY",
-  "BATCH_VARIANCE",
   "MEMORY",
   "DATA_SMALLER_THAN_STEP",
 ] as const;

@@ -33,7 +33,6 @@ function fillInit(init: ModelInitSpec, at: Scope): ResolvedModelInit {
     tiedEmbeddings: at.fill("tiedEmbeddings", init.tiedEmbeddings, true),
     qkvBias: at.fill("qkvBias", init.qkvBias, false),
     qkNorm: at.fill("qkNorm", init.qkNorm, false),
-    initializerRange: at.fill("initializerRange", init.initializerRange, 0.02),
     tokenizer: fillTokenizer(init.tokenizer, at.inside("tokenizer")),
   };
 }

@@ -58,9 +58,9 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
 
-/** Inputs are read in place by every session; initializers are copied and prepacked by each. */
+/** Each session packs the weights; as initializers, the engine holds a prepacked copy besides. */
 function samplerBytes({ compute }: ResolvedSpec, weights: number): number {
-  return compute.generationLayout === "inputs" ? weights : 2 * weights * compute.generationWorkers;
+  return (compute.generationLayout === "inputs" ? 1 : 2) * weights * compute.generationWorkers;
 }
 
 /** Keys and values: 2 × layers × kvHeads × headSize floats a token. */

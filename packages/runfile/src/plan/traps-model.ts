@@ -52,7 +52,7 @@ const alphabet: TrapCheck = ({ spec }) => {
 };
 
 const layout: TrapCheck = ({ spec: { compute } }) =>
-  trapWhen(compute.generationLayout === "inputs" && compute.generationThreads > 1, (): AllowableTrap => ({
+  trapWhen(compute.generationLayout === "inputs" && compute.generationThreads > 1, () => ({
     code: "BATCH_VARIANCE",
     path: ["spec", "compute", "generationThreads"],
     message: "weights as inputs and several threads: a sequence's bits would depend on its neighbours (D3)",

@@ -30,7 +30,7 @@ const table = {
 const task = closed({
   name: choice(TASK_NAMES).describe("Which procedural task."),
   split: choice(TASK_SPLITS).describe("Side of the fixed split; no problem is on both.").optional(),
-  digits: integer(1, 9).describe("Digits of each operand.").optional(),
+  digits: integer(1, 9).describe("Digits of each operand, or letters of each text.").optional(),
   limit: integer(0).describe("Rows at most; 0 is all.").optional(),
 });
 

@@ -46,7 +46,6 @@ const init = closed({
   tiedEmbeddings: z.boolean().describe("Whether the output head shares the embedding.").optional(),
   qkvBias: z.boolean().describe("Biases on query, key and value (Qwen2).").optional(),
   qkNorm: z.boolean().describe("RMSNorm on query and key (Qwen3).").optional(),
-  initializerRange: real(0, 1).describe("Standard deviation of the initial weights.").optional(),
   tokenizer,
 }).describe("A new model from the seed.");
 

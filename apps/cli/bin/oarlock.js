@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+// Starts Oarlock in a process whose thread pool is large enough: native compute calls and file access share libuv's
+// pool, and UV_THREADPOOL_SIZE counts only where it is set before node starts. Plain JavaScript, run before any build
+// step could help; everything else is in dist/main.js.
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+
+/** Threads of the pool: a native call per engine, and room for files while all of them compute. */
+const POOL_THREADS = "16";
+
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  console.error(`Oarlock needs Node.js 20.19 or newer; this is ${process.version}.`);
+  process.exit(2);
+}
+
+if (process.env.UV_THREADPOOL_SIZE === undefined) {
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const env = { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS };
+  const child = spawn(process.execPath, args, { stdio: "inherit", env });
+  // A terminal sends Ctrl-C to both processes; the child decides what it means. Other senders reach only this one.
+  process.on("SIGINT", () => {});
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => {
+    console.error(`Cannot start ${process.execPath}: ${error.message}`);
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
+} else {
+  const { main } = await import("../dist/main.js");
+  process.exitCode = await main(process.argv);
+  // Work that a failed command left behind must not keep the process alive.
+  if (process.exitCode !== 0) process.exit();
+}

@@ -1,0 +1,115 @@
+/**
+ * Measures this machine for a time estimate: a few training passes and a few rounds of sampling with the run's own
+ * shapes, on random weights. What it finds is printed and never enters a plan (D1).
+ */
+import { createGenerator } from "@oarlock/generation";
+import { initialWeights } from "@oarlock/nn";
+import type { OpenOrtOptions } from "@oarlock/ort";
+import { initialNormals } from "@oarlock/rl";
+import type { Calibration, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
+import { createTrainer, type StepOptions, type TrainingRow } from "@oarlock/training";
+
+/** Time that each of the two measurements may take; at least one round is measured. */
+const BUDGET_MS = 2_000;
+/** Most tokens sampled per sequence in a round: rates settle long before real lengths are reached. */
+const ROUND_TOKENS = 64;
+
+/** Rates for the last stage, usually the longest. One actor is measured: several share the same cores. */
+export async function calibrate(run: ResolvedRun): Promise<Calibration> {
+  const config = run.inputs.model.shape;
+  const { provider, driver, libraryPath, optimizationLevel } = run.spec.compute;
+  const library = libraryPath === "" ? {} : { library: libraryPath };
+  const ort: OpenOrtOptions = { provider, driver, optimization: optimizationLevel, ...library };
+  const weights = initialWeights(config, (count, index) => initialNormals(0, index, count));
+  const measured = { run, ort, weights };
+  const trainTokensPerSecond = await measureTraining(measured);
+  const generateTokensPerSecond = await measureGeneration(measured);
+  return { trainTokensPerSecond, generateTokensPerSecond };
+}
+
+interface Measured {
+  readonly run: ResolvedRun;
+  readonly ort: OpenOrtOptions;
+  readonly weights: Float32Array;
+}
+
+async function measureTraining({ run, ort, weights }: Measured): Promise<number> {
+  const { trainingThreads } = run.spec.compute;
+  const config = run.inputs.model.shape;
+  await using trainer = await createTrainer({ config, weights, ort: { ...ort, threads: trainingThreads } });
+  const { sequences, length } = passOf(run.spec.stages.at(-1), config.maxPositions);
+  const rows = Array.from({ length: sequences }, (_, row) => randomRow(row, length, config.vocabSize));
+  const options: StepOptions = {
+    objective: { type: "sft" },
+    aggregation: "token-mean-global",
+    optimizer: { learningRate: 0 },
+    microBatchSize: sequences,
+  };
+  return rateOf(async () => {
+    await trainer.step(rows, options);
+    return sequences * length;
+  });
+}
+
+async function measureGeneration({ run, ort, weights }: Measured): Promise<number> {
+  const { slots, generationWorkers, generationThreads, generationLayout } = run.spec.compute;
+  const config = run.inputs.model.shape;
+  const promptLength = Math.max(1, Math.min(16, Math.floor(config.maxPositions / 2)));
+  const maxNewTokens = Math.max(1, Math.min(ROUND_TOKENS, config.maxPositions - promptLength));
+  const generator = await createGenerator({
+    config,
+    slots,
+    maxLength: promptLength + maxNewTokens,
+    workers: generationWorkers,
+    threads: generationThreads,
+    layout: generationLayout,
+    ort,
+  });
+  try {
+    await generator.load(weights, { number: 0, digest: "calibration" });
+    const prompt = new Int32Array(promptLength).fill(1);
+    const params = { temperature: 1, topK: 0, topP: 1, maxNewTokens, stopTokens: [] };
+    let round = 0;
+    return await rateOf(async () => {
+      const key = { seed: 0, purpose: "rollout" as const, stage: 0, step: round++, group: 0, draw: 0 };
+      const samples = Array.from({ length: slots }, (_, sample) => ({ ...key, sample }));
+      await generator.submit({ id: `calibration-${round}`, prompt, samples, params });
+      return slots * maxNewTokens;
+    });
+  } finally {
+    await generator.close();
+  }
+}
+
+/** Work per second: one warm-up round, then rounds until the budget is spent. */
+async function rateOf(round: () => Promise<number>): Promise<number> {
+  await round();
+  const startedMs = performance.now();
+  let work = 0;
+  do work += await round();
+  while (performance.now() - startedMs < BUDGET_MS);
+  return work / ((performance.now() - startedMs) / 1000);
+}
+
+function passOf(
+  stage: ResolvedStage | undefined,
+  maxPositions: number,
+): { sequences: number; length: number } {
+  if (stage?.type === "grpo") {
+    const { microBatchSize, maxPromptLength, sampling } = stage.grpo;
+    return {
+      sequences: microBatchSize,
+      length: Math.min(maxPositions, maxPromptLength + sampling.maxNewTokens),
+    };
+  }
+  return {
+    sequences: stage?.sft.microBatchSize ?? 1,
+    length: Math.min(maxPositions, stage?.sft.maxLength ?? maxPositions),
+  };
+}
+
+/** Any tokens do: time does not depend on them. */
+function randomRow(row: number, length: number, vocabSize: number): TrainingRow {
+  const tokens = Int32Array.from({ length }, (_, at) => (row * 31 + at * 17) % vocabSize);
+  return { tokens, promptLength: 1, lossMask: new Uint8Array(length).fill(1, 1) };
+}

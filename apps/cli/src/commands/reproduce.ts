@@ -1,0 +1,55 @@
+/** `oarlock reproduce DIR`: runs a folder's plan again, and names the first step that differs and what changed. */
+import { join } from "node:path";
+import { Command } from "commander";
+import { type ChangedInput, changedInputs, firstDifference } from "../compare-runs.ts";
+import type { CommandContext } from "../context.ts";
+import { EXIT } from "../exit-codes.ts";
+import { prepareAgain, refuseProblems } from "../prepare.ts";
+import { readPlan, readRecords, runPaths } from "../run-folder.ts";
+import { trainInto } from "./run.ts";
+
+export function reproduceCommand(context: CommandContext): Command {
+  return new Command("reproduce")
+    .description("Run a folder's plan again and compare every policy version, bit for bit.")
+    .argument("<dir>", "run folder")
+    .option("--out <dir>", "folder of the second run (default: <dir>/reproduced)")
+    .addHelpText("after", EXAMPLES)
+    .action(async (folder: string, options: { out?: string }) =>
+      reproduce(context, folder, options.out ?? join(folder, "reproduced")),
+    );
+}
+
+async function reproduce(context: CommandContext, folder: string, out: string): Promise<void> {
+  const { terminal, exit } = context;
+  const was = await readPlan(folder);
+  const prepared = await prepareAgain(runPaths(folder), was);
+  const changed = changedInputs(was.run, prepared.plan.run);
+  for (const change of changed) terminal.note(changeLine(change));
+  refuseProblems(prepared.plan, terminal);
+  const { failure, summary } = await trainInto(context, prepared, out);
+  if (failure !== undefined) throw failure;
+  if (summary.status === "stopped") return exit(EXIT.interrupted);
+  const difference = firstDifference(await readRecords(runPaths(folder)), await readRecords(runPaths(out)));
+  if (difference === undefined) {
+    terminal.print(
+      `${terminal.style.good("reproduced")}: every policy version is the same, to ${summary.policy.digest}`,
+    );
+    return;
+  }
+  const { stage, step, expected, found } = difference;
+  const because =
+    changed.length === 0
+      ? "no input of the plan changed: please report this"
+      : changed.map(changeLine).join("\n");
+  terminal.print(
+    `${terminal.style.bad("different")} from stage ${stage} step ${step} on: ${expected} became ${found ?? "nothing"}\n${because}`,
+  );
+  exit(EXIT.different);
+}
+
+const changeLine = ({ input, was, is }: ChangedInput): string => `changed ${input}: ${was} is now ${is}`;
+
+const EXAMPLES = `
+Examples:
+  oarlock reproduce runs/addition
+  oarlock reproduce runs/addition --out /tmp/again`;

@@ -1,0 +1,44 @@
+/** `oarlock resume DIR`: continues a run from its newest checkpoint, bit for bit (T3). */
+import { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { EXIT } from "../exit-codes.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { renderOutcome } from "../render/outcome.ts";
+import { readPlan, readSamples, readSummary, runPaths } from "../run-folder.ts";
+import { runSession } from "../run-session.ts";
+import { DRAINING } from "./run.ts";
+
+export function resumeCommand(context: CommandContext): Command {
+  return new Command("resume")
+    .description("Continue a run from its newest checkpoint.")
+    .argument("<dir>", "run folder")
+    .addHelpText("after", EXAMPLES)
+    .action(async (folder: string) => resume(context, folder));
+}
+
+async function resume({ terminal, now, exit }: CommandContext, folder: string): Promise<void> {
+  const plan = await readPlan(folder);
+  const paths = runPaths(folder);
+  if ((await readSummary(paths))?.status === "completed") {
+    terminal.print(`${folder}: the run is complete; its model is in ${paths.final}`);
+    return;
+  }
+  using interrupt = listenForInterrupt(terminal, DRAINING);
+  const { summary, failure } = await runSession({
+    paths,
+    plan,
+    resume: true,
+    terminal,
+    signal: interrupt.signal,
+    now,
+  });
+  const samples = await readSamples(paths);
+  const { width, style } = terminal;
+  terminal.print(`\n${renderOutcome({ summary, samples, folder, report: paths.report, width, style })}`);
+  if (failure !== undefined) throw failure;
+  if (summary.status === "stopped") exit(EXIT.interrupted);
+}
+
+const EXAMPLES = `
+Examples:
+  oarlock resume runs/addition`;

@@ -1,0 +1,148 @@
+/** `oarlock run FILE`: plans, trains, evaluates, and writes a run folder; `--seeds` repeats it. */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { Command } from "commander";
+import { type RunSummary, spreadOf } from "@oarlock/report";
+import type { CommandContext } from "../context.ts";
+import { EXIT } from "../exit-codes.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { collect, type Prepared, prepare, refuseProblems } from "../prepare.ts";
+import { renderOutcome, renderSpreads } from "../render/outcome.ts";
+import { planRows, renderCost } from "../render/plan.ts";
+import {
+  createRunFolder,
+  freeRunFolder,
+  type PlanDocument,
+  readSamples,
+  writeDocument,
+  writePlan,
+} from "../run-folder.ts";
+import { runSession, type SessionResult } from "../run-session.ts";
+import { parseSeeds } from "../seeds.ts";
+
+interface RunOptions {
+  readonly set: readonly string[];
+  readonly out?: string;
+  readonly seeds?: string;
+}
+
+export function runCommand(context: CommandContext): Command {
+  return new Command("run")
+    .description("Train: plan, run, evaluate, and write a run folder.")
+    .argument("<file>", "run file, YAML or JSON")
+    .option("--out <dir>", "run folder, new or empty (default: runs/<name>)")
+    .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
+    .option("--seeds <seeds>", "repeat with each seed, e.g. 0..2 or 1,5,9, and report mean and spread")
+    .addHelpText("after", EXAMPLES)
+    .action(async (file: string, options: RunOptions) => {
+      if (options.seeds === undefined) await runOnce(context, file, options);
+      else await runSeeds(context, file, options, parseSeeds(options.seeds));
+    });
+}
+
+async function runOnce(context: CommandContext, file: string, options: RunOptions): Promise<SessionResult> {
+  const { terminal, exit } = context;
+  const prepared = await prepare(file, options.set);
+  refuseProblems(prepared.plan, terminal);
+  const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
+  const result = await trainInto(context, prepared, folder);
+  if (result.failure !== undefined) throw result.failure;
+  if (result.summary.status === "stopped") exit(EXIT.interrupted);
+  return result;
+}
+
+/** Runs a checked plan in a new folder, from the first line to the last. */
+export async function trainInto(
+  context: CommandContext,
+  prepared: Prepared,
+  folder: string,
+): Promise<SessionResult> {
+  const { terminal, now } = context;
+  const { source, plan } = prepared;
+  const paths = await createRunFolder(folder);
+  const document: PlanDocument = {
+    uid: randomUUID(),
+    source: source.path,
+    baseDir: source.baseDir,
+    set: source.set,
+    run: plan.run,
+    values: planRows(plan.run.spec, plan.origins),
+  };
+  await writePlan(paths, document, source.text);
+  terminal.note(renderCost(plan, undefined, terminal.style));
+  terminal.note(terminal.style.dim(`run folder ${folder}\n`));
+  using interrupt = listenForInterrupt(terminal, DRAINING);
+  const session = { paths, plan: document, resume: false, terminal, signal: interrupt.signal, now };
+  const result = await runSession(session);
+  const samples = await readSamples(paths);
+  const { width, style } = terminal;
+  terminal.print(
+    `\n${renderOutcome({ summary: result.summary, samples, folder, report: paths.report, width, style })}`,
+  );
+  return result;
+}
+
+/** What the first Ctrl-C says. */
+export const DRAINING: string = "\nstopping: draining to a checkpoint (Ctrl-C again to end at once)";
+
+async function runSeeds(
+  context: CommandContext,
+  file: string,
+  options: RunOptions,
+  seeds: readonly number[],
+): Promise<void> {
+  const { terminal } = context;
+  const folder = options.out ?? (await freeRunFolder((await prepare(file, options.set)).plan.run.name));
+  const summaries: RunSummary[] = [];
+  for (const seed of seeds) {
+    terminal.note(terminal.style.bold(`seed ${seed}`));
+    const set = [...options.set, `seed=${seed}`];
+    const { summary } = await runOnce(context, file, { set, out: join(folder, `seed-${seed}`) });
+    if (summary.status !== "completed") return;
+    summaries.push(summary);
+  }
+  const spreads = spreadsOf(summaries);
+  const document = { seeds, spreads: Object.fromEntries(spreads), summaries };
+  await writeDocument(join(folder, "seeds.json"), `${JSON.stringify(document, undefined, 2)}\n`);
+  terminal.print(`\n${renderSpreads(spreads)}`);
+}
+
+/** Evaluation after each stage, and the final metrics that every seed has. */
+function spreadsOf(summaries: readonly RunSummary[]): Map<string, ReturnType<typeof spreadOf>> {
+  const numbers = summaries.map((summary) => new Map(comparedNumbers(summary)));
+  const names = [...new Set(numbers.flatMap((values) => [...values.keys()]))];
+  return new Map(
+    names.flatMap((name) => {
+      const values = numbers.map((of) => of.get(name)).filter((value) => value !== undefined);
+      return values.length === summaries.length ? [[name, spreadOf(values)] as const] : [];
+    }),
+  );
+}
+
+function comparedNumbers({ stages, finalMetrics, seconds }: RunSummary): (readonly [string, number])[] {
+  const evaluated = stages.flatMap(({ name, after }) =>
+    Object.entries(after?.metrics ?? {})
+      .filter(([metric]) => !/\/ci_(low|high)$/.test(metric))
+      .map(([metric, value]) => [`after ${name}: ${metric.replace("val-core/", "")}`, value] as const),
+  );
+  const final = COMPARED.flatMap((name) =>
+    finalMetrics[name] === undefined ? [] : [[`final ${name}`, finalMetrics[name]] as const],
+  );
+  return [...evaluated, ...final, ["seconds", seconds]];
+}
+
+const COMPARED = [
+  "critic/score/mean",
+  "actor/kl_loss",
+  "actor/entropy",
+  "response_length/mean",
+  "train/loss",
+];
+
+const EXAMPLES = `
+Examples:
+  oarlock run examples/addition.yaml
+  oarlock run run.yaml --out runs/first --set stages.grpo.steps=50
+  oarlock run run.yaml --seeds 0..2
+
+Ctrl-C once drains to a checkpoint, and \`oarlock resume DIR\` continues bit for bit; twice ends at once.`;

@@ -1,0 +1,57 @@
+/** `oarlock status DIR`: where a run stands, from its folder alone. */
+import { Command } from "commander";
+import { formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
+import type { CommandContext } from "../context.ts";
+import { renderEvaluations } from "../render/outcome.ts";
+import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
+
+/** Values of a curve shown as bars. */
+const BARS = 40;
+
+export function statusCommand({ terminal, now }: CommandContext): Command {
+  return new Command("status")
+    .description("Show where a run stands.")
+    .argument("<dir>", "run folder")
+    .option("--json", "print the summary as JSON")
+    .addHelpText("after", EXAMPLES)
+    .action(async (folder: string, options: { json?: boolean }) => {
+      const [plan, paths] = [await readPlan(folder), runPaths(folder)];
+      const [summary, records] = [await readSummary(paths), await readRecords(paths)];
+      if (options.json === true) {
+        terminal.print(
+          JSON.stringify(
+            summary ?? { name: plan.run.name, status: "running", records: records.length },
+            undefined,
+            2,
+          ),
+        );
+        return;
+      }
+      const { style } = terminal;
+      const last = records.at(-1);
+      const age =
+        last === undefined
+          ? ""
+          : style.dim(`, last record ${shortDuration((now() - last.timeMs) / 1000)} ago`);
+      terminal.print(`${style.bold(plan.run.name)} ${summary?.status ?? "running or killed"}${age}`);
+      for (const stage of plan.run.spec.stages) {
+        const steps = records.filter((record) => record.kind === "step" && record.stage === stage.name);
+        const wanted = stage.type === "sft" ? stage.sft.steps : stage.grpo.steps;
+        const shown = stage.type === "sft" ? "loss" : "reward";
+        const values = steps
+          .map(({ metrics }) => metricOf(metrics, shown))
+          .filter((value) => value !== undefined);
+        const curve =
+          values.length === 0
+            ? ""
+            : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
+        terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
+      }
+      if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
+    });
+}
+
+const EXAMPLES = `
+Examples:
+  oarlock status runs/addition
+  oarlock status runs/addition --json`;

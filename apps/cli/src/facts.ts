@@ -1,0 +1,83 @@
+/** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
+import { createRequire } from "node:module";
+import { totalmem } from "node:os";
+import { openOrt } from "@oarlock/ort";
+import {
+  dataUses,
+  type EngineInput,
+  functionUses,
+  type PlanFacts,
+  type ResolvedSpec,
+  resolveSpec,
+} from "@oarlock/runfile";
+import { rewardDigest } from "@oarlock/sandbox";
+import { readCliEnvironment } from "./config.ts";
+import { openData } from "./inputs/data.ts";
+import { openModel } from "./inputs/model.ts";
+import { longestTokens, renderingOf } from "./inputs/tokens.ts";
+import type { RunFileSource } from "./run-file-source.ts";
+
+/** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */
+const USABLE_MEMORY = 0.9;
+
+/** Everything that `resolvePlan` wants to know. Throws a typed error where model, data or a function cannot be used. */
+export async function gatherFacts(
+  { file, baseDir }: RunFileSource,
+  signal?: AbortSignal,
+): Promise<PlanFacts> {
+  const { spec } = resolveSpec(file);
+  const options = { baseDir, seed: spec.seed, ...(signal === undefined ? {} : { signal }) };
+  const model = await openModel(spec.model, options);
+  const data = new Map<string, PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never>();
+  for (const use of dataUses(spec)) {
+    const dataset = await openData(use.data, options);
+    const mask = use.purpose === "sft" ? maskAt(spec, use.path) : undefined;
+    const longestPrompt = longestTokens(dataset, renderingOf(use.data), {
+      tokenizer: model.tokenizer,
+      ...(mask === undefined ? {} : { mask }),
+    });
+    data.set(use.path, {
+      digest: dataset.digest,
+      rows: dataset.rows.length,
+      longestPrompt,
+      parts: dataset.parts,
+    });
+  }
+  const functions = new Map<string, string>();
+  for (const use of functionUses(spec)) functions.set(use.path, await rewardDigest(use.file, baseDir));
+  return {
+    model: {
+      ...("init" in spec.model ? {} : { shape: model.config }),
+      vocabSize: model.config.vocabSize,
+      digest: model.digest,
+      tokenizerDigest: model.tokenizer.digest,
+      chatTemplateDigest: model.tokenizer.templateDigest,
+    },
+    data,
+    functions,
+    engine: await engineFacts(spec),
+    machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
+  };
+}
+
+function maskAt(spec: ResolvedSpec, path: string): "completion" | "all" {
+  const stage = spec.stages[Number(path.split(".")[1])];
+  return stage?.type === "sft" ? stage.sft.mask : "completion";
+}
+
+/** Opens the engine as the run will, and asks what it is. */
+async function engineFacts({ compute }: ResolvedSpec): Promise<EngineInput> {
+  const { driver, provider, libraryPath } = compute;
+  const ort = await openOrt({ driver, provider, ...(libraryPath === "" ? {} : { library: libraryPath }) });
+  const { version, instructionSet } = ort.fingerprint;
+  await ort.close();
+  return { oarlock: oarlockVersion(), onnxruntime: version, instructionSet };
+}
+
+/** Version of this package. */
+export function oarlockVersion(): string {
+  const manifest: unknown = createRequire(import.meta.url)("../package.json");
+  const version: unknown =
+    typeof manifest === "object" && manifest !== null && "version" in manifest ? manifest.version : "";
+  return typeof version === "string" ? version : "";
+}

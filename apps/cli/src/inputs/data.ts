@@ -1,0 +1,16 @@
+/** The rows of a run's `data` block, wherever they come from. Reading formats is data's; this picks the source. */
+import { type Dataset, taskDataset } from "@oarlock/data";
+import { OarlockError } from "@oarlock/errors";
+import type { ResolvedData } from "@oarlock/runfile";
+
+export interface OpenDataOptions {
+  /** Relative paths are relative to this folder. */
+  readonly baseDir: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Opens one data block. */
+export async function openData(data: ResolvedData, _options: OpenDataOptions): Promise<Dataset> {
+  if (data.type === "task") return taskDataset(data.task.name, data.task);
+  throw new OarlockError("DATA_UNSUPPORTED", `data of type ${data.type} is not wired up yet`);
+}

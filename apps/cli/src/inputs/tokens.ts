@@ -1,0 +1,121 @@
+/**
+ * Rows to tokens, once, before the first step: prompts as the policy will see them, demonstrations with their mask.
+ *
+ * Plain prompts are encoded with the tokenizer's own special tokens; conversations pass the chat template. The end
+ * token after a completion is trained, or the policy would never learn to stop. Pure.
+ */
+import type { ChatMessage, Dataset, Prompt, Row } from "@oarlock/data";
+import { OarlockError } from "@oarlock/errors";
+import type { LossMask, ResolvedData } from "@oarlock/runfile";
+import type { Tokenizer } from "@oarlock/tokenizer";
+
+export interface TokenizedPrompt {
+  readonly tokens: Int32Array;
+  /** What the tokens say, for people. */
+  readonly text: string;
+}
+
+export interface TokenizedDemonstration {
+  readonly tokens: Int32Array;
+  readonly promptLength: number;
+  /** 1 where a token is trained. */
+  readonly lossMask: Uint8Array;
+}
+
+/** How prompts of a data block are rendered. */
+export interface Rendering {
+  readonly systemPrompt: string;
+  readonly chatTemplate: "auto" | "always" | "never";
+}
+
+/** Of a procedural task: plain. */
+const PLAIN_RENDERING: Rendering = { systemPrompt: "", chatTemplate: "auto" };
+
+export function renderingOf(data: ResolvedData): Rendering {
+  if (data.type === "task") return PLAIN_RENDERING;
+  return data.type === "file" ? data.file : data.hub;
+}
+
+/** The tokens of a prompt, ready to be continued. */
+export function promptTokens(prompt: Prompt, rendering: Rendering, tokenizer: Tokenizer): TokenizedPrompt {
+  const messages = conversation(prompt, rendering);
+  if (messages === undefined) {
+    const text = plainText(prompt);
+    return { tokens: tokenizer.encode(text), text };
+  }
+  return {
+    tokens: tokenizer.encodeChat(messages, { addGenerationPrompt: true }),
+    text: tokenizer.renderChat(messages, { addGenerationPrompt: true }),
+  };
+}
+
+/** Prompt and completion with the end token, and which of them are trained. */
+export function demonstrationTokens(
+  row: Row,
+  rendering: Rendering,
+  options: { tokenizer: Tokenizer; mask: LossMask },
+): TokenizedDemonstration {
+  const { tokenizer, mask } = options;
+  if (row.completion === undefined) {
+    throw new OarlockError(
+      "DATA_COMPLETION_MISSING",
+      "a supervised stage needs a completion in every row; accepted: columns completion or messages, or a field mapping",
+    );
+  }
+  const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
+  const tokens = wholeTokens(row.prompt, row.completion, { prompt, rendering, tokenizer });
+  const lossMask = new Uint8Array(tokens.length).fill(1, mask === "all" ? 1 : Math.max(1, prompt.length));
+  return { tokens, promptLength: prompt.length, lossMask };
+}
+
+interface Whole {
+  readonly prompt: Int32Array;
+  readonly rendering: Rendering;
+  readonly tokenizer: Tokenizer;
+}
+
+/** A conversation is rendered as a whole, as the model saw it in training; a text is appended, with the end token. */
+function wholeTokens(
+  before: Prompt,
+  completion: Prompt,
+  { prompt, rendering, tokenizer }: Whole,
+): Int32Array {
+  const messages = conversation(before, rendering);
+  if (messages !== undefined) {
+    const answer = typeof completion === "string" ? [{ role: "assistant", content: completion }] : completion;
+    return tokenizer.encodeChat([...messages, ...answer], { addGenerationPrompt: false });
+  }
+  const text = tokenizer.encode(plainText(completion), { addSpecialTokens: false });
+  const end = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
+  return Int32Array.from([...prompt, ...text, ...end]);
+}
+
+function conversation(
+  prompt: Prompt,
+  { systemPrompt, chatTemplate }: Rendering,
+): readonly ChatMessage[] | undefined {
+  const system = systemPrompt === "" ? [] : [{ role: "system", content: systemPrompt }];
+  if (typeof prompt !== "string") return chatTemplate === "never" ? undefined : [...system, ...prompt];
+  const chat = chatTemplate === "always" || (chatTemplate === "auto" && systemPrompt !== "");
+  return chat ? [...system, { role: "user", content: prompt }] : undefined;
+}
+
+function plainText(prompt: Prompt): string {
+  return typeof prompt === "string" ? prompt : prompt.map(({ content }) => content).join("\n");
+}
+
+/** Tokens of the longest prompt of a data set, or of the longest whole row where `mask` is given; 0 for no rows. */
+export function longestTokens(
+  dataset: Dataset,
+  rendering: Rendering,
+  options: { tokenizer: Tokenizer; mask?: LossMask },
+): number {
+  const { tokenizer, mask } = options;
+  return dataset.rows.reduce((longest, row) => {
+    const { tokens } =
+      mask === undefined
+        ? promptTokens(row.prompt, rendering, tokenizer)
+        : demonstrationTokens(row, rendering, { tokenizer, mask });
+    return Math.max(longest, tokens.length);
+  }, 0);
+}

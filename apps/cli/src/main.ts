@@ -1,0 +1,73 @@
+/** The command line's wiring: which commands there are, and what a failure means for the exit code. */
+import { Command, CommanderError } from "commander";
+import { causeChain, isOarlockError } from "@oarlock/errors";
+import { planCommand } from "./commands/plan.ts";
+import { reproduceCommand } from "./commands/reproduce.ts";
+import { resumeCommand } from "./commands/resume.ts";
+import { runCommand } from "./commands/run.ts";
+import { samplesCommand } from "./commands/samples.ts";
+import { statusCommand } from "./commands/status.ts";
+import { validateCommand } from "./commands/validate.ts";
+import type { CommandContext } from "./context.ts";
+import { EXIT, EXIT_CODES_HELP, type ExitCode } from "./exit-codes.ts";
+import { oarlockVersion } from "./facts.ts";
+import { processTerminal, type Terminal } from "./terminal.ts";
+
+/** In the order of a user's day. */
+const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
+  validateCommand,
+  planCommand,
+  runCommand,
+  resumeCommand,
+  statusCommand,
+  samplesCommand,
+  reproduceCommand,
+];
+
+/** Runs the command line and returns its exit code. `argv` as in `process.argv`. */
+export async function main(
+  argv: readonly string[],
+  terminal: Terminal = processTerminal(),
+): Promise<ExitCode> {
+  let code: ExitCode = EXIT.ok;
+  const exit = (chosen: ExitCode) => {
+    code = chosen;
+  };
+  const context: CommandContext = { terminal, now: Date.now, exit };
+  try {
+    await createProgram(context).parseAsync(argv);
+  } catch (reason) {
+    code = explain(reason, terminal);
+  }
+  return code;
+}
+
+function createProgram(context: CommandContext): Command {
+  const { terminal } = context;
+  const trimmed = (write: (text: string) => void) => (text: string) => write(text.replace(/\n$/, ""));
+  const program = new Command("oarlock")
+    .description(
+      "Reinforcement-learning post-training of language models: SFT, then GRPO, from one run file.",
+    )
+    .version(oarlockVersion())
+    .addHelpText("after", EXIT_CODES_HELP);
+  for (const create of COMMANDS) program.addCommand(create(context));
+  for (const command of [program, ...program.commands]) {
+    command
+      .exitOverride()
+      .configureOutput({ writeOut: trimmed(terminal.print), writeErr: trimmed(terminal.note) })
+      .showHelpAfterError(false);
+  }
+  return program;
+}
+
+/** Says what went wrong and picks the exit code. */
+function explain(reason: unknown, { note, style }: Terminal): ExitCode {
+  if (reason instanceof CommanderError) return reason.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  const [first = "", ...causes] = causeChain(reason);
+  note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
+  if (isOarlockError(reason)) return EXIT.refused;
+  const stack = reason instanceof Error ? (reason.stack ?? "") : "";
+  note(style.dim(`This is a bug in Oarlock; please report it with these lines:\n${stack}`));
+  return EXIT.failed;
+}

@@ -1,0 +1,154 @@
+/**
+ * The folder of a run: what lies where, and reading it back. Writing of records, samples, checkpoints and the final
+ * model is the run's own; this file owns the plan, the summary, the report and the TensorBoard files.
+ */
+import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import {
+  type MetricsRecord,
+  parseMetrics,
+  parseSamples,
+  type PlanRow,
+  renderReport,
+  type RunSummary,
+  type SampleRecord,
+} from "@oarlock/report";
+import type { ResolvedRun } from "@oarlock/runfile";
+
+/** Paths inside a run folder. */
+export interface RunPaths {
+  readonly folder: string;
+  /** The run file as it was read. */
+  readonly runFile: string;
+  readonly plan: string;
+  readonly metrics: string;
+  readonly samples: string;
+  readonly tensorboard: string;
+  readonly checkpoints: string;
+  /** The trained policy in Hugging Face layout. */
+  readonly final: string;
+  readonly summary: string;
+  readonly report: string;
+}
+
+export function runPaths(folder: string): RunPaths {
+  return {
+    folder,
+    runFile: join(folder, "run.yaml"),
+    plan: join(folder, "plan.json"),
+    metrics: join(folder, "metrics.jsonl"),
+    samples: join(folder, "samples.jsonl"),
+    tensorboard: join(folder, "tensorboard"),
+    checkpoints: join(folder, "checkpoints"),
+    final: join(folder, "final"),
+    summary: join(folder, "summary.json"),
+    report: join(folder, "report.html"),
+  };
+}
+
+/** `plan.json`: the resolved run and how it came about. */
+export interface PlanDocument {
+  /** Identity of this run, kept across resumes; changes no bits. */
+  readonly uid: string;
+  /** Absolute path that the run file was read from; relative paths in it resolve against its folder. */
+  readonly source: string;
+  readonly baseDir: string;
+  readonly set: readonly string[];
+  readonly run: ResolvedRun;
+  readonly values: readonly PlanRow[];
+}
+
+/** Makes the folder; refuses one that already holds something. */
+export async function createRunFolder(folder: string): Promise<RunPaths> {
+  await mkdir(folder, { recursive: true });
+  const entries = await readdir(folder);
+  if (entries.length > 0) {
+    const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${folder}\` to continue the run in it`;
+    throw new OarlockError("RUN_FOLDER_TAKEN", message);
+  }
+  const paths = runPaths(folder);
+  await mkdir(paths.tensorboard);
+  return paths;
+}
+
+/** The first of `runs/name`, `runs/name-2`, … that is free. */
+export async function freeRunFolder(name: string, root = "runs"): Promise<string> {
+  for (let number = 1; ; number++) {
+    const folder = join(root, number === 1 ? name : `${name}-${number}`);
+    if ((await stat(folder).catch(() => undefined)) === undefined) return folder;
+  }
+}
+
+/** Writes a document so that a crash leaves the old one or the new one. */
+export async function writeDocument(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.tmp`, text);
+  await rename(`${path}.tmp`, path);
+}
+
+export async function writePlan(paths: RunPaths, plan: PlanDocument, runFileText: string): Promise<void> {
+  await writeDocument(paths.runFile, runFileText);
+  await writeDocument(paths.plan, `${JSON.stringify(plan, undefined, 2)}\n`);
+}
+
+/** Reads `plan.json`; the folder must be one that `oarlock run` made. */
+export async function readPlan(folder: string): Promise<PlanDocument> {
+  const { plan } = runPaths(folder);
+  const text = await readFile(plan, "utf8").catch((cause: unknown) => {
+    throw new OarlockError("RUN_FOLDER_INVALID", `${folder} is not a run folder: it has no plan.json`, {
+      cause,
+    });
+  });
+  const document: unknown = JSON.parse(text);
+  if (!isPlanDocument(document))
+    throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
+  return document;
+}
+
+function isPlanDocument(value: unknown): value is PlanDocument {
+  if (typeof value !== "object" || value === null || !("run" in value) || !("uid" in value)) return false;
+  const { run } = value;
+  return (
+    typeof run === "object" && run !== null && "kind" in run && run.kind === "ResolvedRun" && "spec" in run
+  );
+}
+
+/** Records of a run so far; none where there is no file yet. After a resume the newest record of a step counts. */
+export async function readRecords(paths: RunPaths): Promise<readonly MetricsRecord[]> {
+  const newest = new Map<string, MetricsRecord>();
+  for (const record of parseMetrics(await readOptional(paths.metrics))) {
+    const key = `${record.kind} ${record.when ?? ""} ${record.stage} ${record.step}`;
+    newest.delete(key);
+    newest.set(key, record);
+  }
+  return [...newest.values()];
+}
+
+export async function readSamples(paths: RunPaths): Promise<readonly SampleRecord[]> {
+  return parseSamples(await readOptional(paths.samples));
+}
+
+/** The summary, where the run has ended at least once. */
+export async function readSummary(paths: RunPaths): Promise<RunSummary | undefined> {
+  const text = await readOptional(paths.summary);
+  // Written whole by writeDocument, and only by this program: its type is what was written.
+  return text === "" ? undefined : (JSON.parse(text) as RunSummary);
+}
+
+async function readOptional(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
+    throw cause;
+  });
+}
+
+/** Writes summary and report. */
+export async function writeOutcome(paths: RunPaths, plan: PlanDocument, summary: RunSummary): Promise<void> {
+  const [records, samples] = [await readRecords(paths), await readSamples(paths)];
+  const { parameters } = plan.run.inputs.model;
+  await writeDocument(paths.summary, `${JSON.stringify(summary, undefined, 2)}\n`);
+  await writeDocument(
+    paths.report,
+    renderReport({ summary, records, samples, plan: plan.values, parameters }),
+  );
+}

@@ -1,0 +1,148 @@
+/**
+ * One sitting of a run: drives the local composition, shows it, and leaves a complete folder behind, whether the run
+ * completed, was stopped or failed. Knows nothing of how a run is computed.
+ */
+import { hostname } from "node:os";
+import { causeChain } from "@oarlock/errors";
+import {
+  HISTORY,
+  type MetricsRecord,
+  progressLine,
+  type RunStatus,
+  type RunSummary,
+  summarize,
+} from "@oarlock/report";
+import { type RunEvent, type RunOutcome, startLocalRun } from "./local/index.ts";
+import { renderEvaluation } from "./render/outcome.ts";
+import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
+import { openTensorboardFile } from "./tensorboard-file.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Without a terminal, a line is written at most this often. */
+const LINE_EVERY_MS = 10_000;
+
+export interface SessionOptions {
+  readonly paths: RunPaths;
+  readonly plan: PlanDocument;
+  readonly resume: boolean;
+  readonly terminal: Terminal;
+  /** Aborting drains the run to a checkpoint. */
+  readonly signal: AbortSignal;
+  /** Unix time in milliseconds. */
+  readonly now: () => number;
+}
+
+export interface SessionResult {
+  readonly summary: RunSummary;
+  /** Why the run failed. */
+  readonly failure?: unknown;
+}
+
+/** Runs until the end, a drain or a failure; then writes summary and report. */
+export async function runSession(options: SessionOptions): Promise<SessionResult> {
+  const { paths, plan, resume, signal, now } = options;
+  const startedMs = now();
+  const tensorboard = plan.run.spec.output.tensorboard
+    ? await openTensorboardFile(paths.tensorboard, startedMs, hostname())
+    : undefined;
+  const display = createDisplay(options);
+  const onEvent = (event: RunEvent) => {
+    display(event);
+    if (event.type === "step") tensorboard?.append(event);
+    if (event.type === "evaluation") tensorboard?.append(evaluationRecord(event, now()));
+  };
+  const end = await finish({ paths, plan, resume, signal, onEvent });
+  await tensorboard?.close();
+  const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
+  const seconds = earlier + (now() - startedMs) / 1000;
+  const summary = summarize({
+    name: plan.run.name,
+    status: end.status,
+    ...(end.failure === undefined ? {} : { reason: causeChain(end.failure).join(": ") }),
+    planDigest: plan.run.digest,
+    seconds,
+    stages: plan.run.spec.stages.map(({ name }) => name),
+    records: await readRecords(paths),
+  });
+  await writeOutcome(paths, plan, summary);
+  return { summary, ...(end.failure === undefined ? {} : { failure: end.failure }) };
+}
+
+interface RunEnd {
+  readonly status: RunStatus;
+  readonly outcome?: RunOutcome;
+  readonly failure?: unknown;
+}
+
+interface Drive extends Pick<SessionOptions, "paths" | "plan" | "resume" | "signal"> {
+  readonly onEvent: (event: RunEvent) => void;
+}
+
+/** A failure is part of the result: what was written until then still becomes a report. */
+async function finish({ paths, plan, resume, signal, onEvent }: Drive): Promise<RunEnd> {
+  try {
+    const { baseDir, uid, run: resolved } = plan;
+    const run = await startLocalRun(resolved, {
+      outDir: paths.folder,
+      baseDir,
+      uid,
+      resume,
+      signal,
+      onEvent,
+    });
+    const outcome = await run.finished;
+    return { status: outcome.status, outcome };
+  } catch (failure) {
+    return { status: "failed", failure };
+  }
+}
+
+type EvaluationEvent = Extract<RunEvent, { type: "evaluation" }>;
+
+function evaluationRecord(event: EvaluationEvent, timeMs: number): MetricsRecord {
+  const { stage, step, when, policy, metrics } = event;
+  const policyDigest = policy.digest;
+  return {
+    kind: "evaluation",
+    stage,
+    step,
+    when,
+    globalStep: policy.number,
+    policyVersion: policy.number,
+    policyDigest,
+    timeMs,
+    metrics,
+  };
+}
+
+/** Shows events: a live line where somebody watches, else a line now and then. */
+function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => void {
+  let stageStartedMs = now();
+  let lastLineMs = Number.NEGATIVE_INFINITY;
+  let stepsInSitting = 0;
+  let history: MetricsRecord["metrics"][] = [];
+  const { style } = terminal;
+  const show: { [T in RunEvent["type"]]: (event: Extract<RunEvent, { type: T }>) => void } = {
+    stage({ stage, steps }) {
+      [stageStartedMs, stepsInSitting, history] = [now(), 0, []];
+      terminal.note(`${style.bold(`stage ${stage}`)} ${style.dim(`${steps} steps`)}`);
+    },
+    step({ stage, step, steps, metrics }) {
+      stepsInSitting++;
+      history = [...history.slice(1 - HISTORY), metrics];
+      const elapsedSeconds = (now() - stageStartedMs) / 1000;
+      const line = progressLine({ stage, step, steps, history, elapsedSeconds, stepsInSitting }, style);
+      if (terminal.interactive && step < steps) return terminal.live(line);
+      if (step < steps && now() - lastLineMs < LINE_EVERY_MS) return;
+      lastLineMs = now();
+      terminal.note(line);
+    },
+    evaluation: (event) => terminal.note(renderEvaluation(event, style)),
+    checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
+    stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),
+    rejected: ({ stage, step, reason }) =>
+      terminal.note(style.bad(`${stage} step ${step}: update rejected: ${reason}`)),
+  };
+  // The table is exhaustive by its type; the event's own type picks its entry.
+  return (event) => (show[event.type] as (event: RunEvent) => void)(event);
+}

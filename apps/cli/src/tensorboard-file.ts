@@ -1,0 +1,32 @@
+/** Appends a run's records to a TensorBoard event file while it goes. Bytes are report's; this owns the file. */
+import { appendFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { eventFileHeader, eventFileName, type MetricsRecord, scalarRecord } from "@oarlock/report";
+
+export interface TensorboardFile {
+  /** Writes one record; calls are written in their order. */
+  append(record: MetricsRecord): void;
+  /** Resolves when everything is on disk. */
+  close(): Promise<void>;
+}
+
+/** Opens a new event file in `folder`; each sitting of a run has its own, and TensorBoard joins them. */
+export async function openTensorboardFile(
+  folder: string,
+  timeMs: number,
+  host: string,
+): Promise<TensorboardFile> {
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, eventFileName(timeMs, host));
+  let written = appendFile(path, eventFileHeader(timeMs));
+  return {
+    append({ timeMs: wallTimeMs, globalStep: step, metrics, stage }) {
+      const scalars = Object.fromEntries(
+        Object.entries(metrics).map(([name, value]) => [`${stage}/${name}`, value]),
+      );
+      const bytes = scalarRecord({ wallTimeMs, step, scalars });
+      written = written.then(() => appendFile(path, bytes));
+    },
+    close: () => written,
+  };
+}

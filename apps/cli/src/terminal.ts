@@ -1,0 +1,66 @@
+/** Where commands write to: a seam, so that tests read what a user would see. */
+import { COLOR, PLAIN, type TextStyle } from "@oarlock/report";
+import { readCliEnvironment } from "./config.ts";
+
+export interface Terminal {
+  /** Results, to standard output. A newline is added. */
+  print(text: string): void;
+  /** Progress and errors, to standard error. A newline is added. */
+  note(text: string): void;
+  /** Replaces the live line; does nothing where nobody watches. */
+  live(text: string): void;
+  /** Whether a person watches standard error. */
+  readonly interactive: boolean;
+  /** Columns. */
+  readonly width: number;
+  readonly style: TextStyle;
+}
+
+const DEFAULT_WIDTH = 100;
+const ERASE_LINE = "\r\u001b[2K";
+
+/** The process's own terminal. */
+export function processTerminal(): Terminal {
+  const { stdout, stderr } = process;
+  const interactive = stderr.isTTY === true;
+  let live = false;
+  const clear = () => {
+    if (live) stderr.write(ERASE_LINE);
+    live = false;
+  };
+  return {
+    print(text) {
+      clear();
+      stdout.write(`${text}\n`);
+    },
+    note(text) {
+      clear();
+      stderr.write(`${text}\n`);
+    },
+    live(text) {
+      if (!interactive) return;
+      stderr.write(`${ERASE_LINE}${text}`);
+      live = true;
+    },
+    interactive,
+    width: stdout.columns ?? DEFAULT_WIDTH,
+    style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
+  };
+}
+
+/** A terminal that remembers, for tests. */
+export function recordingTerminal(): Terminal & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const push = (text: string) => {
+    lines.push(text);
+  };
+  return {
+    print: push,
+    note: push,
+    live() {},
+    interactive: false,
+    width: DEFAULT_WIDTH,
+    style: PLAIN,
+    lines,
+  };
+}
