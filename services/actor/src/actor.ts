@@ -4,9 +4,10 @@
  * Stateless: what it holds can be generated again bit for bit (D2), so it acknowledges an item only once the answer is
  * stored, and hands back what it cannot finish. It does not know what the samples are for, or who trains on them.
  */
+import { setMaxListeners } from "node:events";
 import { groupMessageId } from "@oarlock/bus";
 import type { Consumer, Message, Stream } from "@oarlock/bus";
-import { isOarlockError } from "@oarlock/errors";
+import { OarlockError, isOarlockError } from "@oarlock/errors";
 import type { Completion, GenerationRequest, Generator } from "@oarlock/generation";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
@@ -65,6 +66,8 @@ export function createActor(options: ActorOptions): Actor {
   const held = new Map<string, Message>();
   const giveUp = new AbortController();
   const stopPulling = new AbortController();
+  // Every item in hand waits on it: more listeners than Node's alarm for leaks expects, and as many as Q1 allows.
+  setMaxListeners(0, giveUp.signal);
   let state = createActorState(generator.plan.slots);
   let watchers: (() => void)[] = [];
 
@@ -115,6 +118,9 @@ export function createActor(options: ActorOptions): Actor {
         timeoutMs: GENERATE_TIMEOUT_MS,
         signal: giveUp.signal,
       });
+      if (done.some(({ finishReason }) => finishReason === "abort")) {
+        throw new OarlockError("GENERATION_ABORTED", `${id} was given up before it was finished`);
+      }
       const batch = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, options.provenance));
       const msgId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
       await waitFor(

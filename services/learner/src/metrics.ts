@@ -53,7 +53,6 @@ export function batchMetrics(batch: BatchNumbers): Numbers {
   const known = scores.filter((score) => score !== undefined);
   const spreads = batch.scores.map((group) => group.filter((score) => score !== undefined));
   const isFlat = (group: readonly number[]): boolean => group.every((score) => score === group[0]);
-  const best = Math.max(...known);
   return {
     ...spread("critic/score", known),
     ...spread(
@@ -72,11 +71,11 @@ export function batchMetrics(batch: BatchNumbers): Numbers {
     "response_length/clip_ratio": cut / Math.max(1, samples.length),
     ...spread("prompt_length", prompts),
     "reward/failed_fraction": (scores.length - known.length) / Math.max(1, scores.length),
-    // Groups whose samples agree teach nothing: all at the batch's best score, or all below it.
+    // Groups whose samples agree teach nothing: all with a positive score, or all without.
     "reward/solved_all":
-      spreads.filter((group) => isFlat(group) && group[0] === best).length / spreads.length,
+      spreads.filter((group) => isFlat(group) && (group[0] ?? 0) > 0).length / spreads.length,
     "reward/solved_none":
-      spreads.filter((group) => isFlat(group) && group[0] !== best).length / spreads.length,
+      spreads.filter((group) => isFlat(group) && (group[0] ?? 0) <= 0).length / spreads.length,
     "perf/total_num_tokens": samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0),
   };
 }

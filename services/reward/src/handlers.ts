@@ -4,10 +4,11 @@ import type { RewardService, ScorerPin } from "@oarlock/proto";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
+import type { ScorerInfo } from "@oarlock/sandbox";
 import { rewardNumbers, rewardQueues } from "./metrics.ts";
 import type { Reward } from "./reward.ts";
 import { scorersFor } from "./scoring.ts";
-import type { RunScorers, ScorerInfo } from "./scoring.ts";
+import type { RunScorers } from "./scoring.ts";
 
 /** Trajectories of one call; more are a batch job, which goes over the bus. */
 const MAX_TRAJECTORIES = 4_096;

@@ -3,4 +3,4 @@ export type { RewardParts, RunningReward } from "./main.ts";
 export { readRewardConfig } from "./config.ts";
 export type { RewardConfig } from "./config.ts";
 export type { TextDecoder } from "./reward.ts";
-export type { RunScorers, ScorerInfo, ScorerSet, ScoringInput, Verdict } from "./scoring.ts";
+export type { RunScorers, ScorerSet } from "./scoring.ts";

@@ -4,16 +4,19 @@
  * Stateless: a batch is acknowledged once its scored form is stored. A scorer that fails gives `Failed` (S1), which is
  * an answer; only a bus that does not answer hands a batch back. It does not know what a score is for.
  */
+import { setMaxListeners } from "node:events";
+import { setImmediate as immediate } from "node:timers/promises";
 import { groupMessageId } from "@oarlock/bus";
 import type { Consumer, Message, Stream } from "@oarlock/bus";
 import { isOarlockError } from "@oarlock/errors";
 import { FinishReason, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
+import type { ScoringInput } from "@oarlock/rewards";
 import { ACK_WAIT_MS } from "@oarlock/run";
 import { waitFor } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
 import { namedReward, rowFields, scorersFor } from "./scoring.ts";
-import type { RunScorers, ScoringInput } from "./scoring.ts";
+import type { RunScorers } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
 import type { RewardEvent, RewardState } from "./state.ts";
 
@@ -23,6 +26,8 @@ const PULL_TIMEOUT_MS = 30_000;
 const SCORE_TIMEOUT_MS = 600_000;
 const PUBLISH_TIMEOUT_MS = 30_000;
 const HAND_BACK_DELAY_MS = 1_000;
+/** Decoding text is done in slices of so long, so that the event loop answers in between (P1). */
+const SLICE_MS = 5;
 
 /** Tokens to text, for scorers only (P1: whoever implements it keeps the event loop free). */
 export interface TextDecoder {
@@ -57,6 +62,8 @@ export function createReward(options: RewardOptions): Reward {
   const held = new Map<string, Message>();
   const giveUp = new AbortController();
   const stopPulling = new AbortController();
+  // Every item in hand waits on it: more listeners than Node's alarm for leaks expects, and as many as Q1 allows.
+  setMaxListeners(0, giveUp.signal);
   let state = createRewardState(options.capacity ?? 64);
   let watchers: (() => void)[] = [];
 
@@ -93,7 +100,13 @@ export function createReward(options: RewardOptions): Reward {
     if (first === undefined) return [];
     const set = scorersFor(scorers, first);
     const inputs: ScoringInput[] = [];
-    for (const trajectory of trajectories) inputs.push(await inputOf(trajectory));
+    let sliceMs = performance.now();
+    for (const trajectory of trajectories) {
+      inputs.push(await inputOf(trajectory));
+      if (performance.now() - sliceMs < SLICE_MS) continue;
+      await immediate();
+      sliceMs = performance.now();
+    }
     const verdicts = await set.score(inputs, signal);
     return verdicts.map((row) =>
       row.flatMap((verdict, i) => {

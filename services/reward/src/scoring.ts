@@ -5,41 +5,11 @@
 import { OarlockError } from "@oarlock/errors";
 import { NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
+import type { Verdict } from "@oarlock/rewards";
+import type { ScorerInfo, ScorerPool } from "@oarlock/sandbox";
 
-/** What a scorer sees of a trajectory. Text is decoded for scorers only; training uses the tokens. */
-export interface ScoringInput {
-  readonly prompt: string;
-  readonly completion: string;
-  readonly completionTokens: number;
-  /** The data row's fields. */
-  readonly fields: Readonly<Record<string, unknown>>;
-  /** Whether the length limit cut the completion. */
-  readonly truncated: boolean;
-}
-
-/** A verdict: a score or a typed failure. */
-export type Verdict =
-  | { readonly type: "scored"; readonly value: number; readonly explanation?: string }
-  | {
-      readonly type: "failed";
-      readonly code: string;
-      readonly reason: string;
-      readonly retryable: boolean;
-    };
-
-/** The identity of a scorer, pinned by the conductor. */
-export interface ScorerInfo {
-  readonly name: string;
-  readonly version: string;
-  readonly deterministic: boolean;
-  readonly optional: boolean;
-}
-
-/** A named vector of scorers: `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault. */
-export interface ScorerSet extends AsyncDisposable {
-  readonly scorers: readonly ScorerInfo[];
-  score(inputs: readonly ScoringInput[], signal?: AbortSignal): Promise<readonly (readonly Verdict[])[]>;
-}
+/** A named vector of scorers, as far as the service uses it. */
+export type ScorerSet = Pick<ScorerPool, "scorers" | "score">;
 
 /** The scorers of every kind of work of a run. */
 export interface RunScorers {

@@ -1,0 +1,2 @@
+export { startLocalRun } from "./start.ts";
+export type { LocalRun, LocalRunOptions, RunEvent, RunOutcome } from "./types.ts";

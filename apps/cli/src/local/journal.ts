@@ -1,0 +1,62 @@
+/**
+ * `metrics.jsonl` and `samples.jsonl` of a run folder: appended in order. A resumed run first drops what lies behind the
+ * checkpoint that it continues from, so that no step is in the record twice.
+ */
+import { open, readFile, writeFile } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunJournal } from "@oarlock/learner";
+import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
+
+/** Where a resumed run continues. */
+export interface JournalCut {
+  /** Steps of the run that the checkpoint holds. */
+  readonly globalStep: number;
+}
+
+export interface FileJournal extends RunJournal, AsyncDisposable {}
+
+/** Opens the two files of `folder`, cut behind `cut` if the run is resumed. */
+export async function openJournal(folder: string, cut: JournalCut | undefined): Promise<FileJournal> {
+  const metricsPath = join(folder, "metrics.jsonl");
+  const samplesPath = join(folder, "samples.jsonl");
+  if (cut !== undefined) await cutBehind(metricsPath, samplesPath, cut);
+  const [metrics, samples] = [await open(metricsPath, "a"), await open(samplesPath, "a")];
+  return {
+    metrics: (record) => append(metrics, metricsLine(record)),
+    async samples(records) {
+      if (records.length > 0) await append(samples, records.map(sampleLine).join(""));
+    },
+    async [Symbol.asyncDispose]() {
+      await metrics.sync();
+      await metrics.close();
+      await samples.close();
+    },
+  };
+}
+
+async function append(file: FileHandle, text: string): Promise<void> {
+  await file.appendFile(text);
+}
+
+/** A sample has no global step: the policy version that made it bounds it, and so does its own stage's progress. */
+async function cutBehind(
+  metricsPath: string,
+  samplesPath: string,
+  { globalStep }: JournalCut,
+): Promise<void> {
+  const records = parseMetrics(await readOptional(metricsPath));
+  const kept = records.filter((record) => record.globalStep <= globalStep);
+  await writeFile(metricsPath, kept.map(metricsLine).join(""));
+  const lastSteps = new Map(kept.map(({ stage, step }) => [stage, step]));
+  const samples = parseSamples(await readOptional(samplesPath));
+  const known = samples.filter(({ stage, step }) => step <= (lastSteps.get(stage) ?? -1));
+  await writeFile(samplesPath, known.map(sampleLine).join(""));
+}
+
+async function readOptional(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
+    throw cause;
+  });
+}

@@ -1,0 +1,77 @@
+/** The resolved plan of a tiny addition run, from a run file as a user writes it. */
+import { taskAlphabet, taskDataset } from "@oarlock/data";
+import { readRunFile, resolvePlan, dataUses, resolveSpec } from "@oarlock/runfile";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+
+const RUN_FILE = `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: addition }
+spec:
+  seed: 7
+  model:
+    init:
+      hiddenSize: 32
+      intermediateSize: 64
+      layers: 2
+      heads: 2
+      maxPositions: 16
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  pipeline: { mode: lockstep, lag: 1 }
+  compute: { slots: 16, generationWorkers: 1, trainingThreads: 1 }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 6
+        batchSize: 16
+        optimizer: { learningRate: 0.003 }
+    - name: grpo
+      type: grpo
+      grpo:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 6
+        promptsPerStep: 4
+        groupSize: 4
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: answer, type: exact, weight: 1, exact: {} }]
+        kl: { placement: loss, estimator: k3, coefficient: 0.05 }
+        optimizer: { learningRate: 0.0005 }
+  evaluation:
+    data: { type: task, task: { name: addition, digits: 1, split: test } }
+    every: 3
+    samples: 2
+    maxNewTokens: 4
+  checkpoints: { every: 2, keep: 2 }
+`;
+
+/** The plan with `--set` values, and problems of the plan as one error. */
+export function additionPlan(set: readonly string[] = []): ResolvedRun {
+  const read = readRunFile(RUN_FILE, { file: "addition.yaml", set });
+  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
+  const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
+  const spec = resolveSpec(read.file).spec;
+  const data = dataUses(spec).map(({ path, data: block }) => {
+    if (block.type !== "task") throw new Error(`${path} is no task`);
+    const { name, ...settings } = block.task;
+    const { digest, rows, parts } = taskDataset(name, settings);
+    return [path, { digest, rows: rows.length, longestPrompt: 8, parts }] as const;
+  });
+  const plan = resolvePlan(read.file, {
+    model: {
+      vocabSize: tokenizer.vocabSize,
+      digest: "",
+      tokenizerDigest: tokenizer.digest,
+      chatTemplateDigest: "",
+    },
+    data: new Map(data),
+    functions: new Map(),
+    engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
+    machine: { memoryBytes: 8e9 },
+  });
+  const [problem] = plan.problems;
+  if (problem !== undefined) throw new Error(JSON.stringify(plan.problems));
+  return plan.run;
+}

@@ -1,0 +1,167 @@
+/**
+ * Whole runs in one process, with real engines, services, bus and gRPC: the same plan gives the same weights whatever the
+ * number of actors, the order of arrival, and the crashes in between.
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
+import { parseMetrics } from "@oarlock/report";
+import { openChannel } from "@oarlock/rpc";
+import { afterAll, describe, expect, test } from "vitest";
+import { startLocalRun } from "../../apps/cli/src/local/index.ts";
+import type { LocalRunOptions, RunEvent, RunOutcome } from "../../apps/cli/src/local/index.ts";
+import { additionPlan } from "./addition-plan.ts";
+import { delayedBus } from "./delayed-bus.ts";
+
+const folders: string[] = [];
+afterAll(async () => {
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "oarlock-run-"));
+  folders.push(folder);
+  return folder;
+}
+
+interface Ran {
+  readonly outcome: RunOutcome;
+  readonly digests: readonly string[];
+  readonly outDir: string;
+}
+
+/** Runs a plan to its end; the digests are those of every policy version in the record. */
+async function runPlan(set: readonly string[], options: Partial<LocalRunOptions> = {}): Promise<Ran> {
+  const outDir = options.outDir ?? (await newFolder());
+  const local = await startLocalRun(additionPlan(set), { outDir, baseDir: outDir, ...options });
+  const outcome = await local.finished;
+  return { outcome, digests: await recordedDigests(outDir), outDir };
+}
+
+async function recordedDigests(outDir: string): Promise<string[]> {
+  const records = parseMetrics(await readFile(join(outDir, "metrics.jsonl"), "utf8"));
+  return records.filter(({ kind }) => kind === "step").map(({ policyDigest }) => policyDigest);
+}
+
+/** Delays by a hash of the message's number and `seed`: other orders of arrival for every seed. */
+const shuffled = (seed: number): Partial<LocalRunOptions> => ({
+  busFor: (bus, service) => {
+    const salt = seed + service.length + Number(service.at(-1) ?? 0);
+    const random = (n: number): number =>
+      ((Math.imul(n + 1, 2_654_435_761) ^ Math.imul(salt, 40_503)) >>> 8) / 2 ** 24;
+    return delayedBus(bus, { maxMs: 15, random });
+  },
+});
+
+const LAGGING = ["pipeline.lag=1"];
+
+describe("a local run", () => {
+  test("D1: two runs of one plan give the same weights after every step, and they learn", async () => {
+    const first = await runPlan(LAGGING);
+    const second = await runPlan(LAGGING);
+    expect(first.outcome.status).toBe("completed");
+    expect(first.digests).toHaveLength(12);
+    expect(new Set(first.digests).size).toBe(12);
+    expect(second.digests).toEqual(first.digests);
+    const moments = first.outcome.evaluations.map(({ stage, when }) => `${stage} ${when}`);
+    expect(moments).toEqual(["sft before", "sft step", "sft after", "grpo step", "grpo after"]);
+  });
+
+  test("D1: lag 1 with one and with three actors, and with messages delayed at random, give the same weights", async () => {
+    const [one, three, late] = [
+      await runPlan(LAGGING),
+      await runPlan([...LAGGING, "compute.actors=3"], shuffled(1)),
+      await runPlan([...LAGGING, "compute.actors=3"], shuffled(2)),
+    ];
+    expect(three.digests).toEqual(one.digests);
+    expect(late.digests).toEqual(one.digests);
+  });
+
+  test("D1: the lag is part of the plan: lag 0 and lag 1 agree in the first stage and in lag 1's first step only", async () => {
+    const [strict, lagging] = [await runPlan(["pipeline.lag=0"]), await runPlan(LAGGING)];
+    const common = strict.digests.findIndex((digest, i) => digest !== lagging.digests[i]);
+    // Both generate step 0 by the stage's first policy, and only lag 0 generates step 1 by its successor.
+    expect(common).toBe(7);
+  });
+
+  test("T3: a run stopped by its signal at lag 1 continues to the same weights", async () => {
+    const whole = await runPlan(LAGGING);
+    for (const stopAt of [4, 9]) {
+      const outDir = await newFolder();
+      const stop = new AbortController();
+      const onEvent = (event: RunEvent): void => {
+        if (event.type === "step" && event.globalStep === stopAt) stop.abort();
+      };
+      const stopped = await runPlan(LAGGING, { outDir, uid: "run-1", signal: stop.signal, onEvent });
+      expect(stopped.outcome).toMatchObject({ status: "stopped", steps: stopAt });
+      const resumed = await runPlan(LAGGING, { outDir, uid: "run-1", resume: true });
+      expect(resumed.digests).toEqual(whole.digests);
+      expect(resumed.outcome.evaluations.map(({ metrics }) => withoutTiming(metrics))).toEqual(
+        whole.outcome.evaluations.map(({ metrics }) => withoutTiming(metrics)),
+      );
+    }
+  });
+
+  test("T3: a run abandoned at once at lag 1 continues from its last checkpoint to the same weights", async () => {
+    const whole = await runPlan(LAGGING);
+    const outDir = await newFolder();
+    const run = additionPlan(LAGGING);
+    const reached = Promise.withResolvers<void>();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 9) reached.resolve();
+    };
+    const local = await startLocalRun(run, { outDir, baseDir: outDir, uid: "run-2", onEvent });
+    await reached.promise;
+    await local.abandon();
+    expect((await recordedDigests(outDir)).length).toBeLessThan(12);
+    const resumed = await runPlan(LAGGING, { outDir, uid: "run-2", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
+  });
+
+  test("T1, Q1: every group is trained once, and the services say how they are while they are busy (P1)", async () => {
+    const outDir = await newFolder();
+    const plan = additionPlan([...LAGGING, "stages.grpo.grpo.steps=40"]);
+    const local = await startLocalRun(plan, { outDir, baseDir: outDir });
+    const channels = [local.addresses.learner, local.addresses.reward, ...local.addresses.actors].map(
+      (address) => openChannel(address),
+    );
+    const [learner, reward, actor] = channels;
+    const latencies: number[] = [];
+    const ask = async (): Promise<{ phase: number; inFlight: number }> => {
+      const startMs = performance.now();
+      const { run } = await learner!.client(LearnerService).getRunStatus({});
+      latencies.push(performance.now() - startMs);
+      return { phase: run?.phase ?? 0, inFlight: run?.groupsInFlight ?? 0 };
+    };
+    await Promise.all(channels.map((channel) => expect(channel.isServing()).resolves.toBe(true)));
+    const bound = 2 * 4;
+    let asked = 0;
+    const done = local.finished.then(() => true);
+    while (
+      !(await Promise.race([done, new Promise<false>((resolve) => setTimeout(() => resolve(false), 10))]))
+    ) {
+      const status = await ask().catch(() => undefined);
+      if (status === undefined) break;
+      asked += 1;
+      expect(status.inFlight).toBeLessThanOrEqual(bound);
+      if (asked === 3) {
+        const { scorers } = await reward!.client(RewardService).getStatus({});
+        expect(scorers.map(({ name }) => name)).toEqual(["answer"]);
+        const { policies } = await actor!.client(ActorService).getStatus({});
+        expect(policies.length).toBeLessThanOrEqual(2);
+      }
+    }
+    const outcome = await local.finished;
+    for (const channel of channels) channel.close();
+    expect(asked).toBeGreaterThan(3);
+    latencies.sort((a, b) => a - b);
+    expect(latencies[Math.floor(latencies.length * 0.95)]).toBeLessThan(100);
+    expect(outcome.loopDelay.p99Ms).toBeLessThan(100);
+  });
+});
+
+/** Everything that the plan decides: seconds are not. */
+function withoutTiming(metrics: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(metrics).filter(([name]) => !name.startsWith("timing_s/")));
+}
