@@ -34,8 +34,6 @@ export interface SessionOptions {
 
 export interface SessionResult {
   readonly summary: RunSummary;
-  /** Why the run failed. */
-  readonly failure?: unknown;
 }
 
 /** Runs until the end, a drain or a failure; then writes summary and report. */
@@ -58,14 +56,22 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   const summary = summarize({
     name: plan.run.name,
     status: end.status,
-    ...(end.failure === undefined ? {} : { reason: causeChain(end.failure).join(": ") }),
+    ...(end.failure === undefined ? {} : { reason: failureText(end.failure) }),
     planDigest: plan.run.digest,
     seconds,
     stages: plan.run.spec.stages.map(({ name }) => name),
     records: await readRecords(paths),
   });
   await writeOutcome(paths, plan, summary);
-  return { summary, ...(end.failure === undefined ? {} : { failure: end.failure }) };
+  return { summary };
+}
+
+/** The messages of the failure and its causes, each once: outer ones often quote inner ones. */
+function failureText(failure: unknown): string {
+  const messages = causeChain(failure);
+  return messages
+    .filter((message, at) => !messages.slice(0, at).some((outer) => outer.includes(message)))
+    .join(": ");
 }
 
 interface RunEnd {

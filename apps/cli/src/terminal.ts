@@ -4,11 +4,11 @@ import { readCliEnvironment } from "./config.ts";
 
 export interface Terminal {
   /** Results, to standard output. A newline is added. */
-  print(text: string): void;
+  readonly print: (text: string) => void;
   /** Progress and errors, to standard error. A newline is added. */
-  note(text: string): void;
+  readonly note: (text: string) => void;
   /** Replaces the live line; does nothing where nobody watches. */
-  live(text: string): void;
+  readonly live: (text: string) => void;
   /** Whether a person watches standard error. */
   readonly interactive: boolean;
   /** Columns. */

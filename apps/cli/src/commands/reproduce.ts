@@ -26,9 +26,9 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));
   refuseProblems(prepared.plan, terminal);
-  const { failure, summary } = await trainInto(context, prepared, out);
-  if (failure !== undefined) throw failure;
-  if (summary.status === "stopped") return exit(EXIT.interrupted);
+  const { summary } = await trainInto(context, prepared, out);
+  if (summary.status !== "completed")
+    return exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
   const difference = firstDifference(await readRecords(runPaths(folder)), await readRecords(runPaths(out)));
   if (difference === undefined) {
     terminal.print(

@@ -24,7 +24,7 @@ async function resume({ terminal, now, exit }: CommandContext, folder: string): 
     return;
   }
   using interrupt = listenForInterrupt(terminal, DRAINING);
-  const { summary, failure } = await runSession({
+  const { summary } = await runSession({
     paths,
     plan,
     resume: true,
@@ -35,8 +35,7 @@ async function resume({ terminal, now, exit }: CommandContext, folder: string): 
   const samples = await readSamples(paths);
   const { width, style } = terminal;
   terminal.print(`\n${renderOutcome({ summary, samples, folder, report: paths.report, width, style })}`);
-  if (failure !== undefined) throw failure;
-  if (summary.status === "stopped") exit(EXIT.interrupted);
+  if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
 }
 
 const EXAMPLES = `

@@ -46,8 +46,8 @@ async function runOnce(context: CommandContext, file: string, options: RunOption
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   const result = await trainInto(context, prepared, folder);
-  if (result.failure !== undefined) throw result.failure;
-  if (result.summary.status === "stopped") exit(EXIT.interrupted);
+  if (result.summary.status !== "completed")
+    exit(result.summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
   return result;
 }
 

@@ -18,6 +18,8 @@ import { parameterCount } from "./shape.ts";
 /** What defaults of stages follow from; before the model is known, a small one is assumed. */
 export interface StageContext {
   readonly shape?: ModelShape;
+  /** Tokens of the longest row of a data block, by its path; absent or 0 where nobody measured. */
+  readonly longest?: ReadonlyMap<string, number>;
   /** Whether the model starts from random weights. */
   readonly fresh: boolean;
 }
@@ -29,25 +31,50 @@ const MOST_LENGTH = 1024;
 /** Tokens of one gradient pass that a default micro-batch stays within. */
 const MICRO_BATCH_TOKENS = 8192;
 
-export function fillStage(stage: StageSpec, at: Scope, context: StageContext): ResolvedStage {
+export function fillStage(
+  stage: StageSpec,
+  at: Scope,
+  context: StageContext & { readonly index: number },
+): ResolvedStage {
+  const longest = context.longest?.get(`stages.${context.index}.${stage.type}.data`) ?? 0;
   const name = at.given("name", stage.name);
   const type = at.given("type", stage.type);
   if (type === "sft")
-    return { name, type, sft: fillSft(at.given("sft", stage.sft), at.inside("sft"), context) };
-  return { name, type, grpo: fillGrpo(at.given("grpo", stage.grpo), at.inside("grpo"), context) };
+    return {
+      name,
+      type,
+      sft: fillSft(at.given("sft", stage.sft), at.inside("sft"), { ...context, rows: longest }),
+    };
+  return {
+    name,
+    type,
+    grpo: fillGrpo(at.given("grpo", stage.grpo), at.inside("grpo"), { ...context, rows: longest }),
+  };
+}
+
+/** A stage whose data was measured. */
+interface RowContext extends StageContext {
+  /** Tokens of the longest row (SFT) or prompt (GRPO); 0 where nobody measured. */
+  readonly rows: number;
+}
+
+/** No longer than the data needs, no longer than the model holds. */
+function lengthFor(rows: number, room: number): number {
+  return rows > 0 ? Math.max(1, Math.min(rows, room)) : room;
 }
 
 const positions = ({ shape }: StageContext) => shape?.maxPositions ?? ASSUMED_POSITIONS;
 
-function fillSft(sft: SftSpec, at: Scope, context: StageContext): ResolvedSft {
+function fillSft(sft: SftSpec, at: Scope, context: RowContext): ResolvedSft {
   const steps = at.given("steps", sft.steps);
   const batchSize = at.fill("batchSize", sft.batchSize, 32);
-  const longest = Math.min(MOST_LENGTH, positions(context));
+  const room = Math.min(MOST_LENGTH, positions(context));
+  const longest = Math.max(2, lengthFor(context.rows, room));
   const maxLength = at.derive(
     "maxLength",
     sft.maxLength,
     longest,
-    `the model's positions, at most ${MOST_LENGTH}`,
+    "the longest row and the model's positions",
   );
   const learningRate = context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 2e-5]);
   const warmupSteps = Math.ceil(steps / 20);
@@ -66,18 +93,15 @@ function fillSft(sft: SftSpec, at: Scope, context: StageContext): ResolvedSft {
   };
 }
 
-function fillGrpo(grpo: GrpoSpec, at: Scope, context: StageContext): ResolvedGrpo {
+function fillGrpo(grpo: GrpoSpec, at: Scope, context: RowContext): ResolvedGrpo {
   const steps = at.given("steps", grpo.steps);
   const promptsPerStep = at.fill("promptsPerStep", grpo.promptsPerStep, 32);
   const groupSize = at.fill("groupSize", grpo.groupSize, 8);
   const sampling = fillSampling(grpo.sampling, at.inside("sampling"), context);
   const room = Math.max(1, Math.min(MOST_LENGTH, positions(context)) - sampling.maxNewTokens);
-  const maxPromptLength = at.derive(
-    "maxPromptLength",
-    grpo.maxPromptLength,
-    room,
-    "the model's positions − maxNewTokens",
-  );
+  const longest = lengthFor(context.rows, room);
+  const why = "the longest prompt and the model's positions";
+  const maxPromptLength = at.derive("maxPromptLength", grpo.maxPromptLength, longest, why);
   const advantage = at.fill("advantage", grpo.advantage, "grpo");
   const aggregation = advantage === "dr-grpo" ? "dr-grpo" : "token-mean-global";
   const warmupSteps = Math.min(10, Math.ceil(steps / 10));
@@ -221,7 +245,8 @@ export function fillEvaluation(
     sampling.maxNewTokens,
     "the last GRPO stage",
   );
-  const room = last?.maxPromptLength ?? Math.max(1, positions(context) - maxNewTokens);
+  const room = Math.max(1, Math.min(MOST_LENGTH, positions(context)) - maxNewTokens);
+  const longest = lengthFor(context.longest?.get("evaluation.data") ?? 0, room);
   const rewards =
     evaluation.rewards === undefined
       ? at.derive("rewards", undefined, last?.rewards ?? [], "the last GRPO stage")
@@ -234,7 +259,12 @@ export function fillEvaluation(
     topK: at.fill("topK", evaluation.topK, 0),
     topP: at.fill("topP", evaluation.topP, 1),
     maxNewTokens,
-    maxPromptLength: at.derive("maxPromptLength", evaluation.maxPromptLength, room, "the last GRPO stage"),
+    maxPromptLength: at.derive(
+      "maxPromptLength",
+      evaluation.maxPromptLength,
+      longest,
+      "the longest prompt and the model's positions",
+    ),
     greedy: at.fill("greedy", evaluation.greedy, true),
     rewards,
     metric: at.derive("metric", evaluation.metric, rewards[0]?.name ?? "", "the first reward"),

@@ -45,7 +45,7 @@ describe("defaults", () => {
       grpo: {
         groupSize: 4,
         promptsPerStep: 32,
-        maxPromptLength: 24,
+        maxPromptLength: 6,
         microBatchSize: 128,
         aggregation: "token-mean-global",
         kl: { placement: "loss", estimator: "k3", coefficient: 0.04 },

@@ -34,7 +34,8 @@ export interface Plan {
 /** Resolves a run. Fills every default, counts, and checks for traps; throws only where `facts` lacks the shape of a model from files. */
 export function resolvePlan(file: ReadRunFile, facts: PlanFacts): Plan {
   const shape = shapeOf(file, facts);
-  const { spec, origins } = resolveSpec(file, shape);
+  const longest = new Map([...facts.data].map(([path, { longestPrompt }]) => [path, longestPrompt]));
+  const { spec, origins } = resolveSpec(file, { shape, longest });
   const inputs = inputsOf(spec, shape, facts);
   const memory = estimateMemory(spec, shape);
   const context: TrapContext = { spec, shape, parameters: inputs.model.parameters, facts, memory };

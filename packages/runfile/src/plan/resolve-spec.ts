@@ -1,20 +1,28 @@
 /** Fills every default of a checked run file: run file → resolved spec with the origin of each value. Pure. */
 import type { ReadRunFile } from "../read-run-file.ts";
-import type { ModelShape, ResolvedSpec } from "../resolved.ts";
+import type { ResolvedSpec } from "../resolved.ts";
 import { fillCheckpoints, fillCompute, fillModel, fillOutput, fillPipeline } from "./fill-model.ts";
-import { fillEvaluation, fillStage } from "./fill-stages.ts";
+import { fillEvaluation, fillStage, type StageContext } from "./fill-stages.ts";
 import { createScope, type Origin, type Origins } from "./origins.ts";
 
+/** What defaults may follow from besides the run file. */
+export type Measured = Pick<StageContext, "shape" | "longest">;
+
 /**
- * Every default filled. Without `shape` (before the model was read) defaults that follow from the model's size are
- * those of a small one: enough to know which data and files the run reads.
+ * Every default filled. Before model and data were read, defaults that follow from them are those of a small model:
+ * enough to know which data and files the run reads.
  */
-export function resolveSpec(file: ReadRunFile, shape?: ModelShape): { spec: ResolvedSpec; origins: Origins } {
+export function resolveSpec(
+  file: ReadRunFile,
+  measured: Measured = {},
+): { spec: ResolvedSpec; origins: Origins } {
   const origins = new Map<string, Origin>();
   const { spec } = file.run;
   const at = createScope(origins, (path) => file.source(path), ["spec"]);
-  const context = { ...(shape === undefined ? {} : { shape }), fresh: spec.model.init !== undefined };
-  const stages = spec.stages.map((stage, index) => fillStage(stage, at.inside("stages", index), context));
+  const context = { ...measured, fresh: spec.model.init !== undefined };
+  const stages = spec.stages.map((stage, index) =>
+    fillStage(stage, at.inside("stages", index), { ...context, index }),
+  );
   const evaluation =
     spec.evaluation === undefined
       ? {}
