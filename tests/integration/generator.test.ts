@@ -181,9 +181,9 @@ describe("the generator", () => {
     await expect(generator.submit(request(1, { samples: 3 }))).resolves.toHaveLength(3);
     const cut = generator.submit(request(9, { samples: 1, params: { maxNewTokens: 500 } }));
     const closed = generator.close();
-    await expect(cut).rejects.toThrow(/GENERATION_CLOSED/);
+    await expect(cut).rejects.toThrow(/WORKER_DIED.*closed/);
     await closed;
-    await expect(generator.submit(request(1))).rejects.toThrow(/GENERATION_CLOSED/);
+    await expect(generator.submit(request(1))).rejects.toThrow(/WORKER_CLOSED/);
   });
 
   it("D3: refuses several threads over weights that are inputs", async () => {

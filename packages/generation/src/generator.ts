@@ -4,7 +4,6 @@
  * Nothing here computes (P1). Where a request runs decides nothing about its result (D2, D3), so the spreading is free
  * to follow the load: a request goes to the worker with the fewest samples in flight.
  */
-import { createRequire } from "node:module";
 import { OarlockError } from "@oarlock/errors";
 import { checkRequest } from "./check.ts";
 import { shareWeights } from "./shared-weights.ts";
@@ -17,12 +16,9 @@ import type {
   GeneratorStats,
   PolicyVersion,
 } from "./types.ts";
-import { type WorkerHandle, startWorker } from "./worker-handle.ts";
+import { WorkerHandle } from "./worker-handle.ts";
 
 const DEFAULTS = { slots: 64, workers: 1, threads: 1, layout: "inputs", maxWaiting: 65_536 } as const;
-
-/** The worker's entry, always as built: a worker thread does not load TypeScript. */
-const entry = (): string => createRequire(import.meta.url).resolve("@oarlock/generation/worker");
 
 /** Fills the defaults. Throws `GENERATION_PLAN` for a plan that cannot keep D3, or that makes no sense. */
 export function generationPlan(options: GeneratorOptions): GenerationPlan {
@@ -64,7 +60,7 @@ export async function createGenerator(options: GeneratorOptions): Promise<Genera
     maxWaiting,
     ort,
   };
-  const starts = Array.from({ length: plan.workers }, () => startWorker(entry(), settings));
+  const starts = Array.from({ length: plan.workers }, () => WorkerHandle.start(settings));
   const started = await Promise.allSettled(starts);
   const workers = started.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   const failure = started.find((start) => start.status === "rejected");

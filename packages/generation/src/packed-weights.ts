@@ -1,12 +1,12 @@
 /**
- * The weights as the decode graph wants them: q, k and v in one matrix, gate and up in another, head sizes padded to
- * what the fused attention kernel takes, and rotary pairs in half-split order. All of it is a copy with another order of
- * rows and columns, plus zeros: no number changes, so the result belongs to the flat weights' digest.
+ * The weights as the decode graph wants them: nn's views of the flat array, with head sizes padded to what the fused
+ * attention kernel takes, and rotary pairs in half-split order. All of it is a copy with another order of rows and
+ * columns, plus zeros: no number changes, so the result belongs to the flat weights' digest. (The scales of q/k norms
+ * over padded heads are the exception; see `headNorm`.)
  *
- * It knows nothing of sessions. The parameter names are Hugging Face's.
+ * It knows nothing of sessions.
  */
-import { OarlockError } from "@oarlock/errors";
-import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
+import { type LlamaConfig, parameterLayout, type WeightView } from "@oarlock/nn";
 
 /** ONNX Runtime's GroupQueryAttention takes head sizes that are multiples of this. */
 const HEAD_SIZE_MULTIPLE = 16;
@@ -31,119 +31,84 @@ export function rotaryPlace(config: LlamaConfig, i: number): number {
   return pair + second * (paddedHeadSize(config) / 2);
 }
 
-/** Every packed weight in the order of the graph. */
+/** Every packed weight, under the name of its view. */
 export function packedWeights(config: LlamaConfig): readonly PackedWeight[] {
-  const source = sources(config);
-  const { hiddenSize, intermediateSize, vocabSize } = config;
-  const weights: PackedWeight[] = [
-    copy("embedding", source("model.embed_tokens.weight"), [vocabSize, hiddenSize]),
-  ];
-  for (let layer = 0; layer < config.layers; layer++) {
-    const from = (name: string) => source(`model.layers.${layer}.${name}`);
-    const to = (name: string) => `layer${layer}.${name}`;
-    weights.push(copy(to("inputNorm"), from("input_layernorm.weight"), [hiddenSize]));
-    weights.push(...attentionWeights(config, from, to));
-    weights.push(copy(to("attentionNorm"), from("post_attention_layernorm.weight"), [hiddenSize]));
-    const gateUp = [from("mlp.gate_proj.weight"), from("mlp.up_proj.weight")];
-    weights.push(join(to("gateUp"), gateUp, [2 * intermediateSize, hiddenSize]));
-    weights.push(copy(to("down"), from("mlp.down_proj.weight"), [hiddenSize, intermediateSize]));
-  }
-  weights.push(copy("finalNorm", source("model.norm.weight"), [hiddenSize]));
-  if (!config.tiedEmbeddings) weights.push(copy("head", source("lm_head.weight"), [vocabSize, hiddenSize]));
-  return weights;
+  return parameterLayout(config).views.map((view) => {
+    const pack = packings[view.name.replace(/^layer\d+\./, "")];
+    return pack
+      ? pack(config, view)
+      : { name: view.name, shape: view.shape, fill: (flat, into) => into.set(part(flat, view)) };
+  });
 }
 
-type Source = (flat: Float32Array) => Float32Array;
+type Packing = (config: LlamaConfig, view: WeightView) => PackedWeight;
 
-function sources(config: LlamaConfig): (name: string) => Source {
-  const places = new Map(parameterLayout(config).parameters.map((parameter) => [parameter.name, parameter]));
-  return (name) => {
-    const place = places.get(name);
-    if (!place) throw new OarlockError("GENERATION_WEIGHTS", `the parameter layout has no ${name}`);
-    return (flat) => flat.subarray(place.offset, place.offset + place.size);
+/** By short name; every other view is taken as it is. */
+const packings: Readonly<Record<string, Packing>> = {
+  qkv: (config, view) => headRows(config, view, [config.hiddenSize]),
+  qkvBias: (config, view) => headRows(config, view, []),
+  qNorm: headNorm,
+  kNorm: headNorm,
+  output: headColumns,
+};
+
+const part = (flat: Float32Array, { offset, size }: WeightView): Float32Array =>
+  flat.subarray(offset, offset + size);
+
+/** Rows of q, k and v, one below the other: q and k in rotary order, each head padded. */
+function headRows(config: LlamaConfig, view: WeightView, rowShape: readonly number[]): PackedWeight {
+  const { heads, kvHeads, headSize } = config;
+  const padded = paddedHeadSize(config);
+  const [width = 1] = rowShape;
+  const count = heads + 2 * kvHeads;
+  return {
+    name: view.name,
+    shape: [count * padded, ...rowShape],
+    fill(flat, into) {
+      const data = part(flat, view);
+      for (let head = 0; head < count; head++) {
+        const rotated = head < heads + kvHeads;
+        for (let i = 0; i < headSize; i++) {
+          const from = (head * headSize + i) * width;
+          into.set(
+            data.subarray(from, from + width),
+            (head * padded + (rotated ? rotaryPlace(config, i) : i)) * width,
+          );
+        }
+      }
+    },
   };
 }
 
-function attentionWeights(
-  config: LlamaConfig,
-  from: (name: string) => Source,
-  to: (name: string) => string,
-): PackedWeight[] {
-  const { heads, kvHeads, headSize, hiddenSize, qkvBias, qkNorm } = config;
+/** The output projection reads padded heads: columns of zeros where nothing is. */
+function headColumns(config: LlamaConfig, view: WeightView): PackedWeight {
+  const { heads, headSize, hiddenSize } = config;
   const padded = paddedHeadSize(config);
-  const rotated = (i: number): number => rotaryPlace(config, i);
-  const plain = (i: number): number => i;
-  const parts = [
-    { source: "q_proj", count: heads, place: rotated },
-    { source: "k_proj", count: kvHeads, place: rotated },
-    { source: "v_proj", count: kvHeads, place: plain },
-  ];
-  const rows = (heads + 2 * kvHeads) * padded;
-  const gather =
-    (kind: string, width: number) =>
-    (flat: Float32Array, into: Float32Array): void => {
-      let head = 0;
-      for (const { source, count, place } of parts) {
-        const data = from(`self_attn.${source}.${kind}`)(flat);
-        for (let h = 0; h < count; h++, head++) {
-          for (let i = 0; i < headSize; i++) {
-            const row = (h * headSize + i) * width;
-            into.set(data.subarray(row, row + width), (head * padded + place(i)) * width);
-          }
-        }
-      }
-    };
-  const weights: PackedWeight[] = [
-    { name: to("qkv"), shape: [rows, hiddenSize], fill: gather("weight", hiddenSize) },
-  ];
-  if (qkvBias) weights.push({ name: to("qkvBias"), shape: [rows], fill: gather("bias", 1) });
-  if (qkNorm) weights.push(headNorm(config, to("qNorm"), from("self_attn.q_norm.weight")));
-  if (qkNorm) weights.push(headNorm(config, to("kNorm"), from("self_attn.k_norm.weight")));
-  weights.push({
-    name: to("output"),
+  return {
+    name: view.name,
     shape: [hiddenSize, heads * padded],
     fill(flat, into) {
-      const data = from("self_attn.o_proj.weight")(flat);
+      const data = part(flat, view);
       for (let block = 0; block < hiddenSize * heads; block++) {
         into.set(data.subarray(block * headSize, (block + 1) * headSize), block * padded);
       }
     },
-  });
-  return weights;
+  };
 }
 
 /**
  * The scale of an RMSNorm over a padded head: the mean runs over `padded` elements instead of `headSize`, so that
  * scale · √(size/padded) with epsilon · size/padded gives the same values.
  */
-function headNorm(config: LlamaConfig, name: string, source: Source): PackedWeight {
+function headNorm(config: LlamaConfig, view: WeightView): PackedWeight {
   const padded = paddedHeadSize(config);
   const factor = Math.sqrt(config.headSize / padded);
   return {
-    name,
+    name: view.name,
     shape: [padded],
     fill(flat, into) {
-      const data = source(flat);
+      const data = part(flat, view);
       for (let i = 0; i < config.headSize; i++) into[rotaryPlace(config, i)] = (data[i] ?? 0) * factor;
-    },
-  };
-}
-
-function copy(name: string, source: Source, shape: readonly number[]): PackedWeight {
-  return { name, shape, fill: (flat, into) => into.set(source(flat)) };
-}
-
-function join(name: string, parts: readonly Source[], shape: readonly number[]): PackedWeight {
-  return {
-    name,
-    shape,
-    fill(flat, into) {
-      let offset = 0;
-      for (const part of parts) {
-        const data = part(flat);
-        into.set(data, offset);
-        offset += data.length;
-      }
     },
   };
 }

@@ -84,7 +84,7 @@ export interface Generator {
   stats(): Promise<GeneratorStats>;
   /** What of this generator decides bits, for the fingerprint (D1b). */
   readonly plan: GenerationPlan;
-  /** Ends at once; requests in flight are rejected with `GENERATION_CLOSED`. */
+  /** Ends after the step that runs; requests in flight are rejected (`WORKER_DIED`), later ones too (`WORKER_CLOSED`). */
   close(): Promise<void>;
 }
 

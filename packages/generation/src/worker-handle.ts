@@ -1,130 +1,70 @@
-/** One worker thread as an object with promises: calls out, answers in, and everyone is told when the thread ends. */
+/** One worker thread, with the count of samples that it was given and has not finished. */
+import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { OarlockError } from "@oarlock/errors";
-import {
-  type CallResult,
-  type FromWorker,
-  fromWire,
-  type ToWorker,
-  type WorkerSettings,
-  type WorkerStats,
-} from "./protocol.ts";
+import { WorkerClient } from "@oarlock/runtime";
+import type { GenerationMethods, WorkerSettings, WorkerStats } from "./protocol.ts";
 import type { Completion, GenerationRequest, PolicyVersion } from "./types.ts";
 
-export interface WorkerHandle {
-  /** Samples submitted and not yet completed. */
-  readonly inFlight: number;
-  load(weights: Float32Array, version: PolicyVersion): Promise<void>;
-  submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]>;
-  stats(): Promise<WorkerStats>;
-  close(): Promise<void>;
-}
+/** L1: the longest that a call may take before its caller is told. Long answers of large models take minutes on a CPU. */
+const CALL_TIMEOUT_MS = 60 * 60_000;
+const SMALL_CALL_TIMEOUT_MS = 10 * 60_000;
+const SMALL = { timeoutMs: SMALL_CALL_TIMEOUT_MS };
 
-interface Call {
-  readonly resolve: (result: CallResult) => void;
-  readonly reject: (reason: unknown) => void;
-}
+export class WorkerHandle {
+  readonly #client: WorkerClient<GenerationMethods>;
+  #nextId = 0;
+  #inFlight = 0;
 
-/** How long a worker may take to end by itself before it is terminated. */
-const CLOSE_DEADLINE_MS = 5_000;
-
-/** Starts a thread; resolves when its engine is open. */
-export async function startWorker(entry: string, settings: WorkerSettings): Promise<WorkerHandle> {
-  // Without execArgv of its own the thread inherits the parent's loaders, which may not be there.
-  const worker = new Worker(entry, { workerData: settings, execArgv: [], name: "oarlock-generation" });
-  const thread = new Thread(worker);
-  await thread.ready;
-  return thread;
-}
-
-class Thread implements WorkerHandle {
-  readonly ready: Promise<void>;
-  readonly #worker: Worker;
-  readonly #calls = new Map<string, Call>();
-  #next = 0;
-  #ended: OarlockError | undefined;
-  inFlight = 0;
-
-  constructor(worker: Worker) {
-    this.#worker = worker;
-    let opened: () => void = () => undefined;
-    let refused: (reason: unknown) => void = () => undefined;
-    this.ready = new Promise((resolve, reject) => {
-      opened = resolve;
-      refused = reject;
-    });
-    const end = (error: OarlockError): void => {
-      this.#ended ??= error;
-      refused(this.#ended);
-      for (const call of this.#calls.values()) call.reject(this.#ended);
-      this.#calls.clear();
-    };
-    worker.on("message", (message: FromWorker) =>
-      message.type === "ready" ? opened() : this.#answer(message),
-    );
-    worker.on("error", (cause) => {
-      const message = `a generation worker failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-      end(new OarlockError("GENERATION_WORKER_FAILED", message, { cause }));
-    });
-    worker.on("exit", () => end(new OarlockError("GENERATION_CLOSED", "the generator was closed")));
+  private constructor(client: WorkerClient<GenerationMethods>) {
+    this.#client = client;
   }
 
-  async load(weights: Float32Array, version: PolicyVersion): Promise<void> {
-    await this.#call((call) => ({ type: "load", call, weights, version }));
-  }
-
-  async submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]> {
-    const call = this.#name();
-    const cancel = (): void => this.#worker.postMessage({ type: "cancel", call } satisfies ToWorker);
-    signal?.addEventListener("abort", cancel, { once: true });
-    this.inFlight += request.samples.length;
+  /** Starts a thread; resolves when its engine is open. */
+  static async start(settings: WorkerSettings): Promise<WorkerHandle> {
+    const client = new WorkerClient<GenerationMethods>({
+      name: "generation worker",
+      // Resolved by `require`, which ignores the source condition: always the built file, without the parent's loaders.
+      start: () =>
+        new Worker(createRequire(import.meta.url).resolve("@oarlock/generation/worker"), { execArgv: [] }),
+    });
     try {
-      const result = await this.#send({ type: "submit", call, request });
-      return result.type === "completions" ? result.completions : unexpected(result);
+      await client.call("open", settings, SMALL);
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+    return new WorkerHandle(client);
+  }
+
+  /** Samples submitted and not yet completed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  load(weights: Float32Array, version: PolicyVersion): Promise<void> {
+    return this.#client.call("load", { weights, version }, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
+  /** When aborted it still resolves: with what was drawn. */
+  async submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]> {
+    const id = String(this.#nextId++);
+    const cancel = (): void => void this.#client.call("cancel", { id }, SMALL).catch(() => undefined); // the call itself reports
+    signal?.addEventListener("abort", cancel, { once: true });
+    this.#inFlight += request.samples.length;
+    try {
+      return await this.#client.call("submit", { ...request, id }, { timeoutMs: CALL_TIMEOUT_MS });
     } finally {
-      this.inFlight -= request.samples.length;
+      this.#inFlight -= request.samples.length;
       signal?.removeEventListener("abort", cancel);
     }
   }
 
-  async stats(): Promise<WorkerStats> {
-    const result = await this.#call((call) => ({ type: "stats", call }));
-    return result.type === "stats" ? result.stats : unexpected(result);
+  stats(): Promise<WorkerStats> {
+    return this.#client.call("stats", undefined, SMALL);
   }
 
   async close(): Promise<void> {
-    if (this.#ended) return;
-    const deadline = setTimeout(() => void this.#worker.terminate(), CLOSE_DEADLINE_MS);
-    const exited = new Promise((resolve) => this.#worker.once("exit", resolve));
-    this.#call((call) => ({ type: "close", call })).catch(() => undefined); // an exit rejects it, and is what we wait for
-    await exited;
-    clearTimeout(deadline);
+    await this.#client.call("close", undefined, SMALL).catch(() => undefined); // the thread may be gone already
+    await this.#client.close();
   }
-
-  #name(): string {
-    return String(this.#next++);
-  }
-
-  #call(message: (call: string) => ToWorker): Promise<CallResult> {
-    return this.#send(message(this.#name()));
-  }
-
-  #send(message: ToWorker): Promise<CallResult> {
-    if (this.#ended) return Promise.reject(this.#ended);
-    return new Promise((resolve, reject) => {
-      this.#calls.set(message.call, { resolve, reject });
-      this.#worker.postMessage(message);
-    });
-  }
-
-  #answer(message: Exclude<FromWorker, { type: "ready" }>): void {
-    const call = this.#calls.get(message.call);
-    this.#calls.delete(message.call);
-    if (message.type === "failed") call?.reject(fromWire(message.error));
-    else call?.resolve(message.result);
-  }
-}
-
-function unexpected(result: CallResult): never {
-  throw new OarlockError("GENERATION_PROTOCOL", `a worker answered with "${result.type}"`);
 }
