@@ -1,0 +1,158 @@
+/**
+ * `config.json` of Hugging Face and the dimensions it describes. Accepted: Llama, Qwen2 and Qwen3 without the extensions
+ * that would change the mathematics (scaled RoPE, sliding windows, biases elsewhere); anything else is refused by field.
+ */
+import { OarlockError } from "@oarlock/errors";
+import { checkConfig, type LlamaConfig } from "@oarlock/nn";
+import { type FieldReader, fieldReader, isObject, type JsonObject } from "./json.ts";
+
+interface Family {
+  /** `model_type`. */
+  readonly type: string;
+  readonly architecture: string;
+  readonly qkvBias: boolean;
+  readonly qkNorm: boolean;
+  readonly maxPositions: number;
+}
+
+const families: readonly Family[] = [
+  { type: "llama", architecture: "LlamaForCausalLM", qkvBias: false, qkNorm: false, maxPositions: 2048 },
+  { type: "qwen2", architecture: "Qwen2ForCausalLM", qkvBias: true, qkNorm: false, maxPositions: 32_768 },
+  { type: "qwen3", architecture: "Qwen3ForCausalLM", qkvBias: false, qkNorm: true, maxPositions: 32_768 },
+];
+
+const CODE = "MODEL_CONFIG";
+
+/** Limits far above every model in use, so that a hostile file is refused before anything is allocated. */
+export const LIMITS = {
+  vocabSize: 4_194_304,
+  width: 262_144,
+  layers: 1024,
+  heads: 4096,
+  positions: 16_777_216,
+} as const;
+
+/** Throws `MODEL_CONFIG` with file, field, value and what is accepted. */
+export function readLlamaConfig(config: JsonObject, file = "config.json"): LlamaConfig {
+  const fields = fieldReader(file, config, CODE);
+  const family = families.find(({ type }) => type === config["model_type"]);
+  if (family === undefined) {
+    return fields.refuse("model_type", config["model_type"], families.map(({ type }) => type).join(", "));
+  }
+  refuseExtensions(config, family, fields);
+  const heads = fields.number("num_attention_heads", { min: 1, max: LIMITS.heads });
+  const hiddenSize = fields.number("hidden_size", { min: 1, max: LIMITS.width });
+  return checkConfig({
+    vocabSize: fields.number("vocab_size", { min: 1, max: LIMITS.vocabSize }),
+    hiddenSize,
+    intermediateSize: fields.number("intermediate_size", { min: 1, max: LIMITS.width }),
+    layers: fields.number("num_hidden_layers", { min: 1, max: LIMITS.layers }),
+    heads,
+    kvHeads: fields.number("num_key_value_heads", { min: 1, max: heads, default: heads }),
+    headSize: fields.number("head_dim", { min: 2, max: LIMITS.width, default: hiddenSize / heads }),
+    ropeTheta: readTheta(config, file),
+    ropeConvention: "half-split",
+    rmsNormEps: fields.number("rms_norm_eps", { min: 0, max: 1, whole: false, default: 1e-6 }),
+    maxPositions: fields.number("max_position_embeddings", {
+      min: 1,
+      max: LIMITS.positions,
+      default: family.maxPositions,
+    }),
+    tiedEmbeddings: fields.flag("tie_word_embeddings", false),
+    qkvBias: family.qkvBias,
+    qkNorm: family.qkNorm,
+  });
+}
+
+function refuseExtensions(config: JsonObject, family: Family, fields: FieldReader): void {
+  const only = (field: string, accepted: readonly unknown[]): void => {
+    const value = config[field] ?? accepted[0];
+    if (!accepted.includes(value))
+      fields.refuse(field, value, accepted.map((v) => JSON.stringify(v)).join(", "));
+  };
+  only("hidden_act", ["silu", "swish"]);
+  only("mlp_bias", [false]);
+  if (family.type !== "qwen2") only("attention_bias", [false]);
+  only("use_sliding_window", [false]);
+  // transformers 5 writes `rope_parameters`, older ones `rope_scaling`.
+  for (const field of ["rope_scaling", "rope_parameters"]) {
+    const scaling = config[field];
+    if (!isObject(scaling)) continue;
+    const type = scaling["rope_type"] ?? scaling["type"] ?? "default";
+    if (type !== "default") fields.refuse(`${field}.rope_type`, type, '"default"');
+  }
+}
+
+function readTheta(config: JsonObject, file: string): number {
+  const nested = config["rope_parameters"];
+  const holder = isObject(nested) && nested["rope_theta"] !== undefined ? nested : config;
+  const bounds = { min: 1e-3, max: 1e12, whole: false, default: 10_000 };
+  return fieldReader(file, holder, CODE).number("rope_theta", bounds);
+}
+
+/** Ids of tokens with a meaning to samplers. */
+export interface SpecialTokens {
+  readonly bosTokenId?: number;
+  readonly padTokenId?: number;
+  /** Tokens that end a text; may be several. */
+  readonly eosTokenIds: readonly number[];
+}
+
+/**
+ * The `config.json` of a model. Throws `MODEL_CONFIG` where no architecture of the field has these features (biases and
+ * q/k norms together).
+ */
+export function writeLlamaConfig(config: LlamaConfig, specials: SpecialTokens, dtype: string): JsonObject {
+  const family = families.find(
+    ({ qkvBias, qkNorm }) => qkvBias === config.qkvBias && qkNorm === config.qkNorm,
+  );
+  if (family === undefined) {
+    throw new OarlockError(CODE, "qkvBias and qkNorm are both true; accepted: at most one of them");
+  }
+  return {
+    architectures: [family.architecture],
+    model_type: family.type,
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    num_hidden_layers: config.layers,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.kvHeads,
+    head_dim: config.headSize,
+    hidden_act: "silu",
+    max_position_embeddings: config.maxPositions,
+    rms_norm_eps: config.rmsNormEps,
+    // Both spellings: transformers before and from 5 on.
+    rope_theta: config.ropeTheta,
+    rope_parameters: { rope_theta: config.ropeTheta, rope_type: "default" },
+    tie_word_embeddings: config.tiedEmbeddings,
+    ...(family.type === "qwen2" ? {} : { attention_bias: false }),
+    ...(family.type === "llama" ? { mlp_bias: false } : {}),
+    ...writeSpecials(specials),
+    dtype,
+    torch_dtype: dtype,
+    use_cache: true,
+  };
+}
+
+/** As `config.json` and `generation_config.json` state them. */
+export function writeSpecials({ bosTokenId, padTokenId, eosTokenIds }: SpecialTokens): JsonObject {
+  return {
+    bos_token_id: bosTokenId ?? null,
+    eos_token_id: eosTokenIds.length > 1 ? eosTokenIds : (eosTokenIds[0] ?? null),
+    pad_token_id: padTokenId ?? null,
+  };
+}
+
+/** From both files; what `generation_config.json` says wins, as it does in transformers. */
+export function readSpecials(config: JsonObject, generation: JsonObject): SpecialTokens {
+  const stated = (field: string): unknown => generation[field] ?? config[field];
+  const isId = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+  const eos = stated("eos_token_id");
+  const [bos, pad] = [stated("bos_token_id"), stated("pad_token_id")];
+  return {
+    ...(isId(bos) ? { bosTokenId: bos } : {}),
+    ...(isId(pad) ? { padTokenId: pad } : {}),
+    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isId),
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * The weights of a model folder: one safetensors file, or several with an index. Names and shapes are checked against
+ * the configuration before the flat array is allocated; tensors are cast and copied a few rows at a time.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import { type LlamaConfig, type Parameter, parameterLayout } from "@oarlock/nn";
+import { openSafetensors, type SafetensorsReader, type TensorEntry } from "@oarlock/safetensors";
+import { isFloating, toFloat32Array } from "@oarlock/tensor";
+import { type FileSource, openFileSource } from "./file-source.ts";
+import { isObject, parseObject } from "./json.ts";
+import { flatArray, type LoadOptions } from "./model.ts";
+
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+/** Elements that are read and cast at a time. */
+const CHUNK_ELEMENTS = 4 * 1024 * 1024;
+
+interface OpenTensor {
+  readonly file: string;
+  readonly reader: SafetensorsReader;
+  readonly entry: TensorEntry;
+}
+
+/** The flat array of a folder's weights. Throws `MODEL_FILE` and `MODEL_WEIGHTS`, naming file and tensor. */
+export async function readWeights(
+  folder: string,
+  config: LlamaConfig,
+  options: LoadOptions = {},
+): Promise<Float32Array> {
+  const sources: FileSource[] = [];
+  try {
+    for (const name of await weightFiles(folder)) sources.push(await openFileSource(join(folder, name)));
+    const tensors = await openTensors(sources, options.signal);
+    const { parameters, length } = parameterLayout(config);
+    checkTensors(parameters, tensors, config);
+    const weights = flatArray(length, options.shared);
+    await copyTensors(parameters, tensors, { ...options, weights });
+    return weights;
+  } finally {
+    await Promise.all(sources.map((source) => source.close()));
+  }
+}
+
+async function openTensors(
+  sources: readonly FileSource[],
+  signal?: AbortSignal,
+): Promise<Map<string, OpenTensor>> {
+  const tensors = new Map<string, OpenTensor>();
+  for (const source of sources) {
+    const file = basename(source.path);
+    const reader = await openSafetensors(source, signal);
+    for (const entry of reader.tensors.values()) {
+      const held = tensors.get(entry.name);
+      if (held !== undefined) {
+        throw new OarlockError("MODEL_WEIGHTS", `tensor ${entry.name} is in ${held.file} and in ${file}`);
+      }
+      tensors.set(entry.name, { file, reader, entry });
+    }
+  }
+  return tensors;
+}
+
+async function copyTensors(
+  parameters: readonly Parameter[],
+  tensors: ReadonlyMap<string, OpenTensor>,
+  options: LoadOptions & { readonly weights: Float32Array },
+): Promise<void> {
+  const totalBytes = parameters.reduce((sum, { size }) => sum + 4 * size, 0);
+  let doneBytes = 0;
+  for (const { name, offset, size } of parameters) {
+    const found = tensors.get(name);
+    if (found === undefined) continue; // checked before
+    await copyTensor(found, options.weights.subarray(offset, offset + size), options.signal);
+    doneBytes += 4 * size;
+    options.onProgress?.({ what: "load", file: found.file, doneBytes, totalBytes });
+  }
+}
+
+async function copyTensor(
+  { reader, entry }: OpenTensor,
+  target: Float32Array,
+  signal?: AbortSignal,
+): Promise<void> {
+  const rows = entry.shape[0] ?? 1;
+  const rowElements = target.length / rows;
+  const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / rowElements));
+  for (let start = 0; start < rows; start += step) {
+    signal?.throwIfAborted();
+    const part = await reader.slice(entry.name, { start, end: Math.min(rows, start + step) }, signal);
+    target.set(toFloat32Array(part), start * rowElements);
+  }
+}
+
+/** Names of the folder's weight files. */
+async function weightFiles(folder: string): Promise<string[]> {
+  if (existsSync(join(folder, SINGLE))) return [SINGLE];
+  const index = join(folder, INDEX);
+  if (!existsSync(index)) {
+    throw new OarlockError(
+      "MODEL_FILE",
+      `${folder} has no weights; accepted: ${SINGLE}, or shards with ${INDEX}`,
+    );
+  }
+  const map = parseObject(index, await readFile(index, "utf8"))["weight_map"];
+  if (!isObject(map)) throw new OarlockError("MODEL_FILE", `${index} has no weight_map`);
+  const names = [...new Set(Object.values(map).map(String))].toSorted();
+  const strange = names.find((name) => basename(name) !== name || !name.endsWith(".safetensors"));
+  if (strange !== undefined) {
+    throw new OarlockError(
+      "MODEL_FILE",
+      `${index} names ${JSON.stringify(strange)}; accepted: safetensors files beside it`,
+    );
+  }
+  return names;
+}
+
+/** Every parameter once, in its shape; and nothing else that would change what the model computes. */
+export function checkTensors(
+  parameters: readonly Parameter[],
+  tensors: ReadonlyMap<
+    string,
+    { readonly file: string; readonly entry: Pick<TensorEntry, "dtype" | "shape"> }
+  >,
+  config: LlamaConfig,
+): void {
+  for (const { name, shape } of parameters) {
+    const found = tensors.get(name);
+    if (found === undefined) throw new OarlockError("MODEL_WEIGHTS", `tensor ${name} is missing`);
+    const { file, entry } = found;
+    if (entry.shape.join() !== shape.join()) {
+      throw new OarlockError(
+        "MODEL_WEIGHTS",
+        `${file}: tensor ${name} is [${entry.shape.join(", ")}]; accepted by config.json: [${shape.join(", ")}]`,
+      );
+    }
+    if (!isFloating(entry.dtype)) {
+      throw new OarlockError(
+        "MODEL_WEIGHTS",
+        `${file}: tensor ${name} is ${entry.dtype}; accepted: float32, float64, float16, bfloat16`,
+      );
+    }
+  }
+  const known = new Set(parameters.map(({ name }) => name));
+  for (const [name, { file }] of tensors) {
+    // A tied head is the embedding again; inverse frequencies follow from the configuration.
+    const redundant =
+      name.endsWith(".rotary_emb.inv_freq") || (config.tiedEmbeddings && name === "lm_head.weight");
+    if (known.has(name) || redundant) continue;
+    throw new OarlockError(
+      "MODEL_WEIGHTS",
+      `${file}: tensor ${name} belongs to no model that config.json describes`,
+    );
+  }
+}
