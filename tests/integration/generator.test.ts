@@ -186,6 +186,14 @@ describe("the generator", () => {
     await expect(generator.submit(request(1))).rejects.toThrow(/WORKER_CLOSED/);
   });
 
+  it("refuses weights of another model", async () => {
+    await withGenerator({}, async (generator) => {
+      await expect(generator.load(new Float32Array(100), v1)).rejects.toThrow(
+        /GENERATION_WEIGHTS.*100 numbers/,
+      );
+    });
+  });
+
   it("D3: refuses several threads over weights that are inputs", async () => {
     await expect(createGenerator({ config, threads: 2 })).rejects.toThrow(/GENERATION_PLAN.*threads is 2/);
   });

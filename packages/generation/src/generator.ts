@@ -5,6 +5,7 @@
  * to follow the load: a request goes to the worker with the fewest samples in flight.
  */
 import { OarlockError } from "@oarlock/errors";
+import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
 import { checkRequest } from "./check.ts";
 import { shareWeights } from "./shared-weights.ts";
 import type {
@@ -68,24 +69,30 @@ export async function createGenerator(options: GeneratorOptions): Promise<Genera
     await Promise.all(workers.map((worker) => worker.close()));
     throw failure.reason;
   }
-  return new WorkerGenerator(plan, config.vocabSize, workers);
+  return new WorkerGenerator(plan, config, workers);
 }
 
 class WorkerGenerator implements Generator {
   readonly plan: GenerationPlan;
   readonly #vocabulary: number;
+  readonly #weightsLength: number;
   readonly #workers: readonly WorkerHandle[];
   #version: PolicyVersion | undefined;
   /** Settles when the workers know of every load asked for so far. */
   #posted: Promise<unknown> = Promise.resolve();
 
-  constructor(plan: GenerationPlan, vocabulary: number, workers: readonly WorkerHandle[]) {
+  constructor(plan: GenerationPlan, config: LlamaConfig, workers: readonly WorkerHandle[]) {
     this.plan = plan;
-    this.#vocabulary = vocabulary;
+    this.#vocabulary = config.vocabSize;
+    this.#weightsLength = parameterLayout(config).length;
     this.#workers = workers;
   }
 
   async load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
+    if (weights.length !== this.#weightsLength) {
+      const message = `the policy has ${weights.length} numbers; this model's flat array has ${this.#weightsLength}`;
+      throw new OarlockError("GENERATION_WEIGHTS", message);
+    }
     const earlier = this.#posted;
     const loads = (async () => {
       await earlier;
@@ -135,6 +142,10 @@ class WorkerGenerator implements Generator {
 
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** A request that fills more than one worker's slots is shared among workers: a prefill more each, at most one a worker. */

@@ -72,11 +72,11 @@ export interface GeneratorStats {
   readonly busySeconds: number;
 }
 
-export interface Generator {
+export interface Generator extends AsyncDisposable {
   /**
    * Replaces the weights: a flat array in the order of nn's parameter layout. Takes effect after every request submitted
    * before, and before every one submitted after. An array over a SharedArrayBuffer is read in place (do not write it
-   * until this resolves); another one is copied.
+   * until this resolves); another one is copied. Throws `GENERATION_WEIGHTS` where the length is not the layout's.
    */
   load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void>;
   /** Completions in the order of `request.samples`. When aborted, what was drawn so far, as "abort". */
