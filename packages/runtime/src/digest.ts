@@ -73,7 +73,8 @@ export function createHasher(): Hasher {
       for (let offset = 0; offset < data.byteLength; offset += PIECE_BYTES) {
         const view = data.subarray(offset, offset + PIECE_BYTES);
         const shared = view.buffer instanceof SharedArrayBuffer;
-        const piece = shared ? view : view.slice();
+        // Not `slice`: a Buffer's shares its memory, and moving that would take it from its owner.
+        const piece = shared ? view : new Uint8Array(view);
         const transfer = shared ? [] : [piece.buffer as ArrayBuffer];
         await worker.call("update", { hash, piece }, { timeoutMs: PIECE_TIMEOUT_MS, transfer });
       }

@@ -119,6 +119,11 @@ describe("digests", () => {
         },
       ),
     );
+    const pooled = Buffer.from("a Buffer shares the memory of its pool with others");
+    await using ofPooled = createHasher();
+    await ofPooled.update(pooled);
+    expect(await ofPooled.finish()).toBe(sha256Hex(pooled));
+    expect(pooled.toString()).toContain("shares the memory");
     const large = new Uint8Array(5_000_001).fill(7);
     expect(await sha256HexOffLoop(large)).toBe(sha256Hex(large));
     expect(bytesOf(Float32Array.of(1))).toEqual(Uint8Array.of(0, 0, 128, 63));

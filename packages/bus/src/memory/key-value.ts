@@ -112,7 +112,7 @@ export class MemoryKeyValue implements KeyValue {
     if (!this.#entries.has(key) && this.#entries.size >= maxKeys) {
       throw new OarlockError("BUS_STORE_FULL", `${name} holds ${maxKeys} keys already`);
     }
-    const entry = { key, value: value.slice(), revision: ++this.#revision, deleted: false };
+    const entry = { key, value: new Uint8Array(value), revision: ++this.#revision, deleted: false };
     this.#entries.set(key, entry);
     this.#tell(entry);
     return entry.revision;

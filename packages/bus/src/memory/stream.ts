@@ -127,7 +127,7 @@ export class MemoryStream implements Stream {
     const sequence = ++this.#lastSequence;
     const publishedAtMs = this.#host.clock.nowMs();
     const headers = Object.freeze({ ...options.headers });
-    this.#messages.set(sequence, { sequence, subject, data: data.slice(), headers, publishedAtMs });
+    this.#messages.set(sequence, { sequence, subject, data: new Uint8Array(data), headers, publishedAtMs });
     this.#bytes += data.byteLength;
     if (options.msgId !== undefined) this.#remember(options.msgId, sequence);
     for (const consumer of this.#consumers.values()) {
