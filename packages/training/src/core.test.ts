@@ -110,6 +110,25 @@ describe("micro-batches", () => {
     },
   );
 
+  test.each([1, 2, 3])("%i lanes: the same loss and gradients, the same bits each time", async (lanes) => {
+    const rows = rowsOf(9);
+    const one = await open();
+    const expected = await one.step(rows, options({ microBatchSize: 2 }));
+    const runs = await Promise.all(
+      [1, 2].map(async () => {
+        const core = await open({ lanes });
+        const { sums } = await core.step(rows, options({ microBatchSize: 2 }));
+        expect(Math.abs(sums.loss - expected.sums.loss)).toBeLessThan(1e-6 * expected.sums.loss);
+        expect(distance(core.gradients, one.gradients)).toBeLessThanOrEqual(1e-6 * norm(one.gradients));
+        await core.step(rows.slice(0, 1), options()); // fewer micro-batches than lanes: the others' old gradients do not count
+        return digest(core);
+      }),
+    );
+    await one.step(rows.slice(0, 1), options());
+    expect(new Set(lanes === 1 ? [...runs, digest(one)] : runs).size).toBe(1);
+    expect(distance(one.weights, opened.at(-1)?.weights ?? weights)).toBeLessThan(1e-4 * norm(one.weights));
+  });
+
   test("padding to another length changes log-probs by rounding only", async () => {
     const rows = rowsOf(5);
     const [narrow, wide] = [await open({ lengthMultiple: 1 }), await open({ lengthMultiple: 64 })];

@@ -1,60 +1,82 @@
 /**
- * AdamW over the flat arrays, stretch by stretch, in place. The norm of all gradients is known before anything is written:
- * a norm that is not finite leaves every parameter and moment as it was (W3), and it is the barrier that makes writing
- * outputs over inputs safe.
+ * From the gradients of the lanes to the next weights, stretch by stretch, in place. The norm of all gradients is known before
+ * anything is written: a norm that is not finite leaves every parameter and moment as it was (W3), and it is the barrier that
+ * makes writing outputs over inputs safe.
  */
-import { ADAMW_FACTORS, adamwFactors, adamwGraph, sumOfSquaresGraph } from "@oarlock/nn";
-import { serializeModel } from "@oarlock/onnx";
+import { ADAMW_FACTORS, adamwFactors, adamwGraph } from "@oarlock/nn";
+import { add, createGraph, reduceSumSquare, serializeModel, type Value } from "@oarlock/onnx";
 import type { OrtBinding, OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
+import type { Lane } from "./lanes.ts";
 import type { FlatState } from "./state.ts";
 import type { OptimizerSettings } from "./types.ts";
 
 /** Floats of a stretch: four arrays and the temporaries stay in the second-level cache. */
-const STRETCH = 32_768;
+const STRETCH = 65_536;
 
 export interface Optimizer {
-  /** √Σg² of the gradients as they lie there. */
-  gradientNorm(): number;
-  /** One update with the gradients as they lie there; `step` counts from 1. */
+  /** Adds the gradients of the first `used` lanes into lane 0, in order, and returns √Σg². */
+  combine(used: number): number;
+  /** One update with the gradients in lane 0; `step` counts from 1. */
   apply(settings: OptimizerSettings, step: number, gradientNorm: number): void;
   close(): Promise<void>;
 }
 
-interface Stretch {
-  readonly norm: OrtBinding;
-  readonly update: OrtBinding;
-  readonly decayed: boolean;
+export interface OptimizerParts {
+  readonly state: FlatState;
+  readonly lanes: readonly Lane[];
+  readonly threads: number;
 }
 
 type Factors = Readonly<Record<string, OrtTensor>>;
 
-export async function createOptimizer(ort: OrtRuntime, state: FlatState): Promise<Optimizer> {
-  const [squares, adamw] = await Promise.all(
-    [sumOfSquaresGraph(), adamwGraph()].map((graph) => ort.createSession(serializeModel(graph))),
+/** total = g0 + g1 + … (written over g0) and Σ total². */
+function combineModel(lanes: number): Uint8Array {
+  const graph = createGraph(`combine-${lanes}`);
+  const parts = Array.from({ length: lanes }, (_, i) => graph.input(`lane${i}`, "float32", ["elements"]));
+  const total = parts.reduce((sum: Value, part) => add(sum, part));
+  if (lanes > 1) graph.output("total", total);
+  graph.output("sumOfSquares", reduceSumSquare(total));
+  return serializeModel(graph);
+}
+
+export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): Promise<Optimizer> {
+  const { state, lanes, threads } = parts;
+  const adamw = await ort.createSession(serializeModel(adamwGraph()), { threads });
+  const combiners = await Promise.all(
+    lanes.map((_, i) => ort.createSession(combineModel(i + 1), { threads })),
   );
-  if (squares === undefined || adamw === undefined) throw new TypeError("two graphs give two sessions");
   const factorsOf = (): Factors =>
     Object.fromEntries(ADAMW_FACTORS.map((name) => [name, ort.tensor("float32", [])]));
   const factors = { decayed: factorsOf(), plain: factorsOf() };
   const sumOfSquares = ort.tensor("float32", []);
-  const stretches = stretchesOf(state).map(({ start, end, decayed }) =>
-    bindStretch({
-      ort,
-      state,
-      squares,
-      adamw,
-      sumOfSquares,
-      start,
-      end,
-      factors: decayed ? factors.decayed : factors.plain,
-      decayed,
+  const stretches = stretchesOf(state);
+  const over = (flat: Float32Array, { start, end }: Stretch): OrtTensor =>
+    ort.tensor("float32", [end - start], flat.subarray(start, end));
+  const combinations = combiners.map((session, i) => ({
+    session,
+    bindings: stretches.map((stretch) => {
+      const tensors = lanes.slice(0, i + 1).map(({ flat }) => over(flat, stretch));
+      const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));
+      const [total] = tensors;
+      return session.bind(inputs, { sumOfSquares, ...(i > 0 && total !== undefined ? { total } : {}) });
     }),
-  );
+  }));
+  const updates = stretches.map((stretch): OrtBinding => {
+    const [weights, first, second] = [
+      over(state.weights, stretch),
+      over(state.first, stretch),
+      over(state.second, stretch),
+    ];
+    const inputs = { weights, gradients: over(state.gradients, stretch), first, second };
+    const outputs = { weightsNext: weights, firstNext: first, secondNext: second };
+    return adamw.bind({ ...inputs, ...(stretch.decayed ? factors.decayed : factors.plain) }, outputs);
+  });
   return {
-    gradientNorm() {
+    combine(used) {
+      const chosen = combinations[used - 1];
       let total = 0;
-      for (const { norm } of stretches) {
-        squares.runSync(norm);
+      for (const binding of chosen?.bindings ?? []) {
+        chosen?.session.runSync(binding);
         total += Number(sumOfSquares.data[0]);
       }
       return Math.sqrt(total);
@@ -71,21 +93,29 @@ export async function createOptimizer(ort: OrtRuntime, state: FlatState): Promis
       const common = { learningRate, beta1, beta2, epsilon, maxGradNorm };
       write(factors.decayed, { ...adamwFactors({ ...common, weightDecay }, step, gradientNorm) });
       write(factors.plain, { ...adamwFactors({ ...common, weightDecay: 0 }, step, gradientNorm) });
-      for (const { update } of stretches) adamw.runSync(update);
+      for (const update of updates) adamw.runSync(update);
     },
-    async close() {
-      await Promise.all([squares.close(), adamw.close()]);
-    },
+    close: () => closeAll([adamw, ...combiners]),
   };
+}
+
+async function closeAll(sessions: readonly OrtSession[]): Promise<void> {
+  await Promise.all(sessions.map((session) => session.close()));
 }
 
 function write(tensors: Factors, values: Readonly<Record<string, number>>): void {
   for (const [name, tensor] of Object.entries(tensors)) (tensor.data as Float32Array)[0] = values[name] ?? 0; // made as float32 above
 }
 
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+  readonly decayed: boolean;
+}
+
 /** Pieces of the flat arrays that do not cross the boundary of weight decay. */
-function stretchesOf({ layout }: FlatState): { start: number; end: number; decayed: boolean }[] {
-  const found: { start: number; end: number; decayed: boolean }[] = [];
+function stretchesOf({ layout }: FlatState): Stretch[] {
+  const found: Stretch[] = [];
   for (let start = 0; start < layout.length;) {
     const decayed = start < layout.decayLength;
     const end = Math.min(start + STRETCH, decayed ? layout.decayLength : layout.length);
@@ -93,45 +123,4 @@ function stretchesOf({ layout }: FlatState): { start: number; end: number; decay
     start = end;
   }
   return found;
-}
-
-interface StretchParts {
-  readonly ort: OrtRuntime;
-  readonly state: FlatState;
-  readonly squares: OrtSession;
-  readonly adamw: OrtSession;
-  readonly sumOfSquares: OrtTensor;
-  readonly factors: Factors;
-  readonly start: number;
-  readonly end: number;
-  readonly decayed: boolean;
-}
-
-function bindStretch({
-  ort,
-  state,
-  squares,
-  adamw,
-  sumOfSquares,
-  factors,
-  start,
-  end,
-  decayed,
-}: StretchParts): Stretch {
-  const over = (flat: Float32Array): OrtTensor =>
-    ort.tensor("float32", [end - start], flat.subarray(start, end));
-  const [weights, gradients, first, second] = [
-    over(state.weights),
-    over(state.gradients),
-    over(state.first),
-    over(state.second),
-  ];
-  return {
-    norm: squares.bind({ gradients }, { sumOfSquares }),
-    update: adamw.bind(
-      { weights, gradients, first, second, ...factors },
-      { weightsNext: weights, firstNext: first, secondNext: second },
-    ),
-    decayed,
-  };
 }

@@ -1,6 +1,6 @@
 /** The numbers of a step, checked before anything is computed: none of them can make finite gradients a non-finite update (W3). */
 import { OarlockError } from "@oarlock/errors";
-import type { Objective, OptimizerSettings, StepOptions } from "./types.ts";
+import type { Objective, OptimizerSettings, StepOptions, TrainerOptions } from "./types.ts";
 
 interface Bound {
   readonly least: number;
@@ -56,4 +56,9 @@ export function checkStepOptions(options: StepOptions): void {
   for (const name of ["learningRate", "beta1", "beta2", "epsilon", "weightDecay", "maxGradNorm"] as const) {
     check(`optimizer.${name}`, optimizer[name], optimizerBounds[name]);
   }
+}
+
+export function checkTrainerOptions({ lanes, lengthMultiple }: TrainerOptions): void {
+  check("lanes", lanes, { least: 1, most: 64 }, true);
+  check("lengthMultiple", lengthMultiple, { least: 1, most: 4096 }, true);
 }

@@ -12,17 +12,20 @@ export interface SessionCache {
 }
 
 export function createSessionCache(ort: OrtRuntime): SessionCache {
-  const sessions = new Map<string, OrtSession>();
+  const sessions = new Map<string, Promise<OrtSession>>();
   const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
-    const found = sessions.get(key) ?? (await ort.createSession(model()));
+    const found = sessions.get(key) ?? ort.createSession(model());
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
     for (const [oldest, session] of sessions) {
       if (sessions.size <= CAPACITY) break;
       sessions.delete(oldest);
-      await session.close();
+      await (await session).close();
     }
-    return found;
+    return found.catch((error: unknown) => {
+      sessions.delete(key);
+      throw error;
+    });
   };
   const key = (kind: string, { config: _config, ...rest }: ForwardSpec): string =>
     `${kind} ${JSON.stringify(rest)}`;
@@ -30,7 +33,7 @@ export function createSessionCache(ort: OrtRuntime): SessionCache {
     logprobs: (spec) => open(key("logprobs", spec), () => logprobModel(spec)),
     gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec)),
     async close() {
-      await Promise.all([...sessions.values()].map((session) => session.close()));
+      await Promise.allSettled([...sessions.values()].map(async (session) => (await session).close()));
       sessions.clear();
     },
   };

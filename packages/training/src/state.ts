@@ -1,6 +1,6 @@
 /** The trainer's memory: flat arrays in nn's layout, and tensors over their views. Copies go out, never the arrays (W1). */
 import { OarlockError } from "@oarlock/errors";
-import { type LlamaConfig, parameterLayout, type ParameterLayout } from "@oarlock/nn";
+import { type LlamaConfig, parameterLayout, type ParameterLayout, type WeightView } from "@oarlock/nn";
 import type { OrtRuntime, OrtTensor } from "@oarlock/ort";
 import type { TrainerState } from "./types.ts";
 
@@ -12,8 +12,20 @@ export interface FlatState {
   readonly gradients: Float32Array;
   readonly first: Float32Array;
   readonly second: Float32Array;
-  /** Tensors over the views of a flat array, named by `name(view)`. */
-  views(flat: Float32Array, name: (view: string) => string): Tensors;
+}
+
+/** Tensors over the views of a flat array, under `name(view)`. */
+export function viewTensors(
+  ort: OrtRuntime,
+  views: readonly WeightView[],
+  { flat, name = (view) => view }: { readonly flat: Float32Array; readonly name?: (view: string) => string },
+): Tensors {
+  return Object.fromEntries(
+    views.map(({ name: view, shape, offset, size }) => [
+      name(view),
+      ort.tensor("float32", shape, flat.subarray(offset, offset + size)),
+    ]),
+  );
 }
 
 const zeros = (length: number): Float32Array => new Float32Array(length);
@@ -27,7 +39,7 @@ function checkLength(layout: ParameterLayout, what: string, array: Float32Array)
   );
 }
 
-export function createFlatState(ort: OrtRuntime, config: LlamaConfig, weights: Float32Array): FlatState {
+export function createFlatState(config: LlamaConfig, weights: Float32Array): FlatState {
   const layout = parameterLayout(config);
   checkLength(layout, "weights", weights);
   return {
@@ -36,13 +48,6 @@ export function createFlatState(ort: OrtRuntime, config: LlamaConfig, weights: F
     gradients: zeros(layout.length),
     first: zeros(layout.length),
     second: zeros(layout.length),
-    views: (flat, name) =>
-      Object.fromEntries(
-        layout.views.map(({ name: view, shape, offset, size }) => [
-          name(view),
-          ort.tensor("float32", shape, flat.subarray(offset, offset + size)),
-        ]),
-      ),
   };
 }
 

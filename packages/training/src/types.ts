@@ -170,6 +170,11 @@ export interface TrainerOptions {
   readonly weights: Float32Array;
   /** Engine: provider, driver, threads (D1: from the plan). */
   readonly ort?: OpenOrtOptions;
+  /**
+   * Micro-batches under way at once, each on a gradient array of its own, added up in order (D1: a value of the plan). With
+   * several, give `ort.threads` 1: lanes × threads cores are used. Default 1.
+   */
+  readonly lanes?: number;
   /** Lengths are padded to a multiple of this. Default 16. */
   readonly lengthMultiple?: number;
 }

@@ -1,0 +1,166 @@
+/**
+ * One run of a graph over one micro-batch: log-probs alone, or loss with gradients. Packs the rows, runs, reads the results,
+ * and releases what was made for this run. It keeps no state and does not know updates.
+ */
+import { OarlockError } from "@oarlock/errors";
+import type { LlamaConfig } from "@oarlock/nn";
+import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
+import { sumName } from "./graphs.ts";
+import { objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
+import {
+  gatherPlaces,
+  isTrained,
+  packRows,
+  type PackedRows,
+  paddedLength,
+  type WantedToken,
+  type WeightedRow,
+} from "./packing.ts";
+import type { SessionCache } from "./sessions.ts";
+import type { Tensors } from "./state.ts";
+import { emptySums, SUM_NAMES } from "./sums.ts";
+import type { StepOptions, StepSums, TrainingRow } from "./types.ts";
+
+/** What every pass of a trainer shares. */
+export interface PassContext {
+  readonly ort: OrtRuntime;
+  readonly config: LlamaConfig;
+  readonly sessions: SessionCache;
+  readonly lengthMultiple: number;
+  /** Whether runs go to other threads, so that several may be under way; else they block this one. */
+  readonly concurrent: boolean;
+}
+
+export interface ForwardPass {
+  readonly weights: Tensors;
+  readonly temperature: number;
+  readonly wanted: WantedToken;
+}
+
+/** Log-probs of the wanted tokens of each row, 0 elsewhere. */
+export async function forwardPass(
+  context: PassContext,
+  rows: readonly TrainingRow[],
+  pass: ForwardPass,
+): Promise<Float32Array[]> {
+  const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
+  const packed = pack(context, rows, pass.wanted);
+  if (packed.chosenCount === 0) return results;
+  const session = await context.sessions.logprobs({
+    config: context.config,
+    length: packed.length,
+    temperature: pass.temperature,
+    chosen: !coversAll(packed),
+  });
+  const logprobs = context.ort.tensor("float32", [packed.chosenCount]);
+  await run(context, session, {
+    inputs: { kept: pass.weights, fresh: packedTensors(context, packed) },
+    outputs: { kept: {}, fresh: { logprobs } },
+  });
+  for (const [i, { row, token }] of packed.places.entries()) {
+    const result = results[row];
+    if (result !== undefined) result[token] = Number(logprobs.data[i]);
+  }
+  return results;
+}
+
+export interface GradientPass {
+  readonly weights: Tensors;
+  /** Where the gradients go, by output name. */
+  readonly gradients: Tensors;
+  /** The same memory by accumulator name, where the gradients are added to what lies there. */
+  readonly accumulators: Tensors | undefined;
+  readonly options: StepOptions;
+  readonly old: OldLogprobs;
+}
+
+export interface GradientResult {
+  readonly sums: StepSums;
+  /** Tokens read, padding included. */
+  readonly computed: number;
+}
+
+/** Adds one micro-batch's gradients and returns its share of the sums. */
+export async function gradientPass(
+  context: PassContext,
+  rows: readonly WeightedRow[],
+  pass: GradientPass,
+): Promise<GradientResult> {
+  const { objective, temperature = 1 } = pass.options;
+  const packed = pack(context, rows, isTrained);
+  const session = await context.sessions.gradients({
+    config: context.config,
+    length: packed.length,
+    temperature,
+    chosen: !coversAll(packed),
+    objective,
+    old: pass.old,
+    accumulate: pass.accumulators !== undefined,
+  });
+  const perToken = (name: string, value: (row: WeightedRow, token: number) => number): Tensors => ({
+    [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, value)),
+  });
+  const fresh: Tensors = Object.assign(
+    packedTensors(context, packed),
+    perToken("weight", (row, token) => row.tokenWeights[token] ?? 0),
+    ...objectiveInputs(objective, pass.old).map((name) =>
+      perToken(name, (row, token) => elementOf(row, name, token)),
+    ),
+  );
+  const sumTensors = Object.fromEntries(
+    session.outputs
+      .filter(({ name }) => name.startsWith(sumName("")))
+      .map(({ name }) => [name, context.ort.tensor("float32", [])]),
+  );
+  await run(context, session, {
+    inputs: { kept: { ...pass.weights, ...pass.accumulators }, fresh },
+    outputs: { kept: pass.gradients, fresh: sumTensors },
+  });
+  const sums = emptySums();
+  for (const name of SUM_NAMES) sums[name] = Number(sumTensors[sumName(name)]?.data[0] ?? 0);
+  return { sums, computed: packed.batch * packed.length };
+}
+
+function pack(context: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {
+  return packRows(rows, paddedLength(rows, context.lengthMultiple, context.config.maxPositions), wanted);
+}
+
+/** Whether every position of the padded rows is predicted from, so that choosing would only copy. */
+const coversAll = ({ batch, length, chosenCount }: PackedRows): boolean => chosenCount === batch * length;
+
+function packedTensors({ ort }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
+  const { batch, length, chosenCount } = packed;
+  return {
+    ids: ort.tensor("int64", [batch, length], packed.ids),
+    positions: ort.tensor("int64", [batch, length], packed.positions),
+    targets: ort.tensor("int64", [chosenCount], packed.targets),
+    ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
+  };
+}
+
+function elementOf(row: TrainingRow, name: TokenInput, token: number): number {
+  const array = row[name];
+  if (array === undefined) throw new OarlockError("TRAINING_ROW", `the objective needs ${name} on every row`);
+  return array[token] ?? 0;
+}
+
+/** Tensors that outlive the run, and tensors made for it, which it releases. Their memory can be read afterwards. */
+interface Bound {
+  readonly kept: Tensors;
+  readonly fresh: Tensors;
+}
+
+async function run(
+  context: PassContext,
+  session: OrtSession,
+  { inputs, outputs }: { inputs: Bound; outputs: Bound },
+): Promise<void> {
+  const binding = session.bind({ ...inputs.kept, ...inputs.fresh }, { ...outputs.kept, ...outputs.fresh });
+  try {
+    if (context.concurrent) await session.run(binding);
+    else session.runSync(binding);
+  } finally {
+    binding.dispose();
+    for (const tensor of [...Object.values(inputs.fresh), ...Object.values(outputs.fresh)]) tensor.dispose();
+  }
+}
