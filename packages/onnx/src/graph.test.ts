@@ -1,0 +1,101 @@
+/** Building: what is inferred, and how a node that does not fit is refused. */
+import { tensor } from "@oarlock/tensor";
+import { describe, expect, it } from "vitest";
+import {
+  add,
+  concat,
+  createGraph,
+  fusedMatMul,
+  gather,
+  type Graph,
+  matMul,
+  mul,
+  reduceMean,
+  reshape,
+  slice,
+  split,
+  transpose,
+  type Value,
+} from "./index.ts";
+
+const named = (graph: Graph, shape: readonly (number | string)[]): Value =>
+  graph.input("x", "float32", shape);
+
+describe("inference", () => {
+  it("carries named sizes through products, reshapes and reductions", () => {
+    const graph = createGraph("g");
+    const x = named(graph, ["rows", "tokens", 6]);
+    expect(reshape(x, [-1, 6]).shape).toEqual(["rows*tokens", 6]);
+    expect(reshape(x, [0, 0, 2, 3]).shape).toEqual(["rows", "tokens", 2, 3]);
+    expect(reshape(x, [-1, 3]).shape).toEqual(["2*rows*tokens", 3]);
+    expect(transpose(x, [1, 0, 2]).shape).toEqual(["tokens", "rows", 6]);
+    expect(reduceMean(x, { axes: [-1], keepdims: true }).shape).toEqual(["rows", "tokens", 1]);
+    expect(matMul(x, graph.input("w", "float32", [6, 4])).shape).toEqual(["rows", "tokens", 4]);
+    expect(split(x, [2, 4], -1).map((part) => part.shape)).toEqual([
+      ["rows", "tokens", 2],
+      ["rows", "tokens", 4],
+    ]);
+  });
+
+  it("goes back from a product of named sizes to its factors", () => {
+    const graph = createGraph("g");
+    const flat = reshape(named(graph, ["rows", 5, 6]), [-1, 6]);
+    expect(reshape(flat, [-1, 5, 6]).shape).toEqual(["rows", 5, 6]);
+  });
+
+  it("makes equal constants one", () => {
+    const graph = createGraph("g");
+    const x = named(graph, [2]);
+    mul(add(x, 2), 2);
+    expect(graph.constants).toHaveLength(1);
+  });
+});
+
+describe("a node that does not fit is refused, by name, with what it was given", () => {
+  const graph = createGraph("model");
+  const x = graph.input("x", "float32", ["rows", 6]);
+  const w = graph.input("w", "float32", [4, 5]);
+  const ids = graph.input("ids", "int64", [3]);
+  const wrong: Record<string, [() => unknown, RegExp]> = {
+    "inner sizes": [
+      () => matMul(x, w),
+      /MatMul_\d+: inner dimensions 6 and 4 differ \(inputs: float32\[rows, 6\] x; float32\[4, 5\] w\) in graph model/,
+    ],
+    "transposed inner sizes": [
+      () => fusedMatMul(x, w, { transB: 1 }),
+      /FusedMatMul_\d+: inner dimensions 6 and 5 differ/,
+    ],
+    broadcasting: [() => add(x, w), /Add_\d+: .*\[4, 5\] does not broadcast with \[rows, 6\]/],
+    "element types": [() => add(x, ids), /Add_\d+: float32 and int64 do not mix/],
+    "indices that are no integers": [
+      () => gather(w, x, 0),
+      /Gather_\d+: x is float32; accepted: int64, int32/,
+    ],
+    "a reshape that does not divide": [
+      () => reshape(x, [-1, 4]),
+      /Reshape_\d+: \[rows, 6\] does not divide into \[-1, 4\]/,
+    ],
+    "two open sizes": [() => reshape(x, [-1, -1]), /only one dimension may be −1/],
+    "sizes that do not add up": [() => split(w, [2, 2], 1), /Split_\d+: sizes \[2, 2\] do not add up/],
+    "an axis outside": [() => concat([w, w], 2), /Concat_\d+: axis 2 lies outside of \[4, 5\]/],
+    "a slice of a named size": [() => slice(x, 0, 0, 1), /Slice_\d+: axis 0 has the named size rows/],
+    "no permutation": [() => transpose(w, [0, 0]), /Transpose_\d+: \[0, 0\] is no permutation of 2 axes/],
+  };
+  it.each(Object.keys(wrong))("%s", (what) => {
+    const [build, message] = wrong[what]!;
+    expect(build).toThrow(message);
+  });
+
+  it("names and graphs", () => {
+    expect(() => graph.input("x", "float32", [1])).toThrow(/the name "x" is taken/);
+    graph.output("y", x);
+    expect(() => graph.output("y", w)).toThrow(/has an output y already/);
+    expect(() => add(createGraph("other").input("z", "float32", [6]), x)).toThrow(/of another graph/);
+  });
+
+  it("a constant whose elements do not fill its shape", () => {
+    expect(() => graph.constant(tensor("float32", [3], Float32Array.of(1, 2)))).toThrow(
+      /needs 3 elements, got 2/,
+    );
+  });
+});
