@@ -1,6 +1,8 @@
 /** The command line's wiring: which commands there are, and what a failure means for the exit code. */
 import { Command, CommanderError } from "commander";
 import { causeChain, isOarlockError } from "@oarlock/errors";
+import { chatCommand } from "./commands/chat.ts";
+import { evalCommand } from "./commands/eval.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
 import { resumeCommand } from "./commands/resume.ts";
@@ -11,6 +13,7 @@ import { validateCommand } from "./commands/validate.ts";
 import type { CommandContext } from "./context.ts";
 import { EXIT, EXIT_CODES_HELP, type ExitCode } from "./exit-codes.ts";
 import { oarlockVersion } from "./facts.ts";
+import { bugReport } from "./render/bug.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** In the order of a user's day. */
@@ -21,6 +24,8 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   resumeCommand,
   statusCommand,
   samplesCommand,
+  evalCommand,
+  chatCommand,
   reproduceCommand,
 ];
 
@@ -67,7 +72,6 @@ function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   const [first = "", ...causes] = causeChain(reason);
   note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
   if (isOarlockError(reason)) return EXIT.refused;
-  const stack = reason instanceof Error ? (reason.stack ?? "") : "";
-  note(style.dim(`This is a bug in Oarlock; please report it with these lines:\n${stack}`));
+  note(style.dim(bugReport(reason)));
   return EXIT.failed;
 }

@@ -3,7 +3,7 @@
  * completed, was stopped or failed. Knows nothing of how a run is computed.
  */
 import { hostname } from "node:os";
-import { causeChain } from "@oarlock/errors";
+import { causeChain, isOarlockError } from "@oarlock/errors";
 import {
   HISTORY,
   type MetricsRecord,
@@ -16,6 +16,7 @@ import { type RunEvent, type RunOutcome, startLocalRun } from "./local/index.ts"
 import { renderEvaluation } from "./render/outcome.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
+import { bugReport } from "./render/bug.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Without a terminal, a line is written at most this often. */
@@ -51,6 +52,8 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   };
   const end = await finish({ paths, plan, resume, signal, onEvent });
   await tensorboard?.close();
+  if (end.failure !== undefined && !isOarlockError(end.failure))
+    options.terminal.note(bugReport(end.failure));
   const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
   const seconds = earlier + (now() - startedMs) / 1000;
   const summary = summarize({

@@ -1,7 +1,8 @@
 /** `oarlock samples DIR`: what the policy wrote, before and after, or at a step. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { pairSamples, renderPairs, renderSample, type SampleRecord } from "@oarlock/report";
 import type { CommandContext } from "../context.ts";
+import { wholeNumber } from "../options.ts";
 import { readPlan, readSamples, runPaths } from "../run-folder.ts";
 
 interface SamplesOptions {
@@ -43,11 +44,6 @@ function matches(sample: SampleRecord, { stage, step, failed }: SamplesOptions):
   if (stage !== undefined && sample.stage !== stage) return false;
   if (step !== undefined && sample.step !== step) return false;
   return failed !== true || sample.total === null;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("expected a whole number");
-  return Number(text);
 }
 
 const EXAMPLES = `

@@ -1,0 +1,93 @@
+/** `oarlock eval`: mean@k, pass@k and greedy scores of a model, with the evaluation of a run file or a run folder. */
+import { Command } from "commander";
+import { OarlockError } from "@oarlock/errors";
+import { evaluationValues } from "@oarlock/report";
+import type { ResolvedSpec } from "@oarlock/runfile";
+import type { CommandContext } from "../context.ts";
+import { evaluate } from "../inference/evaluate.ts";
+import { openPolicy } from "../inference/policy.ts";
+import { listenForInterrupt } from "../interrupt.ts";
+import { openNamedModel } from "../model-argument.ts";
+import { collect, prepare } from "../prepare.ts";
+import { renderTable } from "../render/table.ts";
+import { readPlan } from "../run-folder.ts";
+import { stat } from "node:fs/promises";
+
+interface EvalOptions {
+  readonly model?: string;
+  readonly set: readonly string[];
+  readonly json?: boolean;
+}
+
+export function evalCommand(context: CommandContext): Command {
+  return new Command("eval")
+    .description("Evaluate a model: mean@k, pass@k and greedy scores with 95 % confidence intervals.")
+    .argument("<run>", "run folder, or run file whose evaluation to use")
+    .option("--model <model>", "model to evaluate (default: the run's final model, or the run file's)")
+    .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
+    .option("--json", "print the metrics as JSON")
+    .addHelpText("after", EXAMPLES)
+    .action(async (named: string, options: EvalOptions) => runEval(context, named, options));
+}
+
+async function runEval({ terminal }: CommandContext, named: string, options: EvalOptions): Promise<void> {
+  const { spec, baseDir, model } = await subjectOf(named, options);
+  const { evaluation, compute, seed } = spec;
+  if (evaluation === undefined) {
+    throw new OarlockError(
+      "EVALUATION_MISSING",
+      `${named} has no evaluation block; accepted: spec.evaluation: {data, samples, …}`,
+    );
+  }
+  using interrupt = listenForInterrupt(terminal, "\nstopping");
+  const opened = await openNamedModel(model, interrupt.signal);
+  const maxLength = Math.min(
+    opened.config.maxPositions,
+    evaluation.maxPromptLength + evaluation.maxNewTokens,
+  );
+  const { slots, generationWorkers: workers } = compute;
+  await using policy = await openPolicy(opened, { compute, slots, workers, maxLength });
+  const onProgress = (done: number, total: number) => terminal.live(`${done}/${total} prompts`);
+  const metrics = await evaluate(policy, { evaluation, baseDir, seed, signal: interrupt.signal, onProgress });
+  terminal.print(options.json === true ? JSON.stringify({ model, metrics }) : renderMetrics(metrics));
+}
+
+interface Subject {
+  readonly spec: ResolvedSpec;
+  readonly baseDir: string;
+  readonly model: string;
+}
+
+async function subjectOf(named: string, options: EvalOptions): Promise<Subject> {
+  if ((await stat(named).catch(() => undefined))?.isDirectory() === true) {
+    const { run, baseDir } = await readPlan(named);
+    return { spec: run.spec, baseDir, model: options.model ?? named };
+  }
+  const { source, plan } = await prepare(named, options.set);
+  const { spec } = plan.run;
+  const model = options.model ?? ("from" in spec.model ? spec.model.from : undefined);
+  if (model === undefined) {
+    throw new OarlockError(
+      "EVAL_MODEL_MISSING",
+      `${named} starts from a new model; name the one to evaluate with --model`,
+    );
+  }
+  return { spec, baseDir: source.baseDir, model };
+}
+
+function renderMetrics(metrics: Readonly<Record<string, number>>): string {
+  const right = (title: string) => ({ title, align: "right" as const });
+  const rows = evaluationValues(metrics).map(({ name, value, low, high }) => [
+    name.replace("val-core/", ""),
+    value.toFixed(4),
+    low?.toFixed(4) ?? "",
+    high?.toFixed(4) ?? "",
+  ]);
+  return renderTable([{ title: "held-out" }, right("value"), right("low"), right("high")], rows);
+}
+
+const EXAMPLES = `
+Examples:
+  oarlock eval runs/addition
+  oarlock eval runs/addition --model ./other-model
+  oarlock eval run.yaml --model hf://org/name --set evaluation.samples=16`;

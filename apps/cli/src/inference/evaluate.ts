@@ -1,0 +1,83 @@
+/** One evaluation of a policy outside a run: every held-out prompt, sampled and greedy, scored, as numbers. */
+import { evaluationMetrics } from "@oarlock/learner";
+import type { Completion } from "@oarlock/generation";
+import type { ResolvedEvaluation } from "@oarlock/runfile";
+import { openScorers, type ScorerPool } from "@oarlock/sandbox";
+import { openData } from "../inputs/data.ts";
+import { promptTokens, renderingOf, type TokenizedPrompt } from "../inputs/tokens.ts";
+import type { Policy } from "./policy.ts";
+
+export interface EvaluateOptions {
+  readonly evaluation: ResolvedEvaluation;
+  readonly baseDir: string;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+  /** Called after each prompt. */
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+/** The metrics of an evaluation, by verl's names. */
+export async function evaluate(policy: Policy, options: EvaluateOptions): Promise<Record<string, number>> {
+  const { evaluation, baseDir, signal, onProgress } = options;
+  const dataset = await openData(evaluation.data, { baseDir, signal });
+  await using scorers = await openScorers(evaluation.rewards, { baseDir });
+  const rows = dataset.rows
+    .map((row) => ({ row, prompt: promptTokens(row.prompt, renderingOf(evaluation.data), policy.tokenizer) }))
+    .filter(({ prompt }) => prompt.tokens.length <= evaluation.maxPromptLength);
+  let done = 0;
+  const prompts = await Promise.all(
+    rows.map(async ({ row, prompt }, group) => {
+      const fields = row.answer === undefined ? row.fields : { answer: row.answer, ...row.fields };
+      const scored = await scorePrompt({ policy, scorers, prompt, fields, group, ...options });
+      onProgress(++done, rows.length);
+      return scored;
+    }),
+  );
+  const { samples, metric, passThreshold } = evaluation;
+  return evaluationMetrics(prompts, { task: dataset.name, reward: metric, samples, passThreshold });
+}
+
+interface ScoredPrompt extends EvaluateOptions {
+  readonly policy: Policy;
+  readonly scorers: ScorerPool;
+  readonly prompt: TokenizedPrompt;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly group: number;
+}
+
+async function scorePrompt(
+  of: ScoredPrompt,
+): Promise<{ scores: (number | undefined)[]; greedy?: number | undefined }> {
+  const { policy, evaluation, prompt, group, seed, signal } = of;
+  const { temperature, topK, topP, maxNewTokens, samples } = evaluation;
+  const draw = { prompt: prompt.tokens, seed, group, purpose: "evaluation" as const };
+  const sampled = await policy.complete(
+    { ...draw, params: { temperature, topK, topP, maxNewTokens }, samples },
+    signal,
+  );
+  const scores = await score(of, sampled);
+  if (!evaluation.greedy) return { scores };
+  const params = { temperature: 0, topK: 0, topP: 1, maxNewTokens };
+  const [greedy] = await score(of, await policy.complete({ ...draw, params, samples: 1 }, signal));
+  return { scores, greedy };
+}
+
+/** The metric's value per completion; undefined where its scorer failed (S1). */
+async function score(
+  { policy, scorers, prompt, fields, evaluation }: ScoredPrompt,
+  completions: readonly Completion[],
+): Promise<(number | undefined)[]> {
+  const inputs = completions.map((completion) => ({
+    prompt: prompt.text,
+    completion: policy.textOf(completion),
+    completionTokens: completion.tokens.length,
+    fields,
+    truncated: completion.finishReason === "length",
+  }));
+  const verdicts = await scorers.score(inputs);
+  const index = evaluation.rewards.findIndex(({ name }) => name === evaluation.metric);
+  return verdicts.map((of) => {
+    const verdict = of[index];
+    return verdict?.type === "scored" ? verdict.value : undefined;
+  });
+}

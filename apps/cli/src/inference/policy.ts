@@ -1,0 +1,84 @@
+/**
+ * A policy that answers: a model with its tokenizer behind one generator. What chat and eval have in common; training
+ * has its own way. Owns the generator.
+ */
+import { createHash } from "node:crypto";
+import { type Completion, createGenerator, type SamplingParams } from "@oarlock/generation";
+import type { Purpose } from "@oarlock/rl";
+import type { ResolvedCompute } from "@oarlock/runfile";
+import type { Tokenizer } from "@oarlock/tokenizer";
+import type { OpenedModel } from "../inputs/model.ts";
+
+export interface PolicyOptions {
+  readonly compute: Pick<ResolvedCompute, "provider" | "driver" | "libraryPath" | "optimizationLevel">;
+  /** Sequences decoded at a time. */
+  readonly slots: number;
+  readonly workers: number;
+  /** Tokens of a sequence at most, prompt included. */
+  readonly maxLength: number;
+}
+
+export interface Draw {
+  readonly prompt: Int32Array;
+  readonly params: Omit<SamplingParams, "stopTokens">;
+  /** How many completions. */
+  readonly samples: number;
+  /** Where the randomness comes from (D2). */
+  readonly seed: number;
+  readonly group: number;
+  readonly purpose: Purpose;
+}
+
+export interface Policy extends AsyncDisposable {
+  readonly tokenizer: Tokenizer;
+  readonly maxLength: number;
+  /** Completions of one prompt, in the order of their number. */
+  complete(draw: Draw, signal?: AbortSignal): Promise<readonly Completion[]>;
+  /** The text of a completion, without special tokens. */
+  textOf(completion: Completion): string;
+}
+
+/** Loads the weights into a generator. */
+export async function openPolicy(model: OpenedModel, options: PolicyOptions): Promise<Policy> {
+  const { provider, driver, libraryPath, optimizationLevel } = options.compute;
+  const generator = await createGenerator({
+    config: model.config,
+    slots: options.slots,
+    workers: options.workers,
+    maxLength: options.maxLength,
+    ort: {
+      provider,
+      driver,
+      optimization: optimizationLevel,
+      ...(libraryPath === "" ? {} : { library: libraryPath }),
+    },
+  });
+  const weights = await model.weights();
+  const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
+  await generator.load(weights, { number: 0, digest: createHash("sha256").update(bytes).digest("hex") });
+  let requests = 0;
+  return {
+    tokenizer: model.tokenizer,
+    maxLength: options.maxLength,
+    complete({ prompt, params, samples, seed, group, purpose }, signal) {
+      const key = { seed, purpose, stage: 0, step: 0, group, draw: 0 };
+      const request = {
+        id: `request-${requests++}`,
+        prompt,
+        samples: Array.from({ length: samples }, (_, sample) => ({ ...key, sample })),
+        params: { ...params, stopTokens: model.stopTokens },
+      };
+      return generator.submit(request, signal);
+    },
+    textOf: ({ tokens }) => model.tokenizer.decode(tokens, { skipSpecialTokens: true }),
+    [Symbol.asyncDispose]: () => generator.close(),
+  };
+}
+
+/** The compute settings of commands that have no run file. */
+export const DEFAULT_COMPUTE: PolicyOptions["compute"] = {
+  provider: "cpu",
+  driver: "native",
+  libraryPath: "",
+  optimizationLevel: "all",
+};
