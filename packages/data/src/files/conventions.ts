@@ -1,0 +1,176 @@
+/**
+ * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, conversational), verl (prompt as
+ * messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and Anthropic's hh-rlhf, and a
+ * mapping of the user's own. A record in, a row out, or an error that names place, field and value.
+ */
+import { OarlockError } from "@oarlock/errors";
+import type { Prompt, Row } from "../row.ts";
+import { splitLastReply, toMessages } from "./messages.ts";
+import { describe, type TableRecord } from "./table.ts";
+
+/** Column names of the user's, each a name or a path ("reward_model.ground_truth"); what is left out is found by convention. */
+export interface ColumnNames {
+  readonly prompt?: string;
+  readonly completion?: string;
+  readonly answer?: string;
+  readonly messages?: string;
+  readonly chosen?: string;
+  readonly rejected?: string;
+}
+
+/** Tried in this order where the user names none. */
+const conventions: { readonly [Part in keyof Required<ColumnNames>]: readonly string[] } = {
+  prompt: ["prompt", "question", "Question", "instruction"],
+  completion: ["completion", "response", "output"],
+  answer: ["answer", "final_answer", "reward_model.ground_truth", "ground_truth", "solution", "Answer"],
+  messages: ["messages", "conversations"],
+  chosen: ["chosen"],
+  rejected: ["rejected"],
+};
+
+function valueAt(values: Readonly<Record<string, unknown>>, path: string): unknown {
+  if (Object.hasOwn(values, path)) return values[path];
+  let at: unknown = values;
+  for (const key of path.split(".")) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, key)) return undefined;
+    at = (at as Record<string, unknown>)[key]; // an object, by the line above
+  }
+  return at;
+}
+
+interface Found {
+  readonly column: string;
+  readonly value: unknown;
+}
+
+/** The column of a part in this record; a column that the user named must be there. */
+function find(record: TableRecord, part: keyof ColumnNames, names: ColumnNames): Found | undefined {
+  const named = names[part];
+  const candidates = named === undefined ? conventions[part] : [named];
+  for (const column of candidates) {
+    const value = valueAt(record.values, column);
+    if (value !== undefined && value !== null) return { column, value };
+  }
+  if (named === undefined) return undefined;
+  throw refusal(record, named, `missing; the row has: ${Object.keys(record.values).join(", ")}`);
+}
+
+const refusal = (record: TableRecord, column: string, message: string): OarlockError =>
+  new OarlockError("DATA_ROW", `${record.place}, field "${column}": ${message}`);
+
+function textOrMessages(record: TableRecord, found: Found | undefined): Prompt | undefined {
+  if (!found) return undefined;
+  if (typeof found.value === "string") return found.value;
+  const messages = toMessages(found.value);
+  if (messages) return messages;
+  throw refusal(
+    record,
+    found.column,
+    `is ${describe(found.value)}; accepted: text, or messages of { role, content }`,
+  );
+}
+
+/** Answers are compared as text; numbers count as their digits. Anything else stays in `fields` only. */
+function answerText(found: Found | undefined): string | undefined {
+  if (!found) return undefined;
+  const { value } = found;
+  return typeof value === "string"
+    ? value
+    : typeof value === "number" || typeof value === "bigint"
+      ? String(value)
+      : undefined;
+}
+
+/** The row that a record means. Throws `DATA_ROW`. */
+export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
+  const parts = { ...conversationParts(record, names), ...preferenceParts(record, names) };
+  const prompt = promptOf(record, names) ?? parts.prompt;
+  if (prompt === undefined) {
+    throw refusal(
+      record,
+      names.prompt ?? "prompt",
+      `missing; the row has: ${Object.keys(record.values).join(", ")}. Name the column under fields.prompt`,
+    );
+  }
+  const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
+  const answer = answerText(find(record, "answer", names));
+  return {
+    prompt,
+    ...(completion !== undefined && { completion }),
+    ...(parts.chosen !== undefined && { chosen: parts.chosen }),
+    ...(parts.rejected !== undefined && { rejected: parts.rejected }),
+    ...(answer !== undefined && { answer }),
+    fields: jsonFields(record.values),
+  };
+}
+
+/** The prompt column; Alpaca's `input` is appended to its instruction. */
+function promptOf(record: TableRecord, names: ColumnNames): Prompt | undefined {
+  const found = find(record, "prompt", names);
+  const prompt = textOrMessages(record, found);
+  const extra = found?.column === "instruction" ? record.values["input"] : undefined;
+  return typeof prompt === "string" && typeof extra === "string" && extra !== ""
+    ? `${prompt}\n\n${extra}`
+    : prompt;
+}
+
+interface Parts {
+  readonly prompt?: Prompt;
+  readonly completion?: Prompt;
+  readonly chosen?: Prompt;
+  readonly rejected?: Prompt;
+}
+
+/** A whole conversation in one column: the last assistant turn is the completion. */
+function conversationParts(record: TableRecord, names: ColumnNames): Parts {
+  const found = find(record, "messages", names);
+  if (!found) return {};
+  const messages = toMessages(found.value);
+  if (!messages)
+    throw refusal(
+      record,
+      found.column,
+      `is ${describe(found.value)}; accepted: messages of { role, content } or { from, value }`,
+    );
+  const { prompt, reply } = splitLastReply(messages);
+  return { prompt, ...(reply.length > 0 && { completion: reply }) };
+}
+
+/** A preference pair; without a prompt column, what both sides begin with is the prompt. */
+function preferenceParts(record: TableRecord, names: ColumnNames): Parts {
+  const [chosen, rejected] = [
+    textOrMessages(record, find(record, "chosen", names)),
+    textOrMessages(record, find(record, "rejected", names)),
+  ];
+  if (chosen === undefined || rejected === undefined) return {};
+  const hasPrompt = promptOf(record, names) !== undefined || find(record, "messages", names) !== undefined;
+  if (hasPrompt || typeof chosen !== typeof rejected) return { chosen, rejected };
+  return typeof chosen === "string" && typeof rejected === "string"
+    ? splitText(chosen, rejected)
+    : splitTurns(chosen, rejected);
+}
+
+/** hh-rlhf: the common beginning, back to the end of its last "Assistant:". */
+function splitText(chosen: string, rejected: string): Parts {
+  let same = 0;
+  while (same < chosen.length && chosen[same] === rejected[same]) same++;
+  const mark = "\n\nAssistant:";
+  const turn = chosen.lastIndexOf(mark, same);
+  const at = turn >= 0 && turn + mark.length <= same ? turn + mark.length : 0;
+  return { prompt: chosen.slice(0, at), chosen: chosen.slice(at), rejected: rejected.slice(at) };
+}
+
+function splitTurns(chosen: Prompt, rejected: Prompt): Parts {
+  let same = 0;
+  while (same < chosen.length && JSON.stringify(chosen[same]) === JSON.stringify(rejected[same])) same++;
+  return { prompt: chosen.slice(0, same), chosen: chosen.slice(same), rejected: rejected.slice(same) };
+}
+
+/** JSON values only: 64-bit integers become numbers where they are exact, else text; binary columns are left out. */
+function jsonFields(values: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const plain = JSON.stringify(values, (_, value: unknown) => {
+    if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+    return value instanceof Uint8Array ? undefined : value;
+  });
+  return JSON.parse(plain) as Record<string, unknown>;
+}

@@ -1,0 +1,173 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { fc, test } from "@fast-check/vitest";
+import { requireFile, temporaryFolder } from "@oarlock/testkit";
+import { describe, expect } from "vitest";
+import { toRow } from "./conventions.ts";
+import { openFileData } from "./open-file-data.ts";
+import { readTable } from "./table.ts";
+
+const row = (values: Record<string, unknown>, names = {}) => toRow({ place: "row 1", values }, names);
+const user = { role: "user", content: "Hi" };
+const assistant = { role: "assistant", content: "Hello" };
+
+describe("conventions", () => {
+  test("TRL: prompt, prompt-completion, conversational, preference with and without a prompt", () => {
+    expect(row({ prompt: "a" })).toMatchObject({ prompt: "a" });
+    expect(row({ prompt: "a", completion: " b" })).toMatchObject({ prompt: "a", completion: " b" });
+    expect(row({ messages: [user, assistant] })).toMatchObject({ prompt: [user], completion: [assistant] });
+    expect(row({ prompt: [user], completion: [assistant] })).toMatchObject({
+      prompt: [user],
+      completion: [assistant],
+    });
+    expect(row({ prompt: "a", chosen: "b", rejected: "c" })).toMatchObject({
+      prompt: "a",
+      chosen: "b",
+      rejected: "c",
+    });
+    const other = { role: "assistant", content: "No" };
+    expect(row({ chosen: [user, assistant], rejected: [user, other] })).toMatchObject({
+      prompt: [user],
+      chosen: [assistant],
+      rejected: [other],
+    });
+  });
+  test("verl: messages and reward_model.ground_truth", () => {
+    expect(
+      row({ prompt: [user], reward_model: { style: "rule", ground_truth: "42" }, data_source: "x" }),
+    ).toMatchObject({ prompt: [user], answer: "42" });
+  });
+  test("Alpaca, ShareGPT, hh-rlhf", () => {
+    expect(row({ instruction: "Add", input: "1 2", output: "3" })).toMatchObject({
+      prompt: "Add\n\n1 2",
+      completion: "3",
+    });
+    expect(
+      row({
+        conversations: [{ from: "human", value: "Hi" }],
+        chosen: { from: "gpt", value: "a" },
+        rejected: { from: "gpt", value: "b" },
+      }),
+    ).toMatchObject({
+      prompt: [user],
+      chosen: [{ role: "assistant", content: "a" }],
+    });
+    const start = "\n\nHuman: Hi\n\nAssistant:";
+    expect(row({ chosen: `${start} Good day`, rejected: `${start} Go away` })).toMatchObject({
+      prompt: start,
+      chosen: " Good day",
+      rejected: " Go away",
+    });
+  });
+  test("columns of one's own, also nested; what is named must be there", () => {
+    expect(row({ q: "1+1", meta: { result: 2 } }, { prompt: "q", answer: "meta.result" })).toMatchObject({
+      prompt: "1+1",
+      answer: "2",
+    });
+    expect(() => row({ q: "1+1" }, { prompt: "query" })).toThrow(
+      /row 1, field "query": missing; the row has: q/,
+    );
+  });
+  test("X1: a wrong value names place, field, value and what is accepted", () => {
+    expect(() => row({ prompt: 5 })).toThrow(/row 1, field "prompt": is 5 \(number\); accepted: text/);
+    expect(() => row({ text: "x" })).toThrow(/fields\.prompt/);
+  });
+});
+
+describe("formats", () => {
+  const rows = [
+    { prompt: "a,b", answer: "1" },
+    { prompt: 'say "x"', answer: "2" },
+  ];
+  const jsonl = rows.map((each) => JSON.stringify(each)).join("\n");
+  test("JSON Lines, JSON, CSV and gzip hold the same rows", async () => {
+    const folder = temporaryFolder();
+    const csv = `prompt,answer\n"a,b",1\n"say ""x""",2\n`;
+    const files = {
+      "a.jsonl": jsonl,
+      "a.json": JSON.stringify(rows),
+      "b.json": JSON.stringify({ data: rows }),
+      "a.csv": csv,
+      "a.jsonl.gz": gzipSync(jsonl),
+    };
+    const digests = new Set<string>();
+    for (const [name, content] of Object.entries(files)) {
+      writeFileSync(join(folder, name), content);
+      const dataset = await openFileData({ path: name }, { baseDir: folder });
+      expect(dataset.rows.map(({ prompt, answer }) => [prompt, answer])).toEqual(
+        rows.map(({ prompt, answer }) => [prompt, answer]),
+      );
+      digests.add(dataset.digest);
+    }
+    expect(digests.size).toBe(1);
+  });
+  test("skip and limit; the digest is of what is left", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "a.jsonl"), jsonl);
+    const [first, second] = [
+      await openFileData({ path: "a.jsonl", limit: 1 }, { baseDir: folder }),
+      await openFileData({ path: "a.jsonl", skip: 1 }, { baseDir: folder }),
+    ];
+    expect([first.rows[0]?.answer, second.rows[0]?.answer]).toEqual(["1", "2"]);
+    expect(first.digest).not.toBe(second.digest);
+  });
+  test.each([
+    ["a.jsonl", '{"prompt": "x"}\n{"prompt": }', /a\.jsonl: line 2 is no JSON/],
+    ["a.jsonl", "[1]", /a\.jsonl: line 1 is \[1\] \(list\); accepted: an object/],
+    ["a.json", '{"a": 1}', /accepted: a list of objects/],
+    ["a.txt", "x", /accepted: \.jsonl/],
+    ["a.jsonl", "", /has 0 rows/],
+    ["a.parquet", "PAR1 not", /a\.parquet: /],
+    ["a.csv", 'prompt\n"open', /a\.csv: /],
+  ])("X1: %s with %j is refused by name", async (name, content, message) => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, name), content);
+    await expect(openFileData({ path: name }, { baseDir: folder })).rejects.toThrow(message);
+  });
+  test("X1: a file that is not there", async () => {
+    await expect(openFileData({ path: "no.jsonl" }, { baseDir: temporaryFolder() })).rejects.toThrow(
+      /no\.jsonl: no such file/,
+    );
+  });
+  test.prop([fc.uint8Array({ maxLength: 200 }), fc.constantFrom("jsonl", "json", "csv", "parquet" as const)])(
+    "hostile bytes are an OarlockError or rows",
+    async (bytes, format) => {
+      const outcome = await readTable("hostile", bytes, format as "csv").then(
+        () => "rows",
+        (reason: Error) => reason.name,
+      );
+      expect(["rows", "OarlockError"]).toContain(outcome);
+    },
+  );
+});
+
+const real = [
+  ["gsm8k/test.jsonl", 1319, ["prompt", "answer"]],
+  ["gsm8k/train.jsonl", 7473, ["prompt", "answer"]],
+  ["reasoning-gym/gcd_test.jsonl", 200, ["prompt", "answer"]],
+  ["math/math500_orz.json", 500, ["prompt", "answer"]],
+  ["math/qwen_svamp_test.jsonl", 1000, ["prompt", "answer"]],
+  ["prefs/lf_dpo_en_demo.json", 300, ["prompt", "chosen", "rejected"]],
+  ["prefs/lf_kto_en_demo.json", 300, ["prompt", "completion"]],
+  ["sft/lf_alpaca_en_demo.json", 999, ["prompt", "completion"]],
+  ["hh-rlhf/harmless-base-test.jsonl.gz", 2312, ["prompt", "chosen", "rejected"]],
+] as const;
+
+describe("data sets as they are published", () => {
+  for (const [path, count, parts] of real) {
+    const wanted = requireFile("data", `../shared/data/${path}`);
+    test.skipIf(wanted.absent)(`${path}${wanted.note}`, async () => {
+      const dataset = await openFileData({ path: wanted.path }, { baseDir: "/" });
+      expect(dataset.rows).toHaveLength(count);
+      expect(dataset.parts).toEqual(expect.arrayContaining([...parts]));
+    });
+  }
+  const verl = requireFile("data", "../shared/models/verl-digit/data/train.parquet");
+  test.skipIf(verl.absent)(`verl's parquet${verl.note}`, async () => {
+    const dataset = await openFileData({ path: verl.path }, { baseDir: "/" });
+    expect(dataset.rows.length).toBeGreaterThan(0);
+    expect(Array.isArray(dataset.rows[0]?.prompt)).toBe(true);
+    expect(readFileSync(verl.path).length).toBeGreaterThan(0);
+  });
+});

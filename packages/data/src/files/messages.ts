@@ -1,0 +1,37 @@
+/** Conversations in the forms that data sets have: {role, content} (OpenAI, TRL, verl) and {from, value} (ShareGPT). */
+import type { ChatMessage } from "../row.ts";
+
+const shareGptRoles: Readonly<Record<string, string>> = { human: "user", gpt: "assistant" };
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null;
+
+function toMessage(value: unknown): ChatMessage | undefined {
+  if (!isObject(value)) return undefined;
+  if (typeof value["role"] === "string" && typeof value["content"] === "string") {
+    return { ...value, role: value["role"], content: value["content"] };
+  }
+  if (typeof value["from"] === "string" && typeof value["value"] === "string") {
+    return { role: shareGptRoles[value["from"]] ?? value["from"], content: value["value"] };
+  }
+  return undefined;
+}
+
+/** The value as a conversation (a single message is one of length 1), or undefined where it is none. */
+export function toMessages(value: unknown): readonly ChatMessage[] | undefined {
+  const list = Array.isArray(value) ? value : [value];
+  const messages = list.map(toMessage);
+  const complete = messages.filter((message) => message !== undefined);
+  return list.length > 0 && complete.length === list.length ? complete : undefined;
+}
+
+/** A conversation split before its last assistant turn: what leads to it, and that turn with what follows. */
+export function splitLastReply(messages: readonly ChatMessage[]): {
+  prompt: readonly ChatMessage[];
+  reply: readonly ChatMessage[];
+} {
+  let last = messages.length - 1;
+  while (last >= 0 && messages[last]?.role !== "assistant") last--;
+  const at = last < 0 ? messages.length : last;
+  return { prompt: messages.slice(0, at), reply: messages.slice(at) };
+}

@@ -1,0 +1,137 @@
+/** Files of rows as plain records: JSON Lines, JSON, CSV, Parquet, each also gzipped. It does not know what columns mean. */
+import { OarlockError } from "@oarlock/errors";
+import { parse as parseCsv } from "csv-parse/sync";
+import { parquetMetadata, parquetReadObjects } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { gunzipSync } from "node:zlib";
+
+export type TableFormat = "jsonl" | "json" | "csv" | "parquet";
+
+/** A record and where it stands in its file, for error messages: "line 17", "row 3". */
+export interface TableRecord {
+  readonly place: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** Bytes of a file at most, also after decompression. */
+export const MAX_TABLE_BYTES: number = 1024 ** 3;
+
+const extensions: Readonly<Record<string, TableFormat>> = {
+  ".jsonl": "jsonl",
+  ".ndjson": "jsonl",
+  ".json": "json",
+  ".csv": "csv",
+  ".parquet": "parquet",
+};
+
+/** The format that a file's name says, gzip aside. Throws `DATA_FORMAT`. */
+export function formatOf(name: string): TableFormat {
+  const bare = name.toLowerCase().replace(/\.gz$/, "");
+  const found = Object.entries(extensions).find(([extension]) => bare.endsWith(extension));
+  if (found) return found[1];
+  throw new OarlockError(
+    "DATA_FORMAT",
+    `${name}: the name says no format; accepted: ${Object.keys(extensions).join(", ")}, each also .gz, or set format`,
+  );
+}
+
+/** The records of a file's bytes. Throws `DATA_FILE`, naming file and place. */
+export async function readTable(
+  name: string,
+  bytes: Uint8Array,
+  format: TableFormat,
+): Promise<TableRecord[]> {
+  const content = inflated(name, bytes);
+  try {
+    return await readers[format](content);
+  } catch (reason) {
+    const message =
+      reason instanceof OarlockError
+        ? reason.rawMessage
+        : reason instanceof Error
+          ? reason.message
+          : String(reason);
+    throw new OarlockError("DATA_FILE", `${name}: ${message}`, { cause: reason });
+  }
+}
+
+function inflated(name: string, bytes: Uint8Array): Uint8Array {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MAX_TABLE_BYTES });
+  } catch (reason) {
+    throw new OarlockError("DATA_FILE", `${name}: not a gzip file of at most ${MAX_TABLE_BYTES} bytes`, {
+      cause: reason,
+    });
+  }
+}
+
+const text = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function record(value: unknown, place: string): TableRecord {
+  if (isRecord(value)) return { place, values: value };
+  throw new OarlockError("DATA_FILE", `${place} is ${describe(value)}; accepted: an object of named fields`);
+}
+
+/** A value in an error message: short, and with its kind. */
+export function describe(value: unknown): string {
+  if (value === undefined) return "missing";
+  const shown =
+    JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? String(inner) : inner)) ??
+    String(value);
+  const kind = Array.isArray(value) ? "list" : value === null ? "null" : typeof value;
+  return `${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown} (${kind})`;
+}
+
+const readers: {
+  readonly [F in TableFormat]: (bytes: Uint8Array) => TableRecord[] | Promise<TableRecord[]>;
+} = {
+  jsonl(bytes) {
+    const records: TableRecord[] = [];
+    text(bytes)
+      .split("\n")
+      .forEach((line, i) => {
+        if (line.trim() === "") return;
+        const place = `line ${i + 1}`;
+        try {
+          records.push(record(JSON.parse(line), place));
+        } catch (reason) {
+          if (reason instanceof OarlockError) throw reason;
+          throw new OarlockError(
+            "DATA_FILE",
+            `${place} is no JSON: ${reason instanceof Error ? reason.message : String(reason)}`,
+          );
+        }
+      });
+    return records;
+  },
+  json(bytes) {
+    const parsed: unknown = JSON.parse(text(bytes));
+    const rows = isRecord(parsed) && Array.isArray(parsed["data"]) ? parsed["data"] : parsed;
+    if (!Array.isArray(rows))
+      throw new OarlockError(
+        "DATA_FILE",
+        `the file is ${describe(parsed)}; accepted: a list of objects, or { "data": […] }`,
+      );
+    return rows.map((row, i) => record(row, `row ${i + 1}`));
+  },
+  csv(bytes) {
+    const rows = parseCsv(text(bytes), {
+      columns: true,
+      skip_empty_lines: true,
+      bom: true,
+      max_record_size: 1 << 24,
+    }) as unknown[];
+    return rows.map((row, i) => record(row, `row ${i + 1}`));
+  },
+  async parquet(bytes) {
+    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+    const rows = Number(parquetMetadata(file).num_rows);
+    if (rows > 50_000_000)
+      throw new OarlockError("DATA_FILE", `${rows} rows are more than this reader holds in memory`);
+    const objects: unknown[] = await parquetReadObjects({ file, compressors });
+    return objects.map((row, i) => record(row, `row ${i + 1}`));
+  },
+};
