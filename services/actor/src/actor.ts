@@ -13,7 +13,7 @@ import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "
 import type { RolloutWork } from "@oarlock/proto";
 import { ACK_WAIT_MS } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import { Semaphore, waitFor } from "@oarlock/runtime";
+import { Semaphore, retry, waitFor } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
 import { createPolicyHolder } from "./policies.ts";
 import type { PolicyHolder, PolicySource } from "./policies.ts";
@@ -29,6 +29,8 @@ const POLICY_TIMEOUT_MS = 60_000;
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
 const PUBLISH_TIMEOUT_MS = 30_000;
+/** What a pull gives once there is nothing to pull from any more. */
+const ended = Symbol("the bus is closed");
 /** Before an item that could not be generated is tried again. */
 const HAND_BACK_DELAY_MS = 1_000;
 
@@ -123,9 +125,10 @@ export function createActor(options: ActorOptions): Actor {
       }
       const batch = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, options.provenance));
       const msgId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
-      await waitFor(
+      // A full stream is the learner's way to say wait (Q1): generating it all again would not help.
+      await retry(
         `${options.answerSubject} to store ${id}`,
-        options.answers.publish(options.answerSubject, batch, msgId === undefined ? {} : { msgId }),
+        () => options.answers.publish(options.answerSubject, batch, msgId === undefined ? {} : { msgId }),
         { timeoutMs: PUBLISH_TIMEOUT_MS, signal: giveUp.signal },
       );
       await message.ack();
@@ -170,9 +173,11 @@ export function createActor(options: ActorOptions): Actor {
       const message = await options.work
         .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
         .catch((reason: unknown) => {
-          if (signal.aborted || isOarlockError(reason, "BUS_CLOSED")) return undefined;
+          if (signal.aborted) return undefined;
+          if (isOarlockError(reason, "BUS_CLOSED")) return ended;
           throw reason;
         });
+      if (message === ended) return;
       if (message !== undefined) await take(message);
     }
   };
@@ -186,7 +191,8 @@ export function createActor(options: ActorOptions): Actor {
     policies,
     async run(signal) {
       const heartbeat = setInterval(() => {
-        for (const message of held.values()) void message.working();
+        // One that cannot be said is made up for by the next, or by a redelivery.
+        for (const message of held.values()) message.working().catch(() => undefined);
       }, ACK_WAIT_MS / 3);
       try {
         await pull(AbortSignal.any([signal, stopPulling.signal]));

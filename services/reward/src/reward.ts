@@ -13,7 +13,7 @@ import { FinishReason, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarl
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
 import type { ScoringInput } from "@oarlock/rewards";
 import { ACK_WAIT_MS } from "@oarlock/run";
-import { waitFor } from "@oarlock/runtime";
+import { retry, waitFor } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
 import { namedReward, rowFields, scorersFor } from "./scoring.ts";
 import type { RunScorers } from "./scoring.ts";
@@ -25,6 +25,8 @@ const PULL_TIMEOUT_MS = 30_000;
 /** Scorers have their own, shorter deadlines; passing this one hands the batch back (D1c). */
 const SCORE_TIMEOUT_MS = 600_000;
 const PUBLISH_TIMEOUT_MS = 30_000;
+/** What a pull gives once there is nothing to pull from any more. */
+const ended = Symbol("the bus is closed");
 const HAND_BACK_DELAY_MS = 1_000;
 /** Decoding text is done in slices of so long, so that the event loop answers in between (P1). */
 const SLICE_MS = 5;
@@ -129,9 +131,10 @@ export function createReward(options: RewardOptions): Reward {
         rewards: rewards[i] ?? [],
       }));
       const data = toBinary(TrajectoryBatchSchema, { ...batch, trajectories });
-      await waitFor(
+      // A full stream is the learner's way to say wait (Q1): scoring it all again would not help.
+      await retry(
         `${options.scoredSubject} to store ${id}`,
-        options.scored.publish(options.scoredSubject, data, { msgId: `${id}/scored` }),
+        () => options.scored.publish(options.scoredSubject, data, { msgId: `${id}/scored` }),
         { timeoutMs: PUBLISH_TIMEOUT_MS, signal: giveUp.signal },
       );
       await message.ack();
@@ -183,9 +186,11 @@ export function createReward(options: RewardOptions): Reward {
       const message = await options.generated
         .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
         .catch((reason: unknown) => {
-          if (signal.aborted || isOarlockError(reason, "BUS_CLOSED")) return undefined;
+          if (signal.aborted) return undefined;
+          if (isOarlockError(reason, "BUS_CLOSED")) return ended;
           throw reason;
         });
+      if (message === ended) return;
       if (message !== undefined) await take(message);
     }
   };
@@ -200,7 +205,8 @@ export function createReward(options: RewardOptions): Reward {
     score,
     async run(signal) {
       const heartbeat = setInterval(() => {
-        for (const message of held.values()) void message.working();
+        // One that cannot be said is made up for by the next, or by a redelivery.
+        for (const message of held.values()) message.working().catch(() => undefined);
       }, ACK_WAIT_MS / 3);
       try {
         await pull(AbortSignal.any([signal, stopPulling.signal]));
