@@ -48,6 +48,12 @@ export interface GraphInput {
   readonly external: boolean;
 }
 
+/** Constants up to this size are compared by content; larger ones (tables) are not asked for twice. */
+const COMPARED_ELEMENTS = 64;
+
+const contentKey = ({ dtype, shape, data }: Tensor): string =>
+  `${dtype}|${shape.join(",")}|${data.join(",")}`;
+
 export class Graph {
   readonly name: string;
   readonly inputs: GraphInput[] = [];
@@ -75,14 +81,14 @@ export class Graph {
     return value;
   }
 
-  /** A small tensor that lies inside the model. Equal constants become one. */
+  /** A tensor that lies inside the model. Equal small ones become one. */
   constant(content: Tensor): Value {
-    const key = `${content.dtype}|${content.shape.join(",")}|${content.data.join(",")}`;
-    const known = this.#constantsByContent.get(key);
+    const key = content.data.length <= COMPARED_ELEMENTS ? contentKey(content) : undefined;
+    const known = key === undefined ? undefined : this.#constantsByContent.get(key);
     if (known) return known;
-    const name = this.#fresh("constant");
-    const value: Value = { name, graph: this, dtype: content.dtype, shape: content.shape, constant: content };
-    this.#constantsByContent.set(key, value);
+    const { dtype, shape } = content;
+    const value: Value = { name: this.#fresh("constant"), graph: this, dtype, shape, constant: content };
+    if (key !== undefined) this.#constantsByContent.set(key, value);
     this.constants.push(value);
     return value;
   }

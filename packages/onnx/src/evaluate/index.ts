@@ -3,7 +3,7 @@
  *
  * Casts to float32 keep all digits here, so results are those of exact arithmetic to about 1e-15.
  */
-import { OarlockError } from "@oarlock/errors";
+import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { elementCount } from "@oarlock/tensor";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { neededNodes } from "../needed.ts";
@@ -68,11 +68,8 @@ function run(node: GraphNode, known: Map<Value, Dense>): void {
     // The table pairs each kernel with its operator's attributes; the pairing is lost on a node of unknown operator.
     results = kernel(inputs, node.attributes as never);
   } catch (cause) {
-    throw new OarlockError(
-      "ONNX_EVALUATE",
-      `${node.name}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    const reason = isOarlockError(cause) ? cause.rawMessage : causeChain(cause).join(": ");
+    throw new OarlockError("ONNX_EVALUATE", `${node.name}: ${reason}`, { cause });
   }
   node.outputs.forEach((value, i) => {
     const result = results[i];
