@@ -141,6 +141,39 @@ describe("the generator", () => {
     });
   });
 
+  it("tells of tokens while they are drawn, and of all of them before it ends", async () => {
+    await withGenerator({ workers: 2, slots: 4 }, async (generator) => {
+      await generator.load(weightsOf(1), v1);
+      const heard = new Map<number, { tokens: number[]; logprobs: number[]; reports: number }>();
+      let early = 0;
+      let done = false;
+      const submitted = generator.submit(
+        request(3, { samples: 5, params: { maxNewTokens: 100 } }),
+        undefined,
+        (progress) => {
+          expect(progress.version).toEqual(v1);
+          const { tokens, logprobs, reports } = heard.get(progress.sample) ?? {
+            tokens: [],
+            logprobs: [],
+            reports: 0,
+          };
+          const next = {
+            tokens: [...tokens, ...progress.tokens],
+            logprobs: [...logprobs, ...progress.logprobs],
+            reports: reports + 1,
+          };
+          heard.set(progress.sample, next);
+          if (!done) early++;
+        },
+      );
+      const completions = await submitted.finally(() => (done = true));
+      for (const { sample, tokens, logprobs } of completions) {
+        expect(heard.get(sample)).toEqual({ tokens: [...tokens], logprobs: [...logprobs], reports: 13 });
+      }
+      expect(early).toBe(5 * 13);
+    });
+  });
+
   it("returns what it has when aborted", async () => {
     await withGenerator({ slots: 2 }, async (generator) => {
       await generator.load(weightsOf(1), v1);

@@ -17,7 +17,13 @@ import {
   type SchedulerState,
   type Seat,
 } from "./scheduler.ts";
-import type { Completion, FinishReason, GenerationRequest, PolicyVersion } from "./types.ts";
+import type {
+  Completion,
+  FinishReason,
+  GenerationRequest,
+  PolicyVersion,
+  ProgressListener,
+} from "./types.ts";
 
 /** Who hears of results, request by request, in the order in which they end. */
 export interface BatcherHandlers {
@@ -41,11 +47,15 @@ export interface BatcherCounts {
   completions: number;
 }
 
+/** Tokens of a sample that are reported together: never one token a message. */
+const PROGRESS_TOKENS = 8;
+
 interface Pending {
   readonly request: GenerationRequest;
   readonly streams: readonly RandomStream[];
   readonly stops: ReadonlySet<number>;
   readonly completions: (Completion | undefined)[];
+  readonly onProgress: ProgressListener | undefined;
   left: number;
   prefix: Prefix | undefined;
 }
@@ -58,6 +68,8 @@ interface Sequence {
   readonly tokens: Int32Array;
   readonly logprobs: Float32Array;
   count: number;
+  /** How many of them were reported as progress. */
+  told: number;
 }
 
 export class Batcher {
@@ -85,7 +97,7 @@ export class Batcher {
   }
 
   /** Queues a request. Throws `GENERATION_FULL`, `GENERATION_DUPLICATE`, or `RANDOM_KEY` for a key that is none. */
-  submit(request: GenerationRequest): void {
+  submit(request: GenerationRequest, onProgress?: ProgressListener): void {
     const { id, samples } = request;
     if (this.#pending.has(id))
       throw new OarlockError("GENERATION_DUPLICATE", `request ${id} is in flight already`);
@@ -93,7 +105,8 @@ export class Batcher {
     this.#apply({ type: "submit", request: id, samples: samples.length });
     const stops = new Set(request.params.stopTokens);
     const completions = samples.map(() => undefined);
-    this.#pending.set(id, { request, streams, stops, completions, left: samples.length, prefix: undefined });
+    const left = samples.length;
+    this.#pending.set(id, { request, streams, stops, completions, onProgress, left, prefix: undefined });
   }
 
   /** Queues a change of weights: `change` runs when everything submitted before has ended. */
@@ -191,7 +204,7 @@ export class Batcher {
     engine.inverseTemperatures[slot] = inverseTemperature(params);
     const tokens = new Int32Array(params.maxNewTokens);
     const logprobs = new Float32Array(params.maxNewTokens);
-    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0 };
+    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0, told: 0 };
     return this.#draw(slot, { probabilities: prefix.probabilities, offset: 0, vocabulary });
   }
 
@@ -228,6 +241,7 @@ export class Batcher {
     const { engine } = this.#options;
     engine.ids[slot] = token;
     engine.positions[slot] = position;
+    if (sequence.count - sequence.told >= PROGRESS_TOKENS) this.#tell(sequence);
     if (stops.has(token)) return this.#finish(slot, "stop");
     return sequence.count === request.params.maxNewTokens && this.#finish(slot, "length");
   }
@@ -236,10 +250,21 @@ export class Batcher {
     const sequence = this.#sequences[slot];
     this.#sequences[slot] = undefined;
     if (!sequence) return true;
+    this.#tell(sequence);
     const { pending, index, count } = sequence;
     const [tokens, logprobs] = [sequence.tokens.slice(0, count), sequence.logprobs.slice(0, count)];
     this.#settle(pending, index, { tokens, logprobs, finishReason });
     return true;
+  }
+
+  /** Reports what was drawn since the last time. */
+  #tell(sequence: Sequence): void {
+    const { pending, index, tokens, logprobs, count, told } = sequence;
+    if (!pending.onProgress || told === count) return;
+    sequence.told = count;
+    const sample = pending.request.samples[index]?.sample ?? index;
+    const fresh = { tokens: tokens.slice(told, count), logprobs: logprobs.slice(told, count) };
+    pending.onProgress({ ...fresh, sample, version: this.#version ?? NO_VERSION });
   }
 
   /** Ends a sample that never had a slot. */

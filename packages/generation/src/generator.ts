@@ -16,6 +16,7 @@ import type {
   GeneratorOptions,
   GeneratorStats,
   PolicyVersion,
+  ProgressListener,
 } from "./types.ts";
 import { WorkerHandle } from "./worker-handle.ts";
 
@@ -107,7 +108,11 @@ class WorkerGenerator implements Generator {
     await Promise.all(await loads);
   }
 
-  async submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]> {
+  async submit(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+    onProgress?: ProgressListener,
+  ): Promise<readonly Completion[]> {
     signal?.throwIfAborted();
     await this.#posted;
     signal?.throwIfAborted();
@@ -117,7 +122,7 @@ class WorkerGenerator implements Generator {
     const pieces: Promise<readonly Completion[]>[] = [];
     for (let start = 0; start < request.samples.length; start += size) {
       const piece = { ...request, samples: request.samples.slice(start, start + size) };
-      pieces.push(this.#leastLoaded().submit(piece, signal));
+      pieces.push(this.#leastLoaded().submit(piece, signal, onProgress));
     }
     return (await Promise.all(pieces)).flat();
   }

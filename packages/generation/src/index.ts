@@ -7,7 +7,9 @@ export type {
   GeneratorOptions,
   GeneratorStats,
   PolicyVersion,
+  ProgressListener,
   SamplingParams,
+  TokenProgress,
   WeightLayout,
 } from "./types.ts";
 export { checkSamplingParams } from "./sampling.ts";

@@ -1,4 +1,5 @@
 /** The methods of a generation worker, as its client calls them. Data only. */
+import type { MessagePort } from "node:worker_threads";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OpenOrtOptions } from "@oarlock/ort";
 import type { BatcherCounts } from "./batcher.ts";
@@ -29,8 +30,8 @@ export interface GenerationMethods {
   open: (settings: WorkerSettings) => Promise<void>;
   /** Resolves when the weights are in use; `weights` lies in shared memory. */
   load: (request: { weights: Float32Array; version: PolicyVersion }) => Promise<void>;
-  /** The request's id is the client's own. */
-  submit: (request: GenerationRequest) => Promise<readonly Completion[]>;
+  /** The request's id is the client's own. Progress goes to the port, which is closed when all was told. */
+  submit: (call: { request: GenerationRequest; progress?: MessagePort }) => Promise<readonly Completion[]>;
   /** Makes the submission of that id end with what it has. */
   cancel: (request: { id: string }) => void;
   stats: () => WorkerStats;

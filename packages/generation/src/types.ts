@@ -56,6 +56,19 @@ export interface Completion {
   readonly version: PolicyVersion;
 }
 
+/** Tokens of one sample that were drawn since the last report. */
+export interface TokenProgress {
+  /** `SampleKey.sample`. */
+  readonly sample: number;
+  readonly tokens: Int32Array;
+  /** As in `Completion`. */
+  readonly logprobs: Float32Array;
+  readonly version: PolicyVersion;
+}
+
+/** Hears of every sample's tokens in order, a few at a time, all of them before the submission resolves. */
+export type ProgressListener = (progress: TokenProgress) => void;
+
 /** Since creation. */
 export interface GeneratorStats {
   readonly prefills: number;
@@ -80,7 +93,11 @@ export interface Generator extends AsyncDisposable {
    */
   load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void>;
   /** Completions in the order of `request.samples`. When aborted, what was drawn so far, as "abort". */
-  submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]>;
+  submit(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+    onProgress?: ProgressListener,
+  ): Promise<readonly Completion[]>;
   stats(): Promise<GeneratorStats>;
   /** What of this generator decides bits, for the fingerprint (D1b). */
   readonly plan: GenerationPlan;

@@ -9,7 +9,7 @@ import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
 import type { GenerationMethods, WorkerSettings, WorkerStats } from "./protocol.ts";
 import { activeSeats } from "./scheduler.ts";
-import type { Completion, GenerationRequest, PolicyVersion } from "./types.ts";
+import type { Completion, PolicyVersion, TokenProgress } from "./types.ts";
 
 interface Waiting<T> {
   readonly resolve: (result: T) => void;
@@ -53,12 +53,15 @@ export class WorkerCore implements GenerationMethods {
     });
   };
 
-  readonly submit = (request: GenerationRequest): Promise<readonly Completion[]> =>
-    new Promise((resolve, reject) => {
-      this.#ready().batcher.submit(request);
+  readonly submit: GenerationMethods["submit"] = ({ request, progress }) => {
+    const onProgress = progress && ((tokens: TokenProgress) => progress.postMessage(tokens));
+    const completions = new Promise<readonly Completion[]>((resolve, reject) => {
+      this.#ready().batcher.submit(request, onProgress);
       this.#submissions.set(request.id, { resolve, reject });
       this.#start();
     });
+    return completions.finally(() => progress?.close());
+  };
 
   readonly cancel = ({ id }: { id: string }): void => this.#opened?.batcher.cancel(id);
 

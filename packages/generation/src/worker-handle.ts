@@ -1,9 +1,9 @@
 /** One worker thread, with the count of samples that it was given and has not finished. */
 import { createRequire } from "node:module";
-import { Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { WorkerClient } from "@oarlock/runtime";
 import type { GenerationMethods, WorkerSettings, WorkerStats } from "./protocol.ts";
-import type { Completion, GenerationRequest, PolicyVersion } from "./types.ts";
+import type { Completion, GenerationRequest, PolicyVersion, ProgressListener } from "./types.ts";
 
 /** L1: the longest that a call may take before its caller is told. Long answers of large models take minutes on a CPU. */
 const CALL_TIMEOUT_MS = 60 * 60_000;
@@ -46,14 +46,24 @@ export class WorkerHandle {
   }
 
   /** When aborted it still resolves: with what was drawn. */
-  async submit(request: GenerationRequest, signal?: AbortSignal): Promise<readonly Completion[]> {
+  async submit(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+    onProgress?: ProgressListener,
+  ): Promise<readonly Completion[]> {
     const id = String(this.#nextId++);
     const cancel = (): void => void this.#client.call("cancel", { id }, SMALL).catch(() => undefined); // the call itself reports
     signal?.addEventListener("abort", cancel, { once: true });
     this.#inFlight += request.samples.length;
+    const progress = onProgress && progressPort(onProgress);
     try {
-      return await this.#client.call("submit", { ...request, id }, { timeoutMs: CALL_TIMEOUT_MS });
+      const call = { request: { ...request, id }, ...(progress && { progress: progress.port }) };
+      const transfer = progress ? [progress.port] : [];
+      const completions = await this.#client.call("submit", call, { timeoutMs: CALL_TIMEOUT_MS, transfer });
+      await progress?.ended;
+      return completions;
     } finally {
+      progress?.close();
       this.#inFlight -= request.samples.length;
       signal?.removeEventListener("abort", cancel);
     }
@@ -67,4 +77,19 @@ export class WorkerHandle {
     await this.#client.call("close", undefined, SMALL).catch(() => undefined); // the thread may be gone already
     await this.#client.close();
   }
+}
+
+interface Progress {
+  /** The worker's end. */
+  readonly port: MessagePort;
+  /** Resolves when the worker has closed its end and all reports were heard. */
+  readonly ended: Promise<void>;
+  close(): void;
+}
+
+function progressPort(onProgress: ProgressListener): Progress {
+  const { port1, port2 } = new MessageChannel();
+  port1.on("message", onProgress);
+  const ended = new Promise<void>((resolve) => port1.once("close", resolve));
+  return { port: port2, ended, close: () => port1.close() };
 }

@@ -7,8 +7,8 @@ const core = new WorkerCore();
 serveWorker({
   open: core.open,
   load: core.load,
-  async submit(request: Parameters<typeof core.submit>[0]) {
-    const completions = await core.submit(request);
+  async submit(call: Parameters<typeof core.submit>[0]) {
+    const completions = await core.submit(call);
     // Both arrays of a completion were made for it alone: they move.
     const buffers = completions.flatMap(({ tokens, logprobs }) => [tokens.buffer, logprobs.buffer]);
     return withTransfer(
