@@ -45,7 +45,7 @@ export function evaluate(
   const known = new Map<Value, Dense>();
   const sizes = new Map<string, number>();
   for (const { value } of graph.inputs) known.set(value, fed(value, feeds[value.name], sizes));
-  for (const value of graph.constants) if (value.constant) known.set(value, toDense(value.constant));
+  for (const value of graph.constants) known.set(value, constantOf(value));
   for (const node of neededNodes(
     graph,
     outputs.map(({ value }) => value),
@@ -91,6 +91,14 @@ function fed(value: Value, given: EvaluateFeed | undefined, sizes: Map<string, n
     });
   if (!fits) throw new OarlockError("ONNX_EVALUATE", `${declared} does not take ${showShape(given.shape)}`);
   return toDense(given);
+}
+
+function constantOf({ name, dtype, constant }: Value): Dense {
+  // Half precisions are bit patterns here, not numbers.
+  if (!constant || dtype === "float16" || dtype === "bfloat16") {
+    throw new OarlockError("ONNX_EVALUATE", `${name}: constants of ${dtype} have no reference form`);
+  }
+  return toDense(constant);
 }
 
 function toDense({ shape, data }: EvaluateFeed): Dense {
