@@ -19,9 +19,8 @@ if (process.env.UV_THREADPOOL_SIZE === undefined) {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const env = { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS };
   const child = spawn(process.execPath, args, { stdio: "inherit", env });
-  // A terminal sends Ctrl-C to both processes; the child decides what it means. Other senders reach only this one.
-  process.on("SIGINT", () => {});
-  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  // A terminal sends Ctrl-C to both processes, other senders only to this one: forward, and the child counts once.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     console.error(`Cannot start ${process.execPath}: ${error.message}`);
     process.exit(1);

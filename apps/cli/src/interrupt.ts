@@ -2,6 +2,9 @@
 import { EXIT } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** One key press may arrive twice: from the terminal, and forwarded by the launcher. */
+const SAME_PRESS_MS = 300;
+
 export interface Interrupt extends Disposable {
   readonly signal: AbortSignal;
 }
@@ -9,8 +12,12 @@ export interface Interrupt extends Disposable {
 /** Listens until disposed. `hint` tells the user what the first signal starts. */
 export function listenForInterrupt(terminal: Terminal, hint: string): Interrupt {
   const controller = new AbortController();
+  let firstMs: number | undefined;
   const onSignal = () => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+    const nowMs = performance.now();
+    if (firstMs !== undefined && nowMs - firstMs < SAME_PRESS_MS) return;
+    if (firstMs !== undefined) process.exit(EXIT.interrupted);
+    firstMs = nowMs;
     terminal.note(hint);
     controller.abort();
   };

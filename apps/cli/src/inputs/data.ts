@@ -1,5 +1,5 @@
 /** The rows of a run's `data` block, wherever they come from. Reading formats is data's; this picks the source. */
-import { type Dataset, taskDataset } from "@oarlock/data";
+import { type Dataset, openFileData, taskDataset } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
 import type { ResolvedData } from "@oarlock/runfile";
 
@@ -10,7 +10,8 @@ export interface OpenDataOptions {
 }
 
 /** Opens one data block. */
-export async function openData(data: ResolvedData, _options: OpenDataOptions): Promise<Dataset> {
+export async function openData(data: ResolvedData, options: OpenDataOptions): Promise<Dataset> {
   if (data.type === "task") return taskDataset(data.task.name, data.task);
+  if (data.type === "file") return openFileData(data.file, options);
   throw new OarlockError("DATA_UNSUPPORTED", `data of type ${data.type} is not wired up yet`);
 }

@@ -3,6 +3,7 @@
  * for: a plan needs the shape and the digests alone.
  */
 import { OarlockError } from "@oarlock/errors";
+import { type JsonObject, loadModelFolder, type SpecialTokens } from "@oarlock/models";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
 import { initShape, type ResolvedModel, type ResolvedModelInit } from "@oarlock/runfile";
@@ -16,6 +17,9 @@ export interface OpenedModel {
   readonly tokenizerFiles: TokenizerFiles;
   /** SHA-256 of the initial weights as files; "" for a new model. */
   readonly digest: string;
+  /** For the folder that the trained model is written to. */
+  readonly specials: SpecialTokens;
+  readonly generation: JsonObject;
   /** Tokens that end a completion. */
   readonly stopTokens: readonly number[];
   /** All weights, flat, in nn's layout. */
@@ -48,7 +52,9 @@ async function newModel(init: ResolvedModelInit, { baseDir, seed }: OpenModelOpt
     tokenizer,
     tokenizerFiles,
     digest: "",
-    stopTokens: tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId],
+    specials: specialsOf(tokenizer),
+    generation: {},
+    stopTokens: endToken(tokenizer),
     weights: async () => initialWeights(config, (count, index) => initialNormals(seed, index, count)),
   };
 }
@@ -63,6 +69,41 @@ async function readTokenizer(path: string): Promise<TokenizerFiles> {
   return { tokenizer, config };
 }
 
-async function storedModel(from: string, _options: OpenModelOptions): Promise<OpenedModel> {
-  throw new OarlockError("MODEL_UNSUPPORTED", `${from}: models from files are not wired up yet`);
+/** A folder in Hugging Face layout. The digest is that of the weights themselves, so everything is read at once. */
+async function storedModel(from: string, { baseDir, signal }: OpenModelOptions): Promise<OpenedModel> {
+  const folder = resolve(baseDir, from);
+  const loaded = await loadModelFolder(folder, { shared: true, ...(signal === undefined ? {} : { signal }) });
+  if (loaded.tokenizer === undefined) {
+    throw new OarlockError(
+      "TOKENIZER_MISSING",
+      `${from} has no tokenizer.json; accepted: a model folder with its tokenizer`,
+    );
+  }
+  const tokenizer = createTokenizer(loaded.tokenizer);
+  const { specials, generation, config, digest, weights } = loaded;
+  const stopTokens = [...new Set([...specials.eosTokenIds, ...endToken(tokenizer)])];
+  return {
+    config,
+    tokenizer,
+    tokenizerFiles: loaded.tokenizer,
+    digest,
+    specials,
+    generation,
+    stopTokens,
+    weights: async () => weights,
+  };
+}
+
+function endToken({ eosTokenId }: Tokenizer): readonly number[] {
+  return eosTokenId === undefined ? [] : [eosTokenId];
+}
+
+/** The special tokens of a new model are those of its tokenizer. */
+function specialsOf(tokenizer: Tokenizer): SpecialTokens {
+  const { bosTokenId, padTokenId } = tokenizer;
+  return {
+    ...(bosTokenId === undefined ? {} : { bosTokenId }),
+    ...(padTokenId === undefined ? {} : { padTokenId }),
+    eosTokenIds: endToken(tokenizer),
+  };
 }
