@@ -25,8 +25,9 @@ export interface PackedRows {
   /** row · length + column of each token to predict from. */
   readonly chosen: BigInt64Array; // [M]
   readonly targets: BigInt64Array; // [M]
-  /** Where the prediction of each chosen token belongs: row and index into the row's `tokens`. */
-  readonly places: readonly { readonly row: number; readonly token: number }[]; // [M]
+  /** The row of each chosen token, and its index into that row's `tokens`. [M] */
+  readonly rowOf: Int32Array;
+  readonly tokenOf: Int32Array;
 }
 
 /** Throws `TRAINING_ROW`, naming the row, where its arrays do not fit together or the model. */
@@ -98,33 +99,68 @@ export type WantedToken = (row: TrainingRow, token: number) => boolean;
 
 export const isTrained: WantedToken = ({ lossMask }, token) => lossMask[token] === 1;
 
+/**
+ * Writes whole numbers ≥ 0 into an int64 array through its low words: without a BigInt for each. Typed arrays are
+ * little-endian on every platform that ONNX Runtime runs on.
+ */
+function lowWords(array: BigInt64Array): Int32Array {
+  return new Int32Array(array.buffer, array.byteOffset, array.length * 2);
+}
+
+/** Row and token index of every wanted token, row by row. */
+function findPlaces(
+  rows: readonly TrainingRow[],
+  wanted: WantedToken,
+): { rowOf: Int32Array; tokenOf: Int32Array } {
+  const most = rows.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const [rowOf, tokenOf] = [new Int32Array(most), new Int32Array(most)];
+  let count = 0;
+  for (const [index, row] of rows.entries()) {
+    for (let token = 1; token < row.tokens.length; token++) {
+      if (!wanted(row, token)) continue;
+      rowOf[count] = index;
+      tokenOf[count++] = token;
+    }
+  }
+  return { rowOf: rowOf.subarray(0, count), tokenOf: tokenOf.subarray(0, count) };
+}
+
 /** Packs `rows`; `wanted` says which tokens (by index into `tokens`, from 1) are predicted. */
 export function packRows(rows: readonly TrainingRow[], length: number, wanted: WantedToken): PackedRows {
   const batch = rows.length;
+  const { rowOf, tokenOf } = findPlaces(rows, wanted);
+  const count = rowOf.length;
   const ids = new BigInt64Array(batch * length);
   const positions = new BigInt64Array(batch * length);
-  const places: { row: number; token: number }[] = [];
-  for (const [row, content] of rows.entries()) {
-    const { tokens } = content;
-    for (let t = 0; t < length; t++) positions[row * length + t] = BigInt(t);
-    for (let t = 0; t + 1 < tokens.length; t++) {
-      ids[row * length + t] = BigInt(tokens[t] ?? 0);
-      if (wanted(content, t + 1)) places.push({ row, token: t + 1 });
-    }
+  const [chosen, targets] = [new BigInt64Array(count), new BigInt64Array(count)];
+  const [idWords, positionWords, chosenWords, targetWords] = [ids, positions, chosen, targets].map(
+    lowWords,
+  ) as Words;
+  for (const [index, { tokens }] of rows.entries()) {
+    const start = index * length;
+    for (let t = 0; t < length; t++) positionWords[2 * (start + t)] = t;
+    for (let t = 0; t + 1 < tokens.length; t++) idWords[2 * (start + t)] = tokens[t] ?? 0;
   }
-  const chosen = BigInt64Array.from(places, ({ row, token }) => BigInt(row * length + token - 1));
-  const targets = BigInt64Array.from(places, ({ row, token }) => BigInt(rows[row]?.tokens[token] ?? 0));
-  return { batch, length, chosenCount: places.length, ids, positions, chosen, targets, places };
+  for (let i = 0; i < count; i++) {
+    const [row, token] = [rowOf[i] ?? 0, tokenOf[i] ?? 0];
+    chosenWords[2 * i] = row * length + token - 1;
+    targetWords[2 * i] = rows[row]?.tokens[token] ?? 0;
+  }
+  return { batch, length, chosenCount: count, ids, positions, chosen, targets, rowOf, tokenOf };
 }
 
-/** One number for each chosen token, taken from its row. */
+type Words = [Int32Array, Int32Array, Int32Array, Int32Array];
+
+/** One number for each chosen token, taken from an array of its row that lies beside `tokens`. */
 export function gatherPlaces<R>(
   packed: PackedRows,
   rows: readonly R[],
-  value: (row: R, token: number) => number,
+  arrayOf: (row: R) => Float32Array,
 ): Float32Array {
-  return Float32Array.from(packed.places, ({ row, token }) => {
-    const content = rows[row];
-    return content === undefined ? 0 : value(content, token);
-  });
+  const arrays = rows.map(arrayOf);
+  const gathered = new Float32Array(packed.chosenCount);
+  for (let i = 0; i < gathered.length; i++) {
+    gathered[i] = arrays[packed.rowOf[i] ?? 0]?.[packed.tokenOf[i] ?? 0] ?? 0;
+  }
+  return gathered;
 }

@@ -57,9 +57,9 @@ export async function forwardPass(
     inputs: { kept: pass.weights, fresh: packedTensors(context, packed) },
     outputs: { kept: {}, fresh: { logprobs } },
   });
-  for (const [i, { row, token }] of packed.places.entries()) {
-    const result = results[row];
-    if (result !== undefined) result[token] = Number(logprobs.data[i]);
+  for (let i = 0; i < packed.chosenCount; i++) {
+    const result = results[packed.rowOf[i] ?? 0];
+    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(logprobs.data[i]);
   }
   return results;
 }
@@ -97,15 +97,13 @@ export async function gradientPass(
     old: pass.old,
     accumulate: pass.accumulators !== undefined,
   });
-  const perToken = (name: string, value: (row: WeightedRow, token: number) => number): Tensors => ({
-    [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, value)),
+  const perToken = (name: string, take: (row: WeightedRow) => Float32Array): Tensors => ({
+    [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, take)),
   });
   const fresh: Tensors = Object.assign(
     packedTensors(context, packed),
-    perToken("weight", (row, token) => row.tokenWeights[token] ?? 0),
-    ...objectiveInputs(objective, pass.old).map((name) =>
-      perToken(name, (row, token) => elementOf(row, name, token)),
-    ),
+    perToken("weight", (row) => row.tokenWeights),
+    ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
   );
   const sumTensors = Object.fromEntries(
     session.outputs
@@ -138,10 +136,10 @@ function packedTensors({ ort }: PassContext, packed: PackedRows): Record<string,
   };
 }
 
-function elementOf(row: TrainingRow, name: TokenInput, token: number): number {
+function arrayOf(row: TrainingRow, name: TokenInput): Float32Array {
   const array = row[name];
   if (array === undefined) throw new OarlockError("TRAINING_ROW", `the objective needs ${name} on every row`);
-  return array[token] ?? 0;
+  return array;
 }
 
 /** Tensors that outlive the run, and tensors made for it, which it releases. Their memory can be read afterwards. */
