@@ -16,7 +16,9 @@ const folders = ["packages", "services", "apps"].flatMap((parent) =>
   readdirSync(parent).map((name) => `${parent}/${name}`),
 );
 const workspaces = ["proto", ...folders].filter((folder) => existsSync(`${folder}/package.json`));
-const folderOf = new Map(workspaces.map((folder) => [readJson<Manifest>(`${folder}/package.json`).name, folder]));
+const folderOf = new Map(
+  workspaces.map((folder) => [readJson<Manifest>(`${folder}/package.json`).name, folder]),
+);
 const check = process.argv.includes("--check");
 let drifted = 0;
 

@@ -10,8 +10,10 @@ import { join } from "node:path";
 import { installAndBuild, run } from "./setup.mjs";
 
 installAndBuild();
-const staticChecks = ["format:check", "references:check", "lint", "layers", "typecheck", "unused"];
-const failedChecks = staticChecks.filter((name) => run("npm", ["run", "--silent", name], { mayFail: true }) !== 0);
+const staticChecks = ["format:check", "generated:check", "lint", "layers", "typecheck", "unused"];
+const failedChecks = staticChecks.filter(
+  (name) => run("npm", ["run", "--silent", name], { mayFail: true }) !== 0,
+);
 
 const folder = mkdtempSync(join(tmpdir(), "oarlock-test-"));
 const results = join(folder, "results.json");

@@ -33,8 +33,12 @@ export function runPeer(which: keyof typeof scripts, job: PeerJob): PeerOutcome 
     return { absent: `${python} lacks ${modules}: pip install them, or set OARLOCK_PYTHON` };
   }
   const script = join(dirname(fileURLToPath(import.meta.url)), "peers", scripts[which]);
-  const run = spawnSync(python, [script, job.model, job.text, String(job.steps)], { encoding: "utf8", maxBuffer: 64 << 20 });
+  const run = spawnSync(python, [script, job.model, job.text, String(job.steps)], {
+    encoding: "utf8",
+    maxBuffer: 64 << 20,
+  });
   const last = run.stdout.trim().split("\n").at(-1) ?? "";
-  if (run.status !== 0 || !last.startsWith("{")) return { absent: `${script} failed: ${run.stderr.trim().split("\n").at(-1)}` };
+  if (run.status !== 0 || !last.startsWith("{"))
+    return { absent: `${script} failed: ${run.stderr.trim().split("\n").at(-1)}` };
   return JSON.parse(last) as PeerResult; // the script's last line is one such object
 }

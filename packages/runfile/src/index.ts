@@ -53,6 +53,7 @@ export { formatPath, formatProblem, runFileError } from "./problem.ts";
 export type { Path, Problem } from "./problem.ts";
 export { acceptedAt, runFileJsonSchema } from "./json-schema.ts";
 export type { SchemaNode } from "./json-schema.ts";
+export { customResourceYaml } from "./custom-resource.ts";
 export { resolvePlan } from "./plan/plan.ts";
 export type { Plan } from "./plan/plan.ts";
 export { resolveSpec } from "./plan/resolve-spec.ts";
