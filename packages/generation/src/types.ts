@@ -92,7 +92,12 @@ export interface Generator extends AsyncDisposable {
    * until this resolves); another one is copied. Throws `GENERATION_WEIGHTS` where the length is not the layout's.
    */
   load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void>;
-  /** Completions in the order of `request.samples`. When aborted, what was drawn so far, as "abort". */
+  /**
+   * Completions in the order of `request.samples`. When aborted, what was drawn so far, as "abort". Throws
+   * `GENERATION_REQUEST`, `GENERATION_PARAMS`, `RANDOM_KEY` (a request that cannot run), `GENERATION_FULL` (too many
+   * wait; retryable), `GENERATION_NO_WEIGHTS`, `GENERATION_NOT_FINITE` (the weights make no probabilities), and
+   * `GENERATION_FAILED` or `WORKER_DIED` (the engine or its thread failed: create another generator).
+   */
   submit(
     request: GenerationRequest,
     signal?: AbortSignal,

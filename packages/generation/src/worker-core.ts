@@ -16,12 +16,20 @@ interface Waiting<T> {
   readonly reject: (reason: unknown) => void;
 }
 
+interface Opened {
+  readonly ort: OrtRuntime;
+  readonly engine: DecodeEngine;
+  readonly batcher: Batcher;
+}
+
 export class WorkerCore implements GenerationMethods {
-  #opened: { ort: OrtRuntime; engine: DecodeEngine; batcher: Batcher } | undefined;
+  #opened: Opened | undefined;
   readonly #submissions = new Map<string, Waiting<readonly Completion[]>>();
-  #loads = 0;
+  readonly #loads = new Map<string, Waiting<void>>();
+  #nextLoad = 0;
   #running: Promise<void> | undefined;
   #closing = false;
+  #failure: OarlockError | undefined;
   #busyMs = 0;
 
   readonly open = async (settings: WorkerSettings): Promise<void> => {
@@ -29,29 +37,26 @@ export class WorkerCore implements GenerationMethods {
     const engine = new DecodeEngine({ ...settings, ort });
     const { config, slots, maxWaiting } = settings;
     const handlers = {
-      completed: (id: string, completions: readonly Completion[]) => this.#take(id)?.resolve(completions),
-      failed: (id: string, reason: unknown) => this.#take(id)?.reject(reason),
+      completed: (id: string, completions: readonly Completion[]) =>
+        take(this.#submissions, id)?.resolve(completions),
+      failed: (id: string, reason: unknown) => take(this.#submissions, id)?.reject(reason),
     };
     const batcher = new Batcher({ engine, vocabulary: config.vocabSize, slots, maxWaiting, handlers });
     this.#opened = { ort, engine, batcher };
   };
 
-  readonly load = (request: { weights: Float32Array; version: PolicyVersion }): Promise<void> => {
-    const { batcher, engine } = this.#ready();
-    return new Promise((resolve, reject) => {
-      batcher.barrier(String(this.#loads++), async () => {
-        try {
-          await engine.load(request.weights);
-          resolve();
-        } catch (reason) {
-          reject(reason);
-          throw reason;
-        }
+  readonly load = (request: { weights: Float32Array; version: PolicyVersion }): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const { batcher, engine } = this.#ready();
+      const id = String(this.#nextLoad++);
+      this.#loads.set(id, { resolve, reject });
+      batcher.barrier(id, async () => {
+        await engine.load(request.weights);
+        take(this.#loads, id)?.resolve();
         return request.version;
       });
       this.#start();
     });
-  };
 
   readonly submit: GenerationMethods["submit"] = ({ request, progress }) => {
     const onProgress = progress && ((tokens: TokenProgress) => progress.postMessage(tokens));
@@ -81,22 +86,16 @@ export class WorkerCore implements GenerationMethods {
     await opened?.ort.close();
   };
 
-  #ready(): { ort: OrtRuntime; engine: DecodeEngine; batcher: Batcher } {
+  #ready(): Opened {
+    if (this.#failure) throw this.#failure;
     if (!this.#opened) throw new OarlockError("GENERATION_CLOSED", "the generation worker is not open");
     return this.#opened;
-  }
-
-  #take(id: string): Waiting<readonly Completion[]> | undefined {
-    const waiting = this.#submissions.get(id);
-    this.#submissions.delete(id);
-    return waiting;
   }
 
   #start(): void {
     this.#running ??= this.#loop().finally(() => (this.#running = undefined));
   }
 
-  /** The engine's own failure ends everything that is in flight: its caches cannot be trusted any more. */
   async #loop(): Promise<void> {
     const { batcher } = this.#ready();
     try {
@@ -107,10 +106,24 @@ export class WorkerCore implements GenerationMethods {
         await nextTurn();
       }
     } catch (reason) {
-      this.#closing = true;
-      this.#opened = undefined;
-      for (const { reject } of this.#submissions.values()) reject(reason);
-      this.#submissions.clear();
+      this.#fail(reason);
     }
   }
+
+  /** The engine's own failure ends everything, now and later: its weights and caches cannot be trusted any more. */
+  #fail(cause: unknown): void {
+    const message = `the engine failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const failure = new OarlockError("GENERATION_FAILED", message, { cause });
+    this.#failure = failure;
+    this.#closing = true;
+    for (const waiting of [...this.#submissions.values(), ...this.#loads.values()]) waiting.reject(failure);
+    this.#submissions.clear();
+    this.#loads.clear();
+  }
+}
+
+function take<T>(waiting: Map<string, T>, id: string): T | undefined {
+  const found = waiting.get(id);
+  waiting.delete(id);
+  return found;
 }
