@@ -15,7 +15,7 @@ import {
   zerosLike,
 } from "@oarlock/onnx";
 import { type CustomGradient, customGradients } from "./custom.ts";
-import { fullShape, type Rule, type Step } from "./rule.ts";
+import { fullShape, type Maker, type Rule, type Step } from "./rule.ts";
 import { rules } from "./rules/index.ts";
 
 /**
@@ -105,20 +105,21 @@ class Walk {
     this.#hand(node.inputs, rule.derive(step), node.name);
   }
 
-  #hand(
-    inputs: readonly (Value | undefined)[],
-    makers: readonly (() => Value)[],
-    name = "custom gradient",
-  ): void {
+  #hand(inputs: readonly (Value | undefined)[], makers: readonly Maker[], name = "custom gradient"): void {
     inputs.forEach((input, i) => {
       if (!input || !this.#dependent.has(input) || !isReal(input)) return;
       const make = makers[i];
       if (!make)
         throw new OarlockError("AUTODIFF_RULE", `${name}: input ${i} (${input.name}) has no gradient`);
-      const known = this.#gradients.get(input);
-      this.#gradients.set(input, known ? add(known, make()) : make());
+      this.#gradients.set(input, sum(this.#gradients.get(input), make, input));
     });
   }
+}
+
+/** What is known of a value's gradient, and one more part of it. */
+function sum(known: Value | undefined, make: Maker, value: Value): Value {
+  if (!known) return make();
+  return make.onto ? make.onto(fullShape(known, value)) : add(known, make());
 }
 
 const isReal = (value: Value): boolean => value.dtype === "float32" || value.dtype === "float64";

@@ -5,7 +5,16 @@
  * each input, as ordinary nodes of the same graph. It does not know the rest of the graph, nor who wants which gradient.
  */
 import { OarlockError } from "@oarlock/errors";
-import { expandLike, reduceSum, reshape, sameShape, showShape, squeeze, type Value } from "@oarlock/onnx";
+import {
+  expandLike,
+  reduceSum,
+  reshape,
+  sameShape,
+  showShape,
+  squeeze,
+  type Value,
+  zerosLike,
+} from "@oarlock/onnx";
 
 /** One node as its rule sees it. */
 export interface Step<Attributes> {
@@ -27,8 +36,15 @@ export interface Step<Attributes> {
   thinDy(): Value;
 }
 
-/** For each input, how to make its gradient; called only where somebody wants it. A shape that broadcasts to the input's will do. */
-export type Derivation<Attributes> = (step: Step<Attributes>) => readonly (() => Value)[];
+/** Makes the gradient of one input; called only where somebody wants it. A shape that broadcasts to the input's will do. */
+export interface Maker {
+  (): Value;
+  /** The same added to what is there already (full shape), where that is cheaper than a sum: a scatter. */
+  readonly onto?: (known: Value) => Value;
+}
+
+/** A maker for each input. */
+export type Derivation<Attributes> = (step: Step<Attributes>) => readonly Maker[];
 
 export type Rule<Attributes> =
   | { readonly kind: "rule"; readonly derive: Derivation<Attributes> }
@@ -39,6 +55,11 @@ export type Rule<Attributes> =
 
 export function rule<Attributes>(derive: Derivation<Attributes>): Rule<Attributes> {
   return { kind: "rule", derive };
+}
+
+/** A maker that scatters into a base: zeros, or the gradient that is there already. */
+export function scattering(data: () => Value, scatter: (base: Value) => Value): Maker {
+  return Object.assign(() => scatter(zerosLike(data())), { onto: scatter });
 }
 
 export function flat(reason: string): Rule<unknown> {

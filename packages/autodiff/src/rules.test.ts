@@ -359,6 +359,15 @@ describe("every rule agrees with central differences in float64", () => {
     expect(worstGap(thin, 8)).toBeLessThan(1e-7);
   });
 
+  it("through a table that is read twice and multiplied: scatters onto what is there", () => {
+    const build: Case["build"] = ([x], graph) => {
+      const rows = gather(x!, indices(graph, [3], [1, 0, 1]), 0);
+      const columns = gather(x!, indices(graph, [2], [2, 2]), 1);
+      return matMul(rows, matMul(reshape(x!, [C, R]), columns));
+    };
+    expect(worstGap({ op: "Gather", shapes: [[R, C]], build }, 4)).toBeLessThan(1e-7);
+  });
+
   it("for products of any shape", () => {
     const size = fc.integer({ min: 1, max: 4 });
     fc.assert(

@@ -14,7 +14,7 @@ import {
   type Value,
   zerosLike,
 } from "@oarlock/onnx";
-import { flat, reshapeLike, type Rule, rule, type Step, sumTo } from "../rule.ts";
+import { flat, reshapeLike, type Rule, rule, scattering, type Step, sumTo } from "../rule.ts";
 
 const frontOf = (axis: number, value: Value): number => (axis < 0 ? axis + value.shape.length : axis);
 
@@ -56,8 +56,8 @@ function sliceBack(step: Step<unknown>): Value {
   }, step.dy());
 }
 
-/** Rows of `dy` are added to the rows of `data` that they were read from. */
-function gatherBack(step: Step<{ readonly axis: number }>): Value {
+/** Rows of `dy` are added to the rows of `base` that they were read from. */
+function gatherBack(step: Step<{ readonly axis: number }>, base: Value): Value {
   const [data, indices, dy] = [step.input(0), step.input(1), step.dy()];
   const axis = frontOf(step.attributes.axis, data);
   const flattened = data.shape.map((dim, i) => {
@@ -66,7 +66,7 @@ function gatherBack(step: Step<{ readonly axis: number }>): Value {
   });
   const updates = indices.shape.length === 1 ? dy : reshape(dy, flattened);
   const alongAxis = data.shape.map((_, i) => (i === axis ? -1 : 1));
-  return scatterAdd(zerosLike(data), expandLike(reshape(indices, alongAxis), updates), updates, axis);
+  return scatterAdd(base, expandLike(reshape(indices, alongAxis), updates), updates, axis);
 }
 
 export const movement: { readonly [Op in keyof MovementAttributes]: Rule<MovementAttributes[Op]> } = {
@@ -97,9 +97,17 @@ export const movement: { readonly [Op in keyof MovementAttributes]: Rule<Movemen
       return first ? concat([first, ...rest], step.attributes.axis) : step.dy();
     },
   ]),
-  Gather: rule((step) => [() => gatherBack(step)]),
+  Gather: rule((step) => [
+    scattering(
+      () => step.input(0),
+      (base) => gatherBack(step, base),
+    ),
+  ]),
   GatherElements: rule((step) => [
-    () => scatterAdd(zerosLike(step.input(0)), step.input(1), step.dy(), step.attributes.axis),
+    scattering(
+      () => step.input(0),
+      (base) => scatterAdd(base, step.input(1), step.dy(), step.attributes.axis),
+    ),
   ]),
   ScatterElements: rule((step) => {
     const { axis, reduction } = step.attributes;

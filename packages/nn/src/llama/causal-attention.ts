@@ -5,6 +5,7 @@
  * B: rows, T: tokens of a row, H: query heads, KV: key-value heads, G = H/KV, S: head size.
  */
 import { defineGradient } from "@oarlock/autodiff";
+import { OarlockError } from "@oarlock/errors";
 import {
   add,
   type Dim,
@@ -44,7 +45,13 @@ export interface CausalAttentionOptions {
 /** The attention of the training graph: on tokens in row order, [B·T, (H + 2·KV)·S] → [B·T, H·S]. */
 export function causalAttention(graph: Graph, options: CausalAttentionOptions): Attention {
   const { config, length } = options;
-  const tables = rotaryTables(graph, config, Math.min(config.maxPositions, length));
+  if (length > config.maxPositions) {
+    throw new OarlockError(
+      "NN_LENGTH",
+      `rows of ${length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
+    );
+  }
+  const tables = rotaryTables(graph, config, length);
   const mask = options.mask ?? causalMask(graph, length);
   return ({ qkv, weight }) => {
     const { queries, keys, values } = heads(qkv, weight, { ...options, tables });

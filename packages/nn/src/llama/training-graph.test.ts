@@ -126,6 +126,12 @@ describe("the training graph", () => {
     expect(after.slice(3 * V, 5 * V)).toEqual(before.slice(3 * V, 5 * V));
   });
 
+  it("refuses rows that are longer than the model's positions", () => {
+    expect(() => lossGraph({ config: plain, batch: B, length: 9 })).toThrow(
+      /rows of 9 tokens; this model takes 8/,
+    );
+  });
+
   it("sharpens the distribution by the temperature", () => {
     const hot = evaluate(lossGraph({ config: plain, batch: B, length: T, temperature: 2 }), feeds)["logits"]!
       .data;
