@@ -23,13 +23,17 @@ export async function bundleReward(file: string): Promise<Bundle> {
   try {
     const result = await build({
       entryPoints: [file],
-      absWorkingDir: dirname(file), // paths in the output are relative to this: the digest is the same anywhere
+      absWorkingDir: dirname(file), // error places are relative to this
       bundle: true,
       write: false,
       format: "esm",
       platform: "node",
       target: "node20",
       logLevel: "silent",
+      // Unminified, comments and the names of CommonJS modules hold paths, which say where files lie, not what they do.
+      minify: true,
+      keepNames: true,
+      legalComments: "none",
       banner: { js: requireBanner },
       // The typed helper resolves also where the user's folder has no node_modules.
       alias: { "@oarlock/rewards": createRequire(import.meta.url).resolve("@oarlock/rewards") },

@@ -1,10 +1,10 @@
 /** The pool with real threads: what a reward may do wrong costs that one item, and nothing else (S1). */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ScoringInput } from "@oarlock/rewards";
 import { temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
-import { openScorers, type RewardSettings } from "./index.ts";
+import { openScorers, rewardDigest, type RewardSettings } from "./index.ts";
 
 const input = (completion: string): ScoringInput => ({
   prompt: "p",
@@ -97,6 +97,55 @@ describe("a user's function in a killable thread", () => {
     expect(one.scorers[0]?.version).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(one.scorers[0]?.version).toBe(other.scorers[0]?.version);
   });
+});
+
+const functionReward = (file: string, overrides: object = {}): RewardSettings => ({
+  name: "mine",
+  type: "function",
+  ...head,
+  timeoutMs: 60_000,
+  function: { file, export: "reward", ...overrides },
+});
+
+test("D1: the digest says what the code does, not where it or the packages it imports lie", async () => {
+  const one = temporaryFolder();
+  const other = join(temporaryFolder(), "runs/mine");
+  mkdirSync(other, { recursive: true });
+  const code = `import { defineReward } from "@oarlock/rewards"; import size from "size";
+export const reward = defineReward(({ completion }) => size(completion));`;
+  for (const [folder, root] of [
+    [one, one],
+    [other, join(other, "..")],
+  ] as const) {
+    writeFileSync(join(folder, "reward.ts"), code);
+    mkdirSync(join(root, "node_modules/size"), { recursive: true });
+    writeFileSync(join(root, "node_modules/size/index.js"), "module.exports = (text) => text.length;");
+  }
+  expect(await rewardDigest("reward.ts", other)).toBe(await rewardDigest("reward.ts", one));
+  await using pool = await openScorers([functionReward("reward.ts")], { baseDir: other });
+  expect(await pool.score([input("four")])).toEqual([[{ type: "scored", value: 4 }]]);
+});
+
+test("X1: a file that throws or lacks the export stops the run before it starts, and says what is there", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "throws.ts"), 'throw new TypeError("no table");\nexport const reward = 1;');
+  writeFileSync(join(folder, "named.ts"), "export const score = () => 1; export const other = 2;");
+  const open = (file: string) => openScorers([exact, functionReward(file)], { baseDir: folder });
+  await expect(open("throws.ts")).rejects.toThrow(/mine \(throws\.ts\): TypeError: no table/);
+  await expect(open("named.ts")).rejects.toThrow(/"reward".*other, score/);
+});
+
+test("an abort ends the wait, and the pool still serves", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(
+    join(folder, "slow.ts"),
+    "export const reward = async ({ completion }) => (await new Promise((done) => setTimeout(done, 500)), completion.length);",
+  );
+  await using pool = await openScorers([functionReward("slow.ts")], { baseDir: folder });
+  await expect(pool.score([input("a")], AbortSignal.timeout(50))).rejects.toMatchObject({
+    name: "TimeoutError",
+  });
+  expect(await pool.score([input("ab")])).toEqual([[{ type: "scored", value: 2 }]]);
 });
 
 test("X1: a file that does not compile names its place", async () => {

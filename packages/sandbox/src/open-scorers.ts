@@ -60,7 +60,7 @@ interface Opened {
   readonly recipe: ScorerRecipe;
 }
 
-/** Opens the scorers; bundles users' files. Throws `REWARD_BUNDLE`, `REWARD_TYPE`. */
+/** Opens the scorers: users' files are bundled and loaded. Throws `REWARD_BUNDLE`, `REWARD_LOAD`, `REWARD_TYPE`. */
 export async function openScorers(
   rewards: readonly RewardSettings[],
   options: OpenScorersOptions,
@@ -78,6 +78,7 @@ export async function openScorers(
       { length: Math.max(1, options.workers ?? 1) },
       () => new ScoringThread(thread),
     );
+    await loadAll(threads, rewards);
     return createPool(
       opened.map(({ info }) => info),
       threads,
@@ -87,6 +88,18 @@ export async function openScorers(
     await rm(folder, { recursive: true, force: true });
     throw reason;
   }
+}
+
+/** Starts the threads. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
+async function loadAll(threads: readonly ScoringThread[], rewards: readonly RewardSettings[]): Promise<void> {
+  const [fault] = (await Promise.all(threads.map((thread) => thread.open()))).flat();
+  if (!fault) return;
+  await Promise.all(threads.map((thread) => thread.close()));
+  const { name = "", function: source } = rewards[fault.scorer] ?? {};
+  throw new OarlockError(
+    "REWARD_LOAD",
+    `reward ${name}${source ? ` (${source.file})` : ""}: ${fault.message}`,
+  );
 }
 
 /** The code of a user's reward, for the plan: nothing is run. */
@@ -141,16 +154,28 @@ function createPool(
         });
       }
       const parts = spread(inputs, threads);
-      const byScorer = await Promise.all(
+      const byScorer = await orAborted(
         scorers.map(async (_, scorer) =>
           (await Promise.all(parts.map(({ thread, part }) => thread.score(scorer, part)))).flat(),
         ),
+        signal,
       );
       return inputs.map((_, i) => byScorer.map((verdicts) => verdicts[i] ?? missing));
     },
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** All of the work, or the signal's reason. What is with the threads stays there: its verdicts have nobody to go to. */
+async function orAborted<T>(work: readonly Promise<T>[], signal?: AbortSignal): Promise<T[]> {
+  if (!signal) return Promise.all(work);
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  return Promise.race([Promise.all(work), aborted]).finally(() => signal.removeEventListener("abort", abort));
 }
 
 const missing: Verdict = {

@@ -30,7 +30,13 @@ export interface ScoredItem {
 }
 
 export type ToWorker = readonly Item[];
-export type FromWorker = { readonly ready: true } | { readonly done: readonly ScoredItem[] };
+export type FromWorker = { readonly ready: readonly LoadFault[] } | { readonly done: readonly ScoredItem[] };
+
+/** A scorer that cannot be made. */
+export interface LoadFault {
+  readonly scorer: number;
+  readonly message: string;
+}
 
 /** Milliseconds of the clock that all threads of the process share, in 31 bits: only differences mean something. */
 export function monotonicMs(): number {

@@ -4,8 +4,15 @@
  */
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { failed, type ScoringInput, type Verdict } from "@oarlock/rewards";
-import { type FromWorker, type Item, monotonicMs, type ScorerRecipe, type WorkerSetup } from "./protocol.ts";
+import { type Failed, failed, type ScoringInput, type Verdict } from "@oarlock/rewards";
+import {
+  type FromWorker,
+  type Item,
+  type LoadFault,
+  monotonicMs,
+  type ScorerRecipe,
+  type WorkerSetup,
+} from "./protocol.ts";
 
 /** How often a thread is looked at while it has work. */
 const WATCH_MS = 20;
@@ -34,9 +41,19 @@ export class ScoringThread {
   #watch: NodeJS.Timeout | undefined;
   #nextNumber = 1;
   #closed = false;
+  #opened: ((faults: readonly LoadFault[]) => void) | undefined;
 
   constructor(options: ThreadOptions) {
     this.#options = options;
+  }
+
+  /** Starts the thread ahead of its work. Resolves with what could not be loaded; never rejects. */
+  open(): Promise<readonly LoadFault[]> {
+    return new Promise((resolve) => {
+      this.#opened = resolve;
+      this.#start();
+      this.#watch ??= setInterval(() => this.#look(), WATCH_MS);
+    });
   }
 
   /** Items without a verdict. */
@@ -93,8 +110,10 @@ export class ScoringThread {
   }
 
   #receive(message: FromWorker): void {
-    if ("ready" in message) this.#ready = true;
-    else for (const { number, verdict } of message.done) this.#settle(number, verdict);
+    if ("ready" in message) {
+      this.#ready = true;
+      this.#opened?.(message.ready);
+    } else for (const { number, verdict } of message.done) this.#settle(number, verdict);
     if (this.#waiting.size > 0) return;
     clearInterval(this.#watch);
     this.#watch = undefined;
@@ -115,11 +134,16 @@ export class ScoringThread {
       return;
     }
     const current = this.#waiting.get(Atomics.load(this.#progress, 0));
-    if (!current) return;
+    if (!current) return; // idle, or done with it and about to say so
     const elapsedMs = (monotonicMs() - Atomics.load(this.#progress, 1)) & 0x7fff_ffff;
     const limitMs = this.#options.timeoutsMs[current.item.scorer] ?? 0;
     if (elapsedMs <= limitMs) return;
-    this.#abandon(worker, failed("REWARD_TIMEOUT", `no verdict within ${limitMs} ms`, true));
+    // The thread may have moved on since: the verdict is for the item that was too slow, not for the one it is at.
+    this.#abandon(
+      worker,
+      failed("REWARD_TIMEOUT", `no verdict within ${limitMs} ms`, true),
+      current.item.number,
+    );
   }
 
   #died(worker: Worker, how: string): void {
@@ -127,11 +151,11 @@ export class ScoringThread {
     this.#abandon(worker, failed("REWARD_CRASHED", how));
   }
 
-  /** Ends the thread; the item it was at gets `verdict` (before it was ready: all of them), the others a fresh thread. */
-  #abandon(worker: Worker, verdict: Verdict): void {
+  /** Ends the thread; item `at` gets `verdict` (before it was ready: all of them), the others a fresh thread. */
+  #abandon(worker: Worker, verdict: Failed, at = Atomics.load(this.#progress, 0)): void {
     this.#worker = undefined;
     void worker.terminate();
-    const at = Atomics.load(this.#progress, 0);
+    this.#opened?.(this.#options.recipes.map((_, scorer) => ({ scorer, message: verdict.reason })));
     const lost = this.#ready
       ? [at === 0 ? (this.#waiting.keys().next().value ?? 0) : at]
       : [...this.#waiting.keys()];

@@ -15,6 +15,7 @@ import {
 import {
   type FromWorker,
   type Item,
+  type LoadFault,
   monotonicMs,
   type ScoredItem,
   type ScorerRecipe,
@@ -32,17 +33,32 @@ async function makeScorer(recipe: ScorerRecipe): Promise<Scorer> {
   const loaded = (await import(recipe.module)) as Record<string, unknown>; // a module's exports are unknown by nature
   const found = loaded[recipe.export] ?? loaded["default"];
   if (typeof found !== "function") {
-    const message = `the file exports no function "${recipe.export}"; it exports: ${Object.keys(loaded).join(", ")}`;
-    return () => failed("REWARD_EXPORT", message);
+    const exported = Object.keys(loaded).join(", ") || "nothing";
+    throw new OarlockError("REWARD_EXPORT", `no function "${recipe.export}" is exported, only: ${exported}`);
   }
   return (input) => applyReward(found as RewardFunction, input);
+}
+
+interface Loaded {
+  readonly scorer: Scorer;
+  readonly fault?: LoadFault;
+}
+
+/** A scorer that cannot be made fails all of its own items and none of its neighbours'. */
+async function loadScorer(recipe: ScorerRecipe, scorer: number): Promise<Loaded> {
+  try {
+    return { scorer: await makeScorer(recipe) };
+  } catch (reason) {
+    const message = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
+    return { scorer: () => failed("REWARD_LOAD", message), fault: { scorer, message } };
+  }
 }
 
 async function main(): Promise<void> {
   const port = parentPort;
   if (!port) throw new OarlockError("SANDBOX_NOT_A_WORKER", "this file is the entry of a worker thread");
   const { recipes, progress } = workerData as WorkerSetup;
-  const scorers = await Promise.all(recipes.map(makeScorer));
+  const loaded = await Promise.all(recipes.map(loadScorer));
   const words = new Int32Array(progress);
   const send = (message: FromWorker): void => port.postMessage(message);
 
@@ -50,7 +66,7 @@ async function main(): Promise<void> {
     Atomics.store(words, 1, monotonicMs());
     Atomics.store(words, 0, item.number);
     const verdict =
-      (await scorers[item.scorer]?.(item.input)) ?? failed("SCORER_UNKNOWN", `no scorer ${item.scorer}`);
+      (await loaded[item.scorer]?.scorer(item.input)) ?? failed("SCORER_UNKNOWN", `no scorer ${item.scorer}`);
     Atomics.store(words, 0, 0);
     return { number: item.number, verdict };
   };
@@ -69,7 +85,7 @@ async function main(): Promise<void> {
 
   let running: Promise<void> = Promise.resolve();
   port.on("message", (items: ToWorker) => (running = running.then(() => scoreAll(items))));
-  send({ ready: true });
+  send({ ready: loaded.flatMap(({ fault }) => (fault ? [fault] : [])) });
 }
 
 await main();
