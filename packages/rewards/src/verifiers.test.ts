@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { fc, test } from "@fast-check/vitest";
+import { requireFile } from "@oarlock/testkit";
 import { describe, expect } from "vitest";
 import { applyReward, defineReward } from "./define-reward.ts";
 import { failed, type ScoringInput } from "./verdict.ts";
@@ -37,6 +39,7 @@ test("contains: literal text, or the row's", () => {
   expect(happy(input("unhappy"))).toEqual(zero);
   const answer = createVerifier("contains", { text: "", field: "answer", caseSensitive: true });
   expect(answer(input("it is 4", { answer: "4" }))).toEqual(one);
+  expect(answer(input("it is 4", { answer: "" }))).toMatchObject({ type: "failed", code: "ANSWER_EMPTY" });
 });
 
 test("regex", () => {
@@ -56,11 +59,46 @@ describe("numbers", () => {
     ["2.5e3", 2500],
     ["7.", 7],
     ["$\\frac{1}{3}$", 1 / 3],
+    ["\\frac43", 4 / 3],
+    ["\\frac 59", 5 / 9],
+    ["1\\frac{4}{5}", 1.8],
+    ["137 \\frac{1}{2}", 137.5],
+    ["11\\sqrt2", 11 * Math.SQRT2],
+    ["-\\frac{\\pi}{6}", -Math.PI / 6],
+    ["\\frac{3\\sqrt{3}}{4}", (3 * Math.sqrt(3)) / 4],
+    ["2 \\cdot 3", 6],
+    ["11,\\! 111,\\! 100", 11_111_100],
+    ["11{,}111", 11_111],
+    ["90^\\circ", 90],
+    ["864 \\mbox{ inches}^2", 864],
+    ["\\frac{270}7\\text{ degrees}", 270 / 7],
+    ["x = -5", -5],
+    ["\\$18.90", 18.9],
+    ["10\\%", 0.1],
+    [".5", 0.5],
   ])("%s is %d", (text, value) => expect(parseNumber(text)).toBeCloseTo(value, 12));
 
-  test.each(["", "seven", "1,23", "1/0", "--3", "1 2"])("%j is none", (text) =>
-    expect(parseNumber(text)).toBeUndefined(),
-  );
+  // An answer that leaves the work undone, or that is no number, has no value.
+  test.each([
+    "",
+    "seven",
+    "1,23",
+    "1/0",
+    "--3",
+    "1 2",
+    "5-3",
+    "16 - 3 - 4",
+    "52_8",
+    "2k",
+    "1 \\pm \\sqrt{19}",
+    "\\sqrt{-1}",
+    "\\frac{1}{0}",
+    "3, 5, 7",
+    "(-2,1)",
+    "10^5",
+    "1e400",
+    "\\sqrt{".repeat(5000),
+  ])("%j is none", (text) => expect(parseNumber(text)).toBeUndefined());
 
   test.prop([fc.integer({ min: -1e9, max: 1e9 })])("an integer survives thousands separators", (value) => {
     expect(parseNumber(value.toLocaleString("en-US"))).toBe(value);
@@ -68,6 +106,9 @@ describe("numbers", () => {
 
   test("extraction", () => {
     expect(extractNumber("6 + 7 = 13. So 13", "last-number")).toBe(13);
+    expect(extractNumber("on pages 12-15", "last-number")).toBe(15);
+    expect(extractNumber("so it is -15", "last-number")).toBe(-15);
+    expect(extractNumber("about 1.5e3", "last-number")).toBe(1500);
     expect(extractNumber("so \\boxed{\\frac{1}{2}} or \\boxed{5}", "boxed")).toBe(5);
     expect(extractNumber("…\n#### 1,080", "hashes")).toBe(1080);
     expect(extractNumber("no mark 5", "hashes")).toBeUndefined();
@@ -84,7 +125,29 @@ describe("numbers", () => {
     expect(verify(input("it is 17", { answer: "18" }))).toMatchObject(zero);
     expect(verify(input("none", { answer: "18" }))).toMatchObject(zero);
     expect(verify(input("5", { answer: "five" }))).toMatchObject({ type: "failed" });
+    // The expected text is a whole expression before it is a text with numbers in it.
+    expect(verify(input("so 3", { answer: "2\\sqrt{3}" }))).toMatchObject(zero);
   });
+});
+
+const solutions = requireFile("data", "../shared/data/gsm8k/example_model_solutions.jsonl");
+test.skipIf(solutions.absent)(`agrees with GSM8K's judgement of 5,276 solutions${solutions.note}`, () => {
+  const verify = createVerifier("numeric", {
+    field: "answer",
+    extract: "last-number",
+    absoluteTolerance: 1e-6,
+    relativeTolerance: 0,
+  });
+  let [judged, agreed] = [0, 0];
+  for (const line of readFileSync(solutions.path, "utf8").trim().split("\n")) {
+    const { ground_truth: answer, question: _, ...models } = JSON.parse(line);
+    for (const model of Object.values(models) as { is_correct: boolean; solution: string }[]) {
+      const verdict = verify(input(model.solution, { answer }));
+      judged++;
+      if (verdict.type === "scored" && (verdict.value === 1) === model.is_correct) agreed++;
+    }
+  }
+  expect([agreed, judged]).toEqual([5276, 5276]);
 });
 
 test("format: the tags in their order and nothing else", () => {

@@ -1,24 +1,23 @@
 /**
- * Numbers in answers: finding the one that a completion means, reading the forms that people write (1,234.5 · −3/4 · 12 % ·
- * $40 · \frac{3}{4} · 2.5e3), and comparing with a tolerance.
+ * Numbers in answers: finding the one that a completion means, reading it without its ornaments (1,234.5 · 12 % · $40 ·
+ * 90^\circ · x = 5), and comparing with a tolerance.
  */
 import { expectedText, scored, type Verifier } from "../verdict.ts";
+import { evaluateExpression } from "./expression.ts";
 
 export type Extraction = "last-number" | "boxed" | "hashes" | "whole";
 
 export interface NumericOptions {
   readonly field: string;
-  /** Where the number is in the completion; the expected text is read the same way where it has the mark. */
+  /** Where the number is in the completion; the expected text is read whole, after its `####`, or the same way. */
   readonly extract: Extraction;
   readonly absoluteTolerance: number;
   readonly relativeTolerance: number;
 }
 
-const NUMBER = String.raw`[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?`;
-const FRACTION = new RegExp(String.raw`^(${NUMBER})\s*/\s*(${NUMBER})$`);
-const PLAIN = new RegExp(`^(${NUMBER})$`);
-const ANY_NUMBER = /[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*\/\s*\d+(?:\.\d+)?)?\s*%?/g;
-const LATEX_FRACTION = /^([-+−]?)\\d?frac\{([^{}]+)\}\{([^{}]+)\}$/;
+/** A number in running text. A minus between digits is a range, a date or a difference, no sign. */
+const ANY_NUMBER =
+  /(?:(?<![\d)])[-+−])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?<!\d)(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+(?![\w.]))?(?:\s*\/\s*\d+(?:\.\d+)?)?\s*%?/g;
 
 /** The content of the last \boxed{…}, with nested braces. */
 function lastBoxed(text: string): string | undefined {
@@ -48,51 +47,30 @@ const extractors: { readonly [E in Extraction]: (text: string) => string | undef
   whole: (text) => text,
 };
 
-/** Takes away what surrounds a number: white space, currency, LaTeX spacing and dollars, a final full stop, units of text. */
-function bare(text: string): string {
-  return text
-    .trim()
-    .replace(/^\\\(|\\\)$|^\$+|\$+$/g, "")
-    .replace(/\\text\{[^{}]*\}|\\[,;!]|\\left|\\right/g, "")
-    .replace(/^[$€£¥]|^\\\$/, "")
-    .replace(/\.$/, "")
-    .trim();
-}
-
-/** The forms of a number: a pattern over the bare text, and what its groups mean. The first that matches decides. */
-const forms: readonly {
-  readonly pattern: RegExp;
-  readonly value: (groups: readonly string[]) => number | undefined;
-}[] = [
-  { pattern: /^(.*?)\s*\\?%$/, value: ([share = ""]) => scaled(parseNumber(share), 0.01) },
-  {
-    pattern: LATEX_FRACTION,
-    value: ([sign, above = "", below = ""]) =>
-      scaled(quotient(above, below), sign === "-" || sign === "−" ? -1 : 1),
-  },
-  { pattern: FRACTION, value: ([above = "", below = ""]) => quotient(above, below) },
-  { pattern: PLAIN, value: ([text = ""]) => Number(text.replaceAll(",", "").replace("−", "-")) },
+/** What stands around or inside of a number without meaning: each pattern is taken away everywhere. */
+const ORNAMENTS: readonly RegExp[] = [
+  /\\[()[\]]|(?<!\\)\$/g, // delimiters of mathematics; a dollar before an amount
+  /\\\$|[€£¥]/g,
+  /\\(?:text|mbox|mathrm)\s*\{[^{}]*\}(?:\^\{?\d\}?)?/g, // units
+  /\^\{?\\circ\}?|°|\\degree/g,
+  /\\left|\\right|\\[,;:! ]/g,
+  /^\s*[A-Za-z]\s*=(?!=)/g, // x = …
+  /\.\s*$/g,
 ];
+
+/** Characters; longer texts are no number. */
+const MAX_LENGTH = 256;
 
 /** The number that a text means, or undefined where it is none. */
 export function parseNumber(text: string): number | undefined {
-  const content = bare(text);
-  if (content === "") return undefined;
-  for (const { pattern, value } of forms) {
-    const groups = content.match(pattern)?.slice(1);
-    if (!groups) continue;
-    const number = value(groups);
-    return number !== undefined && Number.isFinite(number) ? number : undefined;
-  }
-  return undefined;
-}
-
-const scaled = (value: number | undefined, factor: number): number | undefined =>
-  value === undefined ? undefined : value * factor;
-
-function quotient(above: string, below: string): number | undefined {
-  const [left, right] = [parseNumber(above), parseNumber(below)];
-  return left === undefined || right === undefined || right === 0 ? undefined : left / right;
+  if (text.length > MAX_LENGTH) return undefined;
+  // {,} and ,\! are LaTeX's ways to a separator without space.
+  const joined = text.replace(/(?<=\d)(?:\{,\}|,\s*\\!\s*)(?=\d)/g, ",");
+  const bare = ORNAMENTS.reduce((rest, pattern) => rest.replace(pattern, ""), joined.trim()).trim();
+  const content = bare.replaceAll(/\\[dt]frac/g, "\\frac");
+  const share = content.match(/^(.*?)\s*\\?%$/);
+  const value = evaluateExpression(share?.[1] ?? content);
+  return share && value !== undefined ? value / 100 : value;
 }
 
 /** The number found in `text` by the given rule. */
@@ -106,7 +84,7 @@ export function numeric({ field, extract, absoluteTolerance, relativeTolerance }
   return (input) => {
     const text = expectedText(input, field);
     if (typeof text !== "string") return text;
-    const expected = extractNumber(text, extract) ?? extractNumber(text, "hashes") ?? parseNumber(text);
+    const expected = parseNumber(text) ?? extractNumber(text, "hashes") ?? extractNumber(text, extract);
     if (expected === undefined) {
       return {
         type: "failed",

@@ -1,5 +1,5 @@
 /** Verifiers that compare text: the whole of it, a part, a pattern. */
-import { expectedText, scored, type Verifier } from "../verdict.ts";
+import { expectedText, failed, scored, type Verifier } from "../verdict.ts";
 
 export interface ExactOptions {
   /** The row's field that holds the expected text. */
@@ -38,6 +38,7 @@ export function contains({ text, field, caseSensitive }: ContainsOptions): Verif
   return (input) => {
     const wanted = text === "" ? expectedText(input, field) : text;
     if (typeof wanted !== "string") return wanted;
+    if (wanted === "") return failed("ANSWER_EMPTY", `"${field}" is empty: every text would contain it`);
     return scored(fold(input.completion, caseSensitive).includes(fold(wanted, caseSensitive)) ? 1 : 0);
   };
 }
