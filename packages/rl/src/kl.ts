@@ -22,6 +22,24 @@ export function klEstimate(estimator: KlEstimator, gap: number): number {
   return reference[estimator](Math.min(Math.max(gap, -MAX_LOG_RATIO), MAX_LOG_RATIO));
 }
 
+export interface KlPenalty {
+  readonly estimator: KlEstimator;
+  /** β. */
+  readonly coefficient: number;
+}
+
+/**
+ * A completion's reward where the KL is part of it: R − β · Σ_t KL_t. `gaps` are log π_old − log π_ref of its trained
+ * tokens, detached from the gradient.
+ */
+export function penalisedReward(
+  reward: number,
+  gaps: readonly number[],
+  { estimator, coefficient }: KlPenalty,
+): number {
+  return reward - coefficient * gaps.reduce((total, gap) => total + klEstimate(estimator, gap), 0);
+}
+
 const graphForms: { readonly [K in KlEstimator]: (gap: Value) => Value } = {
   k1: (gap) => gap,
   k2: (gap) => mul(mul(gap, gap), 0.5),

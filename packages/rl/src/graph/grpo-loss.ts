@@ -6,6 +6,7 @@
  * with the weights w of `tokenWeights`. All inputs have one shape, whatever it is; the result is a scalar. It knows
  * nothing of models, batches or groups.
  */
+import { OarlockError } from "@oarlock/errors";
 import {
   add,
   and,
@@ -68,8 +69,10 @@ export interface GrpoLoss {
   readonly sums: GrpoSums;
 }
 
-/** Adds the objective to the graph of its inputs. */
+/** Adds the objective to the graph of its inputs. Throws `RL_INPUT_MISSING` where a term lacks its input. */
 export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLoss {
+  if (!tokens.refLogprobs && (settings.klCoefficient ?? 0) > 0) throw missing("KL", "refLogprobs");
+  if (!tokens.entropy && (settings.entropyCoefficient ?? 0) > 0) throw missing("entropy", "entropy");
   const { logprobs, oldLogprobs, refLogprobs, advantages, weight, entropy } = tokens;
   const weighted = (value: Value): Value => reduceSum(mul(value, weight));
   const logRatio = clip(sub(logprobs, oldLogprobs), -MAX_LOG_RATIO, MAX_LOG_RATIO);
@@ -84,6 +87,9 @@ export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLo
   };
   return { loss: withRegularisers(sums, settings), sums };
 }
+
+const missing = (term: string, input: string): OarlockError =>
+  new OarlockError("RL_INPUT_MISSING", `the objective has a term of ${term}: it needs ${input}`);
 
 /** policy loss + β · KL − c · entropy, leaving out what is weighted 0. */
 function withRegularisers(
