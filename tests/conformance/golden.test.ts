@@ -19,7 +19,7 @@ describe.skipIf(wanted.absent)(`golden vectors${wanted.note}`, () => {
 
   test("every check agrees within 1e-6", () => {
     const checks = goldenChecks(file);
-    expect(checks.length).toBeGreaterThanOrEqual(21);
+    expect(checks.length).toBeGreaterThanOrEqual(27);
     expect(checks.filter((check) => greatestDifference(check) > 1e-6).map(({ name }) => name)).toEqual([]);
   });
 
@@ -42,6 +42,8 @@ describe.skipIf(wanted.absent)(`golden vectors${wanted.note}`, () => {
     await ort.close();
     const aggregated = file.policy["ppo_clip_0.2_agg"] as Record<string, number>;
     const expected = (file.policy["ppo_clip_0.2_grad_token-mean"] as number[][]).flat();
+    const k3 = (file.policy["kl_theta_ref"] as { k3: number[][] }).k3.flat();
+    expect(refKl[0]).toBeCloseTo(k3.reduce((total, value) => total + value, 0) / size, 5);
     expect(loss[0]).toBeCloseTo(aggregated["token-mean"] ?? Number.NaN, 5);
     gradient.forEach((value, i) => expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 5));
   });

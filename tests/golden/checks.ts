@@ -11,7 +11,9 @@ import {
   grpoLoss,
   klEstimate,
   type KlEstimator,
+  mismatchMetrics,
   passAtK,
+  penalisedReward,
   policyRatio,
   surrogateLoss,
   tokenWeights,
@@ -21,6 +23,7 @@ import {
 interface GoldenSequence {
   readonly th: readonly number[];
   readonly old: readonly number[];
+  readonly ro: readonly number[];
   readonly ref: readonly number[];
   readonly A: number;
 }
@@ -45,11 +48,19 @@ export interface GoldenCheck {
 const MAX_LENGTH = 16;
 const CLIP: ClipBounds = { low: 0.2, high: 0.2 };
 
-const flat = (value: unknown): number[] => (Array.isArray(value) ? value.flatMap(flat) : [Number(value)]);
+/** All numbers of nested lists; none of an absent entry. */
+const flat = (value: unknown): number[] =>
+  Array.isArray(value) ? value.flatMap(flat) : value === undefined ? [] : [Number(value)];
 
-/** The checks of this file, in its order. */
+/** The checks of this file, family by family; entries that the file does not have are not checked. */
 export function goldenChecks(file: GoldenFile): GoldenCheck[] {
-  return [...advantageChecks(file), ...policyChecks(file), ...graphChecks(file), ...miscChecks(file)];
+  const { advantage, policy, misc } = file;
+  const checks = [
+    ...(advantage ? advantageChecks(file) : []),
+    ...(policy ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file)] : []),
+    ...(misc ? miscChecks(file) : []),
+  ];
+  return checks.filter(({ expected }) => expected.length > 0);
 }
 
 function advantageChecks({ advantage }: GoldenFile): GoldenCheck[] {
@@ -60,7 +71,18 @@ function advantageChecks({ advantage }: GoldenFile): GoldenCheck[] {
     actual: flat(groupAdvantages(name, rewards)),
     expected: flat(advantage[key]),
   });
-  return [check("grpo_ddof1_eps1e-6", "grpo"), check("dr_grpo", "dr-grpo")];
+  return [check("grpo_ddof1_eps1e-6", "grpo"), check("dr_grpo", "dr-grpo"), ...klInReward(advantage)];
+}
+
+/** The total that the group's advantages are made from is the return from the first token. */
+function klInReward(advantage: GoldenFile["advantage"]): GoldenCheck[] {
+  const key = "kl_in_reward(beta0.1,k1,R=1)";
+  const entry = advantage[key] as { old: number[]; ref: number[]; returns_g1: number[] } | undefined;
+  if (!entry) return [];
+  const gaps = entry.old.map((value, t) => value - (entry.ref[t] ?? 0));
+  const actual = penalisedReward(1, gaps, { estimator: "k1", coefficient: 0.1 });
+  const expected = entry.returns_g1.slice(0, 1);
+  return [{ name: `advantage.${key}`, form: "reference", actual: [actual], expected }];
 }
 
 const aggregations: Readonly<Record<string, Aggregation>> = {
@@ -102,11 +124,8 @@ function policyChecks({ policy }: GoldenFile): GoldenCheck[] {
     actual,
     expected: flat(expected),
   });
-  const aggregated = policy["ppo_clip_0.2_agg"] as Record<string, number>;
-  const cases = policy["dual_clip_cases(eps.2,c3)"] as { ratio: number; A: number; loss: number }[];
-  const kl = policy["kl_theta_ref"] as Record<KlEstimator, number[][]>;
-  const dual = ({ ratio, A }: { ratio: number; A: number }): number =>
-    surrogateLoss({ logprob: Math.log(ratio), oldLogprob: 0, advantage: A }, { ...CLIP, dual: 3 });
+  const aggregated = (policy["ppo_clip_0.2_agg"] ?? {}) as Record<string, number>;
+  const kl = (policy["kl_theta_ref"] ?? {}) as Partial<Record<KlEstimator, number[][]>>;
   const dapo = tokens.map((token) => surrogateLoss(token, { low: 0.2, high: 0.28 }));
   return [
     check("ratio_theta_old", tokens.map(policyRatio), policy["ratio_theta_old"]),
@@ -123,11 +142,8 @@ function policyChecks({ policy }: GoldenFile): GoldenCheck[] {
       [dot(dapo, weightsOf(policy.input, "token-mean-global"))],
       policy["dapo_0.2_0.28_token-mean"],
     ),
-    check(
-      "dual_clip_cases(eps.2,c3)",
-      cases.map(dual),
-      cases.map(({ loss }) => loss),
-    ),
+    dualClipCheck(policy, "dual_clip_cases(eps.2,c3)", 3),
+    dualClipCheck(policy, "two_sided_clip_delta4(INTELLECT-2)", 4),
     ...(["k1", "k2", "k3"] as const).map((estimator) =>
       check(
         `kl_theta_ref.${estimator}`,
@@ -135,6 +151,34 @@ function policyChecks({ policy }: GoldenFile): GoldenCheck[] {
         kl[estimator],
       ),
     ),
+  ];
+}
+
+function dualClipCheck(policy: GoldenFile["policy"], key: string, dual: number): GoldenCheck {
+  const cases = (policy[key] ?? []) as { ratio: number; A: number; loss: number }[];
+  const actual = cases.map(({ ratio, A }) =>
+    surrogateLoss({ logprob: Math.log(ratio), oldLogprob: 0, advantage: A }, { ...CLIP, dual }),
+  );
+  return { name: `policy.${key}`, form: "reference", actual, expected: cases.map(({ loss }) => loss) };
+}
+
+/** Distances between the policy that sampled and the one that trains; the file has some per sequence, we report means. */
+function mismatchChecks({ policy }: GoldenFile): GoldenCheck[] {
+  const metrics = mismatchMetrics(policy.input.map(({ ro, old }) => ({ rollout: ro, training: old })));
+  const stats = (policy["rho_stats"] ?? {}) as Record<string, unknown>;
+  const mean = (values: readonly number[]): number[] =>
+    values.length === 0 ? [] : [values.reduce((total, value) => total + value, 0) / values.length];
+  const check = (key: string, metric: string): GoldenCheck => ({
+    name: `policy.rho_stats.${key}`,
+    form: "reference",
+    actual: [metrics[metric] ?? Number.NaN],
+    expected: mean(flat(stats[key])),
+  });
+  return [
+    check("kl_k1(rollout||old)", "rollout_corr/kl"),
+    check("chi2_token", "rollout_corr/chi2_token"),
+    check("chi2_seq", "rollout_corr/chi2_seq"),
+    check("ppl_ratio", "rollout_corr/ppl_ratio"),
   ];
 }
 
@@ -174,7 +218,7 @@ export function objectiveFeeds(file: GoldenFile, aggregation: Aggregation): Reco
 
 function graphChecks(file: GoldenFile): GoldenCheck[] {
   const { policy } = file;
-  const aggregated = policy["ppo_clip_0.2_agg"] as Record<string, number>;
+  const aggregated = (policy["ppo_clip_0.2_agg"] ?? {}) as Record<string, number>;
   const run = (clip: ClipBounds, aggregation: Aggregation): Record<string, { data: ArrayLike<number> }> => {
     const feeds = objectiveFeeds(file, aggregation);
     const size = feeds["weight"]?.length ?? 0;
@@ -188,8 +232,8 @@ function graphChecks(file: GoldenFile): GoldenCheck[] {
     expected: flat(expected),
   });
   const tokenMean = run(CLIP, "token-mean-global");
-  const kl = policy["kl_theta_ref"] as Record<KlEstimator, number[][]>;
-  const k3 = dot(flat(kl.k3), weightsOf(policy.input, "token-mean-global"));
+  const kl = (policy["kl_theta_ref"] ?? {}) as Partial<Record<KlEstimator, number[][]>>;
+  const k3 = kl.k3 && dot(flat(kl.k3), weightsOf(policy.input, "token-mean-global"));
   return [
     ...Object.entries(aggregations).map(([key, aggregation]) =>
       check(`ppo_clip_0.2_agg.${key}`, run(CLIP, aggregation)["loss"]?.data, aggregated[key]),
@@ -209,7 +253,7 @@ function graphChecks(file: GoldenFile): GoldenCheck[] {
 }
 
 function miscChecks({ misc }: GoldenFile): GoldenCheck[] {
-  const expected = misc["pass@k(n16,c4)"] as Record<string, number>;
+  const expected = (misc["pass@k(n16,c4)"] ?? {}) as Record<string, number>;
   return [
     {
       name: "misc.pass@k(n16,c4)",
@@ -229,15 +273,19 @@ export function greatestDifference({ actual, expected }: GoldenCheck): number {
   );
 }
 
-/** Entries of the file that no check covers, by path. */
+/** Entries of the file that no check covers, by path; parts of an entry where some are covered. */
 export function uncovered(file: GoldenFile, checks: readonly GoldenCheck[]): string[] {
-  const sections = Object.entries(file).filter(
-    ([, section]) => typeof section === "object" && section !== null,
-  );
-  const paths = sections.flatMap(([name, section]) =>
-    Object.keys(section as object).map((key) => `${name}.${key}`),
-  );
-  return paths.filter(
-    (path) => !path.endsWith(".input") && !checks.some(({ name }) => name.startsWith(path)),
-  );
+  const isCovered = (path: string): boolean => checks.some(({ name }) => name.startsWith(path));
+  const parts = (path: string, value: unknown): string[] =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.entries(value).flatMap(([key, part]) => missing(`${path}.${key}`, part))
+      : [];
+  const missing = (path: string, value: unknown): string[] => {
+    if (!isCovered(path)) return [path];
+    const isWhole = checks.some(({ name }) => name === path);
+    return isWhole ? [] : parts(path, value);
+  };
+  return Object.entries(file)
+    .flatMap(([section, entries]) => parts(section, entries))
+    .filter((path) => !path.endsWith(".input"));
 }

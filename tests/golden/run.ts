@@ -1,6 +1,7 @@
 /**
  * `npm run golden`: holds the objectives against golden vectors and prints a line a check. `OARLOCK_GOLDEN` names another
- * file of the same form. Exits with 1 where a value differs by more than 1e-6, 2 where there is no file.
+ * file of the same form. Exits with 1 where a value differs by more than 1e-6 or nothing could be checked, 2 where there is
+ * no such file.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { type GoldenFile, goldenChecks, greatestDifference, uncovered } from "./checks.ts";
@@ -12,7 +13,7 @@ if (!existsSync(path)) {
   console.error(`${path} does not exist. OARLOCK_GOLDEN=FILE names a file of golden vectors.`);
   process.exit(2);
 }
-const file = JSON.parse(readFileSync(path, "utf8")) as GoldenFile;
+const file = readGolden();
 const checks = goldenChecks(file);
 let failed = 0;
 for (const check of checks) {
@@ -25,4 +26,13 @@ for (const check of checks) {
 }
 console.log(`${checks.length - failed} of ${checks.length} agree within ${TOLERANCE}.`);
 console.log(`Not covered yet: ${uncovered(file, checks).join(", ")}`);
-process.exitCode = failed > 0 ? 1 : 0;
+process.exitCode = failed > 0 || checks.length === 0 ? 1 : 0;
+
+function readGolden(): GoldenFile {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as GoldenFile;
+  } catch (reason) {
+    console.error(`${path} is not JSON: ${String(reason)}`);
+    process.exit(2);
+  }
+}
