@@ -1,6 +1,7 @@
 /**
- * One killable thread and the items that it has. An item that outlives its deadline, or a thread that dies, costs that one
- * item a `Failed`; the rest go to a fresh thread. It does not know what scorers do, nor of other threads.
+ * One killable thread and the items that it has. An item that outlives its deadline or kills its thread is tried once more
+ * on a fresh one: a machine that paused, or what an earlier item left running, must not decide a reward (D1c). Then it is
+ * `Failed`, and no other item is. It does not know what scorers do, nor of other threads.
  */
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
@@ -16,8 +17,12 @@ import {
 
 /** How often a thread is looked at while it has work. */
 const WATCH_MS = 20;
+/** Threads that an item may cost before it has failed. */
+const MAX_ATTEMPTS = 2;
 /** A thread that cannot even load its scorers in this time is taken for dead. */
 const START_TIMEOUT_MS = 30_000;
+/** A thread that has items, is at none and says nothing for so long is taken for dead: an earlier item left it busy (L1). */
+const SILENCE_MS = 2_000;
 const MAX_HEAP_MB = 512;
 
 export interface ThreadOptions {
@@ -28,6 +33,8 @@ export interface ThreadOptions {
 
 interface Waiting {
   readonly item: Item;
+  /** Threads that it has cost. */
+  readonly attempts: number;
   readonly resolve: (verdict: Verdict) => void;
 }
 
@@ -38,6 +45,8 @@ export class ScoringThread {
   #progress = new Int32Array(new SharedArrayBuffer(8));
   #startedMs = 0;
   #ready = false;
+  /** When it was first seen at no item, with items waiting. */
+  #silentSinceMs: number | undefined;
   #watch: NodeJS.Timeout | undefined;
   #nextNumber = 1;
   #closed = false;
@@ -67,7 +76,7 @@ export class ScoringThread {
       (input) =>
         new Promise<Verdict>((resolve) => {
           const item = { number: this.#nextNumber++, scorer, input };
-          this.#waiting.set(item.number, { item, resolve });
+          this.#waiting.set(item.number, { item, attempts: 0, resolve });
         }),
     );
     if (inputs.length > 0) this.#send(inputs.length);
@@ -103,6 +112,7 @@ export class ScoringThread {
     this.#progress = new Int32Array(setup.progress);
     this.#startedMs = performance.now();
     this.#ready = false;
+    this.#silentSinceMs = undefined;
     worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#died(worker, `its thread died: ${error.message}`));
     worker.on("exit", (code) => this.#died(worker, `its thread ended with code ${code}`));
@@ -110,6 +120,7 @@ export class ScoringThread {
   }
 
   #receive(message: FromWorker): void {
+    this.#silentSinceMs = undefined;
     if ("ready" in message) {
       this.#ready = true;
       this.#opened?.(message.ready);
@@ -134,7 +145,8 @@ export class ScoringThread {
       return;
     }
     const current = this.#waiting.get(Atomics.load(this.#progress, 0));
-    if (!current) return; // idle, or done with it and about to say so
+    if (!current) return this.#checkSilence(worker);
+    this.#silentSinceMs = undefined;
     const elapsedMs = (monotonicMs() - Atomics.load(this.#progress, 1)) & 0x7fff_ffff;
     const limitMs = this.#options.timeoutsMs[current.item.scorer] ?? 0;
     if (elapsedMs <= limitMs) return;
@@ -146,22 +158,34 @@ export class ScoringThread {
     );
   }
 
+  #checkSilence(worker: Worker): void {
+    this.#silentSinceMs ??= performance.now();
+    if (performance.now() - this.#silentSinceMs > SILENCE_MS)
+      this.#died(worker, `its thread was silent for ${SILENCE_MS} ms`);
+  }
+
   #died(worker: Worker, how: string): void {
     if (worker !== this.#worker || this.#closed) return;
     this.#abandon(worker, failed("REWARD_CRASHED", how));
   }
 
-  /** Ends the thread; item `at` gets `verdict` (before it was ready: all of them), the others a fresh thread. */
+  /** Ends the thread; item `at` has one attempt less (before it was ready: all fail), and a fresh thread has the rest. */
   #abandon(worker: Worker, verdict: Failed, at = Atomics.load(this.#progress, 0)): void {
     this.#worker = undefined;
     void worker.terminate();
-    this.#opened?.(this.#options.recipes.map((_, scorer) => ({ scorer, message: verdict.reason })));
-    const lost = this.#ready
-      ? [at === 0 ? (this.#waiting.keys().next().value ?? 0) : at]
-      : [...this.#waiting.keys()];
-    for (const number of lost) this.#settle(number, verdict);
     clearInterval(this.#watch);
     this.#watch = undefined;
+    if (this.#ready) this.#retryOrSettle(at === 0 ? (this.#waiting.keys().next().value ?? 0) : at, verdict);
+    else for (const number of this.#waiting.keys()) this.#settle(number, verdict);
+    this.#opened?.(this.#options.recipes.map((_, scorer) => ({ scorer, message: verdict.reason })));
     if (this.#waiting.size > 0) this.#start();
+  }
+
+  #retryOrSettle(number: number, verdict: Failed): void {
+    const waiting = this.#waiting.get(number);
+    if (!waiting) return;
+    if (waiting.attempts + 1 >= MAX_ATTEMPTS) return this.#settle(number, verdict);
+    this.#waiting.delete(number); // and again at the end: the others do not wait for it
+    this.#waiting.set(number, { ...waiting, attempts: waiting.attempts + 1 });
   }
 }

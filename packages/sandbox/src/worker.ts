@@ -73,14 +73,20 @@ async function main(): Promise<void> {
 
   const scoreAll = async (items: ToWorker): Promise<void> => {
     let done: ScoredItem[] = [];
-    let since = performance.now();
+    let sinceMs = performance.now();
+    const flush = (): void => {
+      if (done.length > 0) send({ done });
+      [done, sinceMs] = [[], performance.now()];
+    };
+    // Also while an item waits for something: if it ends the thread, what is done is not done again.
+    const timer = setInterval(flush, FLUSH_MS);
     for (const item of items) {
-      done.push(await score(item));
-      if (performance.now() - since < FLUSH_MS) continue;
-      send({ done });
-      [done, since] = [[], performance.now()];
+      const scored = await score(item);
+      done.push(scored); // not before the wait: `done` may be another list after it
+      if (performance.now() - sinceMs >= FLUSH_MS) flush();
     }
-    send({ done });
+    clearInterval(timer);
+    flush();
   };
 
   let running: Promise<void> = Promise.resolve();

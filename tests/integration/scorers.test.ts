@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ScoringInput } from "@oarlock/rewards";
 import { temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
-import { openScorers, rewardDigest, type RewardSettings } from "./index.ts";
+import { openScorers, rewardDigest, type RewardSettings } from "@oarlock/sandbox";
 
 const input = (completion: string): ScoringInput => ({
   prompt: "p",
@@ -133,6 +133,43 @@ test("X1: a file that throws or lacks the export stops the run before it starts,
   const open = (file: string) => openScorers([exact, functionReward(file)], { baseDir: folder });
   await expect(open("throws.ts")).rejects.toThrow(/mine \(throws\.ts\): TypeError: no table/);
   await expect(open("named.ts")).rejects.toThrow(/"reward".*other, score/);
+});
+
+test("D1c: a pause of the machine, or what another item left behind, decides no reward", async () => {
+  const folder = temporaryFolder();
+  const once = join(folder, "once");
+  writeFileSync(
+    join(folder, "first.ts"),
+    `import { existsSync, writeFileSync } from "node:fs";
+export const reward = async ({ completion }) => {
+  if (completion === "late") setTimeout(() => { throw new Error("later"); }, 20);
+  if (completion === "waits") await new Promise((done) => setTimeout(done, 200));
+  if (completion === "pauses" && !existsSync(${JSON.stringify(once)})) {
+    writeFileSync(${JSON.stringify(once)}, "");
+    for (;;);
+  }
+  return completion.length;
+};`,
+  );
+  const settings = { ...functionReward("first.ts"), timeoutMs: 1000 };
+  await using pool = await openScorers([settings], { baseDir: folder });
+  const verdicts = await pool.score(["pauses", "late", "waits", "a"].map(input));
+  expect(verdicts.flat()).toEqual([6, 4, 5, 1].map((value) => ({ type: "scored", value })));
+});
+
+test("L1: a thread that an earlier item left busy is replaced", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(
+    join(folder, "busy.ts"),
+    `export const reward = ({ completion }) => {
+  if (completion === "busy") setTimeout(() => { for (;;); }, 20);
+  return completion.length;
+};`,
+  );
+  await using pool = await openScorers([functionReward("busy.ts")], { baseDir: folder });
+  expect(await pool.score([input("busy")])).toEqual([[{ type: "scored", value: 4 }]]);
+  await new Promise((done) => setTimeout(done, 100));
+  expect(await pool.score([input("a")])).toEqual([[{ type: "scored", value: 1 }]]);
 });
 
 test("an abort ends the wait, and the pool still serves", async () => {
