@@ -20,7 +20,10 @@ const WARM_STEPS = 3;
 /** The first 60 characters of the first 64 stories longer than 120: what the peers' `prompts.py` takes. */
 function storyPrompts(text: string): string[] {
   const stories = text.split(/<\|endoftext\|>|\n\s*\n/).map((story) => story.trim());
-  return stories.filter((story) => story.length > 120).slice(0, 64).map((story) => story.slice(0, 60));
+  return stories
+    .filter((story) => story.length > 120)
+    .slice(0, 64)
+    .map((story) => story.slice(0, 60));
 }
 
 interface RunFileOptions {
@@ -80,14 +83,28 @@ function measure(lag: number): Measured {
     writeFileSync(data, `${lines.join("\n")}\n`);
     writeFileSync(join(folder, "run.json"), runFile({ data, lag }));
     const oarlock = join(root, "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [oarlock, "run", join(folder, "run.json"), "--out", join(folder, "out")], { stdio: "pipe" });
-    const records = readFileSync(join(folder, "out/metrics.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as StepRecord);
+    execFileSync(process.execPath, [oarlock, "run", join(folder, "run.json"), "--out", join(folder, "out")], {
+      stdio: "pipe",
+    });
+    const records = readFileSync(join(folder, "out/metrics.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as StepRecord);
     const steps = records.filter(({ kind }) => kind === "step").slice(WARM_STEPS);
     const gaps = steps.slice(1).map((step, i) => (step.timeMs - (steps[i]?.timeMs ?? 0)) / 1000);
     const names = Object.keys(steps[0]?.metrics ?? {}).filter((name) => name.startsWith("timing_s/"));
-    const phases = names.map((name) => [name, median(steps.map(({ metrics }) => metrics[name] ?? Number.NaN))]);
-    const summary = JSON.parse(readFileSync(join(folder, "out/summary.json"), "utf8")) as { loopDelay?: { p99Ms: number } };
-    return { stepSeconds: median(gaps), phases: Object.fromEntries(phases), loopDelayMs: summary.loopDelay?.p99Ms };
+    const phases = names.map((name) => [
+      name,
+      median(steps.map(({ metrics }) => metrics[name] ?? Number.NaN)),
+    ]);
+    const summary = JSON.parse(readFileSync(join(folder, "out/summary.json"), "utf8")) as {
+      loopDelay?: { p99Ms: number };
+    };
+    return {
+      stepSeconds: median(gaps),
+      phases: Object.fromEntries(phases),
+      loopDelayMs: summary.loopDelay?.p99Ms,
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -96,26 +113,49 @@ function measure(lag: number): Measured {
 /** `grpo.step_seconds` at lag 0 and 1, its breakdown, the services' loop delay, and the peers. */
 export function rows(): (BenchRow | SkippedRow)[] {
   if (!existsSync(MODEL) || !existsSync(TEXT)) {
-    const skipped = "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
+    const skipped =
+      "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
     return [{ name: "grpo.step_seconds", skipped }];
   }
   const [synchronous, overlapped] = [measure(0), measure(1)];
   const result: (BenchRow | SkippedRow)[] = [
     { name: "grpo.step_seconds", value: synchronous.stepSeconds, unit: "s" },
-    { name: "grpo.step_seconds.lag1", value: overlapped.stepSeconds, unit: "s", relative_to: "lag 0", ratio: overlapped.stepSeconds / synchronous.stepSeconds },
+    {
+      name: "grpo.step_seconds.lag1",
+      value: overlapped.stepSeconds,
+      unit: "s",
+      relative_to: "lag 0",
+      ratio: overlapped.stepSeconds / synchronous.stepSeconds,
+    },
     ...Object.entries(synchronous.phases).map(([name, value]) => ({
-      name: `grpo.${name}`, value, unit: "s", relative_to: "step", ratio: value / synchronous.stepSeconds,
+      name: `grpo.${name}`,
+      value,
+      unit: "s",
+      relative_to: "step",
+      ratio: value / synchronous.stepSeconds,
     })),
   ];
   if (overlapped.loopDelayMs !== undefined) {
-    result.push({ name: "loop.delay_p99_ms", value: overlapped.loopDelayMs, unit: "ms", relative_to: "100 ms", ratio: overlapped.loopDelayMs / 100 });
+    result.push({
+      name: "loop.delay_p99_ms",
+      value: overlapped.loopDelayMs,
+      unit: "ms",
+      relative_to: "100 ms",
+      ratio: overlapped.loopDelayMs / 100,
+    });
   }
   for (const peer of ["trl", "pytorch"] as const) {
     const outcome = runPeer(peer, { model: MODEL, text: TEXT, steps: PEER_STEPS });
     if ("absent" in outcome) result.push({ name: `grpo.peer.${peer}`, skipped: outcome.absent });
     else {
       const best = Math.min(synchronous.stepSeconds, overlapped.stepSeconds);
-      result.push({ name: `grpo.peer.${peer}`, value: outcome.step_seconds, unit: "s", relative_to: `${outcome.peer}: ours over it`, ratio: best / outcome.step_seconds });
+      result.push({
+        name: `grpo.peer.${peer}`,
+        value: outcome.step_seconds,
+        unit: "s",
+        relative_to: `${outcome.peer}: ours over it`,
+        ratio: best / outcome.step_seconds,
+      });
     }
   }
   return result;

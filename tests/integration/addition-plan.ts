@@ -36,13 +36,16 @@ spec:
         promptsPerStep: 4
         groupSize: 4
         sampling: { maxNewTokens: 4 }
-        rewards: [{ name: answer, type: exact, weight: 1, exact: {} }]
+        rewards:
+          - { name: answer, type: exact, weight: 1, exact: {} }
+          - { name: short, type: length, weight: 0.5, length: { unit: tokens, min: 1, max: 2, softness: 2 } }
         kl: { placement: loss, estimator: k3, coefficient: 0.05 }
         optimizer: { learningRate: 0.0005 }
   evaluation:
     data: { type: task, task: { name: addition, digits: 1, split: test } }
     every: 3
     samples: 2
+    metric: answer
     maxNewTokens: 4
   checkpoints: { every: 2, keep: 2 }
 `;

@@ -7,10 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
+import type { MetricsRecord } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import { afterAll, describe, expect, test } from "vitest";
-import { startLocalRun } from "../../apps/cli/src/local/index.ts";
-import type { LocalRunOptions, RunEvent, RunOutcome } from "../../apps/cli/src/local/index.ts";
+import { startLocalRun } from "@oarlock/cli/local";
+import type { LocalRunOptions, RunEvent, RunOutcome } from "@oarlock/cli/local";
 import { additionPlan } from "./addition-plan.ts";
 import { delayedBus } from "./delayed-bus.ts";
 
@@ -27,8 +28,9 @@ async function newFolder(): Promise<string> {
 
 interface Ran {
   readonly outcome: RunOutcome;
+  readonly records: readonly MetricsRecord[];
   readonly digests: readonly string[];
-  readonly outDir: string;
+  readonly actors: number;
 }
 
 /** Runs a plan to its end; the digests are those of every policy version in the record. */
@@ -36,11 +38,15 @@ async function runPlan(set: readonly string[], options: Partial<LocalRunOptions>
   const outDir = options.outDir ?? (await newFolder());
   const local = await startLocalRun(additionPlan(set), { outDir, baseDir: outDir, ...options });
   const outcome = await local.finished;
-  return { outcome, digests: await recordedDigests(outDir), outDir };
+  const records = await readRecords(outDir);
+  return { outcome, records, digests: digestsOf(records), actors: local.addresses.actors.length };
 }
 
-async function recordedDigests(outDir: string): Promise<string[]> {
-  const records = parseMetrics(await readFile(join(outDir, "metrics.jsonl"), "utf8"));
+async function readRecords(outDir: string): Promise<MetricsRecord[]> {
+  return parseMetrics(await readFile(join(outDir, "metrics.jsonl"), "utf8"));
+}
+
+function digestsOf(records: readonly MetricsRecord[]): string[] {
   return records.filter(({ kind }) => kind === "step").map(({ policyDigest }) => policyDigest);
 }
 
@@ -63,6 +69,9 @@ describe("a local run", () => {
     expect(first.outcome.status).toBe("completed");
     expect(first.digests).toHaveLength(12);
     expect(new Set(first.digests).size).toBe(12);
+    // Otherwise nothing but weight decay would be compared.
+    const gradients = first.records.flatMap(({ metrics }) => metrics["actor/grad_norm"] ?? []);
+    expect(Math.min(...gradients)).toBeGreaterThan(0);
     expect(second.digests).toEqual(first.digests);
     const moments = first.outcome.evaluations.map(({ stage, when }) => `${stage} ${when}`);
     expect(moments).toEqual(["sft before", "sft step", "sft after", "grpo step", "grpo after"]);
@@ -74,6 +83,7 @@ describe("a local run", () => {
       await runPlan([...LAGGING, "compute.actors=3"], shuffled(1)),
       await runPlan([...LAGGING, "compute.actors=3"], shuffled(2)),
     ];
+    expect([one.actors, three.actors, late.actors]).toEqual([1, 3, 3]);
     expect(three.digests).toEqual(one.digests);
     expect(late.digests).toEqual(one.digests);
   });
@@ -107,14 +117,15 @@ describe("a local run", () => {
     const whole = await runPlan(LAGGING);
     const outDir = await newFolder();
     const run = additionPlan(LAGGING);
-    const reached = Promise.withResolvers<void>();
+    let reach: () => void = () => undefined;
+    const reached = new Promise<void>((resolve) => (reach = resolve));
     const onEvent = (event: RunEvent): void => {
-      if (event.type === "step" && event.globalStep === 9) reached.resolve();
+      if (event.type === "step" && event.globalStep === 9) reach();
     };
     const local = await startLocalRun(run, { outDir, baseDir: outDir, uid: "run-2", onEvent });
-    await reached.promise;
+    await reached;
     await local.abandon();
-    expect((await recordedDigests(outDir)).length).toBeLessThan(12);
+    expect(digestsOf(await readRecords(outDir)).length).toBeLessThan(12);
     const resumed = await runPlan(LAGGING, { outDir, uid: "run-2", resume: true });
     expect(resumed.digests).toEqual(whole.digests);
   });
@@ -141,13 +152,14 @@ describe("a local run", () => {
     while (
       !(await Promise.race([done, new Promise<false>((resolve) => setTimeout(() => resolve(false), 10))]))
     ) {
-      const status = await ask().catch(() => undefined);
+      // A server that is gone is one whose run ends now; else this never returns.
+      const status = await ask().catch(() => done.then(() => undefined));
       if (status === undefined) break;
       asked += 1;
       expect(status.inFlight).toBeLessThanOrEqual(bound);
       if (asked === 3) {
         const { scorers } = await reward!.client(RewardService).getStatus({});
-        expect(scorers.map(({ name }) => name)).toEqual(["answer"]);
+        expect(scorers.map(({ name }) => name)).toEqual(["answer", "short"]);
         const { policies } = await actor!.client(ActorService).getStatus({});
         expect(policies.length).toBeLessThanOrEqual(2);
       }

@@ -22,3 +22,4 @@ export type {
 } from "./types.ts";
 export { groupMessageId, subjectMatches, subjects, subjectsOverlap, type RunSubjects } from "./subjects.ts";
 export { createMemoryBus, type MemoryBusOptions } from "./memory/bus.ts";
+export { givenUp, WorkLoop, type WorkEvent, type WorkHandler, type WorkLoopOptions } from "./work-loop.ts";

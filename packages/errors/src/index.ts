@@ -37,8 +37,8 @@ export function isOarlockError(reason: unknown, code?: string): reason is Oarloc
 /** The messages of an error and of its causes, outermost first. */
 export function causeChain(reason: unknown): string[] {
   const messages: string[] = [];
-  for (let at = reason; at !== undefined && messages.length < 16; ) {
-    messages.push(at instanceof Error ? at.message : String(at));
+  for (let at = reason; at !== undefined && messages.length < 16;) {
+    messages.push(at instanceof Error ? at.message : typeof at === "string" ? at : JSON.stringify(at));
     at = at instanceof Error ? at.cause : undefined;
   }
   return messages;

@@ -1,9 +1,21 @@
-/** Models as files: Hugging Face folders, read and written. */
-export { loadModelFolder, readTokenizerFiles } from "./model-folder.ts";
+/** Models as files: Hugging Face folders, the hub, llama2.c checkpoints, GGUF; read, and written as folders. */
+export { isModelFile, loadModel } from "./load-model.ts";
+export type { LoadModelOptions } from "./load-model.ts";
+export { parseHubReference, resolveModelSource } from "./source.ts";
+export type { HubReference, ModelSource } from "./source.ts";
 export { weightsDigest } from "./model.ts";
 export type { LoadedModel, LoadOptions, LoadProgress } from "./model.ts";
+export { loadModelFolder, readTokenizerFiles } from "./model-folder.ts";
+export { loadLlama2c } from "./llama2c.ts";
+export { loadGguf } from "./gguf/load.ts";
+export { dequantize, STORAGE_TYPES } from "./gguf/dequantize.ts";
+export type { StorageType } from "./gguf/dequantize.ts";
 export { saveModel } from "./save-model.ts";
 export type { ModelToSave, SaveOptions, StoredDType } from "./save-model.ts";
 export { readLlamaConfig, writeLlamaConfig } from "./llama-config.ts";
 export type { SpecialTokens } from "./llama-config.ts";
 export type { JsonObject } from "./json.ts";
+export { downloadSnapshot } from "./hub/snapshot.ts";
+export type { HubOptions, SnapshotOptions } from "./hub/snapshot.ts";
+export { hubSettings } from "./hub/config.ts";
+export type { HubSettings } from "./hub/config.ts";

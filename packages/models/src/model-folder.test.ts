@@ -173,7 +173,7 @@ describe("X1: a wrong model is refused", () => {
     [{ num_hidden_layers: 1.5 }, /num_hidden_layers is 1\.5/],
     [{ num_hidden_layers: 3 }, /MODEL_WEIGHTS.*model\.layers\.2\.\S+ is missing/],
     [{ num_hidden_layers: 1 }, /tensor model\.layers\.1\.\S+ belongs to no model/],
-    [{ vocab_size: 16 }, /embed_tokens\.weight is \[15, 8\]; accepted by config\.json: \[16, 8\]/],
+    [{ vocab_size: 16 }, /embed_tokens\.weight is \[15, 8\]; accepted by the configuration: \[16, 8\]/],
     [{ hidden_act: "gelu" }, /hidden_act is "gelu"; accepted: "silu", "swish"/],
     [{ attention_bias: true }, /attention_bias is true; accepted: false/],
     [{ rope_scaling: { rope_type: "llama3" } }, /rope_scaling\.rope_type is "llama3"; accepted: "default"/],

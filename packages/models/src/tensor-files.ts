@@ -51,7 +51,11 @@ async function openTensors(
   const tensors = new Map<string, OpenTensor>();
   for (const source of sources) {
     const file = basename(source.path);
-    const reader = await openSafetensors(source, signal);
+    const reader = await openSafetensors(source, signal).catch((reason: unknown) => {
+      // The format knows bytes, not names: the name is what a person looks for.
+      if (!(reason instanceof OarlockError)) throw reason;
+      throw new OarlockError("MODEL_WEIGHTS", `${source.path}: ${reason.rawMessage}`, { cause: reason });
+    });
     for (const entry of reader.tensors.values()) {
       const held = tensors.get(entry.name);
       if (held !== undefined) {
@@ -133,7 +137,7 @@ export function checkTensors(
     if (entry.shape.join() !== shape.join()) {
       throw new OarlockError(
         "MODEL_WEIGHTS",
-        `${file}: tensor ${name} is [${entry.shape.join(", ")}]; accepted by config.json: [${shape.join(", ")}]`,
+        `${file}: tensor ${name} is [${entry.shape.join(", ")}]; accepted by the configuration: [${shape.join(", ")}]`,
       );
     }
     if (!isFloating(entry.dtype)) {
@@ -151,7 +155,7 @@ export function checkTensors(
     if (known.has(name) || redundant) continue;
     throw new OarlockError(
       "MODEL_WEIGHTS",
-      `${file}: tensor ${name} belongs to no model that config.json describes`,
+      `${file}: tensor ${name} belongs to no model that the configuration describes`,
     );
   }
 }

@@ -109,6 +109,7 @@ interface Mischief {
     | "duplicate"
     | "foreign"
     | "superseded"
+    | "other-engine"
     | "other-weights"
     | "unissued"
     | "malformed"

@@ -34,7 +34,7 @@ export function serviceStatus(facts: ServiceFacts): ServiceStatus {
       depth: BigInt(depth),
       capacity: BigInt(capacity),
     })),
-    eventLoopDelayP50: durationFromMs(facts.loopDelay.p50Ms),
-    eventLoopDelayP99: durationFromMs(facts.loopDelay.p99Ms),
+    eventLoopDelayP50: durationFromMs(Math.round(facts.loopDelay.p50Ms)),
+    eventLoopDelayP99: durationFromMs(Math.round(facts.loopDelay.p99Ms)),
   });
 }

@@ -27,7 +27,14 @@ export function customResourceYaml(): string {
     spec: {
       group: GROUP,
       scope: "Namespaced",
-      names: { kind: "TrainingRun", listKind: "TrainingRunList", plural: "trainingruns", singular: "trainingrun", shortNames: ["trun"], categories: ["oarlock"] },
+      names: {
+        kind: "TrainingRun",
+        listKind: "TrainingRunList",
+        plural: "trainingruns",
+        singular: "trainingrun",
+        shortNames: ["trun"],
+        categories: ["oarlock"],
+      },
       versions: [
         {
           name: "v1alpha1",
@@ -39,7 +46,10 @@ export function customResourceYaml(): string {
             openAPIV3Schema: {
               type: "object",
               required: ["spec"],
-              properties: { spec: structural(spec), status: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
+              properties: {
+                spec: structural(spec),
+                status: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+              },
             },
           },
         },

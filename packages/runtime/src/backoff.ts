@@ -1,7 +1,7 @@
 /** Trying again: how long to pause before each attempt, and a loop that does it until a deadline. */
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Clock, sleep, systemClock } from "./clock.ts";
-import { type WaitRegistry, processWaits } from "./deadline.ts";
+import { processWaits, waitFor, type WaitRegistry } from "./deadline.ts";
 
 /** Exponential backoff with full control of its randomness. */
 export interface Backoff {
@@ -38,24 +38,30 @@ export interface RetryOptions extends Backoff {
 }
 
 /**
- * Calls `attempt` until it succeeds, fails for good, or the time is over.
+ * Calls `attempt` until it succeeds, fails for good, or the time is over; its signal aborts when it is given up.
  *
  * @throws the failure itself when it is not retryable; `DEADLINE_EXCEEDED` naming the work, caused by the last failure.
  */
 export async function retry<T>(
   name: string,
-  attempt: (number: number) => Promise<T>,
+  attempt: (number: number, signal: AbortSignal) => Promise<T>,
   options: RetryOptions,
 ): Promise<T> {
   const { timeoutMs, signal, clock = systemClock, registry = processWaits, onRetry } = options;
   const retryable = options.retryable ?? ((reason) => isOarlockError(reason) && reason.retryable);
   const untilMs = clock.monotonicMs() + timeoutMs;
+  // One deadline over all: an attempt that hangs is given up with the whole.
+  const wait = { clock, registry, ...(signal === undefined ? {} : { signal }) };
   const leave = registry.enter(name, timeoutMs);
   try {
     for (let number = 0; ; number++) {
       signal?.throwIfAborted();
       try {
-        return await attempt(number);
+        const leftMs = Math.max(0, untilMs - clock.monotonicMs());
+        return await waitFor(`attempt ${number + 1} of ${name}`, (inner) => attempt(number, inner), {
+          ...wait,
+          timeoutMs: leftMs,
+        });
       } catch (reason) {
         if (!retryable(reason)) throw reason;
         const pauseMs = backoffMs(number, options);

@@ -125,6 +125,23 @@ describe("retry", () => {
   });
 });
 
+describe("retry of an attempt that hangs", () => {
+  it("L1: gives up within its time, and tells the attempt", async () => {
+    const clock = createManualClock();
+    let told: unknown;
+    const attempt = (_: number, signal: AbortSignal): Promise<never> => {
+      signal.addEventListener("abort", () => (told = signal.reason));
+      return never;
+    };
+    const outcome = expect(retry("store", attempt, { timeoutMs: 500, clock })).rejects.toThrow(
+      /store: gave up after 1 attempts/,
+    );
+    await clock.advance(500);
+    await outcome;
+    expect(told).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+});
+
 describe("semaphore", () => {
   it("never lets more in than it has permits, and all in the end", async () => {
     await fc.assert(

@@ -5,3 +5,5 @@ export { requiredKinds } from "./config.ts";
 export { temporaryFolder } from "./temporary-folder.ts";
 export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
+export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
+export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";

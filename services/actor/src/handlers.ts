@@ -1,17 +1,15 @@
 /** The actor's gRPC API: thin, typed by the contract. It checks requests and knows nothing of how tokens are made. */
 import { OarlockError } from "@oarlock/errors";
-import type { Completion, Generator } from "@oarlock/generation";
-
+import type { Completion, Generator, TokenProgress } from "@oarlock/generation";
 import type { ActorService, FinishReason, GenerateRequest, GenerateResponse } from "@oarlock/proto";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { serviceStatus } from "@oarlock/run";
 import type { PolicyVersion, ServiceFacts } from "@oarlock/run";
+import { BoundedQueue } from "@oarlock/runtime";
 import type { Actor } from "./actor.ts";
 import { actorNumbers, actorQueues } from "./metrics.ts";
 import { FINISH_REASONS, samplingOf } from "./work.ts";
 
-/** Tokens of one message, never one token a message. */
-const TOKENS_PER_MESSAGE = 256;
 const DEFAULT_GRACE_MS = 10_000;
 /** Samples of one call; more are a batch job, which goes over the bus. */
 const MAX_SAMPLES = 1_024;
@@ -43,8 +41,17 @@ export function actorHandlers(parts: HandlerParts): ServiceImpl<typeof ActorServ
       }));
       const prompt = Int32Array.from(request.promptTokens);
       const id = `rpc/${nextRequest()}`;
-      const completions = await actor.generate({ id, prompt, samples, params: sampling }, policy, signal);
-      for (const completion of completions) yield* responses(completion);
+      // As many batches as there can be tokens: a listener cannot wait (Q1).
+      const capacity = request.samples * (sampling.maxNewTokens + 1);
+      const drawn = new BoundedQueue<TokenProgress>(`tokens of ${id}`, capacity);
+      const order = { id, prompt, samples, params: sampling };
+      const completions = actor
+        .generate({ request: order, policy, signal, onProgress: (progress) => drawn.tryPush(progress) })
+        .finally(() => drawn.close());
+      // Its failure is thrown below, once what was drawn before it is sent.
+      completions.catch(() => undefined);
+      for await (const progress of drawn) yield tokenResponse(progress);
+      for (const completion of await completions) yield finishResponse(completion);
     },
 
     async getStatus() {
@@ -92,16 +99,12 @@ type Response = Pick<GenerateResponse, "sample"> & {
     | { case: "finishReason"; value: FinishReason };
 };
 
-function* responses(completion: Completion): Iterable<Response> {
-  const { sample, tokens, logprobs, finishReason } = completion;
-  const head = { sample, policy: policyMessage(completion.version) };
-  for (let start = 0; start < tokens.length; start += TOKENS_PER_MESSAGE) {
-    const end = start + TOKENS_PER_MESSAGE;
-    const value = {
-      tokenIds: Array.from(tokens.subarray(start, end)),
-      logprobs: Array.from(logprobs.subarray(start, end)),
-    };
-    yield { ...head, event: { case: "tokens", value } };
-  }
-  yield { ...head, event: { case: "finishReason", value: FINISH_REASONS[finishReason] } };
+function tokenResponse({ sample, version, tokens, logprobs }: TokenProgress): Response {
+  const value = { tokenIds: Array.from(tokens), logprobs: Array.from(logprobs) };
+  return { sample, policy: policyMessage(version), event: { case: "tokens", value } };
+}
+
+function finishResponse({ sample, version, finishReason }: Completion): Response {
+  const event = { case: "finishReason", value: FINISH_REASONS[finishReason] } as const;
+  return { sample, policy: policyMessage(version), event };
 }

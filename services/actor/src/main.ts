@@ -54,6 +54,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
       tokenizerDigest: run.inputs.model.tokenizerDigest,
       templateDigest: run.inputs.model.chatTemplateDigest,
     },
+    clock,
     log,
   });
   const startedMs = clock.monotonicMs();

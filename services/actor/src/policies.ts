@@ -5,6 +5,7 @@
 import type { Generator } from "@oarlock/generation";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
+import { waitFor } from "@oarlock/runtime";
 
 /** Where verified weights come from. */
 export interface PolicySource {
@@ -33,6 +34,22 @@ export interface PolicyHolderOptions {
   readonly capacity?: number;
 }
 
+/** A version that cannot be fetched for so long hands the work back. */
+const FETCH_TIMEOUT_MS = 60_000;
+
+function fetchWithin(
+  source: PolicySource,
+  policy: PolicyVersion,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const wait = { timeoutMs: FETCH_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+  return waitFor(
+    `policy version ${policy.number} from the policy store`,
+    (s) => source.fetch(policy, s),
+    wait,
+  );
+}
+
 /** A holder with nothing loaded. Calls of `ensure` must not overlap: the order of loads is the order of work. */
 export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
   const { source, generator, capacity = 2 } = options;
@@ -43,7 +60,7 @@ export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
     async ensure(policy, signal) {
       if (loaded !== undefined && isSamePolicy(loaded, policy)) return;
       const known = held.find((candidate) => isSamePolicy(candidate.policy, policy));
-      const weights = known?.weights ?? (await source.fetch(policy, signal));
+      const weights = known?.weights ?? (await fetchWithin(source, policy, signal));
       const others = held.filter((candidate) => !isSamePolicy(candidate.policy, policy));
       held = [...others, { policy, weights }].slice(-capacity);
       // A load that fails leaves the generator on weights that nobody vouches for.

@@ -18,7 +18,7 @@ export type ActorEvent =
   | { readonly type: "pulled"; readonly id: string; readonly samples: number }
   | { readonly type: "published"; readonly id: string }
   | { readonly type: "handed-back"; readonly id: string }
-  | { readonly type: "parked" }
+  | { readonly type: "parked"; readonly id: string }
   | { readonly type: "drain" }
   | { readonly type: "stopped" };
 
@@ -33,7 +33,7 @@ const rules: { readonly [Type in ActorEvent["type"]]: Rule<Type> } = {
   pulled: (state, { id, samples }) => ({ ...state, inHand: { ...state.inHand, [id]: samples } }),
   published: (state, { id }) => ({ ...without(state, id), groupsCompleted: state.groupsCompleted + 1 }),
   "handed-back": (state, { id }) => ({ ...without(state, id), groupsHandedBack: state.groupsHandedBack + 1 }),
-  parked: (state) => ({ ...state, itemsParked: state.itemsParked + 1 }),
+  parked: (state, { id }) => ({ ...without(state, id), itemsParked: state.itemsParked + 1 }),
   drain: (state) => ({ ...state, phase: state.phase === "serving" ? "draining" : state.phase }),
   stopped: (state) => ({ ...state, phase: "stopped" }),
 };

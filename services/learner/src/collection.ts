@@ -11,16 +11,11 @@ export interface Collection {
   keep(identity: GroupIdentity, trajectories: readonly Trajectory[], samples: readonly number[]): void;
   /** Takes a complete batch out: trajectories `[group][sample]`. */
   take(batch: BatchState): Trajectory[][];
-  /** Forgets everything, at the start of a stage. */
-  clear(): void;
-  /** Trajectories held. */
-  readonly size: number;
 }
 
 /** An empty collection. */
 export function createCollection(): Collection {
   const batches = new Map<string, Map<number, Trajectory[]>>();
-  let size = 0;
   const groupsOf = (batch: BatchName): Map<number, Trajectory[]> => {
     const key = batchKey(batch);
     const known = batches.get(key) ?? new Map<number, Trajectory[]>();
@@ -32,23 +27,13 @@ export function createCollection(): Collection {
       const groups = groupsOf(identity);
       const kept = trajectories.filter(({ sample }) => samples.includes(sample));
       groups.set(identity.group, [...(groups.get(identity.group) ?? []), ...kept]);
-      size += kept.length;
     },
     take(batch) {
       const groups = groupsOf(batch);
       batches.delete(batchKey(batch));
-      const taken = batch.groupSizes.map((_, group) =>
+      return batch.groupSizes.map((_, group) =>
         (groups.get(group) ?? []).toSorted((a, b) => a.sample - b.sample),
       );
-      for (const group of taken) size -= group.length;
-      return taken;
-    },
-    clear() {
-      batches.clear();
-      size = 0;
-    },
-    get size() {
-      return size;
     },
   };
 }

@@ -2,8 +2,8 @@
  * What the learner's actions share: the plan, the parts they drive, and where the run stands. One object, made by
  * `learner.ts`; actions change `position` and `current` only through it.
  */
-import type { RunCheckpoints } from "@oarlock/checkpoint";
-import type { PolicyVersion, Position, Program, RolloutPlan } from "@oarlock/run";
+import type { CheckpointInfo, RunCheckpoints } from "@oarlock/checkpoint";
+import type { PolicyVersion, Position, Program } from "@oarlock/run";
 import type { ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 import type { Clock } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
@@ -23,6 +23,7 @@ export interface LearnerParts {
   readonly journal: RunJournal;
   readonly rollouts: Rollouts;
   readonly publication: Publication;
+  readonly onCheckpoint: (info: CheckpointInfo) => void;
   readonly onEvent: (event: LearnerEvent) => void;
   readonly clock: Clock;
   /** Aborts when the run is given up at once. */
@@ -61,6 +62,3 @@ export function secondsOf(parts: LearnerParts, progress: LearnerProgress): numbe
 export function nextPolicy(progress: LearnerProgress, digest: string): PolicyVersion {
   return { number: progress.position.policy + 1, digest };
 }
-
-/** The conductor's plan of the stage at the position. */
-export type StagePlan = RolloutPlan | undefined;

@@ -16,6 +16,8 @@ import type { Trainer } from "@oarlock/training";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
+import { createControl } from "./control.ts";
+import type { Control } from "./control.ts";
 import { createFeed } from "./feed.ts";
 import type { MetricsFeed } from "./feed.ts";
 import { programOf, rolloutPlanOf } from "./plan.ts";
@@ -24,8 +26,6 @@ import { createPublication } from "./publication.ts";
 import { createRollouts } from "./rollouts.ts";
 import type { Rollouts, StallLimits } from "./rollouts.ts";
 import { restoreCheckpoint, saveCheckpoint } from "./save.ts";
-import { createLearnerState, reduceLearner } from "./state.ts";
-import type { LearnerState, LearnerStateEvent } from "./state.ts";
 import { needsReference, trainStep } from "./train-step.ts";
 import { createDescriber } from "./work-items.ts";
 
@@ -61,14 +61,10 @@ export interface LearnerOutcome {
   readonly checkpoint?: string;
 }
 
-export interface Learner {
-  state(): LearnerState;
-  /** Pause, resume, stop, checkpoint: taken up between two actions. */
-  dispatch(event: LearnerStateEvent): void;
+/** What is asked of it (pause, resume, stop, checkpoint) is taken up between two actions. */
+export interface Learner extends Control {
   readonly feed: MetricsFeed;
   readonly rollouts: Rollouts;
-  /** Resolves with the next checkpoint that is written. */
-  nextCheckpoint(): Promise<CheckpointInfo>;
   /** Runs to the end, or until stopped; aborting the signal gives up at once, without a checkpoint. */
   run(signal: AbortSignal): Promise<LearnerOutcome>;
 }
@@ -77,122 +73,16 @@ const DEFAULT_STALL: StallLimits = { warnMs: 30_000, stopMs: 900_000 };
 
 /** A learner that has done nothing. */
 export function createLearner(options: LearnerOptions): Learner {
-  const { run, uid, clock, log, checkpoints } = options;
-  const feed = createFeed();
+  const { checkpoints } = options;
+  const control = createControl();
   const giveUp = new AbortController();
-  let state = createLearnerState();
-  let watchers: (() => void)[] = [];
-  let checkpointWatchers: ((info: CheckpointInfo) => void)[] = [];
-
-  const onEvent = (event: LearnerEvent): void => {
-    if (event.type === "stalled") log.warn(event.message);
-    if (event.type === "rejected") log.error("rejected an update", { ...event });
-    options.onEvent?.(event);
-  };
-  const describer = createDescriber({ run, data: options.data, incarnation: checkpoints.incarnation });
-  const rollouts = createRollouts({
-    ...options,
-    incarnation: checkpoints.incarnation,
-    fingerprint: run.digest,
-    describe: describer.describe,
-    isScored: describer.isScored,
-    stall: { ...DEFAULT_STALL, ...options.stall },
-    onStalled: (message) => onEvent({ type: "stalled", message }),
-  });
-  const parts: LearnerParts = {
-    run,
-    program: programOf(run),
-    uid,
-    trainer: options.trainer,
-    data: options.data,
-    checkpoints,
-    journal: {
-      samples: (records) => options.journal.samples(records),
-      async metrics(record) {
-        feed.push(record);
-        await options.journal.metrics(record);
-      },
-    },
-    rollouts,
-    publication: createPublication(options.policies, giveUp.signal),
-    onEvent,
-    clock,
-    signal: giveUp.signal,
-  };
-
-  const dispatch = (event: LearnerStateEvent): void => {
-    state = reduceLearner(state, event);
-    const woken = watchers;
-    watchers = [];
-    for (const resolve of woken) resolve();
-  };
-  const changed = (): Promise<void> => new Promise((resolve) => void watchers.push(resolve));
-
-  const checkpoint = async (progress: LearnerProgress): Promise<CheckpointInfo> => {
-    const info = await saveCheckpoint(parts, progress);
-    dispatch({ type: "checkpointed", globalStep: info.step });
-    const woken = checkpointWatchers;
-    checkpointWatchers = [];
-    for (const resolve of woken) resolve(info);
-    return info;
-  };
-
-  type Act = {
-    readonly [Type in Action["type"]]: (
-      progress: LearnerProgress,
-      action: Extract<Action, { type: Type }>,
-    ) => Promise<LearnerProgress>;
-  };
-  const act: Act = {
-    "begin-stage": (progress, { stage }) => beginStage(parts, progress, stage),
-    evaluate: (progress, action) => evaluatePolicy(parts, progress, action),
-    train: (progress, action) => trainStep(parts, progress, action),
-    async checkpoint(progress) {
-      const saved = {
-        ...progress,
-        position: { ...progress.position, checkpointedPolicy: progress.position.policy },
-      };
-      await checkpoint(saved);
-      return progress;
-    },
-    "finish-stage": async (progress) => progress,
-    done: async (progress) => progress,
-  };
-
-  /** Between two actions: waits while paused, writes what was asked for. True when the run shall stop. */
-  const obey = async (progress: LearnerProgress): Promise<boolean> => {
-    const { position, current } = progress;
-    dispatch({ type: "moved", position, policy: current.policy, metrics: progress.metrics });
-    if (state.checkpointWanted) await checkpoint(progress);
-    while (state.phase === "paused") await changed();
-    return state.phase === "draining";
-  };
-
-  const proceed = async (): Promise<LearnerOutcome> => {
-    let progress = await begin(parts, checkpoints);
-    dispatch({ type: "started" });
-    for (;;) {
-      parts.signal.throwIfAborted();
-      const action = nextAction(parts.program, progress.position);
-      if (action.type === "done") return outcomeOf(parts, progress, "completed");
-      if (await obey(progress)) {
-        // A run stopped before its first stage began has nothing to continue from but its plan.
-        const info = progress.position.begun ? await checkpoint(progress) : undefined;
-        return { ...outcomeOf(parts, progress, "stopped"), ...(info && { checkpoint: info.path }) };
-      }
-      // The function's parameter is the action of its own name: the index ties them, which the checker cannot follow.
-      const rule = act[action.type] as (p: LearnerProgress, a: Action) => Promise<LearnerProgress>;
-      const after = await rule(progress, action);
-      progress = { ...after, position: advance(after.position, action) };
-    }
-  };
+  const { parts, feed } = partsOf(options, control, giveUp.signal);
+  const { rollouts, publication } = parts;
 
   return {
-    state: () => state,
-    dispatch,
+    ...control,
     feed,
     rollouts,
-    nextCheckpoint: () => new Promise((resolve) => void checkpointWatchers.push(resolve)),
     async run(signal) {
       const abort = (): void => giveUp.abort(signal.reason);
       signal.addEventListener("abort", abort, { once: true });
@@ -200,17 +90,14 @@ export function createLearner(options: LearnerOptions): Learner {
       const stopConsuming = new AbortController();
       const consuming = rollouts.run(AbortSignal.any([giveUp.signal, stopConsuming.signal]));
       try {
-        const outcome = await proceed();
-        await parts.publication.settled();
-        dispatch({
-          type: "ended",
-          phase: outcome.status === "completed" ? "succeeded" : "stopped",
-          message: "",
-        });
+        const outcome = await proceed(parts, control, await begin(parts, checkpoints));
+        await publication.settled();
+        const phase = outcome.status === "completed" ? "succeeded" : "stopped";
+        control.dispatch({ type: "ended", phase, message: "" });
         return outcome;
       } catch (reason) {
         const phase = isOarlockError(reason, "STALLED") ? "stalled" : "failed";
-        dispatch({ type: "ended", phase, message: causeChain(reason).join(": ") });
+        control.dispatch({ type: "ended", phase, message: causeChain(reason).join(": ") });
         throw reason;
       } finally {
         signal.removeEventListener("abort", abort);
@@ -222,6 +109,101 @@ export function createLearner(options: LearnerOptions): Learner {
       }
     },
   };
+}
+
+/** What every action works on. */
+function partsOf(
+  options: LearnerOptions,
+  control: Control,
+  signal: AbortSignal,
+): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
+  const { run, uid, trainer, data, checkpoints, clock, log } = options;
+  const { incarnation } = checkpoints;
+  const feed = createFeed();
+  const onEvent = (event: LearnerEvent): void => {
+    if (event.type === "stalled") log.warn(event.message);
+    if (event.type === "rejected") log.error("rejected an update", { ...event });
+    options.onEvent?.(event);
+  };
+  const { describe, isScored } = createDescriber({ run, data, incarnation });
+  const rollouts = createRollouts({
+    ...options,
+    incarnation,
+    fingerprint: run.digest,
+    describe,
+    isScored,
+    stall: { ...DEFAULT_STALL, ...options.stall },
+    onStalled: (message) => onEvent({ type: "stalled", message }),
+  });
+  const journal: RunJournal = {
+    samples: (records) => options.journal.samples(records),
+    async metrics(record) {
+      feed.push(record);
+      await options.journal.metrics(record);
+    },
+  };
+  const onCheckpoint = (info: CheckpointInfo): void => {
+    control.checkpointed(info);
+    onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
+  };
+  const program = programOf(run);
+  const publication = createPublication(options.policies, signal);
+  const parts = { run, program, uid, trainer, data, checkpoints, journal, rollouts, publication };
+  return { parts: { ...parts, onEvent, onCheckpoint, clock, signal }, feed };
+}
+
+type Act = {
+  readonly [Type in Action["type"]]: (
+    parts: LearnerParts,
+    progress: LearnerProgress,
+    action: Extract<Action, { type: Type }>,
+  ) => Promise<LearnerProgress>;
+};
+
+const act: Act = {
+  "begin-stage": (parts, progress, { stage }) => beginStage(parts, progress, stage),
+  evaluate: evaluatePolicy,
+  train: trainStep,
+  async checkpoint(parts, progress) {
+    const position = { ...progress.position, checkpointedPolicy: progress.position.policy };
+    await saveCheckpoint(parts, { ...progress, position });
+    return progress;
+  },
+  "finish-stage": async (_, progress) => progress,
+  done: async (_, progress) => progress,
+};
+
+/** Does what the stage machine says next, until the run is done or told to stop. */
+async function proceed(
+  parts: LearnerParts,
+  control: Control,
+  start: LearnerProgress,
+): Promise<LearnerOutcome> {
+  let progress = start;
+  control.dispatch({ type: "started" });
+  for (;;) {
+    parts.signal.throwIfAborted();
+    const { position, current, metrics } = progress;
+    const action = nextAction(parts.program, position);
+    if (action.type === "done") return outcomeOf(parts, progress, "completed");
+    // Between two actions: waits while paused, writes what was asked for, stops where it is told to.
+    control.dispatch({ type: "moved", position, policy: current.policy, metrics });
+    if (control.state().checkpointWanted) await saveCheckpoint(parts, progress);
+    while (control.state().phase === "paused") await control.changed();
+    if (control.state().phase === "draining") {
+      // A run stopped before its first stage began has nothing to continue from but its plan.
+      const info = position.begun ? await saveCheckpoint(parts, progress) : undefined;
+      return { ...outcomeOf(parts, progress, "stopped"), ...(info && { checkpoint: info.path }) };
+    }
+    // The function's parameter is the action of its own name: the index ties them, which the checker cannot follow.
+    const rule = act[action.type] as (
+      parts: LearnerParts,
+      progress: LearnerProgress,
+      action: Action,
+    ) => Promise<LearnerProgress>;
+    const after = await rule(parts, progress, action);
+    progress = { ...after, position: advance(after.position, action) };
+  }
 }
 
 /** Where the run stands at first: the initial policy, or the checkpoint's. */

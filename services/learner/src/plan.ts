@@ -1,6 +1,6 @@
 /** The resolved run in the learner's terms: its program, its evaluation groups, its sampling. Pure. */
 import type { Program, RolloutPlan } from "@oarlock/run";
-import type { ResolvedEvaluation, ResolvedGrpo, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
+import type { ResolvedEvaluation, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 
 /** Policy versions that a stage makes. */
 export function stepsOf(stage: ResolvedStage): number {
@@ -39,11 +39,6 @@ export interface SamplingPlan {
   readonly topK: number;
   readonly topP: number;
   readonly maxNewTokens: number;
-}
-
-/** Of a rollout stage. */
-export function rolloutSampling(grpo: ResolvedGrpo): SamplingPlan {
-  return grpo.sampling;
 }
 
 /** One group of an evaluation: prompt `promptIndex`, sampled or greedy. */

@@ -28,6 +28,12 @@ export interface Publication {
 /** A publication that has announced nothing. */
 export function createPublication(store: PolicyStore, signal: AbortSignal): Publication {
   let queue: Promise<void> = Promise.resolve();
+  const enqueue = (work: () => Promise<void>): Promise<void> => {
+    queue = queue.then(work);
+    // Whoever published hears of a failure; so does everyone behind it, and `settled`.
+    queue.catch(() => undefined);
+    return queue;
+  };
   let held: readonly ServedPolicy[] = [];
 
   return {
@@ -37,12 +43,11 @@ export function createPublication(store: PolicyStore, signal: AbortSignal): Publ
       if (newest?.policy.number === policy.number && newest.policy.digest === policy.digest) return queue;
       held = [...held, served];
       const wait = { timeoutMs: PUBLISH_TIMEOUT_MS, signal };
-      queue = queue.then(async () => {
+      return enqueue(async () => {
         const snapshot = { number: policy.number, digest: policy.digest, weights, stage, step };
         const { number } = policy;
         await waitFor(`the policy store to hold version ${number}`, (s) => store.publish(snapshot, s), wait);
       });
-      return queue;
     },
     settled: () => queue,
     recent: (count) => (count <= 0 ? [] : held.slice(-count)),
@@ -51,7 +56,7 @@ export function createPublication(store: PolicyStore, signal: AbortSignal): Publ
       if (kept.length === held.length) return;
       held = kept;
       const versions = kept.map(({ policy }) => policy);
-      queue = queue.then(() => store.retain(versions, signal));
+      void enqueue(() => store.retain(versions, signal));
     },
   };
 }

@@ -9,7 +9,7 @@ import { groupMessageId } from "@oarlock/bus";
 import type { Consumer, Message, Stream } from "@oarlock/bus";
 import { OarlockError, isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
-import type { RolloutWork, Trajectory } from "@oarlock/proto";
+import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
 import { batchKey, conduct, createConductor, describeWaits, idleMs, readyBatch } from "@oarlock/run";
 import type {
   BatchName,
@@ -83,22 +83,6 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     nowMs: clock.monotonicMs(),
     ...(options.ledger === undefined ? {} : { ledger: options.ledger }),
   });
-
-  const issue = async (items: readonly WorkItem[]): Promise<void> => {
-    const { work, workSubject, incarnation } = options;
-    const stored = items.map((item) => {
-      const id = groupMessageId(
-        groupMessage(item.identity),
-        incarnation,
-        `${item.identity.purpose}/${item.firstSample}`,
-      );
-      return work.publish(workSubject, toBinary(RolloutWorkSchema, options.describe(item)), { msgId: id });
-    });
-    await waitFor(`${workSubject} to store ${items.length} items`, Promise.all(stored), {
-      timeoutMs: PUBLISH_TIMEOUT_MS,
-    });
-  };
-
   const wake = (key: string): void => {
     watchers.get(key)?.();
     watchers.delete(key);
@@ -107,21 +91,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     failure ??= reason;
     for (const key of watchers.keys()) wake(key);
   };
-
-  type Payload = readonly Trajectory[];
-  type Apply = {
-    readonly [Type in ConductorEffect["type"]]: (
-      effect: Extract<ConductorEffect, { type: Type }>,
-      payload: Payload,
-    ) => void;
-  };
   const apply: Apply = {
-    issue: ({ items }) => void issue(items).catch(fail),
+    issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
-
   const dispatch = (event: ConductorEvent, payload: Payload = []): void => {
     const next = conduct(state, { ...event, nowMs: clock.monotonicMs() });
     state = next.state;
@@ -131,39 +106,17 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       rule(effect, payload);
     }
   };
-
-  const admit = async (message: Message): Promise<void> => {
-    try {
-      const batch = fromBinary(TrajectoryBatchSchema, message.data);
-      dispatch({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
-    } catch (reason) {
-      log.error("parked a scored message that cannot be read", { sequence: message.sequence, err: reason });
-      await message.term(reason instanceof Error ? reason.message : String(reason));
-      return;
-    }
-    await message.ack();
-  };
-
-  const watchStall = (reportedMs: number): number => {
-    const idle = idleMs(state, clock.monotonicMs());
-    if (idle >= options.stall.stopMs) {
-      throw new OarlockError("STALLED", `nothing moved for ${Math.round(idle / 1000)} s: ${waits()}`);
-    }
-    if (idle < reportedMs + options.stall.warnMs) return idle < options.stall.warnMs ? 0 : reportedMs;
-    options.onStalled(`nothing moved for ${Math.round(idle / 1000)} s: ${waits()}`);
-    return idle;
-  };
-
-  const waits = (): string => describeWaits(state, clock.monotonicMs());
+  const admit = (batch: TrajectoryBatch): void =>
+    dispatch({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
 
   return {
     state: () => state,
     dispatch,
-    waits,
+    waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
     async collect(name, signal) {
       const key = batchKey(name);
-      let reportedMs = 0;
+      const reportStall = stallReporter(options);
       for (;;) {
         if (failure !== undefined) throw failure;
         const batch = readyBatch(state, name);
@@ -176,7 +129,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
         }).catch((reason: unknown) => {
           if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
         });
-        reportedMs = watchStall(reportedMs);
+        reportStall(state);
       }
     },
     async run(signal) {
@@ -188,8 +141,57 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
             fail(reason);
             throw reason;
           });
-        if (message !== undefined) await admit(message);
+        if (message !== undefined) await take(message, admit, log);
       }
     },
+  };
+}
+
+type Payload = readonly Trajectory[];
+type Apply = {
+  readonly [Type in ConductorEffect["type"]]: (
+    effect: Extract<ConductorEffect, { type: Type }>,
+    payload: Payload,
+  ) => void;
+};
+
+async function issue(
+  { work, workSubject, incarnation, describe }: RolloutsOptions,
+  items: readonly WorkItem[],
+): Promise<void> {
+  const stored = items.map((item) => {
+    const { identity, firstSample } = item;
+    const msgId = groupMessageId(groupMessage(identity), incarnation, `${identity.purpose}/${firstSample}`);
+    return work.publish(workSubject, toBinary(RolloutWorkSchema, describe(item)), { msgId });
+  });
+  await waitFor(`${workSubject} to store ${items.length} items`, Promise.all(stored), {
+    timeoutMs: PUBLISH_TIMEOUT_MS,
+  });
+}
+
+/** Admits one scored message; what cannot be read is parked with its reason. */
+async function take(message: Message, admit: (batch: TrajectoryBatch) => void, log: Log): Promise<void> {
+  try {
+    admit(fromBinary(TrajectoryBatchSchema, message.data));
+  } catch (reason) {
+    log.error("parked a scored message that cannot be read", { sequence: message.sequence, err: reason });
+    await message.term(reason instanceof Error ? reason.message : String(reason));
+    return;
+  }
+  await message.ack();
+}
+
+/** Reports that nothing moves, again and again, until it is time to stop (D1c, L1). */
+function stallReporter({ stall, clock, onStalled }: RolloutsOptions): (state: ConductorState) => void {
+  let reportedMs = 0;
+  return (state) => {
+    const nowMs = clock.monotonicMs();
+    const idle = idleMs(state, nowMs);
+    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${describeWaits(state, nowMs)}`;
+    if (idle >= stall.stopMs) throw new OarlockError("STALLED", said);
+    if (idle < stall.warnMs) reportedMs = 0;
+    if (idle < reportedMs + stall.warnMs) return;
+    reportedMs = idle;
+    onStalled(said);
   };
 }

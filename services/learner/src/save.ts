@@ -53,7 +53,7 @@ export async function saveCheckpoint(
     ...Object.fromEntries(older),
   };
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
-  parts.onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
+  parts.onCheckpoint(info);
   return info;
 }
 

@@ -2,5 +2,4 @@ export { startReward } from "./main.ts";
 export type { RewardParts, RunningReward } from "./main.ts";
 export { readRewardConfig } from "./config.ts";
 export type { RewardConfig } from "./config.ts";
-export type { TextDecoder } from "./reward.ts";
-export type { RunScorers, ScorerSet } from "./scoring.ts";
+export type { RunScorers, ScorerSet, TextDecoder } from "./scoring.ts";

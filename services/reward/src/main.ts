@@ -10,8 +10,8 @@ import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
 import type { RewardConfig } from "./config.ts";
 import { rewardHandlers } from "./handlers.ts";
 import { createReward } from "./reward.ts";
-import type { Reward, TextDecoder } from "./reward.ts";
-import type { RunScorers } from "./scoring.ts";
+import type { Reward } from "./reward.ts";
+import type { RunScorers, TextDecoder } from "./scoring.ts";
 
 /** What a reward worker is given: it opens none of these itself, so that one process can share them. */
 export interface RewardParts {
@@ -46,6 +46,7 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     generated: await trajectories.consumer(consumers.rewardWorkers),
     scored: trajectories,
     scoredSubject: names.trajectoryScored,
+    clock,
     log,
   });
   const startedMs = clock.monotonicMs();

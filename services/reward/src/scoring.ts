@@ -2,11 +2,20 @@
  * From trajectories to verdicts: which scorers judge which work, and how a verdict travels (S1: a failure is never a
  * number). Pure apart from the scorers it is given; it does not know where trajectories come from.
  */
+import { setImmediate as immediate } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
-import { NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
+import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
-import type { Verdict } from "@oarlock/rewards";
+import type { ScoringInput, Verdict } from "@oarlock/rewards";
 import type { ScorerInfo, ScorerPool } from "@oarlock/sandbox";
+
+/** Tokens to text, for scorers only: training never decodes. */
+export interface TextDecoder {
+  decode(tokens: readonly number[]): string;
+}
+
+/** Decoding is done in slices of so long, so that the event loop answers in between (P1). */
+const SLICE_MS = 5;
 
 /** A named vector of scorers, as far as the service uses it. */
 export type ScorerSet = Pick<ScorerPool, "scorers" | "score">;
@@ -58,4 +67,43 @@ export function rowFields(json: string): Record<string, unknown> {
   const value: unknown = JSON.parse(json);
   // A JSON object's keys are strings, and nothing is assumed of its values.
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** The verdicts on trajectories of one stage and purpose, by its scorers, in order. */
+export async function scoreTrajectories(
+  parts: { readonly scorers: RunScorers; readonly decoder: TextDecoder },
+  trajectories: readonly Trajectory[],
+  signal?: AbortSignal,
+): Promise<NamedReward[][]> {
+  const [first] = trajectories;
+  if (first === undefined) return [];
+  const set = scorersFor(parts.scorers, first);
+  const inputs: ScoringInput[] = [];
+  let sliceMs = performance.now();
+  for (const trajectory of trajectories) {
+    inputs.push(scoringInput(parts.decoder, trajectory));
+    if (performance.now() - sliceMs < SLICE_MS) continue;
+    await immediate();
+    sliceMs = performance.now();
+  }
+  const verdicts = await set.score(inputs, signal);
+  return verdicts.map((row) =>
+    row.flatMap((verdict, i) => {
+      const scorer = set.scorers[i];
+      return scorer === undefined ? [] : [namedReward(scorer, verdict)];
+    }),
+  );
+}
+
+/** What scorers see of a trajectory. The stop token ends the completion and is not part of its text. */
+function scoringInput(decoder: TextDecoder, trajectory: Trajectory): ScoringInput {
+  const { promptLength, tokenIds, finishReason, prompt } = trajectory;
+  const end = finishReason === FinishReason.STOP ? tokenIds.length - 1 : tokenIds.length;
+  return {
+    prompt: decoder.decode(tokenIds.slice(0, promptLength)),
+    completion: decoder.decode(tokenIds.slice(promptLength, end)),
+    completionTokens: tokenIds.length - promptLength,
+    fields: rowFields(prompt?.fieldsJson ?? ""),
+    truncated: finishReason === FinishReason.LENGTH,
+  };
 }

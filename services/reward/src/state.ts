@@ -16,7 +16,7 @@ export type RewardEvent =
   | { readonly type: "pulled"; readonly id: string }
   | { readonly type: "published"; readonly id: string; readonly scored: number; readonly failed: number }
   | { readonly type: "handed-back"; readonly id: string }
-  | { readonly type: "parked" }
+  | { readonly type: "parked"; readonly id: string }
   | { readonly type: "drain" }
   | { readonly type: "stopped" };
 
@@ -50,7 +50,11 @@ const rules: { readonly [Type in RewardEvent["type"]]: Rule<Type> } = {
     inHand: without(state, id),
     batchesHandedBack: state.batchesHandedBack + 1,
   }),
-  parked: (state) => ({ ...state, batchesParked: state.batchesParked + 1 }),
+  parked: (state, { id }) => ({
+    ...state,
+    inHand: without(state, id),
+    batchesParked: state.batchesParked + 1,
+  }),
   drain: (state) => ({ ...state, phase: state.phase === "serving" ? "draining" : state.phase }),
   stopped: (state) => ({ ...state, phase: "stopped" }),
 };

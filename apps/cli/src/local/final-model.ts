@@ -1,11 +1,26 @@
-/** The trained policy as a model folder. */
-import type { InitialModel } from "./model.ts";
+/** The trained policy as a model folder that other tools load. */
+import { join } from "node:path";
+import { saveModel } from "@oarlock/models";
+import type { OpenedModel } from "../inputs/model.ts";
 
-/** Writes the policy; gives where it lies. */
+/** Writes `outDir/final`, whole or not at all; gives where it lies. */
 export async function saveFinal(
-  _model: InitialModel,
-  _weights: Float32Array,
-  _outDir: string,
-): Promise<{ readonly model?: string }> {
-  return {};
+  model: OpenedModel,
+  weights: Float32Array,
+  outDir: string,
+): Promise<{ readonly model: string }> {
+  const folder = join(outDir, "final");
+  const { config, tokenizer, tokenizerFiles, stopTokens } = model;
+  const { bosTokenId, padTokenId } = tokenizer;
+  await saveModel(folder, {
+    config,
+    weights,
+    tokenizer: tokenizerFiles,
+    specials: {
+      eosTokenIds: [...stopTokens],
+      ...(bosTokenId === undefined ? {} : { bosTokenId }),
+      ...(padTokenId === undefined ? {} : { padTokenId }),
+    },
+  });
+  return { model: folder };
 }

@@ -1,12 +1,13 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
-import { taskDataset } from "@oarlock/data";
 import type { Dataset } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
 import type { PromptRow, RunData } from "@oarlock/learner";
 import { dataUses } from "@oarlock/runfile";
-import type { ResolvedData, ResolvedRun } from "@oarlock/runfile";
+import type { ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
+import { openData } from "../inputs/data.ts";
+import { renderingOf } from "../inputs/tokens.ts";
 import { demonstrationRows, promptRows } from "./rows.ts";
 
 export interface RunDataOptions {
@@ -21,54 +22,52 @@ export interface RunDataOptions {
 /** Opens every data set of the plan. Throws `DATA_CHANGED` where one is not what the plan was made with. */
 export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const { run, tokenizer, stopTokens } = options;
-  const datasets = new Map<string, Dataset>();
-  for (const { path, data } of dataUses(run.spec)) {
-    const dataset = openData(data);
-    refuseChanged(run, path, dataset);
-    datasets.set(path, dataset);
-  }
-  const rowsOf = (path: string): Dataset["rows"] => datasets.get(path)?.rows ?? [];
-  const demonstrations = new Map<number, readonly TrainingRow[]>();
-  const prompts = new Map<number, readonly PromptRow[]>();
-  for (const [index, stage] of run.spec.stages.entries()) {
+  const { evaluation, stages } = run.spec;
+  const demonstrations: (readonly TrainingRow[])[] = [];
+  const prompts: (readonly PromptRow[])[] = [];
+  for (const [index, stage] of stages.entries()) {
     if (stage.type === "sft") {
-      const settings = { maxTokens: stage.sft.maxLength, mask: stage.sft.mask };
-      const rows = rowsOf(`stages.${index}.sft.data`);
-      demonstrations.set(index, await demonstrationRows(tokenizer, rows, settings));
+      const { data, maxLength, mask } = stage.sft;
+      const { rows } = await opened(options, `stages.${index}.sft.data`);
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
+      demonstrations[index] = await demonstrationRows(rows, settings);
     } else {
-      const rows = rowsOf(`stages.${index}.grpo.data`);
-      prompts.set(index, await promptRows(tokenizer, rows, stage.grpo.maxPromptLength));
+      const { data, maxPromptLength } = stage.grpo;
+      const { rows } = await opened(options, `stages.${index}.grpo.data`);
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
+      prompts[index] = await promptRows(rows, settings);
     }
   }
-  const { evaluation } = run.spec;
-  const evaluated =
-    evaluation === undefined
+  const evaluated = evaluation === undefined ? undefined : await opened(options, "evaluation.data");
+  const evaluationPrompts =
+    evaluation === undefined || evaluated === undefined
       ? []
-      : await promptRows(tokenizer, rowsOf("evaluation.data"), evaluation.maxPromptLength);
+      : await promptRows(evaluated.rows, {
+          tokenizer,
+          rendering: renderingOf(evaluation.data),
+          maxTokens: evaluation.maxPromptLength,
+        });
   return {
-    demonstrations: (stage) => demonstrations.get(stage) ?? [],
-    prompts: (stage) => prompts.get(stage) ?? [],
-    evaluation: evaluated,
-    evaluationName: datasets.get("evaluation.data")?.name ?? "",
+    demonstrations: (stage) => demonstrations[stage] ?? [],
+    prompts: (stage) => prompts[stage] ?? [],
+    evaluation: evaluationPrompts,
+    evaluationName: evaluated?.name ?? "",
     stopTokens,
     decode: (tokens) => tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };
 }
 
-function refuseChanged(run: ResolvedRun, path: string, dataset: Dataset): void {
-  const planned = run.inputs.data.find((input) => input.path === path);
-  if (planned === undefined || planned.digest === "" || planned.digest === dataset.digest) return;
+/** The data set of the block at `path`, if it is the one that the plan was made with. */
+async function opened(options: RunDataOptions, path: string): Promise<Dataset> {
+  const { run, baseDir, signal } = options;
+  const use = dataUses(run.spec).find((candidate) => candidate.path === path);
+  if (use === undefined) throw new OarlockError("DATA_MISSING", `the plan has no data at ${path}`);
+  const dataset = await openData(use.data, { baseDir, ...(signal === undefined ? {} : { signal }) });
+  const planned = run.inputs.data.find((input) => input.path === path)?.digest ?? "";
+  if (planned === "" || planned === dataset.digest) return dataset;
   throw new OarlockError(
     "DATA_CHANGED",
     `${path}: the data's SHA-256 is ${dataset.digest.slice(0, 12)}, the plan was made with ` +
-      `${planned.digest.slice(0, 12)}: make a new plan, or bring the data back`,
+      `${planned.slice(0, 12)}: make a new plan, or bring the data back`,
   );
-}
-
-function openData(data: ResolvedData): Dataset {
-  if (data.type === "task") {
-    const { name, ...settings } = data.task;
-    return taskDataset(name, settings);
-  }
-  throw new OarlockError("DATA_TYPE", `data of type ${data.type}`);
 }

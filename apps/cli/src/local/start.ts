@@ -24,8 +24,8 @@ import type { Log } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
 import { saveFinal } from "./final-model.ts";
 import { openJournal } from "./journal.ts";
-import { openModel } from "./model.ts";
-import type { InitialModel } from "./model.ts";
+import { openModel } from "../inputs/model.ts";
+import type { OpenedModel } from "../inputs/model.ts";
 import { openRunData } from "./run-data.ts";
 import { openRunScorers } from "./scorers.ts";
 import type { LocalRun, LocalRunOptions, RunOutcome } from "./types.ts";
@@ -41,7 +41,7 @@ const SPARE_VERSIONS = 4;
 interface Shared {
   readonly run: ResolvedRun;
   readonly uid: string;
-  readonly model: InitialModel;
+  readonly model: OpenedModel;
   readonly busFor: (service: string) => Bus;
   readonly policiesFor: (incarnation: number) => Promise<PolicyStore>;
   readonly lifecycle: Lifecycle;
@@ -64,7 +64,12 @@ type Settled = LocalRunOptions & { readonly uid: string; readonly log: Log };
 
 async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): Promise<LocalRun> {
   const { uid, log, outDir, baseDir, signal } = options;
-  const model = await openModel(run, baseDir);
+  const { seed } = run.spec;
+  const model = await openModel(run.spec.model, {
+    baseDir,
+    seed,
+    ...(signal === undefined ? {} : { signal }),
+  });
   const bus = lifecycle.use("bus", createMemoryBus());
   const shared: Shared = {
     run,
@@ -153,7 +158,7 @@ function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
     driver,
     provider,
     threads,
-    optimization: optimizationLevel === "none" ? "disabled" : optimizationLevel,
+    optimization: optimizationLevel,
     ...(libraryPath === "" ? {} : { library: libraryPath }),
   };
 }
@@ -163,7 +168,7 @@ function openPolicies(
   of: {
     readonly run: ResolvedRun;
     readonly uid: string;
-    readonly model: InitialModel;
+    readonly model: OpenedModel;
     readonly incarnation: number;
   },
 ): Promise<PolicyStore> {
@@ -242,7 +247,7 @@ async function openLearner(
     "trainer",
     await createTrainer({
       config: model.config,
-      weights: model.weights,
+      weights: await model.weights(),
       ort: engineOf(run, trainingThreads),
     }),
   );

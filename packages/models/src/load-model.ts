@@ -1,0 +1,47 @@
+/** Loads a model from wherever it is. */
+import { downloadSnapshot, type HubOptions } from "./hub/snapshot.ts";
+import { loadGguf } from "./gguf/load.ts";
+import { loadLlama2c } from "./llama2c.ts";
+import { loadModelFolder } from "./model-folder.ts";
+import type { LoadedModel, LoadOptions } from "./model.ts";
+import { type ModelSource, resolveModelSource } from "./source.ts";
+
+export interface LoadModelOptions extends LoadOptions {
+  /** What relative paths are relative to. Default: the working directory. */
+  readonly baseDir?: string;
+  /** Where the hub is and what it is told. Default: what the environment says. */
+  readonly hub?: HubOptions;
+}
+
+type Loader<K extends ModelSource["kind"]> = (
+  source: Extract<ModelSource, { kind: K }>,
+  options: LoadModelOptions,
+) => Promise<LoadedModel>;
+
+const loaders: { readonly [K in ModelSource["kind"]]: Loader<K> } = {
+  folder: ({ path }, options) => loadModelFolder(path, options),
+  llama2c: ({ path }, options) => loadLlama2c(path, options),
+  gguf: ({ path }, options) => loadGguf(path, options),
+  hub: async (reference, options) => {
+    const folder = await downloadSnapshot(reference, { ...options.hub, ...options, wanted: isModelFile });
+    return loadModelFolder(folder, options);
+  },
+};
+
+/**
+ * `source` as in `resolveModelSource`. Reads, casts and hashes all weights: compute (P1), so services call it in a worker
+ * thread, with `shared: true` where others read the weights too.
+ */
+export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
+  const resolved = resolveModelSource(source, options.baseDir);
+  const load = loaders[resolved.kind] as Loader<ModelSource["kind"]>; // the table pairs each kind with its loader
+  return load(resolved as never, options);
+}
+
+const WANTED =
+  /^(config\.json|generation_config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
+
+/** Whether a model repository's file is part of the model in the layout that is read here. */
+export function isModelFile(path: string): boolean {
+  return WANTED.test(path);
+}
