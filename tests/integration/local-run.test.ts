@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
+import { AGGREGATIONS } from "@oarlock/rl";
 import { openChannel } from "@oarlock/rpc";
 import { afterAll, describe, expect, test } from "vitest";
 import { startLocalRun } from "@oarlock/cli/local";
@@ -128,6 +129,26 @@ describe("a local run", () => {
     expect(digestsOf(await readRecords(outDir)).length).toBeLessThan(12);
     const resumed = await runPlan(LAGGING, { outDir, uid: "run-2", resume: true });
     expect(resumed.digests).toEqual(whole.digests);
+  });
+
+  test.each([
+    "advantage=dr-grpo",
+    ...AGGREGATIONS.map((name) => `aggregation=${name}`),
+    "kl.placement=reward",
+    "kl={placement: none, coefficient: 0}",
+    "kl.estimator=k2",
+    "dualClip=3",
+  ])("trains with %s", async (choice) => {
+    const { records } = await runPlan([
+      `stages.grpo.grpo.${choice}`,
+      "stages.sft.sft.steps=2",
+      "stages.grpo.grpo.steps=2",
+      "checkpoints.every=100",
+      "evaluation.every=100",
+    ]);
+    const gradients = records.flatMap(({ metrics }) => metrics["actor/grad_norm"] ?? []);
+    expect(gradients).toHaveLength(4);
+    expect(gradients.every((norm) => norm > 0 && Number.isFinite(norm))).toBe(true);
   });
 
   test("T1, Q1: every group is trained once, and the services say how they are while they are busy (P1)", async () => {

@@ -27,5 +27,5 @@ export { grpoLoss } from "./graph/grpo-loss.ts";
 export type { GrpoLoss, GrpoLossSettings, GrpoSums, GrpoTokens } from "./graph/grpo-loss.ts";
 export { sftLoss } from "./graph/sft-loss.ts";
 export type { SftTokens } from "./graph/sft-loss.ts";
-export { estimateMean, estimateShare, passAtK } from "./pass-at-k.ts";
+export { estimateScore, estimateShare, passAtK } from "./pass-at-k.ts";
 export type { Estimate } from "./pass-at-k.ts";

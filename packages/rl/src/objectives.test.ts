@@ -3,7 +3,7 @@ import { describe, expect } from "vitest";
 import { ADVANTAGES, groupAdvantages } from "./advantages.ts";
 import { AGGREGATIONS, tokenWeights } from "./aggregation.ts";
 import { klEstimate } from "./kl.ts";
-import { estimateMean, estimateShare, passAtK } from "./pass-at-k.ts";
+import { estimateScore, estimateShare, passAtK } from "./pass-at-k.ts";
 import { surrogateLoss } from "./policy-loss.ts";
 
 const reward = fc.double({ min: -10, max: 10, noNaN: true });
@@ -119,6 +119,8 @@ describe("evaluation estimates", () => {
     expect(estimateShare(0, 10).low).toBe(0);
     expect(estimateShare(10, 10).high).toBeCloseTo(1, 12);
     expect(estimateShare(0, 10).high).toBeCloseTo(0.2775, 3); // Wilson 1927, n = 10
-    expect(estimateMean([0, 1, 0, 1])).toMatchObject({ mean: 0.5 });
+    expect(estimateScore([0, 0, 0])).toEqual(estimateShare(0, 3));
+    expect(estimateScore([0.25, 0, 0, 0])).toMatchObject({ mean: 0.0625, low: 0 });
+    expect(estimateScore([-3, 5]).low).toBeLessThan(-3);
   });
 });

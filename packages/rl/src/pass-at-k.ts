@@ -23,12 +23,22 @@ export interface Estimate {
 const Z_95 = 1.959964;
 
 /** The mean over prompts with a normal 95 % interval from the spread between prompts (prompts are the sampling unit). */
-export function estimateMean(perPrompt: readonly number[]): Estimate {
+function estimateMean(perPrompt: readonly number[]): Estimate {
   const n = perPrompt.length;
   const mean = perPrompt.reduce((total, value) => total + value, 0) / n;
   const variance = n < 2 ? 0 : perPrompt.reduce((total, value) => total + (value - mean) ** 2, 0) / (n - 1);
   const margin = Z_95 * Math.sqrt(variance / n);
   return { mean, low: mean - margin, high: mean + margin };
+}
+
+/** The mean of scores: Wilson's interval where each is 0 or 1, else the normal one, kept inside 0 … 1 where the scores are. */
+export function estimateScore(perPrompt: readonly number[]): Estimate {
+  const within = perPrompt.every((score) => score >= 0 && score <= 1);
+  if (within && perPrompt.every(Number.isInteger)) {
+    return estimateShare(perPrompt.filter((score) => score === 1).length, perPrompt.length);
+  }
+  const { mean, low, high } = estimateMean(perPrompt);
+  return within ? { mean, low: Math.max(0, low), high: Math.min(1, high) } : { mean, low, high };
 }
 
 /** A share of successes with Wilson's 95 % interval, which holds also near 0 and 1. */

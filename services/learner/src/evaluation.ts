@@ -2,7 +2,7 @@
  * What an evaluation says: mean@k, pass@k and greedy scores with confidence intervals over prompts, by verl's names.
  * Pure: verdicts in, numbers out.
  */
-import { estimateMean, estimateShare } from "@oarlock/rl";
+import { estimateScore, estimateShare } from "@oarlock/rl";
 import type { Estimate } from "@oarlock/rl";
 
 /** Scores of one prompt's samples; a failed sample (S1) has none. */
@@ -41,11 +41,11 @@ export function evaluationMetrics(
   const mean = (scores: readonly number[]): number => scores.reduce((a, b) => a + b, 0) / scores.length;
   if (answered.length > 0) {
     const passed = answered.filter((scores) => scores.some(passes)).length;
-    put(metrics, `${prefix}/mean@${names.samples}`, estimateMean(answered.map(mean)));
+    put(metrics, `${prefix}/mean@${names.samples}`, estimateScore(answered.map(mean)));
     put(metrics, `${prefix}/pass@${names.samples}`, estimateShare(passed, answered.length));
   }
   const greedy = prompts.flatMap((prompt) => (prompt.greedy === undefined ? [] : [prompt.greedy]));
-  if (greedy.length > 0) put(metrics, `${prefix}/greedy`, estimateMean(greedy));
+  if (greedy.length > 0) put(metrics, `${prefix}/greedy`, estimateScore(greedy));
   const asked = prompts.reduce((sum, { scores }) => sum + scores.length, 0);
   const failed = asked - scored.reduce((sum, scores) => sum + scores.length, 0);
   metrics[`val-aux/${names.task}/failed_fraction`] = asked === 0 ? 0 : failed / asked;

@@ -98,14 +98,15 @@ export function updateMetrics(result: StepResult, options: StepOptions): Numbers
     "actor/grad_norm": gradNorm,
     "actor/lr": options.optimizer.learningRate,
     "actor/update_rejected": applied ? 0 : 1,
-    "actor/entropy": sums.entropy,
     ...(isRl
       ? {
+          "actor/entropy": sums.entropy,
           "actor/loss": sums.loss,
           "actor/pg_loss": sums.policyLoss,
           "actor/kl_loss": sums.refKl,
           "actor/ppo_kl": sums.oldKl,
           "actor/pg_clipfrac": sums.clipFraction,
+          "actor/pg_clipfrac_lower": sums.clipFractionLower,
         }
       : { "train/nll": sums.nll }),
     "perf/padding_fraction": 1 - result.tokens.total / Math.max(1, result.tokens.computed),

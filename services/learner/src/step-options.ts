@@ -40,12 +40,14 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
   return {
     objective: {
       type: "grpo",
-      clip,
+      clip: { ...clip, dual: grpo.dualClip },
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient: 0,
     },
     aggregation: grpo.aggregation,
+    // L_max of `dr-grpo`: no completion has more trained tokens.
+    maxLength: grpo.sampling.maxNewTokens,
     optimizer: optimizerAt(grpo.optimizer, step, grpo.steps),
     microBatchSize: grpo.microBatchSize,
     temperature: grpo.sampling.temperature,
