@@ -7,3 +7,4 @@ export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
 export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
+export { requireNatsServer } from "./require-nats.ts";
