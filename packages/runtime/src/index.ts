@@ -21,6 +21,7 @@ export { BoundedQueue } from "./bounded-queue.ts";
 export { Semaphore } from "./semaphore.ts";
 export { createLog, silentLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
 export { Lifecycle, type LifecycleOptions } from "./lifecycle.ts";
+export { observeProcess, PROCESS_INSTRUMENTS } from "./process-metrics.ts";
 export { startLoopDelayMonitor, type LoopDelay, type LoopDelayMonitor } from "./event-loop-delay.ts";
 export { createSettingsReader, processEnvironment, type Environment, type SettingsReader } from "./config.ts";
 export {
@@ -35,6 +36,7 @@ export {
   type TraceContext,
 } from "./trace-context.ts";
 export {
+  endingWith,
   parentOf,
   silentTracer,
   traced,

@@ -66,19 +66,27 @@ export const silentTracer: Tracer = {
   }),
 };
 
-/** Runs `work` and all that it awaits under a span, which ends with it; a failure is marked and thrown on. */
-export async function traced<T>(
-  tracer: Tracer,
-  options: SpanOptions,
-  work: (span: Span) => T | Promise<T>,
-): Promise<T> {
-  const span = tracer.startSpan(options);
+/** Ends a span with the outcome of `work`; a failure is marked and thrown on. */
+export async function endingWith<T>(span: Span, work: Promise<T>): Promise<T> {
   try {
-    return await withTrace(span.context, async () => work(span));
+    return await work;
   } catch (reason) {
     span.fail(reason);
     throw reason;
   } finally {
     span.end();
   }
+}
+
+/** Runs `work` and all that it awaits under a new span, which ends with it. */
+export function traced<T>(
+  tracer: Tracer,
+  options: SpanOptions,
+  work: (span: Span) => T | Promise<T>,
+): Promise<T> {
+  const span = tracer.startSpan(options);
+  return endingWith(
+    span,
+    withTrace(span.context, async () => work(span)),
+  );
 }

@@ -10,3 +10,8 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
       .filter((kind) => kind !== ""),
   );
 }
+
+/** Folders of programs, as the PATH lists them. */
+export function searchPath(environment: NodeJS.ProcessEnv = process.env): string {
+  return environment["PATH"] ?? "";
+}
