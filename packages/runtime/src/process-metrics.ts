@@ -1,18 +1,37 @@
-/** What every service measures of its process: how its event loop breathes (P1), who waits (L1), memory, CPU. */
+/** What is measured of a process, once, whatever services it holds: how its event loop breathes (P1), who waits (L1), memory, CPU. */
 import type { OpenWait } from "./deadline.ts";
-import { type LoopDelayMonitor, startLoopDelayMonitor } from "./event-loop-delay.ts";
+import { type LoopDelay, startLoopDelayMonitor } from "./event-loop-delay.ts";
 import type { Instrument, Meter } from "./meter.ts";
 
-/** Instruments of the process. */
-export const PROCESS_INSTRUMENTS: Readonly<
-  Record<"loopDelay" | "waits" | "oldestWait" | "memory" | "cpu" | "uptime", Instrument>
-> = {
-  loopDelay: {
-    name: "nodejs.eventloop.delay",
+type InstrumentName =
+  | "loopDelayP50"
+  | "loopDelayP99"
+  | "loopDelayMax"
+  | "waits"
+  | "oldestWait"
+  | "memory"
+  | "cpu"
+  | "uptime";
+
+/** Instruments of a process. */
+export const PROCESS_INSTRUMENTS: Readonly<Record<InstrumentName, Instrument>> = {
+  loopDelayP50: {
+    name: "nodejs.eventloop.delay.p50",
     kind: "gauge",
     unit: "s",
-    description: "How late the event loop answered since the last collection, by quantile: 0.5, 0.99, 1",
-    attributes: ["quantile"],
+    description: "How late the event loop answered since the last collection, median",
+  },
+  loopDelayP99: {
+    name: "nodejs.eventloop.delay.p99",
+    kind: "gauge",
+    unit: "s",
+    description: "How late the event loop answered since the last collection, 99th percentile",
+  },
+  loopDelayMax: {
+    name: "nodejs.eventloop.delay.max",
+    kind: "gauge",
+    unit: "s",
+    description: "How late the event loop answered since the last collection, at worst",
   },
   waits: {
     name: "oarlock.waits.open",
@@ -42,20 +61,18 @@ export const PROCESS_INSTRUMENTS: Readonly<
   uptime: { name: "process.uptime", kind: "gauge", unit: "s", description: "Time since the process started" },
 };
 
-/** Registers them with a service's meter; `waits` are those of the process. */
-export function observeProcess(meter: Meter, waits: () => readonly OpenWait[]): void {
-  // Its own monitor, since every collection resets it; started by the first one: nothing is measured for nobody.
-  let monitor: LoopDelayMonitor | undefined;
-  meter.observe(PROCESS_INSTRUMENTS.loopDelay, () => {
-    monitor ??= startLoopDelayMonitor();
-    const { p50Ms, p99Ms, maxMs } = monitor.read();
+/** Registers them once for the process; gives how to stop the measurement of its event loop. */
+export function observeProcess(meter: Meter, waits: () => readonly OpenWait[]): () => void {
+  // Its own monitor: every collection, which begins with the median, starts it anew.
+  const monitor = startLoopDelayMonitor();
+  let last: LoopDelay = { p50Ms: 0, p99Ms: 0, maxMs: 0 };
+  meter.observe(PROCESS_INSTRUMENTS.loopDelayP50, () => {
+    last = monitor.read();
     monitor.reset();
-    const at = (quantile: string, ms: number): { value: number; attributes: { quantile: string } } => ({
-      value: ms / 1000,
-      attributes: { quantile },
-    });
-    return [at("0.5", p50Ms), at("0.99", p99Ms), at("1", maxMs)];
+    return last.p50Ms / 1000;
   });
+  meter.observe(PROCESS_INSTRUMENTS.loopDelayP99, () => last.p99Ms / 1000);
+  meter.observe(PROCESS_INSTRUMENTS.loopDelayMax, () => last.maxMs / 1000);
   meter.observe(PROCESS_INSTRUMENTS.waits, () => waits().length);
   meter.observe(PROCESS_INSTRUMENTS.oldestWait, () =>
     waits().reduce((oldest, { ageMs }) => Math.max(oldest, ageMs / 1000), 0),
@@ -69,4 +86,5 @@ export function observeProcess(meter: Meter, waits: () => readonly OpenWait[]): 
     ];
   });
   meter.observe(PROCESS_INSTRUMENTS.uptime, () => process.uptime());
+  return () => monitor.stop();
 }

@@ -13,6 +13,8 @@ import {
   type Log,
   type Meter,
   type Recorder,
+  observeProcess,
+  processWaits,
   silentMeter,
 } from "@oarlock/runtime";
 import { defined } from "./defined.ts";
@@ -47,11 +49,15 @@ export async function startMetrics(
   ];
   const provider = new MeterProvider({ resource, readers });
   const made = createInstruments(provider.getMeter("oarlock"));
+  const unobserve = observeProcess(meterOf(made, {}), () => processWaits.open());
   return {
-    meter: (instance) => meterOf(made, instance),
+    meter: (instance) => meterOf(made, { [SERVICE]: instance }),
     provider,
     url: endpoint?.url,
-    end: () => endAll(provider, endpoint),
+    end: () => {
+      unobserve();
+      return endAll(provider, endpoint);
+    },
   };
 }
 
@@ -107,8 +113,8 @@ function createInstruments(meter: SdkMeter): InstrumentsMade {
   };
 }
 
-function meterOf(made: InstrumentsMade, instance: string): Meter {
-  const own = { [SERVICE]: instance };
+/** `own` are attributes of every value. */
+function meterOf(made: InstrumentsMade, own: Attributes): Meter {
   const measured = (read: Read): readonly (readonly [number, Attributes])[] => {
     const values = read();
     return typeof values === "number"

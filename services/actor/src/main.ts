@@ -7,7 +7,7 @@ import { ActorService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { observeProcess, processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
@@ -84,7 +84,6 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   });
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
-  observeProcess(telemetry.meter, () => processWaits.open());
   let requests = 0;
   const facts = (): ReturnType<Parameters<typeof actorHandlers>[0]["facts"]> => ({
     instance: config.instance,

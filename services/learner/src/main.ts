@@ -6,7 +6,7 @@ import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { observeProcess, processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import type { LearnerConfig } from "./config.ts";
@@ -76,7 +76,6 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     stageName: (index) => run.spec.stages[index]?.name ?? "",
     nowMs: () => clock.monotonicMs(),
   });
-  observeProcess(telemetry.meter, () => processWaits.open());
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof learnerHandlers>[0]["facts"]> => ({

@@ -5,7 +5,7 @@ import { RewardService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { observeProcess, processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { RewardConfig } from "./config.ts";
 import { rewardHandlers } from "./handlers.ts";
@@ -70,7 +70,6 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     log,
   });
   observeReward(telemetry.meter, reward.state);
-  observeProcess(telemetry.meter, () => processWaits.open());
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({
