@@ -148,6 +148,7 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
     },
     evaluation: (event) => terminal.note(renderEvaluation(event, style)),
     checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
+    warning: ({ message }) => terminal.note(style.bad(`warning: ${message}`)),
     stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),
     rejected: ({ stage, step, reason }) =>
       terminal.note(style.bad(`${stage} step ${step}: update rejected: ${reason}`)),

@@ -3,7 +3,7 @@
  * runs one decode step for every occupied slot, and draws a token for each.
  *
  * Numbers live in packed arrays; the scheduler is asked only when somebody comes or goes. It knows no threads, messages
- * or clocks: what it is told to report goes to `handlers`.
+ * or time of day: what it is told to report goes to `handlers`.
  */
 import { OarlockError } from "@oarlock/errors";
 import { type RandomStream, randomStream, uniform } from "@oarlock/rl";
@@ -19,6 +19,7 @@ import {
 } from "./scheduler.ts";
 import type {
   Completion,
+  CompletionTiming,
   FinishReason,
   GenerationRequest,
   PolicyVersion,
@@ -58,6 +59,9 @@ interface Pending {
   readonly onProgress: ProgressListener | undefined;
   left: number;
   prefix: Prefix | undefined;
+  readonly submittedMs: number;
+  prefillStartMs: number;
+  prefillEndMs: number;
 }
 
 /** A sequence in a slot. */
@@ -70,6 +74,7 @@ interface Sequence {
   count: number;
   /** How many of them were reported as progress. */
   told: number;
+  readonly placedMs: number;
 }
 
 export class Batcher {
@@ -106,7 +111,17 @@ export class Batcher {
     const stops = new Set(request.params.stopTokens);
     const completions = samples.map(() => undefined);
     const left = samples.length;
-    this.#pending.set(id, { request, streams, stops, completions, onProgress, left, prefix: undefined });
+    const times = { submittedMs: performance.now(), prefillStartMs: 0, prefillEndMs: 0 };
+    this.#pending.set(id, {
+      request,
+      streams,
+      stops,
+      completions,
+      onProgress,
+      left,
+      prefix: undefined,
+      ...times,
+    });
   }
 
   /** Queues a change of weights: `change` runs when everything submitted before has ended. */
@@ -186,8 +201,12 @@ export class Batcher {
     engine.reserve(
       Math.max(...starting.map(({ request }) => request.prompt.length + request.params.maxNewTokens)),
     );
+    const prefillStartMs = performance.now();
     const prefixes = await engine.prefill(prompts);
-    starting.forEach((pending, i) => (pending.prefix = prefixes[i]));
+    const prefillEndMs = performance.now();
+    starting.forEach((pending, i) =>
+      Object.assign(pending, { prefix: prefixes[i], prefillStartMs, prefillEndMs }),
+    );
     this.counts.prefills += starting.length;
     this.counts.promptTokens += prompts.reduce((sum, { ids }) => sum + ids.length, 0);
   }
@@ -204,7 +223,8 @@ export class Batcher {
     engine.inverseTemperatures[slot] = inverseTemperature(params);
     const tokens = new Int32Array(params.maxNewTokens);
     const logprobs = new Float32Array(params.maxNewTokens);
-    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0, told: 0 };
+    const placedMs = performance.now();
+    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0, told: 0, placedMs };
     return this.#draw(slot, { probabilities: prefix.probabilities, offset: 0, vocabulary });
   }
 
@@ -253,7 +273,8 @@ export class Batcher {
     this.#tell(sequence);
     const { pending, index, count } = sequence;
     const [tokens, logprobs] = [sequence.tokens.slice(0, count), sequence.logprobs.slice(0, count)];
-    this.#settle(pending, index, { tokens, logprobs, finishReason });
+    const timing = pending.request.timed === true ? { timing: timingOf(pending, sequence) } : {};
+    this.#settle(pending, index, { tokens, logprobs, finishReason, ...timing });
     return true;
   }
 
@@ -281,7 +302,7 @@ export class Batcher {
   #settle(
     pending: Pending,
     index: number,
-    result: Pick<Completion, "tokens" | "logprobs" | "finishReason">,
+    result: Pick<Completion, "tokens" | "logprobs" | "finishReason" | "timing">,
   ): void {
     const { request, completions } = pending;
     completions[index] = {
@@ -306,6 +327,17 @@ export class Batcher {
     }
     this.#options.handlers.failed(id, reason);
   }
+}
+
+/** Of a sequence that ends now. */
+function timingOf(pending: Pending, { placedMs }: Sequence): CompletionTiming {
+  const { submittedMs, prefillStartMs, prefillEndMs } = pending;
+  return {
+    waitMs: prefillStartMs - submittedMs,
+    prefillMs: prefillEndMs - prefillStartMs,
+    slotMs: placedMs - prefillEndMs,
+    decodeMs: performance.now() - placedMs,
+  };
 }
 
 /** Of a request that was aborted before any weights were loaded. */

@@ -1,5 +1,6 @@
 export type {
   Completion,
+  CompletionTiming,
   FinishReason,
   GenerationPlan,
   GenerationRequest,

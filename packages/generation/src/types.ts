@@ -32,6 +32,20 @@ export interface GenerationRequest {
   /** The keys of the samples (D2), in the order in which completions are returned. */
   readonly samples: readonly SampleKey[];
   readonly params: SamplingParams;
+  /** Whether completions say how long they took. Changes no bits. Default false. */
+  readonly timed?: boolean;
+}
+
+/** How long the parts of one sample took, milliseconds. */
+export interface CompletionTiming {
+  /** From the submission to the prefill of its prompt: a slot was busy. */
+  readonly waitMs: number;
+  /** Of its prompt, together with the others that were prefilled at once. */
+  readonly prefillMs: number;
+  /** From the end of the prefill to a slot of its own. */
+  readonly slotMs: number;
+  /** From the slot to the last token. */
+  readonly decodeMs: number;
 }
 
 export type FinishReason = "stop" | "length" | "abort";
@@ -54,6 +68,8 @@ export interface Completion {
   readonly finishReason: FinishReason;
   /** The weights that made every one of these tokens. */
   readonly version: PolicyVersion;
+  /** Where the request asked for it. */
+  readonly timing?: CompletionTiming;
 }
 
 /** Tokens of one sample that were drawn since the last report. */

@@ -23,6 +23,8 @@ export interface MetricsRecord {
   readonly metrics: Readonly<Record<string, number>>;
   /** Of an evaluation: where in the stage. */
   readonly when?: EvaluationTime;
+  /** Of the step or evaluation, where it was traced: 32 hex digits. */
+  readonly traceId?: string;
 }
 
 export type EvaluationTime = "before" | "after" | "step";
@@ -48,11 +50,13 @@ export interface SampleRecord {
   readonly total: number | null;
   readonly finishReason: string;
   readonly greedy?: boolean;
+  /** Of its group, where it was traced: 32 hex digits. */
+  readonly traceId?: string;
 }
 
 /** One line of `metrics.jsonl`, with its newline. */
 export function metricsLine(record: MetricsRecord): string {
-  const { kind, stage, step, globalStep, policyVersion, policyDigest, timeMs, when } = record;
+  const { kind, stage, step, globalStep, policyVersion, policyDigest, timeMs, when, traceId } = record;
   const head = {
     kind,
     ...(when === undefined ? {} : { when }),
@@ -62,6 +66,7 @@ export function metricsLine(record: MetricsRecord): string {
     policyVersion,
     policyDigest,
     timeMs,
+    ...(traceId === undefined ? {} : { traceId }),
   };
   return `${JSON.stringify({ ...head, metrics: sorted(record.metrics) })}\n`;
 }

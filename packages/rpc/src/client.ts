@@ -4,10 +4,18 @@
  */
 import { once } from "node:events";
 import { OarlockError } from "@oarlock/errors";
-import { currentTrace, formatTraceparent } from "@oarlock/runtime";
+import {
+  currentTrace,
+  silentTelemetry,
+  type Telemetry,
+  traceHeaders,
+  type TraceHeaders,
+  withTrace,
+} from "@oarlock/runtime";
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { type Call, Client as GrpcClient, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { service as healthDefinition } from "grpc-health-check";
+import { type CallFacts, tracedCall, tracedStream } from "./call-telemetry.ts";
 import { channelCredentials, type TlsOptions, withToken } from "./security.ts";
 import { type AnyInit, type AnyMessage, type CallOptions, type Client, wireDefinition } from "./service.ts";
 import { fromServiceError } from "./status.ts";
@@ -18,6 +26,8 @@ export interface RpcChannelOptions {
   readonly token?: string;
   /** Bound on one message in either direction. Default 16 MiB. */
   readonly maxMessageBytes?: number;
+  /** Default: a silent one, which still passes the caller's trace on. */
+  readonly telemetry?: Telemetry;
 }
 
 /** A lazily connected channel to one address. */
@@ -37,13 +47,13 @@ const HEALTH_TIMEOUT_MS = 5_000;
 
 /** Opens a channel to `host:port`; nothing is sent before the first call. */
 export function openChannel(address: string, options: RpcChannelOptions = {}): RpcChannel {
-  const { tls, token, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options;
+  const { tls, token, maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES, telemetry = silentTelemetry } = options;
   const channel = new GrpcClient(address, channelCredentials(tls), {
     "grpc.max_receive_message_length": maxMessageBytes,
     "grpc.max_send_message_length": maxMessageBytes,
     ...(tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName }),
   });
-  const line: Line = { channel, address, token };
+  const line: Line = { channel, address, token, telemetry };
   const close = (): void => channel.close();
   return {
     address,
@@ -62,15 +72,15 @@ interface Line {
   readonly channel: GrpcClient;
   readonly address: string;
   readonly token: string | undefined;
+  readonly telemetry: Telemetry;
 }
 
 function metadataFor(line: Line): Metadata {
   const metadata = withToken(new Metadata(), line.token);
   const trace = currentTrace();
-  if (trace !== undefined) {
-    metadata.set("traceparent", formatTraceparent(trace));
-    if (trace.state !== undefined) metadata.set("tracestate", trace.state);
-  }
+  const { traceparent, tracestate }: Partial<TraceHeaders> = trace === undefined ? {} : traceHeaders(trace);
+  if (traceparent !== undefined) metadata.set("traceparent", traceparent);
+  if (tracestate !== undefined) metadata.set("tracestate", tracestate);
   return metadata;
 }
 
@@ -140,7 +150,17 @@ function isServiceError(reason: unknown): reason is ServiceError {
 function caller(line: Line, service: DescService, method: DescMethod): unknown {
   const { channel } = line;
   const { path, requestSerialize, responseDeserialize } = wireDefinition(service, method);
-  const name = `${service.typeName}/${method.name} at ${line.address}`;
+  const qualified = `${service.typeName}/${method.name}`;
+  const name = `${qualified} at ${line.address}`;
+  const { telemetry, address } = line;
+  const facts: CallFacts = { side: "client", method: qualified, address };
+  const one = (options: CallOptions, start: (settle: Settle) => Call): Promise<AnyMessage> =>
+    tracedCall(telemetry, facts, () => single(name, options, start));
+  const many = (
+    options: CallOptions,
+    start: () => Call & AsyncIterable<AnyMessage>,
+  ): AsyncGenerator<AnyMessage, void> =>
+    tracedStream(telemetry, facts, (context) => stream(name, options, () => withTrace(context, start)));
   const deadline = (options: CallOptions, defaultMs: number): { deadline: number } => ({
     deadline: Date.now() + (options.timeoutMs ?? defaultMs),
   });
@@ -148,7 +168,7 @@ function caller(line: Line, service: DescService, method: DescMethod): unknown {
   const wire = [path, requestSerialize, responseDeserialize] as const;
   const callers: { readonly [K in DescMethod["methodKind"]]: unknown } = {
     unary: (request: AnyInit, options: CallOptions = {}) =>
-      single(name, options, (settle) =>
+      one(options, (settle) =>
         channel.makeUnaryRequest(
           ...wire,
           message(request),
@@ -158,14 +178,14 @@ function caller(line: Line, service: DescService, method: DescMethod): unknown {
         ),
       ),
     client_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
-      single(name, options, (settle) => {
+      one(options, (settle) => {
         const limit = deadline(options, STREAM_TIMEOUT_MS);
         const call = channel.makeClientStreamRequest(...wire, metadataFor(line), limit, settle);
         void feed(call, requests, message);
         return call;
       }),
     server_streaming: (request: AnyInit, options: CallOptions = {}) =>
-      stream(name, options, () =>
+      many(options, () =>
         channel.makeServerStreamRequest(
           ...wire,
           message(request),
@@ -174,7 +194,7 @@ function caller(line: Line, service: DescService, method: DescMethod): unknown {
         ),
       ),
     bidi_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
-      stream(name, options, () => {
+      many(options, () => {
         const call = channel.makeBidiStreamRequest(
           ...wire,
           metadataFor(line),

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
-import { type Log, parseTraceparent, type TraceContext, withTrace } from "@oarlock/runtime";
+import { type Log, parseTraceparent, type Telemetry, type TraceContext } from "@oarlock/runtime";
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import type {
   handleBidiStreamingCall,
@@ -14,6 +14,7 @@ import type {
   ServerWritableStream,
   UntypedHandleCall,
 } from "@grpc/grpc-js";
+import { tracedCall } from "./call-telemetry.ts";
 import { checkToken } from "./security.ts";
 import type { AnyInit, AnyMessage, CallContext } from "./service.ts";
 import { toStatus } from "./status.ts";
@@ -25,6 +26,7 @@ export interface CallDesk {
   readonly calls: Set<AbortController>;
   readonly token?: string;
   readonly log: Log;
+  readonly telemetry: Telemetry;
 }
 
 /** The part of grpc-js's four kinds of call that we read. */
@@ -91,9 +93,11 @@ async function answerOnce(
 ): Promise<void> {
   const { context, done } = enter(call, desk);
   try {
-    checkToken(call.metadata, desk.token);
-    const answer = await withTrace(traceOf(call.metadata), () => run(input, context));
-    callback(null, create(method.output, answer));
+    const answer = await underSpan(desk, name, call, async () => {
+      checkToken(call.metadata, desk.token);
+      return create(method.output, await run(input, context));
+    });
+    callback(null, answer);
   } catch (reason) {
     report(desk.log, name, reason);
     callback(toStatus(reason));
@@ -110,9 +114,9 @@ async function answerMany(
 ): Promise<void> {
   const { context, done } = enter(call, desk);
   try {
-    checkToken(call.metadata, desk.token);
     // The generator's body runs wherever `next` is called: iterate under the trace, not only create.
-    await withTrace(traceOf(call.metadata), async () => {
+    await underSpan(desk, name, call, async () => {
+      checkToken(call.metadata, desk.token);
       for await (const answer of run(input, context)) {
         if (context.signal.aborted) return;
         if (!sink.write(create(method.output, answer))) await drained(sink, context.signal);
@@ -139,6 +143,12 @@ function enter(call: Call, desk: CallDesk): { context: CallContext; done: () => 
   call.once("cancelled", () => controller.abort(new OarlockError("ABORTED", "the caller is gone")));
   const context = { signal: controller.signal, draining: desk.draining, peer: call.getPeer() };
   return { context, done: () => void desk.calls.delete(controller) };
+}
+
+/** Runs `work` under the server's span of this call: a child of the caller's, or the root of a trace. */
+function underSpan<T>(desk: CallDesk, method: string, call: Call, work: () => Promise<T>): Promise<T> {
+  const parent = traceOf(call.metadata) ?? "none";
+  return tracedCall(desk.telemetry, { side: "server", method, peer: call.getPeer(), parent }, work);
 }
 
 function traceOf(metadata: Metadata): TraceContext | undefined {

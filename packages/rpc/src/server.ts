@@ -3,7 +3,7 @@
  * async functions and generators; callbacks and streams stay inside this package. It does not know what is served.
  */
 import { OarlockError } from "@oarlock/errors";
-import { type Log, silentLog, sleep } from "@oarlock/runtime";
+import { type Log, silentLog, silentTelemetry, sleep, type Telemetry } from "@oarlock/runtime";
 import type { DescService } from "@bufbuild/protobuf";
 import { Server, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
@@ -25,6 +25,7 @@ export interface RpcServerOptions {
   /** Time for calls in flight when closing. Default 5 000. */
   readonly graceMs?: number;
   readonly log?: Log;
+  readonly telemetry?: Telemetry;
 }
 
 const DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -56,6 +57,7 @@ export class RpcServer implements AsyncDisposable {
       draining: this.#draining.signal,
       calls: this.#calls,
       log: this.#options.log ?? silentLog,
+      telemetry: this.#options.telemetry ?? silentTelemetry,
       ...(this.#options.token === undefined ? {} : { token: this.#options.token }),
     };
     const handlers: UntypedServiceImplementation = {};

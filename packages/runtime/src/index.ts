@@ -1,4 +1,4 @@
-/** What every service needs of a process: time, waits, queues, log lines, life and death, threads, digests. */
+/** What every service needs of a process: time, waits, queues, log lines, life and death, threads, digests, spans and measurements as plain types. */
 export {
   abortReason,
   createManualClock,
@@ -21,15 +21,44 @@ export { BoundedQueue } from "./bounded-queue.ts";
 export { Semaphore } from "./semaphore.ts";
 export { createLog, silentLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
 export { Lifecycle, type LifecycleOptions } from "./lifecycle.ts";
+export { observeProcess, PROCESS_INSTRUMENTS } from "./process-metrics.ts";
 export { startLoopDelayMonitor, type LoopDelay, type LoopDelayMonitor } from "./event-loop-delay.ts";
 export { createSettingsReader, processEnvironment, type Environment, type SettingsReader } from "./config.ts";
 export {
   currentTrace,
   formatTraceparent,
+  isSampled,
   parseTraceparent,
+  traceHeaders,
+  traceOfHeaders,
+  type TraceHeaders,
   withTrace,
   type TraceContext,
 } from "./trace-context.ts";
+export {
+  endingWith,
+  parentOf,
+  silentTracer,
+  traced,
+  type Attributes,
+  type AttributeValue,
+  type Span,
+  type SpanKind,
+  type SpanLink,
+  type SpanOptions,
+  type Tracer,
+} from "./tracer.ts";
+export {
+  SECONDS_BOUNDARIES,
+  silentMeter,
+  silentTelemetry,
+  type Instrument,
+  type Instruments,
+  type Measurement,
+  type Meter,
+  type Recorder,
+  type Telemetry,
+} from "./meter.ts";
 export { bytesOf, createHasher, sha256Hex, sha256HexOffLoop, type Hasher } from "./digest.ts";
 export {
   WorkerClient,

@@ -38,6 +38,27 @@ export function formatTraceparent(context: TraceContext): string {
   return `00-${context.traceId}-${context.spanId}-${context.flags.toString(16).padStart(2, "0")}`;
 }
 
+/** Names as W3C and our records have them. */
+export type TraceHeaders = { readonly traceparent: string; readonly tracestate?: string };
+
+/** Both headers, as gRPC metadata, message headers and the contract's records carry them. */
+export function traceHeaders(context: TraceContext): TraceHeaders {
+  const traceparent = formatTraceparent(context);
+  return context.state === undefined ? { traceparent } : { traceparent, tracestate: context.state };
+}
+
+/** The context of headers or of a record; undefined where there is none. */
+export function traceOfHeaders(
+  headers: { readonly traceparent?: string; readonly tracestate?: string } | undefined,
+): TraceContext | undefined {
+  return parseTraceparent(headers?.traceparent, headers?.tracestate);
+}
+
+/** Whether somebody will see the trace (bit 0 of the flags). */
+export function isSampled(context: TraceContext | undefined): context is TraceContext {
+  return context !== undefined && (context.flags & 1) === 1;
+}
+
 const storage = new AsyncLocalStorage<TraceContext | undefined>();
 
 /** The trace context of the current asynchronous call, if any. */

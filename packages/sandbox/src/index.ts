@@ -1,5 +1,11 @@
 /** Scorers in killable threads. */
 export { openScorers, rewardDigest } from "./open-scorers.ts";
-export type { OpenScorersOptions, RewardSettings, ScorerInfo, ScorerPool } from "./open-scorers.ts";
+export type {
+  OpenScorersOptions,
+  RewardSettings,
+  ScoredListener,
+  ScorerInfo,
+  ScorerPool,
+} from "./open-scorers.ts";
 export { bundleReward } from "./bundle.ts";
 export type { Bundle } from "./bundle.ts";

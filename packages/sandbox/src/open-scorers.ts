@@ -37,11 +37,21 @@ export interface ScorerInfo {
   readonly optional: boolean;
 }
 
+/** Hears the verdicts of one scorer on all inputs, in their order. */
+export type ScoredListener = (scorer: ScorerInfo, verdicts: readonly Verdict[]) => void;
+
 /** A named vector of scorers. */
 export interface ScorerPool extends AsyncDisposable {
   readonly scorers: readonly ScorerInfo[];
-  /** `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). */
-  score(inputs: readonly ScoringInput[], signal?: AbortSignal): Promise<readonly (readonly Verdict[])[]>;
+  /**
+   * `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). `onScored` hears of each scorer when
+   * its last verdict is in.
+   */
+  score(
+    inputs: readonly ScoringInput[],
+    signal?: AbortSignal,
+    onScored?: ScoredListener,
+  ): Promise<readonly (readonly Verdict[])[]>;
   close(): Promise<void>;
 }
 
@@ -145,7 +155,7 @@ function createPool(
   };
   return {
     scorers,
-    async score(inputs, signal) {
+    async score(inputs, signal, onScored) {
       signal?.throwIfAborted();
       const queued = threads.reduce((total, thread) => total + thread.load, 0);
       if (queued + inputs.length * scorers.length > MAX_QUEUED) {
@@ -155,9 +165,12 @@ function createPool(
       }
       const parts = spread(inputs, threads);
       const byScorer = await orAborted(
-        scorers.map(async (_, scorer) =>
-          (await Promise.all(parts.map(({ thread, part }) => thread.score(scorer, part)))).flat(),
-        ),
+        scorers.map(async (info, scorer) => {
+          const given = await Promise.all(parts.map(({ thread, part }) => thread.score(scorer, part)));
+          const verdicts = given.flat();
+          onScored?.(info, verdicts);
+          return verdicts;
+        }),
         signal,
       );
       return inputs.map((_, i) => byScorer.map((verdicts) => verdicts[i] ?? missing));

@@ -11,7 +11,7 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
   );
 }
 
-/** Folders with programs. */
+/** Folders of programs, as the PATH lists them. */
 export function searchPath(environment: NodeJS.ProcessEnv = process.env): string {
   return environment["PATH"] ?? "";
 }

@@ -234,11 +234,18 @@ export class TrainerCore {
     const ordered = trained.toSorted((a, b) => a.tokens.length - b.tokens.length);
     const microBatches = pieces(ordered, options.microBatchSize);
     const run = { weights: this.#weights, options, old, pause: () => pause(signal) };
+    const beginMs = performance.now();
     const { results, used } = await runLanes(context, lanes, microBatches, run);
+    const gradMs = performance.now();
     const total = results.reduce<StepSums>((sum, { sums }) => addSums(sum, sums), emptySums());
     const weight = ordered.reduce((sum, row) => row.tokenWeights.reduce((all, one) => all + one, sum), 0);
+    const outcome = this.#apply(options, used);
+    const seconds = {
+      gradSeconds: (gradMs - beginMs) / 1000,
+      applySeconds: (performance.now() - gradMs) / 1000,
+    };
     return {
-      update: { sums: tokenMeans(total, weight), ...this.#apply(options, used) },
+      update: { sums: tokenMeans(total, weight), ...outcome, ...seconds },
       computed: results.reduce((sum, { computed }) => sum + computed, 0),
     };
   }

@@ -100,6 +100,10 @@ export interface UpdateResult {
   readonly gradNorm: number;
   /** W3: false where the update was not finite; parameters and moments are then bit-identical to before. */
   readonly applied: boolean;
+  /** Of the gradient graph over all micro-batches. */
+  readonly gradSeconds: number;
+  /** Of combining, clipping and the optimizer. */
+  readonly applySeconds: number;
 }
 
 export interface StepResult {

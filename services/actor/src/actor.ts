@@ -10,15 +10,27 @@ import type { Completion, GenerationRequest, Generator, ProgressListener } from 
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
 import type { PolicyVersion } from "@oarlock/run";
-import { retry, waitFor } from "@oarlock/runtime";
-import type { Clock, Log } from "@oarlock/runtime";
+import {
+  currentTrace,
+  endingWith,
+  retry,
+  systemClock,
+  traceOfHeaders,
+  waitFor,
+  withTrace,
+} from "@oarlock/runtime";
+import type { Clock, Log, Tracer } from "@oarlock/runtime";
+import { deliveryOf, queueSeconds, sendTraced, startProcessing } from "@oarlock/telemetry";
+import type { Delivery, Destination } from "@oarlock/telemetry";
+import { partSpans, recordTokens } from "./generation-spans.ts";
+import type { ActorRecorders } from "./metrics.ts";
 import { createPolicyHolder } from "./policies.ts";
 import type { PolicyHolder, PolicySource } from "./policies.ts";
 import { createActorState, reduceActor, wantsWork } from "./state.ts";
 import type { ActorEvent, ActorState } from "./state.ts";
 import { createSubmission } from "./submission.ts";
 import type { Submission } from "./submission.ts";
-import { generationWork, trajectoryBatch } from "./work.ts";
+import { completionAttributes, generationWork, trajectoryBatch, workAttributes } from "./work.ts";
 import type { GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
@@ -33,8 +45,19 @@ export interface ActorOptions {
   readonly answers: Pick<Stream, "publish">;
   readonly answerSubject: string;
   readonly provenance: Provenance;
+  readonly telemetry: ActorTelemetry;
   readonly clock?: Clock;
   readonly log: Log;
+}
+
+/** What the actor says of its work, and how that is called. */
+export interface ActorTelemetry {
+  readonly tracer: Tracer;
+  readonly recorders: ActorRecorders;
+  /** Name of what is trained. */
+  readonly model: string;
+  readonly work: Destination;
+  readonly answers: Destination;
 }
 
 /** A request beside the rollouts. */
@@ -61,12 +84,14 @@ export interface Actor {
 interface ReadWork {
   readonly work: RolloutWork;
   readonly parsed: GenerationWork;
+  readonly delivery: Delivery;
 }
 
 /** An actor that has pulled nothing yet. */
 export function createActor(options: ActorOptions): Actor {
   const { generator } = options;
-  const policies = createPolicyHolder({ source: options.policies, generator });
+  const { tracer } = options.telemetry;
+  const policies = createPolicyHolder({ source: options.policies, generator, tracer });
   const submission = createSubmission(policies, generator);
   let state = createActorState(generator.plan.slots);
   const dispatch = (event: ActorEvent): void => void (state = reduceActor(state, event));
@@ -114,33 +139,87 @@ function actorEvent(event: WorkEvent<ReadWork, void>): ActorEvent {
 }
 
 function rolloutHandler(options: ActorOptions, submission: Submission): WorkHandler<ReadWork, void> {
+  const { clock = systemClock, telemetry } = options;
+  const { tracer, recorders } = telemetry;
   const answer = async (
-    { work, parsed }: ReadWork,
+    item: ReadWork,
     completions: Promise<readonly Completion[]>,
     signal: AbortSignal,
   ): Promise<void> => {
-    const { id } = parsed.request;
-    const name = `${work.sampleCount} samples of ${id} from the generator`;
-    const done = await waitFor(name, completions, { timeoutMs: GENERATE_TIMEOUT_MS, signal });
+    const { id } = item.parsed.request;
+    const name = `${item.work.sampleCount} samples of ${id} from the generator`;
+    const generated = waitFor(name, completions, { timeoutMs: GENERATE_TIMEOUT_MS, signal });
+    const done = await described(options, item.parsed, generated);
     if (done.some(({ finishReason }) => finishReason === "abort")) throw givenUp(id);
-    const batch = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, options.provenance));
-    const msgId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
-    // A full stream is the learner's way to say wait (Q1): generating it all again would not help.
-    await retry(
-      `${options.answerSubject} to store ${id}`,
-      () => options.answers.publish(options.answerSubject, batch, msgId === undefined ? {} : { msgId }),
-      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
-    );
+    await publish(options, item.work, { id, done, signal });
   };
   return {
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
-      return { id: parsed.request.id, item: { work, parsed } };
+      return { id: parsed.request.id, item: { work, parsed, delivery: deliveryOf(message, clock.nowMs()) } };
     },
     async start(item, _, signal) {
-      const { completions } = await submission.submit(item.parsed, signal);
-      return { done: answer(item, completions, signal) };
+      const { work, parsed, delivery } = item;
+      const attributes = workAttributes(work, parsed);
+      const parent = traceOfHeaders(work.trace);
+      const span = startProcessing(tracer, { destination: telemetry.work, delivery, parent, attributes });
+      recorders.queueWait(queueSeconds(delivery));
+      const submitted = withTrace(span.context, () => submission.submit(parsed, signal));
+      const done = async (): Promise<void> => answer(item, (await submitted).completions, signal);
+      const finished = endingWith(span, withTrace(span.context, done));
+      // Where the submission fails, so does this: the loop hears of it once.
+      finished.catch(() => undefined);
+      await submitted;
+      return { done: finished };
     },
   };
+}
+
+/** A generation under its span, measured. */
+function described(
+  { telemetry, clock = systemClock }: ActorOptions,
+  parsed: GenerationWork,
+  generated: Promise<readonly Completion[]>,
+): Promise<readonly Completion[]> {
+  const { tracer, recorders, model } = telemetry;
+  const span = tracer.startSpan({ name: `text_completion ${model}` });
+  const told = async (): Promise<readonly Completion[]> => {
+    const done = await generated;
+    recordTokens(recorders, done);
+    if (span.recording) {
+      span.set(completionAttributes(parsed, done, model));
+      partSpans(tracer, span.context, done, clock.nowMs());
+    }
+    return done;
+  };
+  return endingWith(span, told());
+}
+
+async function publish(
+  { answerSubject, answers, provenance, telemetry }: ActorOptions,
+  work: RolloutWork,
+  answer: { readonly id: string; readonly done: readonly Completion[]; readonly signal: AbortSignal },
+): Promise<void> {
+  const { id, done, signal } = answer;
+  const batch = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, provenance));
+  const messageId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
+  const sending = {
+    destination: telemetry.answers,
+    messageId,
+    bytes: batch.byteLength,
+    parent: currentTrace(),
+  };
+  await sendTraced(telemetry.tracer, sending, (headers) =>
+    // A full stream is the learner's way to say wait (Q1): generating it all again would not help.
+    retry(
+      `${answerSubject} to store ${id}`,
+      () =>
+        answers.publish(answerSubject, batch, {
+          headers,
+          ...(messageId === undefined ? {} : { msgId: messageId }),
+        }),
+      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
+    ),
+  );
 }

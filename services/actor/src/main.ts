@@ -7,12 +7,13 @@ import { ActorService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, startLoopDelayMonitor } from "@oarlock/runtime";
-import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
 import type { ActorConfig } from "./config.ts";
 import { actorHandlers } from "./handlers.ts";
+import { actorRecorders, observeActor } from "./metrics.ts";
 
 /** What an actor is given: it opens none of these itself, so that one process can share them. */
 export interface ActorParts {
@@ -25,6 +26,8 @@ export interface ActorParts {
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
   readonly log: Log;
+  /** Default: silent. */
+  readonly telemetry?: Telemetry;
 }
 
 export interface RunningActor {
@@ -37,7 +40,7 @@ export interface RunningActor {
 
 /** Starts an actor; the lifecycle drains it first and closes its server last. */
 export async function startActor(parts: ActorParts): Promise<RunningActor> {
-  const { config, run, uid, bus, generator, lifecycle, clock, log } = parts;
+  const { config, run, uid, bus, generator, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
   const names = subjects(uid);
   const { streams, consumers } = topologyOf(run, names);
   const work = await bus.stream(streams.work);
@@ -54,8 +57,30 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
       tokenizerDigest: run.inputs.model.tokenizerDigest,
       templateDigest: run.inputs.model.chatTemplateDigest,
     },
+    telemetry: {
+      tracer: telemetry.tracer,
+      recorders: actorRecorders(telemetry.meter),
+      model: run.name,
+      work: {
+        driver: bus.driver,
+        runUid: uid,
+        subject: names.workRollout,
+        stream: names.workStream,
+        consumer: consumers.actors.name,
+      },
+      answers: {
+        driver: bus.driver,
+        runUid: uid,
+        subject: names.trajectoryGenerated,
+        stream: names.trajectoryStream,
+      },
+    },
     clock,
     log,
+  });
+  observeActor(telemetry.meter, {
+    state: actor.state,
+    policy: () => actor.policies.loaded()?.number ?? -1,
   });
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
@@ -68,7 +93,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry });
   server.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ }));
   const address = await server.listen();
   const stopping = new AbortController();

@@ -5,7 +5,9 @@
 import type { Generator } from "@oarlock/generation";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import { waitFor } from "@oarlock/runtime";
+import { traced, waitFor } from "@oarlock/runtime";
+import type { Tracer } from "@oarlock/runtime";
+import { policyAttributes } from "@oarlock/telemetry";
 
 /** Where verified weights come from. */
 export interface PolicySource {
@@ -30,6 +32,7 @@ interface HeldPolicy {
 export interface PolicyHolderOptions {
   readonly source: PolicySource;
   readonly generator: Pick<Generator, "load">;
+  readonly tracer: Tracer;
   /** Versions kept in memory. Default 2: lockstep alternates between neighbours. */
   readonly capacity?: number;
 }
@@ -52,21 +55,26 @@ function fetchWithin(
 
 /** A holder with nothing loaded. Calls of `ensure` must not overlap: the order of loads is the order of work. */
 export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
-  const { source, generator, capacity = 2 } = options;
+  const { source, generator, tracer, capacity = 2 } = options;
   let held: readonly HeldPolicy[] = [];
   let loaded: PolicyVersion | undefined;
+
+  const load = async (policy: PolicyVersion, signal: AbortSignal | undefined): Promise<void> => {
+    const known = held.find((candidate) => isSamePolicy(candidate.policy, policy));
+    const weights = known?.weights ?? (await fetchWithin(source, policy, signal));
+    const others = held.filter((candidate) => !isSamePolicy(candidate.policy, policy));
+    held = [...others, { policy, weights }].slice(-capacity);
+    // A load that fails leaves the generator on weights that nobody vouches for.
+    loaded = undefined;
+    await generator.load(weights, policy, signal);
+    loaded = policy;
+  };
 
   return {
     async ensure(policy, signal) {
       if (loaded !== undefined && isSamePolicy(loaded, policy)) return;
-      const known = held.find((candidate) => isSamePolicy(candidate.policy, policy));
-      const weights = known?.weights ?? (await fetchWithin(source, policy, signal));
-      const others = held.filter((candidate) => !isSamePolicy(candidate.policy, policy));
-      held = [...others, { policy, weights }].slice(-capacity);
-      // A load that fails leaves the generator on weights that nobody vouches for.
-      loaded = undefined;
-      await generator.load(weights, policy, signal);
-      loaded = policy;
+      const attributes = policyAttributes(policy);
+      await traced(tracer, { name: "load policy", attributes }, () => load(policy, signal));
     },
     held: () => held.map(({ policy }) => policy),
     loaded: () => loaded,

@@ -20,6 +20,8 @@ import type {
 } from "@oarlock/proto";
 import type { SampleKey } from "@oarlock/rl";
 import type { PolicyVersion } from "@oarlock/run";
+import type { Attributes } from "@oarlock/runtime";
+import { generationAttributes, groupAttributes, policyAttributes } from "@oarlock/telemetry";
 
 /** A work item that can be generated: everything checked that a generator would trip over. */
 export interface GenerationWork {
@@ -74,6 +76,7 @@ export function generationWork(work: RolloutWork): GenerationWork {
       prompt: Int32Array.from(work.promptTokens),
       samples,
       params: samplingOf(sampling),
+      timed: true,
     },
   };
 }
@@ -86,6 +89,45 @@ function purposeOf(purpose: RolloutPurpose): "rollout" | "evaluation" {
 
 function malformed(field: string, problem: string): OarlockError {
   return new OarlockError("WORK_MALFORMED", `rollout work: ${field} is ${problem}`);
+}
+
+/** What spans say of a work item: whose group it is, and by which weights. */
+export function workAttributes(work: RolloutWork, { policy, request }: GenerationWork): Attributes {
+  const { group, prompt, firstSample, sampleCount } = work;
+  const purpose = purposeOf(work.purpose);
+  return {
+    ...(group === undefined
+      ? {}
+      : groupAttributes({ ...group, step: displayedStep(group.step, purpose), purpose })),
+    ...policyAttributes(policy),
+    "rl.prompt.id": prompt?.promptId,
+    "rl.prompt.tokens": request.prompt.length,
+    "rl.sample.first": firstSample,
+    "rl.sample.count": sampleCount,
+  };
+}
+
+/** As people count: training steps from 1. */
+function displayedStep(step: number, purpose: "rollout" | "evaluation"): number {
+  return purpose === "rollout" ? step + 1 : step;
+}
+
+/** What the span of a generation says. */
+export function completionAttributes(
+  { request }: GenerationWork,
+  completions: readonly Completion[],
+  model: string,
+): Attributes {
+  const { params, prompt, samples } = request;
+  return generationAttributes({
+    ...params,
+    model,
+    promptTokens: prompt.length,
+    outputTokens: completions.reduce((sum, { tokens }) => sum + tokens.length, 0),
+    samples: samples.length,
+    seed: samples[0]?.seed ?? 0,
+    finishReasons: completions.map(({ finishReason }) => finishReason),
+  });
 }
 
 /** The answer to a work item: its trajectories, in the order of their sample index. */
@@ -112,6 +154,7 @@ function trajectory(work: RolloutWork, completion: Completion, provenance: Prove
     ...(work.group === undefined ? {} : { group: work.group }),
     ...(work.prompt === undefined ? {} : { prompt: work.prompt }),
     ...(work.sampling === undefined ? {} : { sampling: work.sampling }),
+    ...(work.trace === undefined ? {} : { trace: work.trace }),
     sample: completion.sample,
     purpose: work.purpose,
     incarnation: work.incarnation,

@@ -5,9 +5,11 @@
 import type { CheckpointInfo, RunCheckpoints } from "@oarlock/checkpoint";
 import type { PolicyVersion, Position, Program } from "@oarlock/run";
 import type { ResolvedRun, ResolvedStage } from "@oarlock/runfile";
-import type { Clock } from "@oarlock/runtime";
+import type { Clock, TraceContext, Tracer } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { OarlockError } from "@oarlock/errors";
+import type { GroupTraces } from "./group-traces.ts";
+import type { LearnerRecorders } from "./instruments.ts";
 import type { EvaluationRecord, LearnerEvent, RunData, RunJournal } from "./ports.ts";
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
@@ -25,6 +27,9 @@ export interface LearnerParts {
   readonly publication: Publication;
   readonly onCheckpoint: (info: CheckpointInfo) => void;
   readonly onEvent: (event: LearnerEvent) => void;
+  readonly tracer: Tracer;
+  readonly groupTraces: GroupTraces;
+  readonly recorders: LearnerRecorders;
   readonly clock: Clock;
   /** Aborts when the run is given up at once. */
   readonly signal: AbortSignal;
@@ -44,6 +49,8 @@ export interface LearnerProgress {
   readonly earlierSeconds: number;
   /** `clock.monotonicMs()` at this incarnation's start. */
   readonly startedMs: number;
+  /** Of the last step: what follows from it belongs to its trace. */
+  readonly trace?: TraceContext;
 }
 
 /** The stage of `index`. */

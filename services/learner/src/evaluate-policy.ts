@@ -7,6 +7,9 @@ import { evaluationWindow } from "@oarlock/run";
 import type { EvaluationMoment } from "@oarlock/run";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
 import type { SampleRecord } from "@oarlock/report";
+import { traced } from "@oarlock/runtime";
+import type { Span } from "@oarlock/runtime";
+import { policyAttributes } from "@oarlock/telemetry";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluationMetrics } from "./evaluation.ts";
@@ -14,20 +17,43 @@ import type { EvaluatedPrompt } from "./evaluation.ts";
 import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
 import type { EvaluationRecord } from "./ports.ts";
 import { sampleReward } from "./sample-reward.ts";
+import { linkGroups, stepAttributes, tracedRecord } from "./step-traces.ts";
 import { sampleRecord } from "./samples.ts";
 
 /** Evaluated prompts whose completions are written down. */
 const WRITTEN_PROMPTS = 32;
 
-/** Evaluates the current policy. Returns the progress with the record added. */
+interface EvaluationPlace {
+  readonly stage: number;
+  readonly step: number;
+  readonly when: EvaluationMoment;
+}
+
+/** Evaluates the current policy, in a trace of its own. Returns the progress with the record added. */
 export async function evaluatePolicy(
   parts: LearnerParts,
   progress: LearnerProgress,
-  at: { readonly stage: number; readonly step: number; readonly when: EvaluationMoment },
+  at: EvaluationPlace,
 ): Promise<LearnerProgress> {
   const { evaluation } = parts.run.spec;
   if (evaluation === undefined) return progress;
-  const { clock, rollouts, publication, data } = parts;
+  const attributes = {
+    ...stepAttributes(parts, { stage: at.stage, step: at.step }),
+    ...policyAttributes(progress.current.policy),
+    "rl.evaluation.when": at.when,
+  };
+  return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, (span) =>
+    evaluateUnder(parts, progress, { ...at, evaluation, span }),
+  );
+}
+
+async function evaluateUnder(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: EvaluationPlace & { readonly evaluation: ResolvedEvaluation; readonly span: Span },
+): Promise<LearnerProgress> {
+  const { evaluation, span } = at;
+  const { clock, rollouts, publication, data, tracer } = parts;
   const startMs = clock.monotonicMs();
   const { policy } = progress.current;
   await publication.publish(progress.current, at);
@@ -35,7 +61,10 @@ export async function evaluatePolicy(
   const groupSizes = evaluationGroupSizes(evaluation, data.evaluation.length);
   const window = evaluationWindow(parts.run);
   rollouts.dispatch({ type: "evaluation-began", step: at.step, policy, groupSizes, window });
-  const groups = await rollouts.collect(batch, parts.signal);
+  const groups = await traced(tracer, { name: "collect" }, () => rollouts.collect(batch, parts.signal));
+  const of = (trajectory: Trajectory): number | undefined =>
+    sampleReward(trajectory, evaluation.rewards).total;
+  linkGroups(parts, span, { batch, groups, rewardOf: of, policyNumber: policy.number });
   rollouts.dispatch({ type: "batch-used", batch });
   const metrics = {
     ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, groups), {
@@ -58,6 +87,7 @@ export async function evaluatePolicy(
     policyDigest: policy.digest,
     timeMs: clock.nowMs(),
     metrics,
+    ...tracedRecord(),
   });
   await parts.journal.samples(evaluationSamples(parts, evaluation, record, groups));
   parts.onEvent({ type: "evaluation", ...record });

@@ -11,7 +11,10 @@ import { causeChain, isOarlockError } from "@oarlock/errors";
 import { START, advance, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import type { Clock, Log } from "@oarlock/runtime";
+import { traced } from "@oarlock/runtime";
+import type { Clock, Log, Tracer } from "@oarlock/runtime";
+import { policyAttributes } from "@oarlock/telemetry";
+import type { Destination } from "@oarlock/telemetry";
 import type { Trainer } from "@oarlock/training";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -20,6 +23,8 @@ import { createControl } from "./control.ts";
 import type { Control } from "./control.ts";
 import { createFeed } from "./feed.ts";
 import type { MetricsFeed } from "./feed.ts";
+import { createGroupTraces } from "./group-traces.ts";
+import type { LearnerRecorders } from "./instruments.ts";
 import { programOf, rolloutPlanOf } from "./plan.ts";
 import type { EvaluationRecord, LearnerEvent, RunData, RunJournal } from "./ports.ts";
 import { createPublication } from "./publication.ts";
@@ -42,8 +47,17 @@ export interface LearnerOptions {
   readonly journal: RunJournal;
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
+  readonly telemetry: LearnerTelemetry;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** What the learner says of its work. */
+export interface LearnerTelemetry {
+  readonly tracer: Tracer;
+  readonly recorders: LearnerRecorders;
+  readonly work: Destination;
+  readonly scored: Destination;
 }
 
 /** How a run ended. */
@@ -117,7 +131,9 @@ function partsOf(
   control: Control,
   signal: AbortSignal,
 ): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
-  const { run, uid, trainer, data, checkpoints, clock, log } = options;
+  const { run, uid, trainer, data, checkpoints, clock, log, telemetry } = options;
+  const { tracer, recorders } = telemetry;
+  const groupTraces = createGroupTraces(telemetry);
   const { incarnation } = checkpoints;
   const feed = createFeed();
   const onEvent = (event: LearnerEvent): void => {
@@ -130,6 +146,8 @@ function partsOf(
     ...options,
     incarnation,
     fingerprint: run.digest,
+    traces: groupTraces,
+    queueWait: recorders.queueWait,
     describe,
     isScored,
     stall: { ...DEFAULT_STALL, ...options.stall },
@@ -147,9 +165,10 @@ function partsOf(
     onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
   };
   const program = programOf(run);
-  const publication = createPublication(options.policies, signal);
+  const publication = createPublication(options.policies, signal, tracer);
   const parts = { run, program, uid, trainer, data, checkpoints, journal, rollouts, publication };
-  return { parts: { ...parts, onEvent, onCheckpoint, clock, signal }, feed };
+  const listeners = { onEvent, onCheckpoint, tracer, groupTraces, recorders };
+  return { parts: { ...parts, ...listeners, clock, signal }, feed };
 }
 
 type Act = {
@@ -161,7 +180,16 @@ type Act = {
 };
 
 const act: Act = {
-  "begin-stage": (parts, progress, { stage }) => beginStage(parts, progress, stage),
+  "begin-stage": (parts, progress, { stage }) => {
+    const attributes = {
+      "rl.run.uid": parts.uid,
+      "rl.stage": stage,
+      ...policyAttributes(progress.current.policy),
+    };
+    return traced(parts.tracer, { name: "begin stage", parent: "none", attributes }, () =>
+      beginStage(parts, progress, stage),
+    );
+  },
   evaluate: evaluatePolicy,
   train: trainStep,
   async checkpoint(parts, progress) {

@@ -6,11 +6,12 @@ import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, startLoopDelayMonitor } from "@oarlock/runtime";
-import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import type { LearnerConfig } from "./config.ts";
 import { learnerHandlers } from "./handlers.ts";
+import { learnerRecorders, observeLearner } from "./instruments.ts";
 import { createLearner } from "./learner.ts";
 import type { Learner } from "./learner.ts";
 import type { LearnerEvent, RunData, RunJournal } from "./ports.ts";
@@ -32,6 +33,8 @@ export interface LearnerServiceParts {
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
   readonly log: Log;
+  /** Default: silent. */
+  readonly telemetry?: Telemetry;
 }
 
 export interface RunningLearner {
@@ -42,13 +45,37 @@ export interface RunningLearner {
 
 /** Starts the learner's server; `learner.run` trains. The lifecycle closes the server last. */
 export async function startLearner(parts: LearnerServiceParts): Promise<RunningLearner> {
-  const { config, run, uid, bus, checkpoints, lifecycle, clock, log } = parts;
+  const { config, run, uid, bus, checkpoints, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
   const names = subjects(uid);
   const { streams, consumers } = topologyOf(run, names);
   const work = await bus.stream(streams.work);
   const trajectories = await bus.stream(streams.trajectories);
   const scored = await trajectories.consumer(consumers.learner);
-  const learner = createLearner({ ...parts, work, workSubject: names.workRollout, scored });
+  const { driver } = bus;
+  const learner = createLearner({
+    ...parts,
+    work,
+    workSubject: names.workRollout,
+    scored,
+    telemetry: {
+      tracer: telemetry.tracer,
+      recorders: learnerRecorders(telemetry.meter),
+      work: { driver, runUid: uid, subject: names.workRollout, stream: names.workStream },
+      scored: {
+        driver,
+        runUid: uid,
+        subject: names.trajectoryScored,
+        stream: names.trajectoryStream,
+        consumer: consumers.learner.name,
+      },
+    },
+  });
+  observeLearner(telemetry.meter, {
+    learner: learner.state,
+    conductor: learner.rollouts.state,
+    stageName: (index) => run.spec.stages[index]?.name ?? "",
+    nowMs: () => clock.monotonicMs(),
+  });
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof learnerHandlers>[0]["facts"]> => ({
@@ -59,7 +86,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry });
   const { incarnation } = checkpoints;
   const startedAtMs = clock.nowMs();
   server.add(LearnerService, learnerHandlers({ learner, run, uid, incarnation, startedAtMs, facts }));

@@ -1,6 +1,6 @@
 /**
  * Every number the learner reports, by verl's names. Units: seconds under `timing_s/`, tokens and sequences elsewhere
- * as the name says, rewards in the run's own units. Pure.
+ * as the name says, rewards in the run's own units. Pure. The instruments of telemetry are in `instruments.ts`.
  */
 import { FinishReason } from "@oarlock/proto";
 import type { Trajectory } from "@oarlock/proto";

@@ -4,7 +4,9 @@
  */
 import type { PolicyStore } from "@oarlock/checkpoint";
 import type { PolicyVersion } from "@oarlock/run";
-import { waitFor } from "@oarlock/runtime";
+import { traced, waitFor } from "@oarlock/runtime";
+import type { Tracer } from "@oarlock/runtime";
+import { policyAttributes } from "@oarlock/telemetry";
 
 const PUBLISH_TIMEOUT_MS = 300_000;
 
@@ -26,7 +28,7 @@ export interface Publication {
 }
 
 /** A publication that has announced nothing. */
-export function createPublication(store: PolicyStore, signal: AbortSignal): Publication {
+export function createPublication(store: PolicyStore, signal: AbortSignal, tracer: Tracer): Publication {
   let queue: Promise<void> = Promise.resolve();
   const enqueue = (work: () => Promise<void>): Promise<void> => {
     queue = queue.then(work);
@@ -46,7 +48,11 @@ export function createPublication(store: PolicyStore, signal: AbortSignal): Publ
       return enqueue(async () => {
         const snapshot = { number: policy.number, digest: policy.digest, weights, stage, step };
         const { number } = policy;
-        await waitFor(`the policy store to hold version ${number}`, (s) => store.publish(snapshot, s), wait);
+        const attributes = { ...policyAttributes(policy), "rl.policy.bytes": weights.byteLength };
+        // In the trace of whoever asked: the queue keeps each piece of work in its caller's context.
+        await traced(tracer, { name: "publish policy", attributes }, () =>
+          waitFor(`the policy store to hold version ${number}`, (s) => store.publish(snapshot, s), wait),
+        );
       });
     },
     settled: () => queue,

@@ -20,8 +20,11 @@ import type {
   WorkItem,
 } from "@oarlock/run";
 import { waitFor } from "@oarlock/runtime";
-import type { Clock, Log } from "@oarlock/runtime";
+import type { Clock, Log, Recorder } from "@oarlock/runtime";
+import { deliveryOf, queueSeconds } from "@oarlock/telemetry";
+import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
+import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, scoredHead } from "./messages.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
@@ -50,6 +53,9 @@ export interface RolloutsOptions {
   readonly isScored: (trajectory: Trajectory) => boolean;
   readonly stall: StallLimits;
   readonly onStalled: (message: string) => void;
+  readonly traces: GroupTraces;
+  /** Seconds that scored messages wait for the learner. */
+  readonly queueWait: Recorder;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -97,7 +103,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
-  const dispatch = (event: ConductorEvent, payload: Payload = []): void => {
+  const react = (event: ConductorEvent, payload: Payload): readonly ConductorEffect[] => {
     const next = conduct(state, { ...event, nowMs: clock.monotonicMs() });
     state = next.state;
     for (const effect of next.effects) {
@@ -105,13 +111,22 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       const rule = apply[effect.type] as (effect: ConductorEffect, payload: Payload) => void;
       rule(effect, payload);
     }
+    return next.effects;
   };
-  const admit = (batch: TrajectoryBatch): void =>
-    dispatch({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
+  const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
+    options.queueWait(queueSeconds(delivery));
+    const settle = options.traces.arrived(batch, delivery);
+    let effects: readonly ConductorEffect[] = [];
+    try {
+      effects = react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
+    } finally {
+      settle(effects);
+    }
+  };
 
   return {
     state: () => state,
-    dispatch,
+    dispatch: (event) => void react(event, []),
     waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
     async collect(name, signal) {
@@ -133,15 +148,19 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       }
     },
     async run(signal) {
-      while (!signal.aborted) {
-        const message = await options.scored
-          .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
-          .catch((reason: unknown) => {
-            if (signal.aborted) return undefined;
-            fail(reason);
-            throw reason;
-          });
-        if (message !== undefined) await take(message, admit, log);
+      try {
+        while (!signal.aborted) {
+          const message = await options.scored
+            .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
+            .catch((reason: unknown) => {
+              if (signal.aborted) return undefined;
+              fail(reason);
+              throw reason;
+            });
+          if (message !== undefined) await take(message, admit, options);
+        }
+      } finally {
+        options.traces.abandon();
       }
     },
   };
@@ -156,13 +175,17 @@ type Apply = {
 };
 
 async function issue(
-  { work, workSubject, incarnation, describe }: RolloutsOptions,
+  { work, workSubject, incarnation, describe, traces }: RolloutsOptions,
   items: readonly WorkItem[],
 ): Promise<void> {
   const stored = items.map((item) => {
     const { identity, firstSample } = item;
     const msgId = groupMessageId(groupMessage(identity), incarnation, `${identity.purpose}/${firstSample}`);
-    return work.publish(workSubject, toBinary(RolloutWorkSchema, describe(item)), { msgId });
+    return traces.send(item, describe(item), {
+      messageId: msgId,
+      encode: (message) => toBinary(RolloutWorkSchema, message),
+      publish: (data, headers) => work.publish(workSubject, data, { msgId, headers }),
+    });
   });
   await waitFor(`${workSubject} to store ${items.length} items`, Promise.all(stored), {
     timeoutMs: PUBLISH_TIMEOUT_MS,
@@ -170,9 +193,13 @@ async function issue(
 }
 
 /** Admits one scored message; what cannot be read is parked with its reason. */
-async function take(message: Message, admit: (batch: TrajectoryBatch) => void, log: Log): Promise<void> {
+async function take(
+  message: Message,
+  admit: (batch: TrajectoryBatch, delivery: Delivery) => void,
+  { log, clock }: Pick<RolloutsOptions, "log" | "clock">,
+): Promise<void> {
   try {
-    admit(fromBinary(TrajectoryBatchSchema, message.data));
+    admit(fromBinary(TrajectoryBatchSchema, message.data), deliveryOf(message, clock.nowMs()));
   } catch (reason) {
     log.error("parked a scored message that cannot be read", { sequence: message.sequence, err: reason });
     await message.term(reason instanceof Error ? reason.message : String(reason));

@@ -2,6 +2,7 @@
 import { FinishReason } from "@oarlock/proto";
 import type { Trajectory } from "@oarlock/proto";
 import type { SampleRecord } from "@oarlock/report";
+import { isSampled, traceOfHeaders } from "@oarlock/runtime";
 import { stageAt } from "./context.ts";
 import type { LearnerParts } from "./context.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
@@ -35,6 +36,7 @@ export function sampleRecord(
   const { trajectory, reward, prompt, promptIndex, greedy } = sample;
   const { tokenIds, promptLength, finishReason } = trajectory;
   const end = finishReason === FinishReason.STOP ? tokenIds.length - 1 : tokenIds.length;
+  const trace = traceOfHeaders(trajectory.trace);
   return {
     ...head,
     policyVersion: trajectory.segments[0]?.policy?.version ?? 0,
@@ -47,6 +49,7 @@ export function sampleRecord(
     total: reward.total ?? null,
     finishReason: FINISHED[finishReason],
     ...(greedy === undefined ? {} : { greedy }),
+    ...(isSampled(trace) ? { traceId: trace.traceId } : {}),
   };
 }
 

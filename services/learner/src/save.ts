@@ -5,6 +5,8 @@
 import type { CheckpointInfo, LoadedCheckpoint } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
 import { oldestPolicyNeeded } from "@oarlock/run";
+import { traced } from "@oarlock/runtime";
+import { policyAttributes } from "@oarlock/telemetry";
 import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
 import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
@@ -23,11 +25,20 @@ function laggingPolicies(parts: LearnerParts, progress: LearnerProgress): readon
   return recent.filter(({ policy }) => policy.number >= oldest && policy.number < current.policy.number);
 }
 
-/** Writes a checkpoint of the position; durable when it resolves. */
-export async function saveCheckpoint(
-  parts: LearnerParts,
-  progress: LearnerProgress,
-): Promise<CheckpointInfo> {
+/** Writes a checkpoint of the position; durable when it resolves. Part of the trace of the step before it. */
+export function saveCheckpoint(parts: LearnerParts, progress: LearnerProgress): Promise<CheckpointInfo> {
+  const attributes = policyAttributes(progress.current.policy);
+  const parent = progress.trace ?? ("none" as const);
+  return traced(parts.tracer, { name: "checkpoint", parent, attributes }, async (span) => {
+    const startMs = parts.clock.monotonicMs();
+    const info = await write(parts, progress);
+    span.set({ "rl.checkpoint.step": info.step, "rl.checkpoint.digest": info.digest });
+    parts.recorders.checkpoint((parts.clock.monotonicMs() - startMs) / 1000);
+    return info;
+  });
+}
+
+async function write(parts: LearnerParts, progress: LearnerProgress): Promise<CheckpointInfo> {
   const { trainer, checkpoints, run } = parts;
   const trained = await trainer.snapshot();
   const lagging = laggingPolicies(parts, progress);

@@ -8,6 +8,8 @@ import type { PolicyVersion } from "@oarlock/run";
 import type { ResolvedGrpo, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
+import { traced } from "@oarlock/runtime";
+import type { Span } from "@oarlock/runtime";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, judgeSamples } from "./grpo-batch.ts";
@@ -16,7 +18,9 @@ import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { dataOrder } from "./order.ts";
 import { rolloutPlanOf } from "./plan.ts";
 import { rolloutSamples } from "./samples.ts";
+import { sampleReward } from "./sample-reward.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
+import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, updateSpans } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 
@@ -27,18 +31,41 @@ interface StepOutcome {
   readonly sampleLines: () => ReturnType<typeof rolloutSamples>;
 }
 
-/** Trains step `step` of stage `index`. Returns the progress after it. */
-export async function trainStep(
+/** Where a step is, and its span. */
+interface StepPlace {
+  readonly stage: number;
+  readonly step: number;
+  readonly span: Span;
+  /** The policy before the step. */
+  readonly before: PolicyVersion;
+}
+
+/** Trains step `step` of stage `index`, in a trace of its own. Returns the progress after it. */
+export function trainStep(
   parts: LearnerParts,
   progress: LearnerProgress,
-  at: { readonly stage: number; readonly step: number },
+  { stage, step }: { readonly stage: number; readonly step: number },
+): Promise<LearnerProgress> {
+  const attributes = stepAttributes(parts, { stage, step: step + 1 });
+  return traced(parts.tracer, { name: "train step", parent: "none", attributes }, async (span) => {
+    const before = progress.current.policy;
+    const after = await stepUnder(parts, progress, { stage, step, span, before });
+    span.set(outcomeAttributes(after.current.policy, after.metrics));
+    return span.context === undefined ? after : { ...after, trace: span.context };
+  });
+}
+
+async function stepUnder(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: StepPlace,
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, at.stage);
   const startMs = parts.clock.monotonicMs();
   const outcome =
     stage.type === "sft" ? await sftStep(parts, stage.sft, at) : await grpoStep(parts, stage.grpo, at);
   const trainedMs = parts.clock.monotonicMs();
-  const snapshot = await parts.trainer.policy();
+  const snapshot = await traced(parts.tracer, { name: "snapshot" }, () => parts.trainer.policy());
   const policy = nextPolicy(progress, snapshot.digest);
   const position = { ...progress.position, step: at.step + 1, policy: policy.number };
   const current = { policy, weights: snapshot.weights };
@@ -72,7 +99,7 @@ function handOver(
   const { rollouts, publication } = parts;
   const { stage, at, position } = step;
   if (stage.type === "grpo") {
-    rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", ...at } });
+    rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", stage: at.stage, step: at.step } });
   }
   if (!isPolicyServed(parts.program, position)) return;
   const { current, basePolicy } = progress;
@@ -99,7 +126,7 @@ async function sftStep(
   });
   const startMs = parts.clock.monotonicMs();
   const options = sftStepOptions(sft, at.step);
-  const result = await parts.trainer.step(batch, options, parts.signal);
+  const result = await update(parts, () => parts.trainer.step(batch, options, parts.signal));
   const seconds = (parts.clock.monotonicMs() - startMs) / 1000;
   const metrics = {
     ...updateMetrics(result, options),
@@ -111,24 +138,26 @@ async function sftStep(
   return { result, metrics, sampleLines: () => [] };
 }
 
-async function grpoStep(
-  parts: LearnerParts,
-  grpo: ResolvedGrpo,
-  at: { readonly stage: number; readonly step: number },
-): Promise<StepOutcome> {
-  const { clock, trainer, signal } = parts;
-  const name = { purpose: "rollout", ...at } as const;
+async function grpoStep(parts: LearnerParts, grpo: ResolvedGrpo, at: StepPlace): Promise<StepOutcome> {
+  const { clock, trainer, signal, tracer } = parts;
+  const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
-  const trajectories = await parts.rollouts.collect(name, signal);
+  const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
   const collectedMs = clock.monotonicMs();
+  const rewardOf = (trajectory: Trajectory): number | undefined =>
+    sampleReward(trajectory, grpo.rewards).total;
+  linkGroups(parts, at.span, { batch: name, groups: trajectories, rewardOf, policyNumber: at.before.number });
   const judged = judgeSamples(trajectories, grpo);
   const references = await referenceLogprobs(parts, grpo, judged.flat());
   const referencedMs = clock.monotonicMs();
-  const batch = assembleBatch(judged, grpo, references);
+  const batch = await traced(tracer, { name: "advantages" }, () => assembleBatch(judged, grpo, references));
   const assembledMs = clock.monotonicMs();
   const options = grpoStepOptions(grpo, at.step);
   // Nothing to learn from where every sample failed: the policy stays, and the step says so.
-  const result = batch.trainedTokens === 0 ? undefined : await trainer.step(batch.rows, options, signal);
+  const result =
+    batch.trainedTokens === 0
+      ? undefined
+      : await update(parts, () => trainer.step(batch.rows, options, signal));
   const updatedMs = clock.monotonicMs();
   const metrics = {
     ...batchMetrics(batchNumbers(trajectories, batch)),
@@ -143,6 +172,23 @@ async function grpoStep(
   return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at) };
 }
 
+/** The trainer's work under its span, with what it says of its parts. */
+function update(parts: LearnerParts, step: () => Promise<StepResult>): Promise<StepResult> {
+  return traced(parts.tracer, { name: "update" }, async (span) => {
+    const result = await step();
+    const { gradNorm, applied, tokens, optimizerStep } = result;
+    span.set({
+      "rl.grad_norm": gradNorm,
+      "rl.applied": applied,
+      "rl.tokens.trained": tokens.trained,
+      "rl.tokens.computed": tokens.computed,
+      "rl.optimizer.step": optimizerStep,
+    });
+    if (span.recording) updateSpans(parts, result, parts.clock.nowMs());
+    return result;
+  });
+}
+
 /** Of every sample in order, if the plan has a KL term. */
 async function referenceLogprobs(
   parts: LearnerParts,
@@ -152,7 +198,9 @@ async function referenceLogprobs(
   if (!needsReference(grpo)) return undefined;
   const options = { microBatchSize: grpo.microBatchSize, temperature: grpo.sampling.temperature };
   const rows = samples.map(({ row }) => row);
-  return parts.trainer.logprobs(rows, "reference", options, parts.signal);
+  return traced(parts.tracer, { name: "reference logprobs" }, () =>
+    parts.trainer.logprobs(rows, "reference", options, parts.signal),
+  );
 }
 
 /** Whether a stage compares with the policy of its start. */
@@ -194,7 +242,9 @@ async function record(
     policyDigest: policy.digest,
     timeMs: parts.clock.nowMs(),
     metrics,
+    ...tracedRecord(),
   };
+  parts.recorders.step(metrics);
   await parts.journal.metrics(line);
   await parts.journal.samples(outcome.sampleLines());
   const steps = parts.program.stages[at.stage]?.steps ?? 0;

@@ -5,10 +5,11 @@ import { RewardService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, startLoopDelayMonitor } from "@oarlock/runtime";
-import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { RewardConfig } from "./config.ts";
 import { rewardHandlers } from "./handlers.ts";
+import { observeReward, rewardRecorders } from "./metrics.ts";
 import { createReward } from "./reward.ts";
 import type { Reward } from "./reward.ts";
 import type { RunScorers, TextDecoder } from "./scoring.ts";
@@ -24,6 +25,8 @@ export interface RewardParts {
   readonly lifecycle: Lifecycle;
   readonly clock: Clock;
   readonly log: Log;
+  /** Default: silent. */
+  readonly telemetry?: Telemetry;
 }
 
 export interface RunningReward {
@@ -36,7 +39,7 @@ export interface RunningReward {
 
 /** Starts a reward worker; the lifecycle drains it first and closes its server last. */
 export async function startReward(parts: RewardParts): Promise<RunningReward> {
-  const { config, run, uid, bus, lifecycle, clock, log } = parts;
+  const { config, run, uid, bus, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
   const names = subjects(uid);
   const { streams, consumers } = topologyOf(run, names);
   const trajectories = await bus.stream(streams.trajectories);
@@ -46,9 +49,27 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     generated: await trajectories.consumer(consumers.rewardWorkers),
     scored: trajectories,
     scoredSubject: names.trajectoryScored,
+    telemetry: {
+      tracer: telemetry.tracer,
+      recorders: rewardRecorders(telemetry.meter),
+      generated: {
+        driver: bus.driver,
+        runUid: uid,
+        subject: names.trajectoryGenerated,
+        stream: names.trajectoryStream,
+        consumer: consumers.rewardWorkers.name,
+      },
+      scored: {
+        driver: bus.driver,
+        runUid: uid,
+        subject: names.trajectoryScored,
+        stream: names.trajectoryStream,
+      },
+    },
     clock,
     log,
   });
+  observeReward(telemetry.meter, reward.state);
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({
@@ -59,7 +80,7 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry });
   server.add(RewardService, rewardHandlers({ reward, facts }));
   const address = await server.listen();
   const stopping = new AbortController();

@@ -9,8 +9,21 @@ import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import { isOarlockError } from "@oarlock/errors";
 import { TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import { retry, waitFor } from "@oarlock/runtime";
-import type { Clock, Log } from "@oarlock/runtime";
+import {
+  currentTrace,
+  endingWith,
+  retry,
+  systemClock,
+  traceOfHeaders,
+  waitFor,
+  withTrace,
+} from "@oarlock/runtime";
+import type { Clock, Log, Tracer } from "@oarlock/runtime";
+import { deliveryOf, queueSeconds, sendTraced, startProcessing } from "@oarlock/telemetry";
+import type { Delivery, Destination } from "@oarlock/telemetry";
+import type { RewardRecorders } from "./metrics.ts";
+import { watchScorers } from "./score-spans.ts";
+import { batchAttributes } from "./batch-attributes.ts";
 import { scoreTrajectories } from "./scoring.ts";
 import type { RunScorers, TextDecoder } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
@@ -27,10 +40,19 @@ export interface RewardOptions {
   readonly generated: Consumer;
   readonly scored: Pick<Stream, "publish">;
   readonly scoredSubject: string;
+  readonly telemetry: RewardTelemetry;
   /** Batches at the same time. Default 64. */
   readonly capacity?: number;
   readonly clock?: Clock;
   readonly log: Log;
+}
+
+/** What the worker says of its work. */
+export interface RewardTelemetry {
+  readonly tracer: Tracer;
+  readonly recorders: RewardRecorders;
+  readonly generated: Destination;
+  readonly scored: Destination;
 }
 
 export interface Reward {
@@ -42,6 +64,12 @@ export interface Reward {
   run(signal: AbortSignal): Promise<void>;
   /** Takes no more batches; resolves when those in hand are published, or handed back after `graceMs`. */
   drain(graceMs: number): Promise<void>;
+}
+
+/** A batch, and how it came. */
+interface ReadBatch {
+  readonly batch: TrajectoryBatch;
+  readonly delivery: Delivery;
 }
 
 /** How a batch came out, in trajectories. */
@@ -80,40 +108,76 @@ export function createReward(options: RewardOptions): Reward {
   };
 }
 
-function rewardEvent(event: WorkEvent<TrajectoryBatch, Tally>): RewardEvent {
+function rewardEvent(event: WorkEvent<ReadBatch, Tally>): RewardEvent {
   const { type, id } = event;
   return type === "done" ? { type: "published", id, ...event.result } : { type, id };
 }
 
-function batchHandler(options: RewardOptions): WorkHandler<TrajectoryBatch, Tally> {
+function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
+  const { clock = systemClock, telemetry, scorers, decoder } = options;
+  const { tracer, recorders } = telemetry;
   const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
+    const watch = (): ReturnType<typeof watchScorers> => watchScorers(tracer, recorders);
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
-      (s) => scoreTrajectories(options, batch.trajectories, s),
+      (s) => scoreTrajectories({ scorers, decoder, watch }, batch.trajectories, s),
       { timeoutMs: SCORE_TIMEOUT_MS, signal },
     );
     const trajectories = batch.trajectories.map((trajectory, i) => ({
       ...trajectory,
       rewards: rewards[i] ?? [],
     }));
-    const data = toBinary(TrajectoryBatchSchema, { ...batch, trajectories });
-    // A full stream is the learner's way to say wait (Q1): scoring it all again would not help.
-    await retry(
-      `${options.scoredSubject} to store ${id}`,
-      () => options.scored.publish(options.scoredSubject, data, { msgId: `${id}/scored` }),
-      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
-    );
+    await publish(options, { id, data: toBinary(TrajectoryBatchSchema, { ...batch, trajectories }) }, signal);
     const failed = rewards.filter((row) => row.some(({ verdict }) => verdict.case === "failed")).length;
     return { scored: rewards.length - failed, failed };
   };
   return {
     read(message) {
-      const item = fromBinary(TrajectoryBatchSchema, message.data);
-      return { id: batchId(item) ?? `message ${message.sequence}`, item };
+      const batch = fromBinary(TrajectoryBatchSchema, message.data);
+      const delivery = deliveryOf(message, clock.nowMs());
+      return { id: batchId(batch) ?? `message ${message.sequence}`, item: { batch, delivery } };
     },
-    start: async (batch, id, signal) => ({ done: judge(batch, id, signal) }),
+    async start({ batch, delivery }, id, signal) {
+      const attributes = batchAttributes(batch);
+      const parent = traceOfHeaders(batch.trace);
+      const span = startProcessing(tracer, {
+        destination: telemetry.generated,
+        delivery,
+        parent,
+        attributes,
+      });
+      recorders.queueWait(queueSeconds(delivery));
+      return {
+        done: endingWith(
+          span,
+          withTrace(span.context, () => judge(batch, id, signal)),
+        ),
+      };
+    },
     isPoison: (reason) => isOarlockError(reason, "SCORERS_MISSING"),
   };
+}
+
+async function publish(
+  { scored, scoredSubject, telemetry }: RewardOptions,
+  { id, data }: { readonly id: string; readonly data: Uint8Array },
+  signal: AbortSignal,
+): Promise<void> {
+  const messageId = `${id}/scored`;
+  const sending = {
+    destination: telemetry.scored,
+    messageId,
+    bytes: data.byteLength,
+    parent: currentTrace(),
+  };
+  await sendTraced(telemetry.tracer, sending, (headers) =>
+    // A full stream is the learner's way to say wait (Q1): scoring it all again would not help.
+    retry(
+      `${scoredSubject} to store ${id}`,
+      () => scored.publish(scoredSubject, data, { msgId: messageId, headers }),
+      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
+    ),
+  );
 }
 
 /** A batch's identity on the bus; a redelivery of the same samples has the same one. */

@@ -7,7 +7,7 @@ import { OarlockError } from "@oarlock/errors";
 import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
 import type { ScoringInput, Verdict } from "@oarlock/rewards";
-import type { ScorerInfo, ScorerPool } from "@oarlock/sandbox";
+import type { ScoredListener, ScorerInfo, ScorerPool } from "@oarlock/sandbox";
 
 /** Tokens to text, for scorers only: training never decodes. */
 export interface TextDecoder {
@@ -69,9 +69,17 @@ export function rowFields(json: string): Record<string, unknown> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
+/** What scoring works with. */
+export interface ScoringParts {
+  readonly scorers: RunScorers;
+  readonly decoder: TextDecoder;
+  /** Called when the scorers are asked; the result hears of each of them. */
+  readonly watch?: () => ScoredListener;
+}
+
 /** The verdicts on trajectories of one stage and purpose, by its scorers, in order. */
 export async function scoreTrajectories(
-  parts: { readonly scorers: RunScorers; readonly decoder: TextDecoder },
+  parts: ScoringParts,
   trajectories: readonly Trajectory[],
   signal?: AbortSignal,
 ): Promise<NamedReward[][]> {
@@ -86,7 +94,7 @@ export async function scoreTrajectories(
     await immediate();
     sliceMs = performance.now();
   }
-  const verdicts = await set.score(inputs, signal);
+  const verdicts = await set.score(inputs, signal, parts.watch?.());
   return verdicts.map((row) =>
     row.flatMap((verdict, i) => {
       const scorer = set.scorers[i];

@@ -47,6 +47,11 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
             : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
+      const traced = records.findLast(({ traceId }) => traceId !== undefined);
+      if (traced?.traceId !== undefined) {
+        const of = `${traced.kind} ${traced.step} of ${traced.stage}`;
+        terminal.print(style.dim(`  trace of ${of}: ${traced.traceId}`));
+      }
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
 }

@@ -20,7 +20,8 @@ import { startReward } from "@oarlock/reward";
 import { canonicalJson } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { Lifecycle, sha256Hex, silentLog, startLoopDelayMonitor, systemClock } from "@oarlock/runtime";
-import type { Log } from "@oarlock/runtime";
+import type { Log, Telemetry } from "@oarlock/runtime";
+import type { ProcessTelemetry } from "@oarlock/telemetry";
 import { createTrainer } from "@oarlock/training";
 import { saveFinal } from "./final-model.ts";
 import { openJournal } from "./journal.ts";
@@ -28,6 +29,7 @@ import { openModel } from "../inputs/model.ts";
 import type { OpenedModel } from "../inputs/model.ts";
 import { openRunData } from "./run-data.ts";
 import { openRunScorers } from "./scorers.ts";
+import { openRunTelemetry } from "./telemetry.ts";
 import type { LocalRun, LocalRunOptions, RunOutcome } from "./types.ts";
 
 const LOOPBACK = { host: "127.0.0.1", port: 0 } as const;
@@ -45,6 +47,7 @@ interface Shared {
   readonly busFor: (service: string) => Bus;
   readonly policiesFor: (incarnation: number) => Promise<PolicyStore>;
   readonly lifecycle: Lifecycle;
+  readonly telemetry: ProcessTelemetry;
   readonly log: Log;
 }
 
@@ -70,6 +73,8 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
     seed,
     ...(signal === undefined ? {} : { signal }),
   });
+  // Ends last: the endings of all others are still told.
+  const telemetry = lifecycle.use("telemetry", await openRunTelemetry(run, options));
   const bus = lifecycle.use("bus", createMemoryBus());
   const shared: Shared = {
     run,
@@ -78,11 +83,12 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
     busFor: (service) => options.busFor?.(bus, service) ?? bus,
     policiesFor: (incarnation) => openPolicies(bus, { run, uid, model, incarnation }),
     lifecycle,
+    telemetry,
     log,
   };
   const { scorers } = lifecycle.use("scorers", await openRunScorers(run, baseDir));
   const reward = await startReward({
-    ...serviceParts(shared, "reward-0"),
+    ...serviceParts(shared, "reward", "reward-0"),
     scorers,
     decoder: { decode: (tokens) => model.tokenizer.decode(tokens, { skipSpecialTokens: true }) },
   });
@@ -118,6 +124,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
       learner: learner.service.address,
       actors: actors.map(({ address }) => address),
       reward: reward.address,
+      ...(telemetry.metricsUrl === undefined ? {} : { metrics: telemetry.metricsUrl }),
     },
     finished,
     async abandon() {
@@ -129,6 +136,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
 
 function serviceParts(
   shared: Shared,
+  role: string,
   instance: string,
 ): {
   readonly config: { instance: string; host: string; port: number; graceMs: number };
@@ -138,6 +146,7 @@ function serviceParts(
   readonly lifecycle: Lifecycle;
   readonly clock: typeof systemClock;
   readonly log: Log;
+  readonly telemetry: Telemetry;
 } {
   const { run, uid, lifecycle } = shared;
   return {
@@ -148,6 +157,7 @@ function serviceParts(
     lifecycle,
     clock: systemClock,
     log: shared.log.child({ instance }),
+    telemetry: shared.telemetry.service({ role, instance }),
   };
 }
 
@@ -211,7 +221,7 @@ async function openActor(shared: Shared, index: number): Promise<RunningActor> {
   const instance = `actor-${index}`;
   lifecycle.onEnd(`generator of ${instance}`, () => generator.close());
   return startActor({
-    ...serviceParts(shared, instance),
+    ...serviceParts(shared, "actor", instance),
     policies: await shared.policiesFor(0),
     generator,
   });
@@ -252,7 +262,7 @@ async function openLearner(
     }),
   );
   const service = await startLearner({
-    ...serviceParts(shared, "learner"),
+    ...serviceParts(shared, "learner", "learner"),
     policies: await shared.policiesFor(incarnation),
     checkpoints,
     trainer,

@@ -2,10 +2,10 @@
 import type { Bus } from "@oarlock/bus";
 import type { EvaluationRecord, LearnerEvent } from "@oarlock/learner";
 import type { PolicyVersion } from "@oarlock/run";
-import type { Log } from "@oarlock/runtime";
+import type { Environment, Log } from "@oarlock/runtime";
 
 /** What happens while it runs, for progress lines. */
-export type RunEvent = LearnerEvent;
+export type RunEvent = LearnerEvent | { readonly type: "warning"; readonly message: string };
 
 export interface LocalRunOptions {
   /** The run folder; it exists. */
@@ -21,6 +21,8 @@ export interface LocalRunOptions {
   readonly onEvent?: (event: RunEvent) => void;
   /** Default: a silent one. */
   readonly log?: Log;
+  /** Says what telemetry is exported (OTEL_…, OARLOCK_METRICS_PORT). Default: the process's own. */
+  readonly environment?: Environment;
   /** The bus as a service sees it, e.g. with delays: what tests of D1 put in between. Default: the bus itself. */
   readonly busFor?: (bus: Bus, service: string) => Bus;
 }
@@ -32,6 +34,8 @@ export interface LocalRun {
     readonly learner: string;
     readonly actors: readonly string[];
     readonly reward: string;
+    /** URL of `/metrics`, where it is served. */
+    readonly metrics?: string;
   };
   /** Resolves also when the run was stopped by its signal; rejects where it failed. */
   readonly finished: Promise<RunOutcome>;

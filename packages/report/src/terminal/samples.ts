@@ -71,8 +71,9 @@ export function renderSample(sample: SampleRecord, style: TextStyle = PLAIN): st
     ([name, value]) => `${name} ${value === null ? "failed" : formatNumber(value)}`,
   );
   const head = `${sample.stage} step ${sample.step}, prompt ${sample.promptIndex}, sample ${sample.sample}`;
+  const trace = sample.traceId === undefined ? "" : ` · trace ${safeText(sample.traceId)}`;
   return [
-    style.dim(`── ${head} · ${rewards.join(" · ")} · ${safeText(sample.finishReason)}`),
+    style.dim(`── ${head} · ${rewards.join(" · ")} · ${safeText(sample.finishReason)}${trace}`),
     style.bold(safeText(sample.prompt)),
     safeText(sample.completion),
   ].join("\n");

@@ -1,0 +1,127 @@
+/**
+ * One trace per group, from dispatch to the step that trains on it. The learner begins its root when the first item of the
+ * group goes out and ends it when its batch is used; actors and reward workers add children by the context in the record.
+ * Nothing here decides anything: without a listener all of it is silent.
+ */
+import { TraceContextSchema, create } from "@oarlock/proto";
+import type { RolloutWork, TrajectoryBatch } from "@oarlock/proto";
+import { batchKey } from "@oarlock/run";
+import type { BatchName, ConductorEffect, WorkItem } from "@oarlock/run";
+import { isSampled, traceHeaders, traceOfHeaders } from "@oarlock/runtime";
+import type { Attributes, Span, SpanLink, TraceContext, Tracer } from "@oarlock/runtime";
+import { groupAttributes, policyAttributes, sendTraced, startProcessing } from "@oarlock/telemetry";
+import type { Delivery, Destination } from "@oarlock/telemetry";
+
+export interface GroupTraces {
+  /** Sends the message of an item as part of its group's trace. */
+  send<T>(item: WorkItem, work: RolloutWork, message: Sent<T>): Promise<T>;
+  /** A scored message came; call the result with what it led to. */
+  arrived(batch: TrajectoryBatch, delivery: Delivery): (effects: readonly ConductorEffect[]) => void;
+  /** The batch is used by `user`: its groups end, linked to it; gives the links back to them. */
+  used(batch: BatchName, user: BatchUser): readonly SpanLink[];
+  /** Ends what is open: nobody will use it. */
+  abandon(): void;
+}
+
+/** How to send a message: its bytes follow from the record with its trace. */
+export interface Sent<T> {
+  readonly messageId: string;
+  readonly encode: (work: RolloutWork) => Uint8Array;
+  readonly publish: (data: Uint8Array, headers: Readonly<Record<string, string>>) => Promise<T>;
+}
+
+/** A training step or an evaluation. */
+export interface BatchUser {
+  readonly context: TraceContext | undefined;
+  readonly attributes: Attributes;
+  /** Attributes of the group with this index, known now. */
+  readonly ofGroup: (group: number) => Attributes;
+}
+
+export interface GroupTracesOptions {
+  readonly tracer: Tracer;
+  readonly work: Destination;
+  readonly scored: Destination;
+}
+
+/** What spans say of an item's group. */
+function attributesOf({ identity, policy }: WorkItem, work: RolloutWork): Attributes {
+  const { uid, purpose, stage, group, draw } = identity;
+  const step = purpose === "rollout" ? identity.step + 1 : identity.step;
+  return {
+    ...groupAttributes({ runUid: uid, stage, step, group, draw, purpose }),
+    ...policyAttributes(policy),
+    "rl.prompt.id": work.prompt?.promptId,
+    "rl.prompt.tokens": work.promptTokens.length,
+  };
+}
+
+/** Traces of groups, none of them begun. */
+export function createGroupTraces({ tracer, work: destination, scored }: GroupTracesOptions): GroupTraces {
+  /** Open roots by batch and group. */
+  const open = new Map<string, Map<number, Span>>();
+
+  const rootOf = (item: WorkItem, work: RolloutWork): Span => {
+    const key = batchKey(item.identity);
+    const groups = open.get(key) ?? new Map<number, Span>();
+    open.set(key, groups);
+    const known = groups.get(item.identity.group);
+    if (known !== undefined) return known;
+    const name = `${item.identity.purpose} group`;
+    const span = tracer.startSpan({ name, parent: "none", attributes: attributesOf(item, work) });
+    groups.set(item.identity.group, span);
+    return span;
+  };
+
+  return {
+    send(item, work, { messageId, encode, publish }) {
+      const parent = rootOf(item, work).context;
+      const data = encode(parent === undefined ? work : { ...work, trace: traceMessage(parent) });
+      const sending = { destination, messageId, bytes: data.byteLength, parent };
+      return sendTraced(tracer, sending, (headers) => publish(data, headers));
+    },
+
+    arrived(batch, delivery) {
+      const parent = traceOfHeaders(batch.trace);
+      const span = startProcessing(tracer, { name: "admit", destination: scored, delivery, parent });
+      return (effects) => {
+        for (const effect of effects) {
+          if (effect.type === "drop")
+            span.set({ "rl.admission": "dropped", "rl.admission.reason": effect.reason });
+          if (effect.type === "keep") {
+            span.set({ "rl.admission": "admitted", "rl.sample.count": effect.samples.length });
+          }
+        }
+        span.end();
+      };
+    },
+
+    used(batch, { context, attributes, ofGroup }) {
+      const key = batchKey(batch);
+      const groups = [...(open.get(key) ?? [])].toSorted(([a], [b]) => a - b);
+      open.delete(key);
+      return groups.flatMap(([group, span]) => {
+        const own = ofGroup(group);
+        span.set({ ...own, "rl.outcome": batch.purpose === "rollout" ? "trained" : "evaluated" });
+        if (isSampled(context)) span.link({ context, attributes: { ...attributes, "rl.link": "used by" } });
+        span.end();
+        const linked = { "rl.link": "uses", "rl.group.id": group, ...own };
+        return isSampled(span.context) ? [{ context: span.context, attributes: linked }] : [];
+      });
+    },
+
+    abandon() {
+      for (const span of [...open.values()].flatMap((groups) => [...groups.values()])) {
+        span.set({ "rl.outcome": "abandoned" });
+        span.end();
+      }
+      open.clear();
+    },
+  };
+}
+
+/** The record's form of a context. */
+function traceMessage(context: TraceContext): NonNullable<RolloutWork["trace"]> {
+  const { traceparent, tracestate = "" } = traceHeaders(context);
+  return create(TraceContextSchema, { traceparent, tracestate });
+}

@@ -1,0 +1,21 @@
+/** What spans say of a batch of trajectories. Pure. */
+import { RolloutPurpose } from "@oarlock/proto";
+import type { TrajectoryBatch } from "@oarlock/proto";
+import type { Attributes } from "@oarlock/runtime";
+import { groupAttributes, policyAttributes } from "@oarlock/telemetry";
+
+/** Whose group it is, and by which weights it was made. */
+export function batchAttributes({ group, trajectories, firstSample }: TrajectoryBatch): Attributes {
+  const [first] = trajectories;
+  const purpose = first?.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+  const policy = first?.segments[0]?.policy;
+  return {
+    ...(group === undefined
+      ? {}
+      : groupAttributes({ ...group, step: purpose === "rollout" ? group.step + 1 : group.step, purpose })),
+    ...(policy === undefined ? {} : policyAttributes({ number: policy.version, digest: policy.digest })),
+    "rl.prompt.id": first?.prompt?.promptId,
+    "rl.sample.first": firstSample,
+    "rl.sample.count": trajectories.length,
+  };
+}
