@@ -4,7 +4,8 @@ import { readRunFile, resolvePlan, dataUses, resolveSpec } from "@oarlock/runfil
 import type { ResolvedRun } from "@oarlock/runfile";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 
-const RUN_FILE = `
+/** As a user writes it. */
+export const ADDITION_RUN_FILE: string = `
 apiVersion: oarlock.dev/v1alpha1
 kind: TrainingRun
 metadata: { name: addition }
@@ -52,7 +53,7 @@ spec:
 
 /** The plan with `--set` values, and problems of the plan as one error. */
 export function additionPlan(set: readonly string[] = []): ResolvedRun {
-  const read = readRunFile(RUN_FILE, { file: "addition.yaml", set });
+  const read = readRunFile(ADDITION_RUN_FILE, { file: "addition.yaml", set });
   if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
   const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
   const spec = resolveSpec(read.file).spec;

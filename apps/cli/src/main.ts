@@ -2,7 +2,9 @@
 import { Command, CommanderError } from "commander";
 import { causeChain, isOarlockError } from "@oarlock/errors";
 import { chatCommand } from "./commands/chat.ts";
+import { convertCommand } from "./commands/convert.ts";
 import { evalCommand } from "./commands/eval.ts";
+import { exportCommand } from "./commands/export.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
 import { resumeCommand } from "./commands/resume.ts";
@@ -26,6 +28,8 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   samplesCommand,
   evalCommand,
   chatCommand,
+  exportCommand,
+  convertCommand,
   reproduceCommand,
 ];
 

@@ -12,4 +12,9 @@ export type {
   RunCheckpointsOptions,
 } from "./types.ts";
 export { openPolicyStore, type PolicyStoreOptions } from "./policy-store.ts";
-export { openRunCheckpoints, readCheckpoint, readNewestCheckpoint } from "./run-checkpoints.ts";
+export {
+  listCheckpoints,
+  openRunCheckpoints,
+  readCheckpoint,
+  readNewestCheckpoint,
+} from "./run-checkpoints.ts";

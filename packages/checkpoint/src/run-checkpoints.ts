@@ -77,6 +77,18 @@ export async function readNewestCheckpoint(
   return (await newestValid(options.folder, await readRecords(options.folder), options))?.checkpoint;
 }
 
+/** Complete checkpoints of the surviving lineage, newest first, not verified; claims nothing. None where there is no folder. */
+export async function listCheckpoints(
+  folder: string,
+): Promise<readonly Pick<CheckpointInfo, "incarnation" | "step" | "path">[]> {
+  if (!existsSync(folder)) return [];
+  return survivingLineage(await readRecords(folder)).map((place) => ({
+    incarnation: place.incarnation,
+    step: place.step,
+    path: join(folder, placePath(place)),
+  }));
+}
+
 class DiskCheckpoints implements RunCheckpoints {
   readonly incarnation: number;
   readonly resumed: LoadedCheckpoint | undefined;
@@ -105,13 +117,8 @@ class DiskCheckpoints implements RunCheckpoints {
     });
   }
 
-  async list(): Promise<readonly Pick<CheckpointInfo, "incarnation" | "step" | "path">[]> {
-    const lineage = survivingLineage(await readRecords(this.#folder));
-    return lineage.map((place) => ({
-      incarnation: place.incarnation,
-      step: place.step,
-      path: join(this.#folder, placePath(place)),
-    }));
+  list(): Promise<readonly Pick<CheckpointInfo, "incarnation" | "step" | "path">[]> {
+    return listCheckpoints(this.#folder);
   }
 
   async #writeAside(

@@ -6,6 +6,7 @@ export type { HubReference, ModelSource } from "./source.ts";
 export { weightsDigest } from "./model.ts";
 export type { LoadedModel, LoadOptions, LoadProgress } from "./model.ts";
 export { loadModelFolder, readTokenizerFiles } from "./model-folder.ts";
+export { loadTokenizer } from "./load-tokenizer.ts";
 export { loadLlama2c } from "./llama2c.ts";
 export { loadGguf } from "./gguf/load.ts";
 export { dequantize, STORAGE_TYPES } from "./gguf/dequantize.ts";

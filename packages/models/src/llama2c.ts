@@ -39,7 +39,8 @@ export async function loadLlama2c(path: string, options: LoadOptions = {}): Prom
   try {
     const config = await readHead(source, path);
     const weights = await readStretches(source, config, { ...options, path });
-    const tokenizer = await findTokenizer(path, config.vocabSize);
+    const tokenizer =
+      options.tokenizer === undefined ? await findTokenizer(path, config.vocabSize) : undefined;
     return {
       config,
       weights,

@@ -2,6 +2,7 @@
 import { downloadSnapshot, type HubOptions } from "./hub/snapshot.ts";
 import { loadGguf } from "./gguf/load.ts";
 import { loadLlama2c } from "./llama2c.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 import { loadModelFolder } from "./model-folder.ts";
 import type { LoadedModel, LoadOptions } from "./model.ts";
 import { type ModelSource, resolveModelSource } from "./source.ts";
@@ -35,7 +36,9 @@ const loaders: { readonly [K in ModelSource["kind"]]: Loader<K> } = {
 export async function loadModel(source: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
   const resolved = resolveModelSource(source, options.baseDir);
   const load = loaders[resolved.kind] as Loader<ModelSource["kind"]>; // the table pairs each kind with its loader
-  return load(resolved as never, options);
+  const loaded = await load(resolved as never, options);
+  if (options.tokenizer === undefined) return loaded;
+  return { ...loaded, tokenizer: await loadTokenizer(options.tokenizer, loaded.config.vocabSize) };
 }
 
 const WANTED =

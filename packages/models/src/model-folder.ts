@@ -22,7 +22,7 @@ export async function loadModelFolder(folder: string, options: LoadOptions = {})
   const config = readLlamaConfig(stated, configPath);
   const generation = await readGeneration(folder);
   const weights = await readWeights(folder, config, options);
-  const tokenizer = await readTokenizerFiles(folder);
+  const tokenizer = options.tokenizer === undefined ? await readTokenizerFiles(folder) : undefined;
   return {
     config,
     weights,

@@ -32,6 +32,8 @@ export interface LoadOptions {
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Puts the weights into shared memory, so that worker threads read them without a copy. Default false. */
   readonly shared?: boolean;
+  /** A tokenizer to take instead of the model's own, as in `loadTokenizer`. Default: the model's own, if it has one. */
+  readonly tokenizer?: string;
 }
 
 /** A zeroed flat array. */

@@ -33,12 +33,24 @@ export interface SaveOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Replaces `folder`. Throws `MODEL_WEIGHTS` where the array does not fit the configuration. */
+/**
+ * Replaces `folder`. Throws `MODEL_WEIGHTS` where the array does not fit the configuration, `MODEL_WRITE` where the disk
+ * refuses.
+ */
 export async function saveModel(
   folder: string,
   model: ModelToSave,
   options: SaveOptions = {},
 ): Promise<void> {
+  try {
+    await writeModel(folder, model, options);
+  } catch (cause) {
+    if (!(cause instanceof Error && "syscall" in cause)) throw cause;
+    throw new OarlockError("MODEL_WRITE", `${folder} cannot be written: ${cause.message}`);
+  }
+}
+
+async function writeModel(folder: string, model: ModelToSave, options: SaveOptions): Promise<void> {
   const { dtype = "float32", signal } = options;
   const { length } = parameterLayout(model.config);
   if (model.weights.length !== length) {

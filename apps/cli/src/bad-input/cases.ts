@@ -263,7 +263,7 @@ export const MODEL_CASES: readonly BadInput[] = [
       ["    init:", "    from: ./nowhere\n    init:"],
       [GOOD_RUN.slice(GOOD_RUN.indexOf("    init:"), GOOD_RUN.indexOf("  stages:")), ""],
     ],
-    says: ["nowhere", "config.json"],
+    says: ["nowhere", "hf://org/name"],
   },
   {
     title: "a config.json that is not JSON",

@@ -3,7 +3,7 @@
  * for: a plan needs the shape and the digests alone.
  */
 import { OarlockError } from "@oarlock/errors";
-import { type JsonObject, loadModelFolder, type SpecialTokens } from "@oarlock/models";
+import { type JsonObject, loadModel, type ModelToSave, type SpecialTokens } from "@oarlock/models";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
 import { initShape, type ResolvedModel, type ResolvedModelInit } from "@oarlock/runfile";
@@ -69,14 +69,17 @@ async function readTokenizer(path: string): Promise<TokenizerFiles> {
   return { tokenizer, config };
 }
 
-/** A folder in Hugging Face layout. The digest is that of the weights themselves, so everything is read at once. */
+/** From files or the hub. The digest is that of the weights themselves, so everything is read at once. */
 async function storedModel(from: string, { baseDir, signal }: OpenModelOptions): Promise<OpenedModel> {
-  const folder = resolve(baseDir, from);
-  const loaded = await loadModelFolder(folder, { shared: true, ...(signal === undefined ? {} : { signal }) });
+  const loaded = await loadModel(from, {
+    baseDir,
+    shared: true,
+    ...(signal === undefined ? {} : { signal }),
+  });
   if (loaded.tokenizer === undefined) {
     throw new OarlockError(
       "TOKENIZER_MISSING",
-      `${from} has no tokenizer.json; accepted: a model folder with its tokenizer`,
+      `${from} has no tokenizer (tokenizer.json); accepted: a model with its tokenizer, e.g. from \`oarlock convert ${from} DIR --tokenizer FILE\``,
     );
   }
   const tokenizer = createTokenizer(loaded.tokenizer);
@@ -91,6 +94,29 @@ async function storedModel(from: string, { baseDir, signal }: OpenModelOptions):
     generation,
     stopTokens,
     weights: async () => weights,
+  };
+}
+
+/** What a folder with other weights of this model holds besides them. */
+export function modelParts({
+  config,
+  specials,
+  stopTokens,
+  tokenizer,
+  tokenizerFiles,
+  generation,
+}: OpenedModel): Omit<ModelToSave, "weights"> {
+  const { bosTokenId, padTokenId } = tokenizer;
+  return {
+    config,
+    generation,
+    tokenizer: tokenizerFiles,
+    specials: {
+      ...specials,
+      ...(bosTokenId === undefined ? {} : { bosTokenId }),
+      ...(padTokenId === undefined ? {} : { padTokenId }),
+      eosTokenIds: stopTokens,
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 /** The trained policy as a model folder that other tools load. */
 import { join } from "node:path";
 import { saveModel } from "@oarlock/models";
-import type { OpenedModel } from "../inputs/model.ts";
+import { modelParts, type OpenedModel } from "../inputs/model.ts";
 
 /** Writes `outDir/final`, whole or not at all; gives where it lies. */
 export async function saveFinal(
@@ -10,17 +10,6 @@ export async function saveFinal(
   outDir: string,
 ): Promise<{ readonly model: string }> {
   const folder = join(outDir, "final");
-  const { config, tokenizer, tokenizerFiles, stopTokens } = model;
-  const { bosTokenId, padTokenId } = tokenizer;
-  await saveModel(folder, {
-    config,
-    weights,
-    tokenizer: tokenizerFiles,
-    specials: {
-      eosTokenIds: [...stopTokens],
-      ...(bosTokenId === undefined ? {} : { bosTokenId }),
-      ...(padTokenId === undefined ? {} : { padTokenId }),
-    },
-  });
+  await saveModel(folder, { ...modelParts(model), weights });
   return { model: folder };
 }

@@ -28,12 +28,15 @@ export async function loadGguf(path: string, options: LoadOptions = {}): Promise
     const config = readConfig(metadata, byName, path);
     checkAll(byName, config, path);
     const weights = await readTensors(source, byName, { ...options, config, path, metadata });
-    const tokenizer = (await readTokenizerFiles(dirname(path))) ?? ggufTokenizer(metadata, path);
+    const replaced = options.tokenizer !== undefined; // then a vocabulary that is not read here is no obstacle
+    const tokenizer = replaced
+      ? undefined
+      : ((await readTokenizerFiles(dirname(path))) ?? ggufTokenizer(metadata, path));
     return {
       config,
       weights,
       digest: weightsDigest(weights),
-      tokenizer,
+      ...(tokenizer === undefined ? {} : { tokenizer }),
       specials: readSpecialIds(metadata),
       generation: {},
     };
