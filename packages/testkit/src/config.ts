@@ -10,3 +10,11 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
       .filter((kind) => kind !== ""),
   );
 }
+
+/** Where to look for binaries: setup-envtest's folder, and the search path. */
+export function searchPath(environment: NodeJS.ProcessEnv = process.env): {
+  readonly assets: string | undefined;
+  readonly path: string;
+} {
+  return { assets: environment["KUBEBUILDER_ASSETS"], path: environment["PATH"] ?? "" };
+}

@@ -7,3 +7,17 @@ export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
 export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
+export { findKube } from "./kube/assets.ts";
+export type { KubeAssets, KubeBinary } from "./kube/assets.ts";
+export { startControlPlane } from "./kube/control-plane.ts";
+export type {
+  ClusterUser,
+  ControlPlane,
+  ControlPlaneOptions,
+  KubectlOptions,
+  KubectlResult,
+} from "./kube/control-plane.ts";
+export { createApi } from "./kube/api.ts";
+export type { Api, ApiOptions, ApiRequestOptions, ApiResponse, WatchEvent } from "./kube/api.ts";
+export { eventually, freePort, startProcess } from "./kube/process.ts";
+export type { ServerProcess } from "./kube/process.ts";
