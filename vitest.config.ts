@@ -9,7 +9,7 @@ const project = (name: string, include: string[], testTimeout: number) => ({
 
 /**
  * unit: beside the code, no build needed, seconds. The others cross packages and run built workers
- * (`npm run build` first): conformance (two implementations of one contract), integration, e2e (whole runs).
+ * (`npm run build` first): conformance (two implementations of one contract), integration, kube (a real control plane), e2e (whole runs).
  */
 export default defineConfig({
   test: {
@@ -17,6 +17,7 @@ export default defineConfig({
       project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       project("integration", ["tests/integration/**/*.test.ts"], 180_000),
+      project("kube", ["tests/kube/**/*.test.ts"], 180_000),
       project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
     ],
   },

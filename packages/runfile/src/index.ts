@@ -1,14 +1,18 @@
 export { runFileSchema } from "./schema/spec.ts";
 export type {
+  ClusterSpec,
   DataSpec,
   EvaluationSpec,
   GrpoSpec,
   ModelSpec,
+  NatsSpec,
   RewardSpec,
+  RoleSpec,
   RunFile,
   RunSpec,
   SftSpec,
   StageSpec,
+  StorageSpec,
 } from "./run-file.ts";
 export type {
   DataInput,
@@ -43,6 +47,8 @@ export type {
   KlPlacement,
   LossMask,
   RewardType,
+  RoleName,
+  ScalingMode,
   Schedule,
   TaskName,
   TrapCode,
@@ -53,7 +59,7 @@ export { formatPath, formatProblem, runFileError } from "./problem.ts";
 export type { Path, Problem } from "./problem.ts";
 export { acceptedAt, runFileJsonSchema } from "./json-schema.ts";
 export type { SchemaNode } from "./json-schema.ts";
-export { customResourceYaml } from "./custom-resource.ts";
+export { customResources } from "./custom-resource/index.ts";
 export { resolvePlan } from "./plan/plan.ts";
 export type { Plan } from "./plan/plan.ts";
 export { resolveSpec } from "./plan/resolve-spec.ts";

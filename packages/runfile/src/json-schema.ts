@@ -22,6 +22,8 @@ export interface SchemaNode {
   readonly maxLength?: number;
   readonly minItems?: number;
   readonly maxItems?: number;
+  readonly maxProperties?: number;
+  readonly propertyNames?: SchemaNode;
   readonly minimum?: number;
   readonly maximum?: number;
 }
@@ -73,7 +75,10 @@ export function acceptedAt(node: SchemaNode): string {
 }
 
 const TYPE_WORDS: { readonly [T in NonNullable<SchemaNode["type"]>]: (node: SchemaNode) => string } = {
-  object: (node) => `a block with ${Object.keys(node.properties ?? {}).join(", ")}`,
+  object: (node) =>
+    typeof node.additionalProperties === "object"
+      ? "a map from text to text"
+      : `a block with ${Object.keys(node.properties ?? {}).join(", ")}`,
   array: (node) => `a list of ${node.minItems ?? 0} to ${node.maxItems ?? "any number of"} items`,
   integer: (node) => `an integer ${range(node)}`,
   number: (node) => `a number ${range(node)}`,

@@ -37,6 +37,19 @@ describe("reading", () => {
     expect(file.source(["spec", "pipeline", "lag"])).toBeUndefined();
   });
 
+  it("takes a field without a value as absent, as the API server does, and keeps unknown ones", () => {
+    const run = minimalRun().replace("seed: 7", "seed:\n  pipeline: ~");
+    expect(accepted(run).run.spec).not.toHaveProperty("seed");
+    expect(codes(minimalRun().replace("seed: 7", "sed:"))).toEqual(["UNKNOWN_FIELD"]);
+    expect(codes(minimalRun().replace(/model:[^]*stages:/, "model:\n  stages:"))).toEqual(["REQUIRED"]);
+  });
+
+  it("counts the characters of a text as the API server does: by code point", () => {
+    const named = (alphabet: string): string => minimalRun().replace("0123456789+=", alphabet);
+    expect(codes(named("𝕏".repeat(4096)))).toEqual([]);
+    expect(codes(named("𝕏".repeat(4097)))).toEqual(["OUT_OF_RANGE"]);
+  });
+
   it("follows an alias to the place of its anchor", () => {
     const text = minimalRun().replace("sft: { data: {", "sft: { data: &sums {");
     const twice = `${text}  evaluation: { data: *sums, samples: zero }\n`;

@@ -5,6 +5,7 @@
  */
 import { type Place, readDocument, type RunDocument } from "./document.ts";
 import { fieldOf, type Finding, findingsOf, valueAt } from "./issues.ts";
+import { runFileJsonSchema, type SchemaNode } from "./json-schema.ts";
 import { applyOverrides, type Override, readOverride } from "./overrides.ts";
 import { formatPath, type Path, type Problem } from "./problem.ts";
 import type { RunFile } from "./run-file.ts";
@@ -41,7 +42,7 @@ export function readRunFile(text: string, options: ReadOptions): ReadResult {
   const results = (options.set ?? []).map((set) => readOverride(set, document.value));
   const overrides = results.flatMap((result) => ("override" in result ? [result.override] : []));
   const setProblems = results.flatMap((result) => ("problem" in result ? [result.problem] : []));
-  const root = applyOverrides(document.value, overrides);
+  const root = withoutNulls(applyOverrides(document.value, overrides), runFileJsonSchema());
   const origin = originOf(document, overrides, options.file);
   const checked = runFileSchema.safeParse(root);
   const ambiguousFields = new Set(document.problems.map(({ field }) => field));
@@ -52,6 +53,19 @@ export function readRunFile(text: string, options: ReadOptions): ReadResult {
   const problems = [...document.problems, ...setProblems, ...schemaProblems];
   if (!checked.success || problems.length > 0) return { ok: false, problems };
   return { ok: true, file: { run: checked.data, ...origin } };
+}
+
+/** A field without a value (`seed:`) is as good as absent, as the API server reads it; a field that nobody knows stays. */
+function withoutNulls(value: unknown, node: SchemaNode | undefined): unknown {
+  if (Array.isArray(value)) return value.map((item: unknown) => withoutNulls(item, node?.items));
+  if (typeof value !== "object" || value === null) return value;
+  const others = typeof node?.additionalProperties === "object" ? node.additionalProperties : undefined;
+  const schemaOf = (key: string): SchemaNode | undefined => node?.properties?.[key] ?? others;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, child]) => child !== null || schemaOf(key) === undefined)
+      .map(([key, child]) => [key, withoutNulls(child, schemaOf(key))]),
+  );
 }
 
 function problemOf(finding: Finding, locate: ReadRunFile["locate"]): Problem {

@@ -94,3 +94,14 @@ export const TRAP_CODES = [
   "DATA_SMALLER_THAN_STEP",
 ] as const;
 export type TrapCode = (typeof TRAP_CODES)[number];
+
+/** Roles of a run on a cluster. */
+export const ROLE_NAMES = ["actor", "reward", "learner"] as const;
+export type RoleName = (typeof ROLE_NAMES)[number];
+
+/** `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts. */
+export const SCALING_MODES = ["Static", "External"] as const;
+export type ScalingMode = (typeof SCALING_MODES)[number];
+
+export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;
+export type StorageType = (typeof STORAGE_TYPES)[number];

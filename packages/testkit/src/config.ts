@@ -15,3 +15,8 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
 export function searchPath(environment: NodeJS.ProcessEnv = process.env): string {
   return environment["PATH"] ?? "";
 }
+
+/** Where setup-envtest put the control plane's programs. */
+export function kubeAssets(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  return environment["KUBEBUILDER_ASSETS"];
+}

@@ -10,3 +10,17 @@ export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
 export { requireNatsServer } from "./require-nats.ts";
 export { requirePromtool, requireTool, startCollector, startJaeger } from "./observability-tools.ts";
 export type { Collector, Jaeger, JaegerSpan, JaegerTrace, ObservabilityTool } from "./observability-tools.ts";
+export { findKube } from "./kube/assets.ts";
+export type { KubeAssets, KubeBinary } from "./kube/assets.ts";
+export { startControlPlane } from "./kube/control-plane.ts";
+export type {
+  ClusterUser,
+  ControlPlane,
+  ControlPlaneOptions,
+  KubectlOptions,
+  KubectlResult,
+} from "./kube/control-plane.ts";
+export { createApi } from "./kube/api.ts";
+export type { Api, ApiOptions, ApiRequestOptions, ApiResponse, WatchEvent } from "./kube/api.ts";
+export { eventually, freePort, startProcess } from "./kube/process.ts";
+export type { ServerProcess } from "./kube/process.ts";

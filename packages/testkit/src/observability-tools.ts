@@ -2,67 +2,37 @@
  * Real backends of telemetry for tests: where their programs come from (the PATH, else the archive beside the repository),
  * and how they are started on loopback ports. Absent ones skip loudly, as files do.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
-import { searchPath } from "./config.ts";
-import { requireFile, type WantedFile } from "./require-file.ts";
+import { requiredKinds } from "./config.ts";
+import { findProgram, unpackedArchive } from "./programs.ts";
+import type { WantedFile } from "./require-file.ts";
 
-const ARCHIVE = "../shared/observability/jaeger-1.76.0-otelcol-0.155.0-linux-amd64.tar.xz";
+const ARCHIVE = { folder: "../shared/observability", pattern: /^jaeger-.*-linux-amd64\.tar\.xz$/ } as const;
 
 /** Programs that the archive holds; each is also the kind that `OARLOCK_REQUIRE` names. */
 export type ObservabilityTool = "jaeger" | "otelcol";
 
 /** Looks for a program. Throws where it is absent and `OARLOCK_REQUIRE` names it. */
 export function requireTool(tool: ObservabilityTool): WantedFile {
-  const onPath = findOnPath(tool);
-  if (onPath !== undefined) return { path: onPath, exists: true, absent: false, note: "" };
-  const archive = requireFile(tool, ARCHIVE);
-  if (archive.absent || process.platform !== "linux" || process.arch !== "x64") {
-    return {
-      ...archive,
-      exists: false,
-      absent: true,
-      note: ` (skipped: no ${tool} on the PATH, and ${ARCHIVE} is absent)`,
-    };
-  }
-  return { path: extracted(archive.path, tool), exists: true, absent: false, note: "" };
+  const unpacked = findProgram(tool) === undefined ? unpackedArchive(ARCHIVE) : undefined;
+  const path = findProgram(tool) ?? (unpacked === undefined ? undefined : findProgram(tool, [unpacked]));
+  return wanted(tool, path, `no ${tool} on the PATH or in ${ARCHIVE.folder}`);
 }
 
 /** promtool of Prometheus (Debian package `prometheus`); kind "promtool". */
 export function requirePromtool(): WantedFile {
-  const path = findOnPath("promtool");
+  return wanted("promtool", findProgram("promtool"), "no promtool on the PATH; Debian: prometheus");
+}
+
+function wanted(kind: string, path: string | undefined, why: string): WantedFile {
   if (path !== undefined) return { path, exists: true, absent: false, note: "" };
-  const missing = requireFile("promtool", "no promtool on the PATH");
-  return { ...missing, note: " (skipped: no promtool on the PATH; Debian: prometheus)" };
-}
-
-function findOnPath(command: string): string | undefined {
-  return searchPath()
-    .split(delimiter)
-    .filter((folder) => folder !== "")
-    .map((folder) => join(folder, command))
-    .find((candidate) => existsSync(candidate));
-}
-
-/** Extracted once a machine; two test processes may do so at the same time. */
-function extracted(archive: string, tool: ObservabilityTool): string {
-  const folder = join(tmpdir(), "oarlock-observability-1.76.0-0.155.0");
-  const path = join(folder, tool);
-  if (existsSync(path)) return path;
-  const own = `${folder}.${process.pid}`;
-  mkdirSync(own, { recursive: true });
-  execFileSync("tar", ["xJf", archive, "-C", own], { stdio: "pipe" });
-  try {
-    renameSync(own, folder);
-  } catch {
-    rmSync(own, { recursive: true, force: true }); // another process was first
-  }
-  return path;
+  if (requiredKinds().has(kind)) throw new OarlockError("TESTKIT_TOOL_ABSENT", why);
+  return { path: "", exists: false, absent: true, note: ` (skipped: ${why})` };
 }
 
 /** A running Jaeger with an empty store. */
@@ -151,7 +121,7 @@ exporters:
     },
     async traceIds(service, operation) {
       const asked = new URLSearchParams({ service, operation, limit: "1000", lookback: "1h" });
-      const response = await fetch(`${api}/api/traces?${asked}`);
+      const response = await fetch(`${api}/api/traces?${asked.toString()}`);
       const { data } = (await response.json()) as { data: { traceID: string }[] | null };
       return (data ?? []).map(({ traceID }) => traceID);
     },

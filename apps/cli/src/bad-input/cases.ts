@@ -226,7 +226,7 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards.answer.weight=0"],
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
-  { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["NAME_TWICE"] },
+  { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["this name is given twice"] },
   { title: "heads that do not divide the width", set: ["model.init.heads=3"], says: ["HEADS_DO_NOT_DIVIDE"] },
   {
     title: "a character twice in the alphabet",

@@ -157,7 +157,6 @@ describe("traps", () => {
     ["KL_GRADIENT_ZERO", `${GRPO}.kl={estimator: k1}`],
     ["REWARDS_WITHOUT_WEIGHT", `${GRPO}.rewards.answer.weight=0`],
     ["REWARD_FIELD_MISSING", `${GRPO}.rewards.answer.exact={field: solution}`],
-    ["NAME_TWICE", "stages.warm.name=learn"],
     ["LAG_TOO_LONG", `${GRPO}.steps=1`],
     ["DATA_SMALLER_THAN_STEP", `${GRPO}.promptsPerStep=8192`],
     ["EVALUATION_ON_TRAINING_DATA", "evaluation={data: {type: task, task: {name: addition}}}"],

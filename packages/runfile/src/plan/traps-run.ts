@@ -1,32 +1,8 @@
-/** Traps across blocks: names given twice, evaluation on training data, data too small, an evaluation without a metric. */
-import type { Path } from "../problem.ts";
+/** Traps across blocks: evaluation on training data, data too small, an evaluation without a metric. */
 import type { ResolvedEvaluation } from "../resolved.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
 import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
-
-function repeatedNames(items: readonly { readonly name: string }[], path: Path): Trap[] {
-  const names = items.map(({ name }) => name);
-  return names.flatMap((name, index) =>
-    trapWhen(names.indexOf(name) !== index, () => ({
-      code: "NAME_TWICE",
-      path: [...path, index, "name"],
-      message: "this name is given twice",
-      value: JSON.stringify(name),
-      accepted: "a name of its own",
-    })),
-  );
-}
-
-const names: TrapCheck = ({ spec }) => [
-  ...repeatedNames(spec.stages, ["spec", "stages"]),
-  ...spec.stages.flatMap((stage, index) =>
-    stage.type === "grpo"
-      ? repeatedNames(stage.grpo.rewards, ["spec", "stages", index, "grpo", "rewards"])
-      : [],
-  ),
-  ...repeatedNames(spec.evaluation?.rewards ?? [], ["spec", "evaluation", "rewards"]),
-];
 
 const lag: TrapCheck = ({ spec }) =>
   spec.stages.flatMap((stage, index) =>
@@ -117,4 +93,4 @@ const evaluation: TrapCheck = ({ spec, shape }) =>
   spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
 
 /** Checks across blocks. */
-export const RUN_TRAPS: readonly TrapCheck[] = [names, lag, dataSize, evaluationOnTraining, evaluation];
+export const RUN_TRAPS: readonly TrapCheck[] = [lag, dataSize, evaluationOnTraining, evaluation];

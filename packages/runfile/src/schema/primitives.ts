@@ -20,9 +20,16 @@ export function closed<S extends z.core.$ZodLooseShape>(shape: S): z.ZodObject<S
   return z.strictObject(shape);
 }
 
-/** A string of 1 to `max` characters. */
+/** A string of 1 to `max` characters, counted as the API server counts: by code point. */
 export function text(max: number): z.ZodString {
-  return z.string().min(1).max(max);
+  return z
+    .string()
+    .min(1)
+    .superRefine((value, context) => {
+      if (value.length <= max || Array.from(value).length <= max) return;
+      context.addIssue({ code: "too_big", origin: "string", maximum: max, inclusive: true, input: value });
+    })
+    .meta({ maxLength: max });
 }
 
 /** A name: RFC 1035, at most 40 characters. */
@@ -43,6 +50,77 @@ export function real(min: number, max: number): z.ZodNumber {
 /** A list of `min` to `max` items. */
 export function list<T extends z.ZodType>(item: T, min: number, max: number): z.ZodArray<T> {
   return z.array(item).min(min).max(max);
+}
+
+/** A list of blocks that are told apart by their `name`, in the order given. */
+export function namedList<T extends z.ZodType<{ readonly name: string }>>(
+  item: T,
+  min: number,
+  max: number,
+): z.ZodArray<T> {
+  return list(item, min, max)
+    .superRefine(
+      (items, context) => {
+        const names = items.map((entry) => valueOf(entry, "name"));
+        for (const [index, given] of names.entries()) {
+          if (typeof given !== "string" || names.indexOf(given) === index) continue;
+          const params = { code: "NAME_TWICE", accepted: "a name of its own" };
+          const message = "this name is given twice";
+          context.addIssue({ code: "custom", path: [index, "name"], message, params });
+        }
+      },
+      { when: ({ value }) => Array.isArray(value) },
+    )
+    .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] });
+}
+
+function valueOf(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null
+    ? Object.getOwnPropertyDescriptor(value, key)?.value
+    : undefined;
+}
+
+export interface StringMapOptions {
+  readonly maxKey: number;
+  readonly maxValue: number;
+  readonly maxEntries: number;
+}
+
+/** A map from text to text, such as labels. */
+export function stringMap(options: StringMapOptions): z.ZodRecord<z.ZodString, z.ZodString> {
+  const { maxKey, maxValue, maxEntries } = options;
+  return z
+    .record(z.string().max(maxKey), z.string().max(maxValue))
+    .superRefine((value, context) => {
+      if (Object.keys(value).length <= maxEntries) return;
+      const params = { accepted: `at most ${maxEntries} entries` };
+      context.addIssue({ code: "custom", message: "has too many entries", params });
+    })
+    .meta({ maxProperties: maxEntries });
+}
+
+/** A rule across fields in both forms: `holds` for the command line, `rule` (CEL) for the API server. */
+export interface FieldRule<T> extends Rule {
+  /** Which field to name, below the object. */
+  readonly path: readonly string[];
+  readonly accepted: string;
+  /** Also asked where fields are wrong: must bear any object. */
+  readonly holds: (value: T) => boolean;
+}
+
+/** Adds rules across the fields of an object. */
+export function ruled<T extends z.ZodType>(object: T, rules: readonly FieldRule<z.output<T>>[]): T {
+  return object
+    .superRefine(
+      (value, context) => {
+        for (const { holds, message, path, accepted } of rules) {
+          if (!holds(value))
+            context.addIssue({ code: "custom", path: [...path], message, params: { accepted } });
+        }
+      },
+      { when: isObjectPayload },
+    )
+    .meta({ "x-kubernetes-validations": rules.map(({ rule, message }) => ({ rule, message })) });
 }
 
 /** A value out of a closed list of words. */

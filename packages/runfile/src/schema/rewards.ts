@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { RewardSpec } from "../run-file.ts";
 import { LENGTH_UNITS, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, name, real, text, union } from "./primitives.ts";
+import { choice, closed, integer, list, name, namedList, real, text, union } from "./primitives.ts";
 
 const MAX_REWARDS = 16;
 /** Weights and tolerances beyond this are typing errors. */
@@ -72,8 +72,6 @@ const reward: z.ZodType<RewardSpec> = union(
 );
 
 /** The named vector of scorers. */
-export const rewardsSchema: z.ZodType<readonly RewardSpec[]> = list(reward, 1, MAX_REWARDS).meta({
-  description: "Scorers; the total reward is the weighted sum.",
-  "x-kubernetes-list-type": "map",
-  "x-kubernetes-list-map-keys": ["name"],
-});
+export const rewardsSchema: z.ZodType<readonly RewardSpec[]> = namedList(reward, 1, MAX_REWARDS).describe(
+  "Scorers; the total reward is the weighted sum.",
+);

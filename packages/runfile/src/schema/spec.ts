@@ -10,8 +10,20 @@ import {
   ROPE_CONVENTIONS,
   TRAP_CODES,
 } from "../vocabulary.ts";
+import { clusterFields } from "./cluster.ts";
 import { dataSchema } from "./data.ts";
-import { choice, closed, integer, isObjectPayload, list, name, real, text, union } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  isObjectPayload,
+  list,
+  name,
+  real,
+  stringMap,
+  text,
+  union,
+} from "./primitives.ts";
 import { rewardsSchema } from "./rewards.ts";
 import { stagesSchema } from "./stages.ts";
 
@@ -132,6 +144,7 @@ const spec = closed({
   allow: list(choice(TRAP_CODES), 0, TRAP_CODES.length)
     .describe("Traps entered on purpose, by code.")
     .optional(),
+  ...clusterFields,
 }).describe("What to train, on what, how.");
 
 /** The schema of a run file: the same for the command line and for the custom resource. */
@@ -143,6 +156,12 @@ export const runFileSchema: z.ZodType<RunFile> = closed({
     namespace: text(63)
       .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
       .describe("Namespace on a cluster.")
+      .optional(),
+    labels: stringMap({ maxKey: 317, maxValue: 63, maxEntries: 64 })
+      .describe("Labels on a cluster.")
+      .optional(),
+    annotations: stringMap({ maxKey: 317, maxValue: 16_384, maxEntries: 64 })
+      .describe("Annotations on a cluster.")
       .optional(),
   }).describe("Identity."),
   spec,

@@ -10,7 +10,7 @@ import {
   SCHEDULES,
 } from "../vocabulary.ts";
 import { dataSchema } from "./data.ts";
-import { choice, closed, integer, list, name, real, union } from "./primitives.ts";
+import { choice, closed, integer, name, namedList, real, union } from "./primitives.ts";
 import { rewardsSchema } from "./rewards.ts";
 
 const MAX_STAGES = 16;
@@ -94,8 +94,6 @@ const stage: z.ZodType<StageSpec> = union(
 );
 
 /** Stages run in order; each starts from the final policy of the one before. */
-export const stagesSchema: z.ZodType<readonly StageSpec[]> = list(stage, 1, MAX_STAGES).meta({
-  description: "Stages in order; each starts from the policy that the one before ended with.",
-  "x-kubernetes-list-type": "map",
-  "x-kubernetes-list-map-keys": ["name"],
-});
+export const stagesSchema: z.ZodType<readonly StageSpec[]> = namedList(stage, 1, MAX_STAGES).describe(
+  "Stages in order; each starts from the policy that the one before ended with.",
+);

@@ -1,0 +1,137 @@
+/**
+ * The `TrainingRun` resource: its spec is the run file's schema, so that a file which passes here passes there, with three
+ * kinds of rules that only an API server can hold: the object's name, what cannot change, and what a pod cannot read.
+ */
+import { runFileJsonSchema } from "../json-schema.ts";
+import { NAME_PATTERN, type Rule } from "../schema/primitives.ts";
+import { block, conditions, count, listBy, moment, words } from "./blocks.ts";
+import { type Structural, structural, withRules } from "./structural.ts";
+
+/** Fields that decide what is trained: a run with others is another run. */
+const FIXED_REQUIRED = ["model"] as const;
+const FIXED_OPTIONAL = ["seed", "pipeline", "compute", "evaluation", "checkpoints", "storage"] as const;
+
+const cannotChange = (field: string): string =>
+  `${field} cannot change: it decides what is trained; make another TrainingRun`;
+
+const immutable: readonly Rule[] = [
+  ...FIXED_REQUIRED.map((field) => ({
+    rule: `self.${field} == oldSelf.${field}`,
+    message: cannotChange(field),
+  })),
+  {
+    // A list told apart by names compares without its order, and stages run in order.
+    rule: "self.stages == oldSelf.stages && self.stages.map(s, s.name) == oldSelf.stages.map(s, s.name)",
+    message: cannotChange("stages"),
+  },
+  ...FIXED_OPTIONAL.map((field) => ({
+    rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
+    message: cannotChange(field),
+  })),
+];
+
+const inPods = (rule: string, what: string): Rule[] => [
+  { rule, message: `a pod cannot read ${what} of your machine; on a cluster it reads hf:// only` },
+];
+const noFile = inPods("!has(self.file)", "a data file");
+const noFunction = inPods("!has(self.__function__)", "a reward function");
+
+/** What names files of the machine where `kubectl` runs. */
+const readable: Readonly<Record<string, readonly Rule[]>> = {
+  model: inPods("!has(self.from) || self.from.startsWith('hf://')", "a model folder"),
+  "model.init.tokenizer": inPods("!has(self.file)", "a tokenizer"),
+  "stages[].sft.data": noFile,
+  "stages[].grpo.data": noFile,
+  "stages[].grpo.rewards[]": noFunction,
+  "evaluation.data": noFile,
+  "evaluation.rewards[]": noFunction,
+};
+
+const status = block("What is observed of the run.", {
+  observedGeneration: count("Generation of the spec that was acted upon."),
+  startTime: moment("When the learner first ran."),
+  completionTime: moment("When the run ended."),
+  conditions: conditions(
+    "Ready (its reason says in a word what the run does), Progressing, Stalled, Suspended, Complete, Failed.",
+  ),
+  progress: block("How far the run is.", {
+    stage: words("Name of the stage that runs.", 40),
+    step: count("Steps that are trained, over all stages."),
+    totalSteps: count("Steps of the whole run."),
+    percentage: count("Of the steps, rounded down."),
+    estimatedRemainingSeconds: count("At the pace so far."),
+    policyVersion: count("Newest published policy version."),
+    lastUpdatedTime: moment("When the step last changed."),
+  }),
+  metrics: listBy(
+    "name",
+    block("One number.", { name: words("Its name.", 253), value: words("Its value, in decimal.", 64) }),
+    "Numbers of the latest step.",
+  ),
+  roles: listBy(
+    "name",
+    block("One role.", {
+      name: words("Which.", 40),
+      desired: count("Pods that should run."),
+      ready: count("Pods that serve."),
+      updated: count("Pods of the current template."),
+      restarts: count("Pods of the role that failed."),
+      selector: words("Label selector of its pods."),
+    }),
+    "Pods by role.",
+  ),
+  checkpoint: block("The newest checkpoint: where a resume continues.", {
+    step: count("Steps that it holds."),
+    uri: words("Where it lies.", 2048),
+    time: moment("When it was written."),
+  }),
+  planDigest: words("SHA-256 of the resolved plan: runs of one digest have the same bits.", 64),
+  policyDigest: words("SHA-256 of the newest policy version's weights.", 64),
+  traceID: words("Trace of the latest step.", 32),
+});
+
+const ready = (field: string): string => `.status.conditions[?(@.type=="Ready")].${field}`;
+const metric = (name: string): string => `.status.metrics[?(@.name=="${name}")].value`;
+const role = (name: string): string => `.status.roles[?(@.name=="${name}")].ready`;
+
+const columns = [
+  { name: "Ready", type: "string", jsonPath: ready("status") },
+  { name: "Status", type: "string", jsonPath: ready("reason") },
+  { name: "Step", type: "integer", jsonPath: ".status.progress.step" },
+  { name: "Progress", type: "integer", description: "Percent", jsonPath: ".status.progress.percentage" },
+  { name: "Reward", type: "string", jsonPath: metric("reward_mean") },
+  { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+  { name: "Stage", type: "string", priority: 1, jsonPath: ".status.progress.stage" },
+  { name: "KL", type: "string", priority: 1, jsonPath: metric("kl") },
+  { name: "Policy", type: "integer", priority: 1, jsonPath: ".status.progress.policyVersion" },
+  { name: "Actors", type: "integer", priority: 1, jsonPath: role("actor") },
+  { name: "ETA", type: "integer", priority: 1, jsonPath: ".status.progress.estimatedRemainingSeconds" },
+];
+
+/** Version `v1alpha1` of the resource. */
+export function trainingRunVersion(): Structural {
+  const spec = structural(runFileJsonSchema().properties?.["spec"] ?? {});
+  return {
+    name: "v1alpha1",
+    served: true,
+    storage: true,
+    subresources: { status: {} },
+    additionalPrinterColumns: columns,
+    schema: {
+      openAPIV3Schema: {
+        type: "object",
+        description:
+          "A training run: what to train, on what, how, and what it may use of the cluster. The same document runs with `oarlock run`.",
+        required: ["spec"],
+        properties: { spec: withRules(spec, { "": immutable, ...readable }), status },
+        "x-kubernetes-validations": [
+          {
+            rule: `self.metadata.name.size() <= 40 && self.metadata.name.matches('${NAME_PATTERN.source}')`,
+            message:
+              "metadata.name: lower-case letters, digits and '-', starting with a letter, at most 40 characters",
+          },
+        ],
+      },
+    },
+  };
+}

@@ -1,0 +1,199 @@
+/**
+ * What a run asks of a cluster: roles and their sizes, storage, the message server, life and death. A local run reads and
+ * checks these fields and needs none of them; they change no bits (D1).
+ *
+ * Each rule across fields is stated once, as JavaScript for the command line and as CEL for the API server.
+ */
+import { z } from "zod";
+import type { NatsSpec, ResourceListSpec, RoleSpec, StorageSpec, TolerationSpec } from "../run-file.ts";
+import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
+import { choice, closed, integer, list, namedList, ruled, stringMap, text, union } from "./primitives.ts";
+
+const MAX_REPLICAS = 1024;
+/** Ten years: a longer time is a typing error. */
+const MAX_SECONDS = 315_360_000;
+
+/** Name of an object on the cluster: a DNS subdomain. */
+const objectName = () => text(253).regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+
+const quantity = (what: string) =>
+  text(32)
+    .regex(/^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/)
+    .describe(`${what}, as a quantity in quotes.`)
+    .optional();
+
+const resourceList: z.ZodType<ResourceListSpec> = closed({
+  cpu: quantity('CPU, e.g. "2" or "500m"'),
+  memory: quantity('Memory, e.g. "4Gi"'),
+  "ephemeral-storage": quantity('Scratch disk, e.g. "10Gi"'),
+  "nvidia.com/gpu": quantity('Whole GPUs, e.g. "1"'),
+});
+
+const resources = closed({
+  requests: resourceList.describe("What a node must have free.").optional(),
+  limits: resourceList.describe("What the container may use at most.").optional(),
+}).describe("Resources of the role's container.");
+
+const toleration: z.ZodType<TolerationSpec> = closed({
+  key: text(317).describe("Taint key; absent tolerates every taint.").optional(),
+  operator: choice(["Exists", "Equal"]).describe("How the value is compared.").optional(),
+  value: text(63).describe("Taint value.").optional(),
+  effect: choice(["NoSchedule", "PreferNoSchedule", "NoExecute"])
+    .describe("Taint effect; absent is every effect.")
+    .optional(),
+});
+
+const role: z.ZodType<RoleSpec> = ruled(
+  closed({
+    name: choice(ROLE_NAMES).describe("Which role."),
+    replicas: integer(0, MAX_REPLICAS)
+      .describe("Pods of the role (default 1). `kubectl scale` on its RolePool sticks until this changes.")
+      .optional(),
+    minReplicas: integer(0, MAX_REPLICAS).describe("Least replicas that scaling may choose.").optional(),
+    maxReplicas: integer(1, MAX_REPLICAS).describe("Most replicas that scaling may choose.").optional(),
+    scaling: closed({
+      mode: choice(SCALING_MODES)
+        .describe("Static: a change of replicas here is applied. External: only the RolePool's scale counts.")
+        .optional(),
+    })
+      .describe("Who decides on the number of pods.")
+      .optional(),
+    image: text(512).describe("Image of this role (default: the run's).").optional(),
+    resources: resources.optional(),
+    nodeSelector: stringMap({ maxKey: 317, maxValue: 63, maxEntries: 16 })
+      .describe("Labels that a node must have.")
+      .optional(),
+    tolerations: list(toleration, 0, 16).describe("Taints that the pods bear.").optional(),
+    priorityClassName: objectName().describe("Priority class of the pods.").optional(),
+    runtimeClassName: objectName().describe("Runtime class of the pods, e.g. nvidia.").optional(),
+  }),
+  [
+    {
+      rule: "self.name != 'learner' || !has(self.replicas) || self.replicas == 1",
+      message: "there is exactly one learner; set suspend: true to stop a run",
+      path: ["replicas"],
+      accepted: "replicas: 1, or none",
+      holds: ({ name, replicas }) => name !== "learner" || replicas === undefined || replicas === 1,
+    },
+    {
+      rule: "self.name != 'learner' || (!has(self.minReplicas) && !has(self.maxReplicas) && !has(self.scaling))",
+      message: "the learner does not scale",
+      path: [],
+      accepted: "scaling fields on actor and reward only",
+      holds: ({ name, minReplicas, maxReplicas, scaling }) =>
+        name !== "learner" ||
+        (minReplicas === undefined && maxReplicas === undefined && scaling === undefined),
+    },
+    {
+      rule: "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+      message: "minReplicas is above maxReplicas",
+      path: ["minReplicas"],
+      accepted: "minReplicas of at most maxReplicas",
+      holds: ({ minReplicas, maxReplicas }) => !above(minReplicas, maxReplicas),
+    },
+    {
+      rule: "!has(self.replicas) || !has(self.minReplicas) || self.minReplicas <= self.replicas",
+      message: "replicas is below minReplicas",
+      path: ["replicas"],
+      accepted: "replicas from minReplicas to maxReplicas",
+      holds: ({ replicas, minReplicas }) => !above(minReplicas, replicas),
+    },
+    {
+      rule: "!has(self.replicas) || !has(self.maxReplicas) || self.replicas <= self.maxReplicas",
+      message: "replicas is above maxReplicas",
+      path: ["replicas"],
+      accepted: "replicas from minReplicas to maxReplicas",
+      holds: ({ replicas, maxReplicas }) => !above(replicas, maxReplicas),
+    },
+  ],
+);
+
+function above(left: number | undefined, right: number | undefined): boolean {
+  return typeof left === "number" && typeof right === "number" && left > right;
+}
+
+const nats: z.ZodType<NatsSpec> = ruled(
+  closed({
+    url: text(1024)
+      .regex(/^(nats|tls|wss?):\/\/[^\s,]+(,(nats|tls|wss?):\/\/[^\s,]+)*$/)
+      .describe("nats://host:4222, several with commas; no passwords here.")
+      .optional(),
+    urlSecretRef: closed({
+      name: objectName().describe("Secret in the run's namespace."),
+      key: text(253).describe("Key in it whose value is the URL."),
+    })
+      .describe("Where a URL with credentials is kept.")
+      .optional(),
+  }),
+  [
+    {
+      rule: "has(self.url) != has(self.urlSecretRef)",
+      message: "exactly one of 'url' and 'urlSecretRef' must be given",
+      path: [],
+      accepted: "url: nats://host:4222, or urlSecretRef: {name, key}",
+      holds: ({ url, urlSecretRef }) => (url === undefined) !== (urlSecretRef === undefined),
+    },
+  ],
+).describe("The message server (default: the one that the controller was given).");
+
+const storage: z.ZodType<StorageSpec> = union(
+  closed({
+    type: choice(STORAGE_TYPES).describe("Kind of volume for checkpoints and the run's files."),
+    claim: closed({ name: objectName().describe("A PersistentVolumeClaim in the run's namespace.") })
+      .describe("A claim that exists; it stays when the run is deleted.")
+      .optional(),
+    new: closed({
+      size: text(32)
+        .regex(/^[1-9][0-9]*(Mi|Gi|Ti)$/)
+        .describe("Size, e.g. 10Gi."),
+      storageClassName: objectName().describe("Storage class (default: the cluster's).").optional(),
+    })
+      .describe("A claim made for this run and deleted with it.")
+      .optional(),
+    emptyDir: ruled(
+      closed({
+        acceptLoss: z.boolean().describe("true: a lost learner pod may lose the run."),
+      }),
+      [
+        {
+          rule: "self.acceptLoss",
+          message: "checkpoints in an emptyDir are lost with the pod",
+          path: ["acceptLoss"],
+          accepted: "acceptLoss: true, or storage of type new or claim",
+          holds: ({ acceptLoss }) => acceptLoss !== false,
+        },
+      ],
+    )
+      .describe("A folder that dies with the pod; for trials.")
+      .optional(),
+  }),
+  STORAGE_TYPES,
+).describe("Where checkpoints live (default: a new claim of 10Gi).");
+
+const seconds = (least: number, what: string) => integer(least, MAX_SECONDS).describe(what).optional();
+
+/** The fields of `spec` that only a cluster reads. */
+export const clusterFields = {
+  suspend: z
+    .boolean()
+    .describe("true: write a checkpoint and free every pod; false again continues bit for bit.")
+    .optional(),
+  image: text(512).describe("Image of every role (default: the controller's own).").optional(),
+  imagePullSecrets: list(closed({ name: objectName().describe("Name of a Secret.") }), 0, 8)
+    .describe("Secrets to pull images with.")
+    .optional(),
+  roles: namedList(role, 1, ROLE_NAMES.length)
+    .describe("Sizes and places of the roles on a cluster; a role left out has one pod.")
+    .optional(),
+  nats: nats.optional(),
+  storage: storage.optional(),
+  backoffLimit: integer(0, 1000)
+    .describe("Failures of the learner before the run fails; evictions do not count (default 6).")
+    .optional(),
+  activeDeadlineSeconds: seconds(1, "Seconds of running after which the run fails; a resume starts anew."),
+  progressDeadlineSeconds: seconds(
+    1,
+    "Seconds without a step after which the run counts as stalled (default 1800).",
+  ),
+  ttlSecondsAfterFinished: seconds(0, "Seconds after which a finished run is deleted (default: never)."),
+};

@@ -1,0 +1,199 @@
+/**
+ * A real Kubernetes control plane for tests: etcd and kube-apiserver on loopback, and, where asked for, the controller
+ * manager and the scheduler. No node: pods run where a test registers one (`process-kubelet.ts`).
+ */
+import { execFile } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findKube, type KubeAssets } from "./assets.ts";
+import { eventually, freePort, type ServerProcess, startProcess } from "./process.ts";
+
+/** A user of the cluster, known by a static token. */
+export interface ClusterUser {
+  readonly name: string;
+  readonly groups?: readonly string[];
+}
+
+export interface ControlPlaneOptions {
+  /** Also runs kube-controller-manager and kube-scheduler. Default false. */
+  readonly controllers?: boolean;
+  /** Users besides `admin`; each one's token is `<name>-token`. */
+  readonly users?: readonly ClusterUser[];
+}
+
+export interface KubectlResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface KubectlOptions {
+  /** Standard input, for `-f -`. */
+  readonly input?: string;
+  /** Default `admin`. */
+  readonly user?: string;
+}
+
+/** A control plane that runs. */
+export interface ControlPlane extends AsyncDisposable {
+  /** `https://127.0.0.1:<port>` */
+  readonly url: string;
+  /** PEM of the serving certificate, which is its own authority. */
+  readonly certificate: string;
+  /** PEM of its key: a test's kubelet may serve with it. */
+  readonly key: string;
+  /** Path of a kubeconfig for a user (default `admin`). */
+  kubeconfig(user?: string): string;
+  token(user?: string): string;
+  /** Runs kubectl; a failure is a result, not an exception. */
+  kubectl(args: readonly string[], options?: KubectlOptions): Promise<KubectlResult>;
+  /** Runs kubectl and parses its JSON; throws with its message where it fails. */
+  get<T>(args: readonly string[]): Promise<T>;
+  /** Ends the API server as a crash would. */
+  killApiServer(): Promise<void>;
+  startApiServer(): Promise<void>;
+}
+
+/** Starts a control plane; ready when it resolves. */
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const { controllers = false, users = [] } = options;
+  const assets = findKube(
+    controllers
+      ? ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler"]
+      : ["etcd", "kube-apiserver", "kubectl"],
+  );
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-kube-"));
+  const [clientPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
+  const url = `https://127.0.0.1:${apiPort}`;
+  writeCredentials(folder, users);
+  const processes: ServerProcess[] = [];
+  const start = (name: Parameters<KubeAssets["path"]>[0], args: readonly string[]): ServerProcess => {
+    const process = startProcess(name, assets.path(name), args);
+    processes.push(process);
+    return process;
+  };
+  start("etcd", etcdFlags(folder, clientPort, peerPort));
+  const apiServer = { process: start("kube-apiserver", apiServerFlags(folder, clientPort, apiPort)) };
+  const kubeconfig = (user = "admin"): string => writeKubeconfig(folder, url, user);
+  const kubectl = (args: readonly string[], { input, user }: KubectlOptions = {}): Promise<KubectlResult> =>
+    runKubectl(assets.path("kubectl"), ["--kubeconfig", kubeconfig(user), ...args], input);
+  const ready = (): Promise<true> =>
+    eventually(
+      "the API server to be ready",
+      async () => ((await kubectl(["get", "--raw", "/readyz"])).code === 0 ? true : undefined),
+      { timeoutMs: 60_000, detail: () => `\n${apiServer.process.output().slice(-2_000)}` },
+    );
+  await ready();
+  if (controllers) startControllers(start, kubeconfig(), folder);
+  return {
+    url,
+    certificate: readFileSync(join(folder, "apiserver.crt"), "utf8"),
+    key: readFileSync(join(folder, "apiserver.key"), "utf8"),
+    kubeconfig,
+    token: (user = "admin") => `${user}-token`,
+    kubectl,
+    async get<T>(args: readonly string[]) {
+      const { code, stdout, stderr } = await kubectl(["get", ...args, "-o", "json"]);
+      if (code !== 0) throw new Error(`kubectl get ${args.join(" ")}: ${stderr}`);
+      return JSON.parse(stdout) as T;
+    },
+    killApiServer: () => apiServer.process.kill(),
+    async startApiServer() {
+      apiServer.process = start("kube-apiserver", apiServerFlags(folder, clientPort, apiPort));
+      await ready();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const process of processes.toReversed()) await process.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function writeCredentials(folder: string, users: readonly ClusterUser[]): void {
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  writeFileSync(join(folder, "sa.key"), privateKey.export({ type: "pkcs8", format: "pem" }));
+  writeFileSync(join(folder, "sa.pub"), publicKey.export({ type: "spki", format: "pem" }));
+  const all: readonly ClusterUser[] = [{ name: "admin", groups: ["system:masters"] }, ...users];
+  const lines = all.map(({ name, groups = [] }) => `${name}-token,${name},${name},"${groups.join(",")}"`);
+  writeFileSync(join(folder, "tokens.csv"), `${lines.join("\n")}\n`);
+}
+
+function etcdFlags(folder: string, clientPort: number, peerPort: number): string[] {
+  const client = `http://127.0.0.1:${clientPort}`;
+  const peer = `http://127.0.0.1:${peerPort}`;
+  return [
+    `--data-dir=${folder}/etcd`,
+    `--listen-client-urls=${client}`,
+    `--advertise-client-urls=${client}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=default=${peer}`,
+    "--unsafe-no-fsync",
+    "--log-level=error",
+  ];
+}
+
+function apiServerFlags(folder: string, etcdPort: number, port: number): string[] {
+  return [
+    `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+    `--secure-port=${port}`,
+    "--bind-address=127.0.0.1",
+    // The server makes its own certificate there.
+    `--cert-dir=${folder}`,
+    `--service-account-key-file=${folder}/sa.pub`,
+    `--service-account-signing-key-file=${folder}/sa.key`,
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--token-auth-file=${folder}/tokens.csv`,
+    "--authorization-mode=RBAC",
+    "--service-cluster-ip-range=10.0.0.0/16",
+    "--allow-privileged=true",
+    "--kubelet-preferred-address-types=InternalIP",
+  ];
+}
+
+function startControllers(
+  start: (name: "kube-controller-manager" | "kube-scheduler", args: readonly string[]) => void,
+  kubeconfig: string,
+  folder: string,
+): void {
+  const common = [`--kubeconfig=${kubeconfig}`, "--secure-port=0", "--leader-elect=false"];
+  start("kube-controller-manager", [
+    ...common,
+    `--authentication-kubeconfig=${kubeconfig}`,
+    `--authorization-kubeconfig=${kubeconfig}`,
+    `--service-account-private-key-file=${folder}/sa.key`,
+    "--use-service-account-credentials=false",
+  ]);
+  start("kube-scheduler", common);
+}
+
+function writeKubeconfig(folder: string, server: string, user: string): string {
+  const path = join(folder, `kubeconfig-${user}`);
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "test",
+    clusters: [{ name: "test", cluster: { server, "certificate-authority": join(folder, "apiserver.crt") } }],
+    users: [{ name: user, user: { token: `${user}-token` } }],
+    contexts: [{ name: "test", context: { cluster: "test", user, namespace: "default" } }],
+  };
+  writeFileSync(path, JSON.stringify(config));
+  return path;
+}
+
+function runKubectl(
+  kubectl: string,
+  args: readonly string[],
+  input: string | undefined,
+): Promise<KubectlResult> {
+  return new Promise((done) => {
+    const options = { maxBuffer: 64 * 1024 * 1024, timeout: 120_000 };
+    const child = execFile(kubectl, args, options, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
+      done({ code, stdout, stderr });
+    });
+    child.stdin?.end(input ?? "");
+  });
+}

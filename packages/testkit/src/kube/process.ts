@@ -1,0 +1,80 @@
+/** A server program under test: started with its output kept, waited for, stopped with a deadline. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { OarlockError } from "@oarlock/errors";
+
+/** A program that runs until it is stopped. */
+export interface ServerProcess {
+  readonly name: string;
+  readonly pid: number;
+  /** The last lines that it wrote. */
+  output(): string;
+  /** SIGTERM, and SIGKILL where it does not end; resolves when it is gone. */
+  stop(): Promise<void>;
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+}
+
+const KEPT_CHARACTERS = 20_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+/** Starts a program; its output is kept in memory. */
+export function startProcess(name: string, file: string, args: readonly string[]): ServerProcess {
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const keep = (data: Buffer): void => void (output = (output + data.toString()).slice(-KEPT_CHARACTERS));
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  child.on("error", (reason) => void (output += String(reason)));
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (hasEnded(child)) return;
+    const gone = new Promise<void>((done) => child.once("exit", () => done()));
+    child.kill(signal);
+    const late = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+    await gone;
+    clearTimeout(late);
+  };
+  return {
+    name,
+    pid: child.pid ?? -1,
+    output: () => output,
+    stop: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
+  };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+/** A port of the loopback interface that nobody uses now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const address = server.address();
+  await new Promise<void>((done) => server.close(() => done()));
+  if (address === null || typeof address === "string")
+    throw new OarlockError("TESTKIT_NO_PORT", "no free port on 127.0.0.1");
+  return address.port;
+}
+
+/** Asks `attempt` until it answers something, or throws, naming what was waited for (L1). */
+export async function eventually<T>(
+  what: string,
+  attempt: () => Promise<T | undefined> | T | undefined,
+  options: { readonly timeoutMs?: number; readonly everyMs?: number; readonly detail?: () => string } = {},
+): Promise<T> {
+  const { timeoutMs = 30_000, everyMs = 100, detail = () => "" } = options;
+  const untilMs = performance.now() + timeoutMs;
+  let last: unknown;
+  while (performance.now() < untilMs) {
+    try {
+      const answer = await attempt();
+      if (answer !== undefined) return answer;
+    } catch (reason) {
+      last = reason;
+    }
+    await new Promise((done) => setTimeout(done, everyMs));
+  }
+  throw new OarlockError("TESTKIT_TIMEOUT", `waited ${timeoutMs} ms for ${what}${detail()}`, { cause: last });
+}
