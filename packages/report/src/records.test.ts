@@ -106,6 +106,23 @@ describe("summary.json", () => {
     });
   });
 
+  it("says of a later stage that it began where the one before ended", () => {
+    const after = { kind: "evaluation", when: "after", policyVersion: 5 } as const;
+    const { stages } = summarize({
+      name: "two",
+      status: "completed",
+      planDigest: "p",
+      seconds: 1,
+      stages: ["warm", "learn"],
+      records: [
+        record({ ...after, stage: "warm", step: 4, metrics: { "val-core/a/b/greedy": 0.4 } }),
+        record({ ...after, stage: "learn", step: 9, metrics: { "val-core/a/b/greedy": 0.8 } }),
+      ],
+    });
+    expect(stages[0]?.before).toBeUndefined();
+    expect(stages[1]?.before).toMatchObject({ step: 0, metrics: { "val-core/a/b/greedy": 0.4 } });
+  });
+
   it("gives mean and sample standard deviation over seeds", () => {
     expect(spreadOf([1, 2, 3])).toEqual({ mean: 2, standardDeviation: 1, least: 1, most: 3, count: 3 });
     expect(spreadOf([4]).standardDeviation).toBe(0);

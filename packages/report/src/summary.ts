@@ -72,15 +72,24 @@ export function summarize(input: SummaryInput): RunSummary {
     seconds,
     policy: { version: last?.policyVersion ?? 0, digest: last?.policyDigest ?? "" },
     finalMetrics: last?.metrics ?? {},
-    stages: stages.map((stage) =>
-      summarizeStage(
-        stage,
-        records.filter((record) => record.stage === stage),
-      ),
-    ),
+    stages: summarizeStages(stages, records),
     reproducible: irreproducibleBecause === undefined,
     ...(irreproducibleBecause === undefined ? {} : { irreproducibleBecause }),
   };
+}
+
+/** A stage that was not evaluated at its start began with the policy that was evaluated last. */
+function summarizeStages(names: readonly string[], records: readonly MetricsRecord[]): StageSummary[] {
+  let latest: EvaluationSummary | undefined;
+  return names.map((name) => {
+    const own = summarizeStage(
+      name,
+      records.filter((record) => record.stage === name),
+    );
+    const inherited = latest === undefined ? {} : { before: { ...latest, step: 0 } };
+    latest = own.after ?? latest;
+    return { ...inherited, ...own };
+  });
 }
 
 function summarizeStage(name: string, records: readonly MetricsRecord[]): StageSummary {

@@ -1,6 +1,7 @@
 /** Which curves a stage shows: a table of titles and the metric names that may feed them. Pure. */
 import { evaluationValues } from "../evaluation-metrics.ts";
 import type { MetricsRecord } from "../records.ts";
+import type { EvaluationSummary } from "../summary.ts";
 import type { Chart } from "./chart.ts";
 
 interface Curve {
@@ -28,8 +29,8 @@ const CURVES: readonly Curve[] = [
   { title: "Seconds per step", names: ["timing_s/step", "perf/time_per_step"] },
 ];
 
-/** Curves of one stage: those of its steps, then those of its evaluations. */
-export function stageCharts(records: readonly MetricsRecord[]): Chart[] {
+/** Curves of one stage: those of its evaluations, then those of its steps. `before`: what it started from. */
+export function stageCharts(records: readonly MetricsRecord[], before?: EvaluationSummary): Chart[] {
   const steps = records.filter(({ kind }) => kind === "step");
   const known = new Set(steps.flatMap(({ metrics }) => Object.keys(metrics)));
   const ofSteps = CURVES.flatMap(({ title, names, exact = false }) => {
@@ -42,7 +43,7 @@ export function stageCharts(records: readonly MetricsRecord[]): Chart[] {
   });
   const scorers = [...known].filter((name) => /^reward\/.+\/mean$/.test(name));
   const ofScorers = scorers.length < 2 ? [] : scorers.map((name) => scorerChart(name, steps));
-  return [...evaluationCharts(records), ...ofSteps, ...ofScorers];
+  return [...evaluationCharts(records, before), ...ofSteps, ...ofScorers];
 }
 
 function scorerChart(name: string, steps: readonly MetricsRecord[]): Chart {
@@ -50,8 +51,10 @@ function scorerChart(name: string, steps: readonly MetricsRecord[]): Chart {
   return { title: `Reward ${name.replace(/^reward\//, "").replace(/\/mean$/, "")}`, points };
 }
 
-function evaluationCharts(records: readonly MetricsRecord[]): Chart[] {
-  const evaluations = records.filter(({ kind }) => kind === "evaluation");
+function evaluationCharts(records: readonly MetricsRecord[], before: EvaluationSummary | undefined): Chart[] {
+  const own = records.filter(({ kind }) => kind === "evaluation");
+  const isCovered = before === undefined || own.some(({ when }) => when === "before");
+  const evaluations = isCovered ? own : [before, ...own];
   if (evaluations.length < 2) return [];
   const names = [
     ...new Set(evaluations.flatMap(({ metrics }) => evaluationValues(metrics).map(({ name }) => name))),

@@ -140,8 +140,9 @@ function evaluationCell({ value, low, high }: EvaluationValue): string {
   return `${formatNumber(value)}${interval}`;
 }
 
-function stageSection({ name, steps, seconds }: StageSummary, records: readonly MetricsRecord[]): string {
-  const charts = stageCharts(records).map(renderChart);
+function stageSection(stage: StageSummary, records: readonly MetricsRecord[]): string {
+  const { name, steps, seconds, before } = stage;
+  const charts = stageCharts(records, before).map(renderChart);
   const note = `${steps} steps${seconds > 0 ? `, ${shortDuration(seconds)}` : ""}`;
   const body =
     charts.length === 0 ? `<p class="card notice">This stage has no steps yet.</p>` : charts.join("\n");
