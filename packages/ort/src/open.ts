@@ -1,6 +1,8 @@
 /** Chooses the driver: native wherever it loads, else the binding, with the reason kept for logs and `oarlock doctor`. */
 import { openBinding } from "./binding/runtime.ts";
 import { causeChain, OarlockError } from "@oarlock/errors";
+import { readOrtEnvironment } from "./config.ts";
+import { refuseHost, thisHost } from "./platform.ts";
 import type { OpenOrtOptions, OrtRuntime } from "./types.ts";
 
 /** What makes `auto` fall back to the binding; anything else (a missing provider) is the caller's to know. */
@@ -9,6 +11,7 @@ const FALLBACK_CODES: readonly string[] = ["ORT_LIBRARY_NOT_LOADED", "ORT_API_TO
 /** Opens an engine. Close it to release its sessions. */
 export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime> {
   checkThreads(options.threads ?? 1);
+  if ((options.library ?? readOrtEnvironment().library) === undefined) refuseHost(thisHost());
   const driver = options.driver ?? "auto";
   if (driver === "binding") return openBinding(options, "asked for");
   try {
