@@ -151,7 +151,7 @@ exporters:
     },
     async traceIds(service, operation) {
       const asked = new URLSearchParams({ service, operation, limit: "1000", lookback: "1h" });
-      const response = await fetch(`${api}/api/traces?${asked}`);
+      const response = await fetch(`${api}/api/traces?${asked.toString()}`);
       const { data } = (await response.json()) as { data: { traceID: string }[] | null };
       return (data ?? []).map(({ traceID }) => traceID);
     },
