@@ -234,6 +234,23 @@ describe.skipIf(jaegerBinary.absent)(`traces of a run in Jaeger${jaegerBinary.no
     expect(named(spans, "update").attributes).toMatchObject({ "rl.applied": true });
   });
 
+  test("an actor's load of a policy links to the publication of that version", async () => {
+    // The first group of a step is the one that brings the actor its policy.
+    const links = named(await stepTrace(3), "train step").links.map(({ traceId }) => traceId);
+    const spans = (await Promise.all(links.map((id) => jaeger.trace(id)))).flatMap(
+      (trace) => trace?.spans ?? [],
+    );
+    const load = named(spans, "load policy");
+    const publisher = named(await stepTrace(1), "publish policy");
+    expect(load.attributes).toMatchObject({
+      "rl.policy.version": 7,
+      "rl.policy.digest": stepRecord(1).policyDigest,
+    });
+    expect(load.links).toMatchObject([
+      { traceId: publisher.traceId, spanId: publisher.spanId, attributes: { "rl.link": "published by" } },
+    ]);
+  });
+
   test("there is one trace per step and per group, no more", async () => {
     expect(await jaeger.traceIds("oarlock-learner", "train step")).toHaveLength(12);
     expect(await jaeger.traceIds("oarlock-learner", "rollout group")).toHaveLength(6 * 4);
