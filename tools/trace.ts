@@ -2,7 +2,7 @@
  * `npm run trace -- TRACE_ID [--jaeger http://127.0.0.1:16686]`: one trace of a Jaeger as a tree: where each span sat in
  * time, how long it took, who did it, and what links where.
  */
-const WIDTH = 32;
+const WIDTH = 24;
 
 /** Attributes that the tree repeats. */
 const SHOWN = new Set([
@@ -75,7 +75,7 @@ function tree(parent: string, depth: number): string[] {
 function render(span: Span, depth: number): string[] {
   const indent = "  ".repeat(depth);
   const ms = endOf(span) - startOf(span);
-  const head = `${indent}${span.name}`.padEnd(50);
+  const head = `${indent}${span.name.replace("oarlock.{run}.", "")}`.padEnd(40);
   const notes = (span.attributes ?? []).filter(({ key }) => SHOWN.has(key)).map(text);
   const line =
     `${bar(span)} ${ms.toFixed(1).padStart(8)} ms  ${span.service.padEnd(9)} ${head}${notes.join(" ")}`.trimEnd();
