@@ -2,76 +2,25 @@
  * Traces of whole runs, read back from a real Jaeger: one per group and one per step, with every span in its place, linked
  * both ways; and that a run does not care whether anybody listens (D1).
  */
-import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execFileSync } from "node:child_process";
 import { LearnerService } from "@oarlock/proto";
-import { parseMetrics, parseSamples } from "@oarlock/report";
+import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import { silentLog, traced } from "@oarlock/runtime";
-import type { Environment } from "@oarlock/runtime";
 import { openTelemetry } from "@oarlock/telemetry";
-import { repositoryRoot, requirePromtool, requireTool, startCollector, startJaeger } from "@oarlock/testkit";
-import type { Collector, Jaeger, JaegerSpan } from "@oarlock/testkit";
-import { startLocalRun } from "@oarlock/cli/local";
-import type { LocalRun, RunEvent } from "@oarlock/cli/local";
+import { repositoryRoot, requirePromtool, requireTool, startJaeger } from "@oarlock/testkit";
+import type { Jaeger, JaegerSpan } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { additionPlan } from "./addition-plan.ts";
+import { newFolder, ONLY_FLUSHED, run } from "./traced-run.ts";
+import type { Ran } from "./traced-run.ts";
 
 const jaegerBinary = requireTool("jaeger");
-const collectorBinary = requireTool("otelcol");
 const promtool = requirePromtool();
-
-const folders: string[] = [];
-async function newFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "oarlock-traces-"));
-  folders.push(folder);
-  return folder;
-}
-afterAll(async () => {
-  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
-});
-
-/** A delay that no test lives to see: what arrives was flushed at the end. */
-const ONLY_FLUSHED = { OTEL_BSP_SCHEDULE_DELAY: "600000", OTEL_BSP_MAX_EXPORT_BATCH_SIZE: "65536" };
-
-interface Ran {
-  readonly uid: string;
-  readonly records: readonly MetricsRecord[];
-  readonly samples: readonly SampleRecord[];
-  readonly digests: readonly string[];
-  readonly events: readonly RunEvent[];
-}
-
-interface RunChoice {
-  readonly environment: Environment;
-  readonly set?: readonly string[];
-  /** Called once, after the first step. */
-  readonly onStep?: (local: LocalRun) => Promise<void>;
-}
-
-async function run({ environment, set = [], onStep }: RunChoice): Promise<Ran> {
-  const outDir = await newFolder();
-  const events: RunEvent[] = [];
-  let asked: Promise<void> | undefined;
-  const onEvent = (event: RunEvent): void => {
-    events.push(event);
-    if (event.type === "step") asked ??= started.then((local) => onStep?.(local));
-  };
-  const started = startLocalRun(additionPlan(set), { outDir, baseDir: outDir, environment, onEvent });
-  const local = await started;
-  await local.finished;
-  await asked;
-  const records = parseMetrics(await readFile(join(outDir, "metrics.jsonl"), "utf8"));
-  const samples = parseSamples(await readFile(join(outDir, "samples.jsonl"), "utf8"));
-  const digests = records.filter(({ kind }) => kind === "step").map(({ policyDigest }) => policyDigest);
-  return { uid: local.uid, records, samples, digests, events };
-}
 
 /** Name of each span with its parent's name, sorted: the shape of a trace. */
 function shape(spans: readonly JaegerSpan[]): string[] {
@@ -285,12 +234,31 @@ describe.skipIf(jaegerBinary.absent)(`traces of a run in Jaeger${jaegerBinary.no
     expect(named(spans, "update").attributes).toMatchObject({ "rl.applied": true });
   });
 
+  test("an actor's load of a policy links to the publication of that version", async () => {
+    // The first group of a step is the one that brings the actor its policy.
+    const links = named(await stepTrace(3), "train step").links.map(({ traceId }) => traceId);
+    const spans = (await Promise.all(links.map((id) => jaeger.trace(id)))).flatMap(
+      (trace) => trace?.spans ?? [],
+    );
+    const load = named(spans, "load policy");
+    const publisher = named(await stepTrace(1), "publish policy");
+    expect(load.attributes).toMatchObject({
+      "rl.policy.version": 7,
+      "rl.policy.digest": stepRecord(1).policyDigest,
+    });
+    expect(load.links).toMatchObject([
+      { traceId: publisher.traceId, spanId: publisher.spanId, attributes: { "rl.link": "published by" } },
+    ]);
+  });
+
   test("there is one trace per step and per group, no more", async () => {
     expect(await jaeger.traceIds("oarlock-learner", "train step")).toHaveLength(12);
     expect(await jaeger.traceIds("oarlock-learner", "rollout group")).toHaveLength(6 * 4);
     const evaluations = await jaeger.traceIds("oarlock-learner", "evaluation");
     expect(evaluations).toHaveLength(5);
-    const recorded = ran.records.filter(({ kind }) => kind === "evaluation").map(({ traceId }) => traceId);
+    const recorded = ran.records
+      .filter(({ kind }) => kind === "evaluation")
+      .map(({ traceId }) => traceId ?? "");
     expect(evaluations.toSorted()).toEqual(recorded.toSorted());
     const spans = await jaeger.wholeTrace(recorded[0] ?? "", (all) => all.length > 0);
     const groups = await jaeger.traceIds("oarlock-learner", "evaluation group");
@@ -429,7 +397,7 @@ describe.skipIf(jaegerBinary.absent)(`traces of a run in Jaeger${jaegerBinary.no
     const records = parseMetrics(await readFile(path, "utf8"));
     expect(records.length).toBeGreaterThanOrEqual(3);
     const traces = await jaeger.traceIds("sigterm", "train step");
-    expect(traces.toSorted()).toEqual(records.map(({ traceId }) => traceId).toSorted());
+    expect(traces.toSorted()).toEqual(records.map(({ traceId }) => traceId ?? "").toSorted());
   });
 });
 
@@ -457,36 +425,3 @@ spec:
         sampling: { maxNewTokens: 4 }
         rewards: [{ name: answer, type: exact, weight: 1, exact: {} }]
 `;
-
-describe.skipIf(collectorBinary.absent)(`telemetry through the Collector${collectorBinary.note}`, () => {
-  let collector: Collector;
-  beforeAll(async () => {
-    collector = await startCollector(collectorBinary.path, await newFolder());
-  });
-  afterAll(async () => collector?.stop());
-
-  test("traces and metrics arrive, and metrics have the names of our own exposition", async () => {
-    let exposition = "";
-    const { records } = await run({
-      environment: {
-        OTEL_EXPORTER_OTLP_ENDPOINT: collector.otlpUrl,
-        OTEL_METRICS_EXPORTER: "otlp",
-        OARLOCK_METRICS_PORT: "0",
-      },
-      onStep: async ({ addresses }) =>
-        void (exposition = await (await fetch(addresses.metrics ?? "")).text()),
-    });
-    const seen = (): ReadonlySet<string> => new Set(collector.spans().map(({ traceId }) => traceId));
-    const wanted = records.map(({ traceId }) => traceId ?? "");
-    const untilMs = performance.now() + 10_000;
-    while (!wanted.every((id) => seen().has(id)) && performance.now() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    expect([...seen()]).toEqual(expect.arrayContaining(wanted));
-    const names = (text: string): string[] =>
-      [...new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name ?? ""))].toSorted();
-    const own = names(exposition).filter((name) => name.startsWith("oarlock_"));
-    expect(own.length).toBeGreaterThan(20);
-    expect(names(await collector.metrics())).toEqual(expect.arrayContaining(own));
-  });
-});

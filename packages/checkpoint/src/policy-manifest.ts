@@ -10,6 +10,7 @@ import {
   ShardEncoding,
   toBinary,
 } from "@oarlock/proto";
+import { type TraceContext, traceHeaders, traceOfHeaders } from "@oarlock/runtime";
 import type { PolicyAnnouncement, PolicySnapshot, PolicyVersion } from "./types.ts";
 
 /** Which part of the flat weights lies in which object. */
@@ -24,6 +25,8 @@ export interface Shard {
 export interface CheckedManifest {
   readonly shards: readonly Shard[];
   readonly elements: number;
+  /** Of its publication. */
+  readonly trace: TraceContext | undefined;
 }
 
 /** What the store knows besides the snapshot. */
@@ -75,6 +78,7 @@ export function encodeManifest(
     stage: snapshot.stage,
     step: snapshot.step,
     fingerprintDigest: context.fingerprintDigest,
+    ...(snapshot.trace === undefined ? {} : { trace: traceHeaders(snapshot.trace) }),
   });
   return toBinary(PolicyManifestSchema, manifest);
 }
@@ -117,7 +121,7 @@ function checkShards(manifest: PolicyManifest, version: PolicyVersion, maxBytes:
     elements: Number(elements),
     digest,
   }));
-  return { shards, elements: Number(next) };
+  return { shards, elements: Number(next), trace: traceOfHeaders(manifest.trace) };
 }
 
 /** The bytes of the pointer's value. */

@@ -89,7 +89,11 @@ class BusPolicyStore implements PolicyStore {
     });
   }
 
-  async fetch(version: PolicyVersion, signal?: AbortSignal): Promise<Float32Array<SharedArrayBuffer>> {
+  async fetch(
+    version: PolicyVersion,
+    signal?: AbortSignal,
+    onFound?: Parameters<PolicyStore["fetch"]>[2],
+  ): Promise<Float32Array<SharedArrayBuffer>> {
     const pointer = await this.#read();
     if (pointer === undefined || !pointer.held.some((held) => sameVersion(held, version))) {
       const held = pointer?.held.map(({ number }) => number).join(", ") ?? "";
@@ -97,6 +101,7 @@ class BusPolicyStore implements PolicyStore {
       throw new OarlockError("POLICY_MISSING", message, { retryable: true });
     }
     const manifest = await this.#manifest(version, pointer.incarnation, signal);
+    onFound?.({ trace: manifest.trace });
     const weights = new Float32Array(
       new SharedArrayBuffer(manifest.elements * Float32Array.BYTES_PER_ELEMENT),
     );

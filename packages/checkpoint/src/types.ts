@@ -1,4 +1,5 @@
 /** What policy stores and run checkpoints promise. Neither knows what the numbers mean or how a model looks. */
+import type { TraceContext } from "@oarlock/runtime";
 
 /** A version's identity is both fields (W2): after a restart one number may exist with two digests. */
 export interface PolicyVersion {
@@ -17,6 +18,8 @@ export interface PolicySnapshot {
   readonly parent?: PolicyVersion;
   readonly stage: number;
   readonly step: number;
+  /** Of the publication: those who fetch the version may link to it. Changes no bits. */
+  readonly trace?: TraceContext;
 }
 
 /** What the pointer says: the newest version and all that may be used. */
@@ -40,11 +43,16 @@ export interface PolicyStore {
    */
   publish(snapshot: PolicySnapshot, signal?: AbortSignal): Promise<PolicyVersion>;
   /**
-   * The verified weights [P] of one version, over a SharedArrayBuffer that belongs to the caller.
+   * The verified weights [P] of one version, over a SharedArrayBuffer that belongs to the caller. `onFound` hears of its
+   * publication before the weights are read.
    *
    * @throws OarlockError `POLICY_MISSING`, `POLICY_CORRUPT`, `POLICY_CONFIG_MISMATCH`.
    */
-  fetch(version: PolicyVersion, signal?: AbortSignal): Promise<Float32Array<SharedArrayBuffer>>;
+  fetch(
+    version: PolicyVersion,
+    signal?: AbortSignal,
+    onFound?: (found: { readonly trace: TraceContext | undefined }) => void,
+  ): Promise<Float32Array<SharedArrayBuffer>>;
   /** What is announced now. */
   current(): Promise<PolicyAnnouncement | undefined>;
   /** The current announcement, then every later one; a slow reader sees the newest. */

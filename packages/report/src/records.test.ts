@@ -25,6 +25,12 @@ describe("metrics.jsonl", () => {
     expect(parseMetrics(line)).toEqual([record()]);
   });
 
+  it("names its trace where it was traced", () => {
+    const traced = record({ traceId: "a".repeat(32) });
+    expect(metricsLine(traced)).toContain(`"timeMs":1,"traceId":"${"a".repeat(32)}","metrics"`);
+    expect(parseMetrics(metricsLine(traced))).toEqual([traced]);
+  });
+
   it("shows a NaN as null and reads it back as NaN", () => {
     const line = metricsLine(record({ metrics: { loss: Number.NaN } }));
     expect(line).toContain('"loss":null');

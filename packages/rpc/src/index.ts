@@ -1,5 +1,6 @@
 /** gRPC, typed by the contract: servers, channels, statuses. The only importer of @grpc/grpc-js. */
 export { RpcServer, type RpcServerOptions } from "./server.ts";
+export { RPC_INSTRUMENTS } from "./call-telemetry.ts";
 export { openChannel, type RpcChannel, type RpcChannelOptions } from "./client.ts";
 export type { CallContext, CallOptions, Client, ServiceImpl } from "./service.ts";
 export type { TlsOptions } from "./security.ts";

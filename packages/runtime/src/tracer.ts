@@ -54,15 +54,17 @@ export function parentOf({ parent }: SpanOptions): TraceContext | undefined {
   return parent === "none" ? undefined : (parent ?? currentTrace());
 }
 
+const nothing = (): void => undefined;
+
 /** A tracer that nobody listens to; contexts that come from elsewhere are passed on. */
 export const silentTracer: Tracer = {
   startSpan: (options) => ({
     context: parentOf(options),
     recording: false,
-    set: () => undefined,
-    link: () => undefined,
-    fail: () => undefined,
-    end: () => undefined,
+    set: nothing,
+    link: nothing,
+    fail: nothing,
+    end: nothing,
   }),
 };
 

@@ -94,7 +94,7 @@ function tracesOf(settings: SettingsReader): TraceSettings | undefined {
   if (settings.choice("OTEL_TRACES_EXPORTER", ["otlp", "none"], fallback) === "none") return undefined;
   const whole = (name: string, fallbackValue: number, min = 1): number =>
     settings.integer(name, { min, max: MAX, fallback: fallbackValue });
-  const maxQueue = whole("OTEL_BSP_MAX_QUEUE_SIZE", 65_536);
+  const maxQueue = whole("OTEL_BSP_MAX_QUEUE_SIZE", 16_384);
   return {
     ...targetOf(settings, "TRACES"),
     sampler: settings.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),

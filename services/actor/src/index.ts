@@ -2,3 +2,4 @@ export { startActor } from "./main.ts";
 export type { ActorParts, RunningActor } from "./main.ts";
 export { readActorConfig } from "./config.ts";
 export type { ActorConfig } from "./config.ts";
+export { ACTOR_INSTRUMENTS } from "./metrics.ts";

@@ -79,7 +79,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     log,
   });
   observeActor(telemetry.meter, {
-    state: actor.state,
+    state: () => actor.state(),
     policy: () => actor.policies.loaded()?.number ?? -1,
   });
   const startedMs = clock.monotonicMs();

@@ -6,13 +6,17 @@ import type { Generator } from "@oarlock/generation";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
 import { traced, waitFor } from "@oarlock/runtime";
-import type { Tracer } from "@oarlock/runtime";
+import type { Span, TraceContext, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 
 /** Where verified weights come from. */
 export interface PolicySource {
   /** The flat weights of exactly this version, their digest verified; rejects where it cannot be had. */
-  fetch(policy: PolicyVersion, signal?: AbortSignal): Promise<Float32Array>;
+  fetch(
+    policy: PolicyVersion,
+    signal?: AbortSignal,
+    onFound?: (found: { readonly trace: TraceContext | undefined }) => void,
+  ): Promise<Float32Array>;
 }
 
 export interface PolicyHolder {
@@ -43,12 +47,16 @@ const FETCH_TIMEOUT_MS = 60_000;
 function fetchWithin(
   source: PolicySource,
   policy: PolicyVersion,
+  span: Span,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
+  const onFound = ({ trace }: { readonly trace: TraceContext | undefined }): void => {
+    if (trace !== undefined) span.link({ context: trace, attributes: { "rl.link": "published by" } });
+  };
   const wait = { timeoutMs: FETCH_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
   return waitFor(
     `policy version ${policy.number} from the policy store`,
-    (s) => source.fetch(policy, s),
+    (s) => source.fetch(policy, s, onFound),
     wait,
   );
 }
@@ -59,9 +67,9 @@ export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
   let held: readonly HeldPolicy[] = [];
   let loaded: PolicyVersion | undefined;
 
-  const load = async (policy: PolicyVersion, signal: AbortSignal | undefined): Promise<void> => {
+  const load = async (policy: PolicyVersion, span: Span, signal?: AbortSignal): Promise<void> => {
     const known = held.find((candidate) => isSamePolicy(candidate.policy, policy));
-    const weights = known?.weights ?? (await fetchWithin(source, policy, signal));
+    const weights = known?.weights ?? (await fetchWithin(source, policy, span, signal));
     const others = held.filter((candidate) => !isSamePolicy(candidate.policy, policy));
     held = [...others, { policy, weights }].slice(-capacity);
     // A load that fails leaves the generator on weights that nobody vouches for.
@@ -74,7 +82,7 @@ export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
     async ensure(policy, signal) {
       if (loaded !== undefined && isSamePolicy(loaded, policy)) return;
       const attributes = policyAttributes(policy);
-      await traced(tracer, { name: "load policy", attributes }, () => load(policy, signal));
+      await traced(tracer, { name: "load policy", attributes }, (span) => load(policy, span, signal));
     },
     held: () => held.map(({ policy }) => policy),
     loaded: () => loaded,

@@ -7,3 +7,4 @@ export type { EvaluationRecord, LearnerEvent, PromptRow, RunData, RunJournal } f
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
+export { LEARNER_INSTRUMENTS } from "./instruments.ts";

@@ -120,6 +120,7 @@ export function createLearner(options: LearnerOptions): Learner {
         feed.end();
         // Its failure, if any, has already ended the wait for a batch: it is the reason that was thrown.
         await consuming.catch(() => undefined);
+        parts.groupTraces.abandon();
       }
     },
   };

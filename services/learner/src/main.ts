@@ -71,8 +71,8 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     },
   });
   observeLearner(telemetry.meter, {
-    learner: learner.state,
-    conductor: learner.rollouts.state,
+    learner: () => learner.state(),
+    conductor: () => learner.rollouts.state(),
     stageName: (index) => run.spec.stages[index]?.name ?? "",
     nowMs: () => clock.monotonicMs(),
   });

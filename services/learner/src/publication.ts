@@ -4,7 +4,7 @@
  */
 import type { PolicyStore } from "@oarlock/checkpoint";
 import type { PolicyVersion } from "@oarlock/run";
-import { traced, waitFor } from "@oarlock/runtime";
+import { isSampled, traced, waitFor } from "@oarlock/runtime";
 import type { Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 
@@ -50,9 +50,11 @@ export function createPublication(store: PolicyStore, signal: AbortSignal, trace
         const { number } = policy;
         const attributes = { ...policyAttributes(policy), "rl.policy.bytes": weights.byteLength };
         // In the trace of whoever asked: the queue keeps each piece of work in its caller's context.
-        await traced(tracer, { name: "publish policy", attributes }, () =>
-          waitFor(`the policy store to hold version ${number}`, (s) => store.publish(snapshot, s), wait),
-        );
+        await traced(tracer, { name: "publish policy", attributes }, async ({ context }) => {
+          const told = isSampled(context) ? { ...snapshot, trace: context } : snapshot;
+          const name = `the policy store to hold version ${number}`;
+          await waitFor(name, (s) => store.publish(told, s), wait);
+        });
       });
     },
     settled: () => queue,

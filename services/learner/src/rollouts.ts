@@ -113,16 +113,10 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     }
     return next.effects;
   };
-  const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
-    options.queueWait(queueSeconds(delivery));
-    const settle = options.traces.arrived(batch, delivery);
-    let effects: readonly ConductorEffect[] = [];
-    try {
-      effects = react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories);
-    } finally {
-      settle(effects);
-    }
-  };
+  const admit = (batch: TrajectoryBatch, delivery: Delivery): void =>
+    observed(options, { batch, delivery }, () =>
+      react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories),
+    );
 
   return {
     state: () => state,
@@ -148,22 +142,34 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       }
     },
     async run(signal) {
-      try {
-        while (!signal.aborted) {
-          const message = await options.scored
-            .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
-            .catch((reason: unknown) => {
-              if (signal.aborted) return undefined;
-              fail(reason);
-              throw reason;
-            });
-          if (message !== undefined) await take(message, admit, options);
-        }
-      } finally {
-        options.traces.abandon();
+      while (!signal.aborted) {
+        const message = await options.scored
+          .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
+          .catch((reason: unknown) => {
+            if (signal.aborted) return undefined;
+            fail(reason);
+            throw reason;
+          });
+        if (message !== undefined) await take(message, admit, options);
       }
     },
   };
+}
+
+/** An admission, told to whoever watches. */
+function observed(
+  { queueWait, traces }: RolloutsOptions,
+  { batch, delivery }: { readonly batch: TrajectoryBatch; readonly delivery: Delivery },
+  admit: () => readonly ConductorEffect[],
+): void {
+  queueWait(queueSeconds(delivery));
+  const settle = traces.arrived(batch, delivery);
+  let effects: readonly ConductorEffect[] = [];
+  try {
+    effects = admit();
+  } finally {
+    settle(effects);
+  }
 }
 
 type Payload = readonly Trajectory[];

@@ -3,3 +3,4 @@ export type { RewardParts, RunningReward } from "./main.ts";
 export { readRewardConfig } from "./config.ts";
 export type { RewardConfig } from "./config.ts";
 export type { RunScorers, ScorerSet, TextDecoder } from "./scoring.ts";
+export { REWARD_INSTRUMENTS } from "./metrics.ts";

@@ -69,7 +69,7 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     clock,
     log,
   });
-  observeReward(telemetry.meter, reward.state);
+  observeReward(telemetry.meter, () => reward.state());
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({

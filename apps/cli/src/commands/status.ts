@@ -1,6 +1,6 @@
 /** `oarlock status DIR`: where a run stands, from its folder alone. */
 import { Command } from "commander";
-import { formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
+import { type MetricsRecord, formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
 import type { CommandContext } from "../context.ts";
 import { renderEvaluations } from "../render/outcome.ts";
 import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
@@ -47,13 +47,17 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
             : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
-      const traced = records.findLast(({ traceId }) => traceId !== undefined);
-      if (traced?.traceId !== undefined) {
-        const of = `${traced.kind} ${traced.step} of ${traced.stage}`;
-        terminal.print(style.dim(`  trace of ${of}: ${traced.traceId}`));
-      }
+      traceLines(records).forEach((line) => terminal.print(style.dim(line)));
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
+}
+
+/** Where to look for what the newest traced step or evaluation did; nothing where none was traced. */
+function traceLines(records: readonly MetricsRecord[]): string[] {
+  const traced = records.findLast(({ traceId }) => traceId !== undefined);
+  return traced === undefined
+    ? []
+    : [`  trace of ${traced.kind} ${traced.step} of ${traced.stage}: ${traced.traceId}`];
 }
 
 const EXAMPLES = `

@@ -91,6 +91,12 @@ describe("samples", () => {
     expect(renderSample(sample({ total: null, rewards: { judge: null } }))).toContain("judge failed");
   });
 
+  it("names the trace of a sample that was traced", () => {
+    const traceId = "a".repeat(32);
+    expect(renderSample(sample({ traceId })).split("\n")[0]).toMatch(new RegExp(`stop · trace ${traceId}$`));
+    expect(renderSample(sample())).not.toContain("trace");
+  });
+
   it("X1: a model's text cannot steer the terminal", () => {
     expect(safeText("a\u001b[2Jb\tc\r\u202e")).toBe("a\\u001b[2Jb    c\\u202e");
     const harmless = (text: string) => {
