@@ -183,7 +183,11 @@ describe.skipIf(kube.absent)(`controller runtime${kube.note}`, () => {
       "--field-selector",
       "involvedObject.name=eventful",
     ]);
-    expect(items.map(({ reason, count }) => [reason, count]).toSorted()).toEqual([
+    expect(
+      items
+        .map(({ reason, count }) => [reason, count])
+        .toSorted((a, b) => String(a).localeCompare(String(b))),
+    ).toEqual([
       ["Scaled", 1],
       ["Stalled", 3],
     ]);

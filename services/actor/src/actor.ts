@@ -7,6 +7,7 @@
 import { WorkLoop, givenUp, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import type { Completion, GenerationRequest, Generator, ProgressListener } from "@oarlock/generation";
+import { isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
 import type { PolicyVersion } from "@oarlock/run";
@@ -153,13 +154,16 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
     if (done.some(({ finishReason }) => finishReason === "abort")) throw givenUp(id);
     await publish(options, item.work, { id, done, signal });
   };
+  /** F1: nobody waits for it, and its policy will not come back. */
+  const isSuperseded = async ({ incarnation }: RolloutWork): Promise<boolean> =>
+    ((await options.policies.current())?.incarnation ?? 0) > incarnation;
   return {
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
       return { id: parsed.request.id, item: { work, parsed, delivery: deliveryOf(message, clock.nowMs()) } };
     },
-    async start(item, _, signal) {
+    async start(item, id, signal) {
       const { work, parsed, delivery } = item;
       const attributes = workAttributes(work, parsed);
       const parent = traceOfHeaders(work.trace);
@@ -170,8 +174,14 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
       const finished = endingWith(span, withTrace(span.context, done));
       // Where the submission fails, so does this: the loop hears of it once.
       finished.catch(() => undefined);
-      await submitted;
-      return { done: finished };
+      try {
+        await submitted;
+        return { done: finished };
+      } catch (reason) {
+        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isSuperseded(work))) throw reason;
+        options.log.info("dropped work of a superseded learner", { item: id });
+        return { done: Promise.resolve() };
+      }
     },
   };
 }

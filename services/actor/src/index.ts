@@ -3,3 +3,5 @@ export type { ActorParts, RunningActor } from "./main.ts";
 export { readActorConfig } from "./config.ts";
 export type { ActorConfig } from "./config.ts";
 export { ACTOR_INSTRUMENTS } from "./metrics.ts";
+export { openActor } from "./open.ts";
+export type { OpenActorParts } from "./open.ts";

@@ -17,6 +17,8 @@ export interface PolicySource {
     signal?: AbortSignal,
     onFound?: (found: { readonly trace: TraceContext | undefined }) => void,
   ): Promise<Float32Array>;
+  /** What is announced now, and by which incarnation of the learner. */
+  current(): Promise<{ readonly incarnation: number } | undefined>;
 }
 
 export interface PolicyHolder {

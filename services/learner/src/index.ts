@@ -8,3 +8,6 @@ export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
+export { openLearner } from "./open.ts";
+export type { OpenLearnerParts } from "./open.ts";
+export type { LearnerLine } from "./process.ts";

@@ -4,3 +4,5 @@ export { readRewardConfig } from "./config.ts";
 export type { RewardConfig } from "./config.ts";
 export type { RunScorers, ScorerSet, TextDecoder } from "./scoring.ts";
 export { REWARD_INSTRUMENTS } from "./metrics.ts";
+export { openReward } from "./open.ts";
+export type { OpenRewardParts } from "./open.ts";

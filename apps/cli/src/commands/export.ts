@@ -5,7 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import { loadModelFolder, type ModelToSave, weightsDigest } from "@oarlock/models";
 import { parameterLayout } from "@oarlock/nn";
 import type { CommandContext } from "../context.ts";
-import { modelParts, openModel } from "../inputs/model.ts";
+import { modelParts, openModel } from "@oarlock/workload";
 import { listenForInterrupt } from "../interrupt.ts";
 import { finalModel } from "../model-argument.ts";
 import { type DTypeName, dtypeOption, requireFree, writeModel } from "../model-output.ts";
