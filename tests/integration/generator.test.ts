@@ -7,6 +7,7 @@ import {
 } from "@oarlock/generation";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals, type SampleKey } from "@oarlock/rl";
+import { watchIdleLoop } from "@oarlock/testkit";
 import { describe, expect, it } from "vitest";
 import { goldenFile, readGolden, readStories260k, storiesFile } from "./stories260k.ts";
 
@@ -253,6 +254,7 @@ describe("the generator", () => {
   it("P1: the caller's event loop stays free while the engine is busy and weights are loaded", async () => {
     await withGenerator({ workers: 2 }, async (generator) => {
       await generator.load(weightsOf(1), v1);
+      const idle = await watchIdleLoop();
       let worst = 0;
       let last = performance.now();
       const watch = setInterval(() => {
@@ -264,7 +266,7 @@ describe("the generator", () => {
       );
       await Promise.all([...work, generator.load(weightsOf(2), v2)]);
       clearInterval(watch);
-      expect(worst).toBeLessThan(100);
+      expect(worst).toBeLessThan(100 + 3 * (await idle.maxMs()));
     });
   });
 });

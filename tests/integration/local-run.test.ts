@@ -10,6 +10,7 @@ import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import { AGGREGATIONS } from "@oarlock/rl";
 import { openChannel } from "@oarlock/rpc";
+import { watchIdleLoop } from "@oarlock/testkit";
 import { afterAll, describe, expect, test } from "vitest";
 import { startLocalRun } from "@oarlock/cli/local";
 import type { LocalRunOptions, RunEvent, RunOutcome } from "@oarlock/cli/local";
@@ -153,6 +154,7 @@ describe("a local run", () => {
 
   test("T1, Q1: every group is trained once, and the services say how they are while they are busy (P1)", async () => {
     const outDir = await newFolder();
+    const idle = await watchIdleLoop();
     const plan = additionPlan([...LAGGING, "stages.grpo.grpo.steps=40"]);
     const local = await startLocalRun(plan, { outDir, baseDir: outDir });
     const channels = [local.addresses.learner, local.addresses.reward, ...local.addresses.actors].map(
@@ -189,8 +191,9 @@ describe("a local run", () => {
     for (const channel of channels) channel.close();
     expect(asked).toBeGreaterThan(3);
     latencies.sort((a, b) => a - b);
-    expect(latencies[Math.floor(latencies.length * 0.95)]).toBeLessThan(100);
-    expect(outcome.loopDelay.p99Ms).toBeLessThan(100);
+    const boundMs = 100 + 3 * (await idle.maxMs());
+    expect(latencies[Math.floor(latencies.length * 0.95)]).toBeLessThan(boundMs);
+    expect(outcome.loopDelay.p99Ms).toBeLessThan(boundMs);
   });
 });
 

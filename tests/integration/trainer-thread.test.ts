@@ -10,6 +10,7 @@ import {
   TrainerCore,
   type TrainingRow,
 } from "@oarlock/training";
+import { watchIdleLoop } from "@oarlock/testkit";
 import { afterEach, expect, test } from "vitest";
 
 const config: LlamaConfig = {
@@ -66,12 +67,13 @@ test("gives the bits of the same trainer on this thread, and the digest of the p
 test("P1: the event loop answers while the trainer computes", async () => {
   const trainer = await open();
   await trainer.step(rows, options); // sessions are made
+  const idle = await watchIdleLoop();
   const delay = monitorEventLoopDelay({ resolution: 5 });
   delay.enable();
   const { seconds } = await trainer.step(rows, { ...options, epochs: 4 });
   delay.disable();
   expect(seconds).toBeGreaterThan(0.1);
-  expect(delay.max / 1e6).toBeLessThan(100);
+  expect(delay.max / 1e6).toBeLessThan(100 + 3 * (await idle.maxMs()));
 });
 
 test("a stopped call ends early, and the trainer goes on", async () => {

@@ -2,6 +2,8 @@
 export { repositoryRoot, requireFile } from "./require-file.ts";
 export type { RequireFileOptions, WantedFile } from "./require-file.ts";
 export { requiredKinds } from "./config.ts";
+export { watchIdleLoop } from "./idle-loop.ts";
+export type { IdleLoop } from "./idle-loop.ts";
 export { temporaryFolder } from "./temporary-folder.ts";
 export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
