@@ -94,7 +94,7 @@ describe("samples", () => {
   it("names the trace of a sample that was traced", () => {
     const traceId = "a".repeat(32);
     expect(renderSample(sample({ traceId })).split("\n")[0]).toMatch(new RegExp(`stop · trace ${traceId}$`));
-    expect(renderSample(sample())).not.toContain("trace");
+    expect(renderSample(sample({}))).not.toContain("trace");
   });
 
   it("X1: a model's text cannot steer the terminal", () => {
