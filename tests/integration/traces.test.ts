@@ -302,6 +302,8 @@ describe.skipIf(jaegerBinary.absent)(`traces of a run in Jaeger${jaegerBinary.no
     for (const name of [
       "oarlock_learner_step_duration_seconds_bucket",
       "oarlock_learner_groups_total",
+      'oarlock_bus_messages_pending{consumer="',
+      'oarlock_bus_oldest_age_seconds{stream="work"',
       "oarlock_actor_queue_wait_seconds_count",
       "oarlock_reward_scoring_duration_seconds_sum",
       "gen_ai_server_time_to_first_token_seconds_count",

@@ -7,4 +7,5 @@ export type { EvaluationRecord, LearnerEvent, PromptRow, RunData, RunJournal } f
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
+export { BUS_INSTRUMENTS } from "./bus-metrics.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
