@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { checkTelemetrySettings } from "../local/index.ts";
 import { renderOutcome } from "../render/outcome.ts";
 import { readPlan, readSamples, readSummary, runPaths } from "../run-folder.ts";
 import { runSession } from "../run-session.ts";
@@ -23,6 +24,7 @@ async function resume({ terminal, now, exit }: CommandContext, folder: string): 
     terminal.print(`${folder}: the run is complete; its model is in ${paths.final}`);
     return;
   }
+  checkTelemetrySettings();
   using interrupt = listenForInterrupt(terminal, DRAINING);
   const { summary } = await runSession({
     paths,

@@ -7,6 +7,7 @@ import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { collect, type Prepared, prepare, refuseProblems } from "../prepare.ts";
+import { checkTelemetrySettings } from "../local/index.ts";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
 import { planRows, renderCost } from "../render/plan.ts";
 import {
@@ -59,6 +60,7 @@ export async function trainInto(
 ): Promise<SessionResult> {
   const { terminal, now } = context;
   const { source, plan } = prepared;
+  checkTelemetrySettings();
   const paths = await createRunFolder(folder);
   const document: PlanDocument = {
     uid: randomUUID(),

@@ -1,2 +1,3 @@
 export { startLocalRun } from "./start.ts";
+export { checkTelemetrySettings } from "./telemetry.ts";
 export type { LocalRun, LocalRunOptions, RunEvent, RunOutcome } from "./types.ts";

@@ -2,9 +2,14 @@
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
-import { openTelemetry } from "@oarlock/telemetry";
+import { openTelemetry, readTelemetrySettings } from "@oarlock/telemetry";
 import type { ProcessTelemetry } from "@oarlock/telemetry";
 import type { LocalRunOptions } from "./types.ts";
+
+/** Refuses settings that cannot be used, before a folder is made for the run (X1). */
+export function checkTelemetrySettings(): void {
+  readTelemetrySettings(processEnvironment());
+}
 
 /** Opens what the environment asks for; nothing, usually. */
 export function openRunTelemetry(
