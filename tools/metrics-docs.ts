@@ -1,7 +1,7 @@
 /** `npm run metrics-docs`: writes the list of metrics in docs/metrics.md from the code; `--check` fails where it has drifted. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { ACTOR_INSTRUMENTS } from "@oarlock/actor";
-import { LEARNER_INSTRUMENTS } from "@oarlock/learner";
+import { BUS_INSTRUMENTS, LEARNER_INSTRUMENTS } from "@oarlock/learner";
 import { REWARD_INSTRUMENTS } from "@oarlock/reward";
 import { RPC_INSTRUMENTS } from "@oarlock/rpc";
 import { PROCESS_INSTRUMENTS, type Instruments } from "@oarlock/runtime";
@@ -12,6 +12,7 @@ const [BEGIN, END] = ["<!-- generated: npm run metrics-docs -->", "<!-- end of g
 
 const SECTIONS: readonly (readonly [string, Instruments])[] = [
   ["Learner", LEARNER_INSTRUMENTS],
+  ["Bus, as the learner sees it", BUS_INSTRUMENTS],
   ["Actor", ACTOR_INSTRUMENTS],
   ["Reward worker", REWARD_INSTRUMENTS],
   ["gRPC, of every service", RPC_INSTRUMENTS],

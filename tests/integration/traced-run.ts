@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseMetrics, parseSamples } from "@oarlock/report";
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
-import type { Environment } from "@oarlock/runtime";
+import type { Environment, Log } from "@oarlock/runtime";
 import { startLocalRun } from "@oarlock/cli/local";
-import type { LocalRun, RunEvent } from "@oarlock/cli/local";
+import type { LocalRun, LocalRunOptions, RunEvent } from "@oarlock/cli/local";
 import { afterAll } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
 
@@ -36,12 +36,15 @@ export interface Ran {
 export interface RunChoice {
   readonly environment: Environment;
   readonly set?: readonly string[];
+  /** The bus as a service sees it. */
+  readonly busFor?: NonNullable<LocalRunOptions["busFor"]>;
+  readonly log?: Log;
   /** Called once, after the first step. */
   readonly onStep?: (local: LocalRun) => Promise<void>;
 }
 
 /** Runs the addition plan to its end. */
-export async function run({ environment, set = [], onStep }: RunChoice): Promise<Ran> {
+export async function run({ set = [], onStep, ...choice }: RunChoice): Promise<Ran> {
   const outDir = await newFolder();
   const events: RunEvent[] = [];
   let asked: Promise<void> | undefined;
@@ -49,7 +52,7 @@ export async function run({ environment, set = [], onStep }: RunChoice): Promise
     events.push(event);
     if (event.type === "step") asked ??= started.then((local) => onStep?.(local));
   };
-  const started = startLocalRun(additionPlan(set), { outDir, baseDir: outDir, environment, onEvent });
+  const started = startLocalRun(additionPlan(set), { outDir, baseDir: outDir, onEvent, ...choice });
   const local = await started;
   await local.finished;
   await asked;

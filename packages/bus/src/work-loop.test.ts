@@ -1,7 +1,7 @@
 /** The worker's loop on the memory bus with a clock that is moved by hand: T2, Q1, L1 and drains. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { OarlockError } from "@oarlock/errors";
-import { createManualClock, type ManualClock } from "@oarlock/runtime";
+import { createLog, createManualClock, type ManualClock } from "@oarlock/runtime";
 import { createMemoryBus } from "./memory/bus.ts";
 import type { Bus, Consumer, Stream } from "./types.ts";
 import { givenUp, WorkLoop, type WorkEvent } from "./work-loop.ts";
@@ -180,5 +180,38 @@ describe("work loop", () => {
     expect(events.slice(2)).toEqual(["handed-back a", "handed-back b"]);
     expect(loop.size).toBe(0);
     expect((await consumer.next({ timeoutMs: 10 }))?.deliveryCount).toBe(2);
+  });
+
+  it("says in the log lines about an item which trace it belongs to", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog({ write: (line) => void lines.push(JSON.parse(line)) });
+    const trace = { traceId: "a".repeat(32), spanId: "b".repeat(16), flags: 1 };
+    const loop: WorkLoop<string, string> = new WorkLoop({
+      consumer,
+      clock,
+      log,
+      hasRoom: () => true,
+      onEvent: () => undefined,
+      handler: {
+        read: (message) => ({ id: text(message.data), item: "", trace }),
+        start: async (_, id) => {
+          if (id === "poison") throw new OarlockError("POISON", "no");
+          return { done: Promise.resolve().then(() => Promise.reject(new Error("later"))) };
+        },
+        isPoison: (reason) => reason instanceof OarlockError,
+      },
+    });
+    const stop = new AbortController();
+    const running = loop.run(stop.signal);
+    await send("poison", "failing");
+    await clock.advance(1);
+    stop.abort();
+    await running;
+    const said = lines.map(({ item, trace_id, span_id }) => ({ item, trace_id, span_id }));
+    const ids = { trace_id: trace.traceId, span_id: trace.spanId };
+    expect(said).toEqual([
+      { item: "poison", ...ids },
+      { item: "failing", ...ids },
+    ]);
   });
 });

@@ -12,14 +12,24 @@ import {
   silentLog,
   systemClock,
   type Timer,
+  type TraceContext,
   waitFor,
+  withTrace,
 } from "@oarlock/runtime";
 import type { Consumer, Message } from "./types.ts";
+
+/** A message that was read. */
+export interface ReadItem<Item> {
+  readonly id: string;
+  readonly item: Item;
+  /** What the item belongs to: log lines about it carry it. */
+  readonly trace?: TraceContext | undefined;
+}
 
 /** What a worker does with one message. */
 export interface WorkHandler<Item, Result> {
   /** Reads a message. Whatever it throws parks the message: no retry can read it. */
-  read(message: Message): { readonly id: string; readonly item: Item };
+  read(message: Message): ReadItem<Item>;
   /**
    * Starts an item; no other one is pulled until this resolves. `done` resolves when the effect is durable. A rejection of
    * either hands the item back.
@@ -134,14 +144,17 @@ export class WorkLoop<Item, Result> {
   }
 
   async #take(message: Message): Promise<void> {
-    const { handler, onEvent } = this.#options;
-    let read: { readonly id: string; readonly item: Item };
+    let read: ReadItem<Item>;
     try {
-      read = handler.read(message);
+      read = this.#options.handler.read(message);
     } catch (reason) {
       return this.#park(message, `message ${message.sequence}`, reason);
     }
-    const { id, item } = read;
+    await withTrace(read.trace, () => this.#begin(message, read));
+  }
+
+  async #begin(message: Message, { id, item }: ReadItem<Item>): Promise<void> {
+    const { handler, onEvent } = this.#options;
     this.#inHand.add(message);
     onEvent({ type: "pulled", id, item });
     try {

@@ -56,6 +56,7 @@ export {
   type Instruments,
   type Measurement,
   type Meter,
+  type Observed,
   type Recorder,
   type Telemetry,
 } from "./meter.ts";

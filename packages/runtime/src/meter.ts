@@ -28,6 +28,9 @@ export interface Measurement {
   readonly attributes?: Attributes;
 }
 
+/** One value, or several with attributes. */
+export type Observed = number | readonly Measurement[];
+
 /** Adds to a counter, or adds a value to a histogram. */
 export type Recorder = (value: number, attributes?: Attributes) => void;
 
@@ -36,7 +39,7 @@ export interface Meter {
   /** For a counter or a histogram. */
   recorder(instrument: Instrument): Recorder;
   /** For a counter or a gauge whose value is kept elsewhere: `read` is asked at every collection. */
-  observe(instrument: Instrument, read: () => number | readonly Measurement[]): void;
+  observe(instrument: Instrument, read: () => Observed | Promise<Observed>): void;
 }
 
 /** A meter that collects nothing. */

@@ -87,12 +87,12 @@ describe("observeProcess", () => {
       reads.get(PROCESS_INSTRUMENTS[name])?.() ?? [];
     expect([...reads.keys()]).toEqual(expect.arrayContaining(Object.values(PROCESS_INSTRUMENTS)));
     await new Promise((resolve) => setTimeout(resolve, 30));
-    read("loopDelayP50");
+    await read("loopDelayP50");
     await new Promise((resolve) => setTimeout(resolve, 30));
     const untilMs = performance.now() + 120;
     while (performance.now() < untilMs);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    read("loopDelayP50");
+    await read("loopDelayP50");
     expect(read("loopDelayMax")).toBeGreaterThan(0.08);
     const leave = processWaits.enter("something that takes a while", 1_000);
     expect(read("waits")).toBe(processWaits.open().length);

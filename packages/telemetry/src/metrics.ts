@@ -76,10 +76,11 @@ async function endAll(provider: MeterProvider, endpoint: PrometheusEndpoint | un
 }
 
 type Read = Parameters<Meter["observe"]>[1];
+type Values = readonly (readonly [number, Attributes])[];
 
 interface InstrumentsMade {
   recorder(instrument: Instrument): Recorder;
-  observe(instrument: Instrument, read: () => readonly (readonly [number, Attributes])[]): void;
+  observe(instrument: Instrument, read: () => Promise<Values>): void;
 }
 
 /** Every instrument once, by name: two services of a process share it. */
@@ -106,8 +107,8 @@ function createInstruments(meter: SdkMeter): InstrumentsMade {
         kind === "counter"
           ? meter.createObservableCounter(name, options)
           : meter.createObservableGauge(name, options);
-      observable.addCallback((result: ObservableResult) => {
-        for (const [value, attributes] of read()) result.observe(value, defined(attributes));
+      observable.addCallback(async (result: ObservableResult) => {
+        for (const [value, attributes] of await read()) result.observe(value, defined(attributes));
       });
     },
   };
@@ -115,8 +116,8 @@ function createInstruments(meter: SdkMeter): InstrumentsMade {
 
 /** `own` are attributes of every value. */
 function meterOf(made: InstrumentsMade, own: Attributes): Meter {
-  const measured = (read: Read): readonly (readonly [number, Attributes])[] => {
-    const values = read();
+  const measured = async (read: Read): Promise<Values> => {
+    const values = await read();
     return typeof values === "number"
       ? [[values, own]]
       : values.map(({ value, attributes }) => [value, { ...attributes, ...own }]);

@@ -65,6 +65,6 @@ describe("readTelemetrySettings", () => {
     ["OTEL_EXPORTER_OTLP_HEADERS", "nonsense", "name=value"],
   ])("X1: names %s=%s and what is accepted", (name, value, accepted) => {
     const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://a:4318", [name]: value };
-    expect(() => readTelemetrySettings(environment)).toThrow(new RegExp(`${name}=.*${accepted}`));
+    expect(() => readTelemetrySettings(environment)).toThrow(new RegExp(`${name}="${value}".*${accepted}`));
   });
 });

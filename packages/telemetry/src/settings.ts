@@ -129,13 +129,14 @@ function targetOf(settings: SettingsReader, signal: "TRACES" | "METRICS"): OtlpT
   const either = (suffix: string): string =>
     settings.text(`${own}_${suffix}`) === undefined ? `${all}_${suffix}` : `${own}_${suffix}`;
   settings.choice(either("PROTOCOL"), ["http/protobuf"], "http/protobuf");
-  const base = settings.text(`${all}_ENDPOINT`, DEFAULT_ENDPOINT).replace(/\/+$/, "");
-  const url = settings.text(`${own}_ENDPOINT`, `${base}/v1/${signal.toLowerCase()}`);
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
-    throw refuse(either("ENDPOINT"), url, "an http:// or https:// URL");
+  const endpoint = settings.text(either("ENDPOINT"), DEFAULT_ENDPOINT);
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) {
+    throw refuse(either("ENDPOINT"), endpoint, "an http:// or https:// URL");
   }
+  // A signal's own endpoint is the whole URL; the one for all is where the signals' paths begin.
+  const isOwn = settings.text(`${own}_ENDPOINT`) !== undefined;
   return {
-    url,
+    url: isOwn ? endpoint : `${endpoint.replace(/\/+$/, "")}/v1/${signal.toLowerCase()}`,
     headers: pairs(settings, either("HEADERS")),
     timeoutMs: settings.integer(either("TIMEOUT"), { min: 1, max: MAX, fallback: 3_000 }),
   };

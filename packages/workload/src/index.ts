@@ -15,4 +15,4 @@ export {
   type ServiceRole,
   type ServingProcess,
 } from "./service-process.ts";
-export { openRunTelemetry, type RunTelemetryOptions } from "./run-telemetry.ts";
+export { checkTelemetrySettings, openRunTelemetry, type RunTelemetryOptions } from "./run-telemetry.ts";

@@ -2,7 +2,7 @@
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import type { Environment, Log } from "@oarlock/runtime";
-import { openTelemetry } from "@oarlock/telemetry";
+import { openTelemetry, readTelemetrySettings } from "@oarlock/telemetry";
 import type { ProcessTelemetry } from "@oarlock/telemetry";
 
 export interface RunTelemetryOptions {
@@ -12,6 +12,11 @@ export interface RunTelemetryOptions {
   readonly environment?: Environment;
   /** Hears of what the user should know too, in one sentence. */
   readonly onWarning?: (message: string) => void;
+}
+
+/** Refuses settings that cannot be used, before a folder is made for the run (X1). */
+export function checkTelemetrySettings(): void {
+  readTelemetrySettings(processEnvironment());
 }
 
 /** Opens what the environment asks for; nothing, usually. */

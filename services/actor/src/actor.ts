@@ -126,9 +126,10 @@ export function createActor(options: ActorOptions): Actor {
     },
     async generate({ request, policy, signal, onProgress }) {
       const either = signal === undefined ? loop.signal : AbortSignal.any([signal, loop.signal]);
-      const order = { request, policy, ...(onProgress === undefined ? {} : { onProgress }) };
+      const timed = { ...request, timed: true };
+      const order = { request: timed, policy, ...(onProgress === undefined ? {} : { onProgress }) };
       const { completions } = await submission.submit(order, either);
-      return completions;
+      return described(options, { request: timed }, completions);
     },
   };
 }
@@ -161,7 +162,8 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
-      return { id: parsed.request.id, item: { work, parsed, delivery: deliveryOf(message, clock.nowMs()) } };
+      const delivery = deliveryOf(message, clock.nowMs());
+      return { id: parsed.request.id, item: { work, parsed, delivery }, trace: traceOfHeaders(work.trace) };
     },
     async start(item, id, signal) {
       const { work, parsed, delivery } = item;
@@ -189,7 +191,7 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
 /** A generation under its span, measured. */
 function described(
   { telemetry, clock = systemClock }: ActorOptions,
-  parsed: GenerationWork,
+  parsed: Pick<GenerationWork, "request">,
   generated: Promise<readonly Completion[]>,
 ): Promise<readonly Completion[]> {
   const { tracer, recorders, model } = telemetry;

@@ -114,7 +114,7 @@ function displayedStep(step: number, purpose: "rollout" | "evaluation"): number 
 
 /** What the span of a generation says. */
 export function completionAttributes(
-  { request }: GenerationWork,
+  { request }: Pick<GenerationWork, "request">,
   completions: readonly Completion[],
   model: string,
 ): Attributes {

@@ -7,7 +7,7 @@ import { TraceContextSchema, create } from "@oarlock/proto";
 import type { RolloutWork, TrajectoryBatch } from "@oarlock/proto";
 import { batchKey } from "@oarlock/run";
 import type { BatchName, ConductorEffect, WorkItem } from "@oarlock/run";
-import { isSampled, traceHeaders, traceOfHeaders } from "@oarlock/runtime";
+import { isSampled, traceHeaders, traceOfHeaders, withTrace } from "@oarlock/runtime";
 import type { Attributes, Span, SpanLink, TraceContext, Tracer } from "@oarlock/runtime";
 import { groupAttributes, policyAttributes, sendTraced, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
@@ -15,8 +15,8 @@ import type { Delivery, Destination } from "@oarlock/telemetry";
 export interface GroupTraces {
   /** Sends the message of an item as part of its group's trace. */
   send<T>(item: WorkItem, work: RolloutWork, message: Sent<T>): Promise<T>;
-  /** A scored message came; call the result with what it led to. */
-  arrived(batch: TrajectoryBatch, delivery: Delivery): (effects: readonly ConductorEffect[]) => void;
+  /** A scored message came: runs its admission under a span, which says what that led to. */
+  admit(batch: TrajectoryBatch, delivery: Delivery, admission: () => readonly ConductorEffect[]): void;
   /** The batch is used by `user`: its groups end, linked to it; gives the links back to them. */
   used(batch: BatchName, user: BatchUser): readonly SpanLink[];
   /** Ends what is open: nobody will use it. */
@@ -81,19 +81,17 @@ export function createGroupTraces({ tracer, work: destination, scored }: GroupTr
       return sendTraced(tracer, sending, (headers) => publish(data, headers));
     },
 
-    arrived(batch, delivery) {
+    admit(batch, delivery, admission) {
       const parent = traceOfHeaders(batch.trace);
       const span = startProcessing(tracer, { name: "admit", destination: scored, delivery, parent });
-      return (effects) => {
-        for (const effect of effects) {
-          if (effect.type === "drop")
-            span.set({ "rl.admission": "dropped", "rl.admission.reason": effect.reason });
-          if (effect.type === "keep") {
-            span.set({ "rl.admission": "admitted", "rl.sample.count": effect.samples.length });
-          }
-        }
+      try {
+        for (const effect of withTrace(span.context, admission)) span.set(admissionAttributes(effect));
+      } catch (reason) {
+        span.fail(reason);
+        throw reason;
+      } finally {
         span.end();
-      };
+      }
     },
 
     used(batch, { context, attributes, ofGroup }) {
@@ -118,6 +116,13 @@ export function createGroupTraces({ tracer, work: destination, scored }: GroupTr
       open.clear();
     },
   };
+}
+
+/** What an effect says of the message that led to it. */
+function admissionAttributes(effect: ConductorEffect): Attributes {
+  if (effect.type === "drop") return { "rl.admission": "dropped", "rl.admission.reason": effect.reason };
+  if (effect.type === "keep") return { "rl.admission": "admitted", "rl.sample.count": effect.samples.length };
+  return {};
 }
 
 /** The record's form of a context. */

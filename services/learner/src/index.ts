@@ -7,6 +7,7 @@ export type { EvaluationRecord, LearnerEvent, PromptRow, RunData, RunJournal } f
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
+export { BUS_INSTRUMENTS } from "./bus-metrics.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
 export { openLearner } from "./open.ts";
 export type { OpenLearnerParts } from "./open.ts";

@@ -10,6 +10,7 @@ import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/r
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import type { LearnerConfig } from "./config.ts";
+import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
 import { createLearner } from "./learner.ts";
@@ -72,6 +73,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
       },
     },
   });
+  observeBus(telemetry.meter, bus, uid);
   observeLearner(telemetry.meter, {
     learner: () => learner.state(),
     conductor: () => learner.rollouts.state(),

@@ -113,10 +113,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     }
     return next.effects;
   };
-  const admit = (batch: TrajectoryBatch, delivery: Delivery): void =>
-    observed(options, { batch, delivery }, () =>
+  const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
+    options.queueWait(queueSeconds(delivery));
+    options.traces.admit(batch, delivery, () =>
       react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories),
     );
+  };
 
   return {
     state: () => state,
@@ -154,22 +156,6 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       }
     },
   };
-}
-
-/** An admission, told to whoever watches. */
-function observed(
-  { queueWait, traces }: RolloutsOptions,
-  { batch, delivery }: { readonly batch: TrajectoryBatch; readonly delivery: Delivery },
-  admit: () => readonly ConductorEffect[],
-): void {
-  queueWait(queueSeconds(delivery));
-  const settle = traces.arrived(batch, delivery);
-  let effects: readonly ConductorEffect[] = [];
-  try {
-    effects = admit();
-  } finally {
-    settle(effects);
-  }
 }
 
 type Payload = readonly Trajectory[];

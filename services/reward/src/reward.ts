@@ -25,7 +25,7 @@ import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
 import { batchAttributes } from "./batch-attributes.ts";
 import { scoreTrajectories } from "./scoring.ts";
-import type { RunScorers, TextDecoder } from "./scoring.ts";
+import type { RunScorers, ScoringParts, TextDecoder } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
 import type { RewardEvent, RewardState } from "./state.ts";
 
@@ -93,7 +93,7 @@ export function createReward(options: RewardOptions): Reward {
   return {
     state: () => state,
     scorers: options.scorers,
-    score: (trajectories, signal) => scoreTrajectories(options, trajectories, signal),
+    score: (trajectories, signal) => scoreTrajectories(scoringParts(options), trajectories, signal),
     async run(signal) {
       try {
         await loop.run(signal);
@@ -113,14 +113,17 @@ function rewardEvent(event: WorkEvent<ReadBatch, Tally>): RewardEvent {
   return type === "done" ? { type: "published", id, ...event.result } : { type, id };
 }
 
+function scoringParts({ scorers, decoder, telemetry }: RewardOptions): ScoringParts {
+  return { scorers, decoder, watch: () => watchScorers(telemetry.tracer, telemetry.recorders) };
+}
+
 function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
-  const { clock = systemClock, telemetry, scorers, decoder } = options;
+  const { clock = systemClock, telemetry } = options;
   const { tracer, recorders } = telemetry;
   const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
-    const watch = (): ReturnType<typeof watchScorers> => watchScorers(tracer, recorders);
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
-      (s) => scoreTrajectories({ scorers, decoder, watch }, batch.trajectories, s),
+      (s) => scoreTrajectories(scoringParts(options), batch.trajectories, s),
       { timeoutMs: SCORE_TIMEOUT_MS, signal },
     );
     const trajectories = batch.trajectories.map((trajectory, i) => ({
@@ -135,7 +138,8 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
     read(message) {
       const batch = fromBinary(TrajectoryBatchSchema, message.data);
       const delivery = deliveryOf(message, clock.nowMs());
-      return { id: batchId(batch) ?? `message ${message.sequence}`, item: { batch, delivery } };
+      const id = batchId(batch) ?? `message ${message.sequence}`;
+      return { id, item: { batch, delivery }, trace: traceOfHeaders(batch.trace) };
     },
     async start({ batch, delivery }, id, signal) {
       const attributes = batchAttributes(batch);

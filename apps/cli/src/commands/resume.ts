@@ -4,6 +4,7 @@ import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome } from "../render/outcome.ts";
 import { readPlan, readSamples, readSummary, runPaths } from "../run-folder.ts";
 import { requireBroker } from "../processes/index.ts";
@@ -35,6 +36,7 @@ async function resume(
     return;
   }
   if (processes) requireBroker(processEnvironment());
+  checkTelemetrySettings();
   using interrupt = listenForInterrupt(terminal, DRAINING);
   const { summary } = await runSession({
     paths,

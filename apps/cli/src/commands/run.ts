@@ -8,6 +8,7 @@ import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { collect, type Prepared, prepare, refuseProblems } from "../prepare.ts";
+import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
 import { planRows, renderCost } from "../render/plan.ts";
 import {
@@ -64,6 +65,7 @@ export async function trainInto(
 ): Promise<SessionResult> {
   const { terminal, now } = context;
   const { source, plan } = prepared;
+  checkTelemetrySettings();
   const paths = await createRunFolder(folder);
   const document: PlanDocument = {
     uid: randomUUID(),
