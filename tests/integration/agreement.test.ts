@@ -5,11 +5,11 @@ import { requireFile } from "@oarlock/testkit";
 import { createTokenizer } from "@oarlock/tokenizer";
 import { createTrainer, type TrainingRow } from "@oarlock/training";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { storyNll, storyRows, storyText } from "./story-nll.ts";
 import { readStories260k, storiesFile } from "./stories260k.ts";
 
 const tokenizerFile = requireFile("models", "../shared/models/stories260K/hf/tokenizer.json");
 const tokenizerConfig = requireFile("models", "../shared/models/stories260K/hf/tokenizer_config.json");
-const stories = requireFile("data", "../shared/data/text/tinystories_niklas6.txt");
 
 describe.skipIf(storiesFile.absent)(`stories260K in the trainer${storiesFile.note}`, () => {
   let trainer: Awaited<ReturnType<typeof createTrainer>>;
@@ -62,26 +62,17 @@ describe.skipIf(storiesFile.absent)(`stories260K in the trainer${storiesFile.not
     },
   );
 
-  it.skipIf(stories.absent || tokenizerFile.absent)(
-    `gives the published mean NLL of 1.5759 nats on story text${stories.note}`,
+  it.skipIf(storyText.absent || tokenizerFile.absent)(
+    `gives the published mean NLL of 1.5759 nats on story text${storyText.note}`,
     async () => {
       const files = {
         tokenizer: readFileSync(tokenizerFile.path, "utf8"),
         config: readFileSync(tokenizerConfig.path, "utf8"),
       };
-      const text = readFileSync(stories.path, "utf8").slice(0, 40_000);
-      const ids = createTokenizer(files).encode(text); // begins with BOS
-      expect(ids).toHaveLength(19_289);
-      // Complete windows of 256 tokens, each with BOS in front.
-      const rows = Array.from({ length: Math.floor(ids.length / 256) }, (_, window) =>
-        row(Int32Array.of(1, ...ids.subarray(window * 256, (window + 1) * 256)), 1),
-      );
-      const scored = await trainer.logprobs(rows, "policy", { microBatchSize: 8 });
-      const total = scored.reduce(
-        (sum, logprobs) => sum + logprobs.reduce((part, value) => part + value, 0),
-        0,
-      );
-      expect(-total / (rows.length * 256)).toBeCloseTo(1.5759, 4);
+      const tokenizer = createTokenizer(files);
+      expect(storyRows(tokenizer)).toHaveLength(75); // of 19,289 tokens
+      const { config, weights } = readStories260k();
+      expect(await storyNll(config, weights, tokenizer)).toBeCloseTo(1.5759, 4);
     },
   );
 });

@@ -18,7 +18,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 if (process.env.UV_THREADPOOL_SIZE === undefined) {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const env = { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS };
-  const child = spawn(process.execPath, args, { stdio: "inherit", env });
+  const child = spawn(process.execPath, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], env });
   // A terminal sends Ctrl-C to both processes, other senders only to this one: forward, and the child counts once.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
@@ -27,6 +27,9 @@ if (process.env.UV_THREADPOOL_SIZE === undefined) {
   });
   child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 0)));
 } else {
+  // The channel to the launcher carries nothing: it closes when the launcher is killed, and nobody watches this process.
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+  process.channel?.unref();
   const { main } = await import("../dist/main.js");
   process.exitCode = await main(process.argv);
   // Work that a failed command left behind must not keep the process alive.

@@ -1,6 +1,6 @@
 /** Two runs of one plan, compared: the first step whose policy differs, and which input changed. Pure. */
 import type { MetricsRecord } from "@oarlock/report";
-import { canonicalJson, type ResolvedRun } from "@oarlock/runfile";
+import { canonicalJson, dataUses, functionUses, type ResolvedRun } from "@oarlock/runfile";
 
 /** The first step at which two runs part. */
 export interface FirstDifference {
@@ -30,6 +30,8 @@ export function firstDifference(
 /** One input of a run that is not what it was. */
 export interface ChangedInput {
   readonly input: "spec" | "model" | "data" | "functions" | "engine" | "instruction set";
+  /** Which part of it, e.g. `stages.0.sft.data (./sums.jsonl) digest`; "" for all of it. */
+  readonly part: string;
   readonly was: string;
   readonly is: string;
 }
@@ -41,24 +43,42 @@ export function changedInputs(was: ResolvedRun, is: ResolvedRun): ChangedInput[]
   const pairs: readonly (readonly [ChangedInput["input"], unknown, unknown])[] = [
     ["spec", was.spec, is.spec],
     ["model", was.inputs.model, is.inputs.model],
-    ["data", was.inputs.data, is.inputs.data],
-    ["functions", was.inputs.functions, is.inputs.functions],
+    ["data", dataByName(was), dataByName(is)],
+    ["functions", functionsByName(was), functionsByName(is)],
     ["engine", oldEngine, newEngine],
     ["instruction set", oldSet, newSet],
   ];
   return pairs.flatMap(([input, before, after]) =>
-    differenceOf(before, after).map(([old, now]) => ({ input, was: old, is: now })),
+    differenceOf(before, after).map((difference) => ({ input, ...difference })),
   );
 }
 
-/** The innermost differing parts, as `path=value`. */
-function differenceOf(before: unknown, after: unknown, path = ""): [string, string][] {
-  if (canonicalJson(before) === canonicalJson(after)) return [];
-  const blocks = [before, after].every((value) => typeof value === "object" && value !== null);
-  if (!blocks) return [[`${path}${JSON.stringify(before)}`, `${path}${JSON.stringify(after)}`]];
-  const [left, right] = [new Map(Object.entries(before ?? {})), new Map(Object.entries(after ?? {}))];
-  const keys = [...new Set([...left.keys(), ...right.keys()])];
-  return keys.flatMap((key) =>
-    differenceOf(left.get(key), right.get(key), `${path.replace(/=$/, path === "" ? "" : ".")}${key}=`),
+/** A file's name says more to a user than its place in the plan. */
+function dataByName({ spec, inputs }: ResolvedRun): Record<string, unknown> {
+  const files = new Map(
+    dataUses(spec).map(({ path, data }) => [path, data.type === "file" ? ` (${data.file.path})` : ""]),
+  );
+  return Object.fromEntries(
+    inputs.data.map(({ path, ...rest }) => [`${path}${files.get(path) ?? ""} `, rest]),
   );
 }
+
+function functionsByName({ spec, inputs }: ResolvedRun): Record<string, unknown> {
+  const files = new Map(functionUses(spec).map(({ path, file }) => [path, ` (${file})`]));
+  return Object.fromEntries(
+    inputs.functions.map(({ path, ...rest }) => [`${path}${files.get(path) ?? ""} `, rest]),
+  );
+}
+
+/** The innermost differing parts. */
+function differenceOf(before: unknown, after: unknown, part = ""): Omit<ChangedInput, "input">[] {
+  if (canonicalJson(before) === canonicalJson(after)) return [];
+  const blocks = [before, after].every((value) => typeof value === "object" && value !== null);
+  if (!blocks) return [{ part, was: shown(before), is: shown(after) }];
+  const [left, right] = [new Map(Object.entries(before ?? {})), new Map(Object.entries(after ?? {}))];
+  const keys = [...new Set([...left.keys(), ...right.keys()])];
+  const below = part === "" || part.endsWith(" ") ? part : `${part}.`;
+  return keys.flatMap((key) => differenceOf(left.get(key), right.get(key), `${below}${key}`));
+}
+
+const shown = (value: unknown): string => JSON.stringify(value) ?? "absent";

@@ -94,11 +94,13 @@ export async function writePlan(paths: RunPaths, plan: PlanDocument, runFileText
 /** Reads `plan.json`; the folder must be one that `oarlock run` made. */
 export async function readPlan(folder: string): Promise<PlanDocument> {
   const { plan } = runPaths(folder);
-  const text = await readFile(plan, "utf8").catch((cause: unknown) => {
-    throw new OarlockError("RUN_FOLDER_INVALID", `${folder} is not a run folder: it has no plan.json`, {
-      cause,
-    });
-  });
+  const text = await readOptional(plan);
+  if (text === "") {
+    throw new OarlockError(
+      "RUN_FOLDER_INVALID",
+      `${folder} is not a run folder: it has no plan.json; accepted: a folder that \`oarlock run\` wrote`,
+    );
+  }
   const document: unknown = JSON.parse(text);
   if (!isPlanDocument(document))
     throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
@@ -137,7 +139,8 @@ export async function readSummary(paths: RunPaths): Promise<RunSummary | undefin
 
 async function readOptional(path: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
+    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
+      return "";
     throw cause;
   });
 }

@@ -1,6 +1,7 @@
 /**
  * `--set key=value`: changes one place of a run file before it is validated. Paths start at the spec (`spec.` may be
- * written), list items go by index or by name, values are typed by the schema, `null` removes. Pure.
+ * written), list items go by index or by name, the block of a `type` may be left out, values are typed by the schema, `null`
+ * removes. Pure.
  */
 import { readDocument } from "./document.ts";
 import { valueAt } from "./issues.ts";
@@ -63,6 +64,11 @@ function walk(written: string, root: unknown): Walked {
   const path: (string | number)[] = [];
   let node = runFileJsonSchema();
   for (const step of absolute) {
+    const block = impliedBlock(node, step, valueAt(root, path));
+    if (block !== undefined) {
+      path.push(block.name);
+      node = block.node;
+    }
     const next = node.items === undefined ? fieldStep(node, step) : itemStep(step, valueAt(root, path));
     if (typeof next === "object") return refuse("SET_PATH", written, next);
     path.push(next);
@@ -71,6 +77,19 @@ function walk(written: string, root: unknown): Walked {
     node = child;
   }
   return { path, node };
+}
+
+/** `stages.first.steps` means `stages.first.grpo.steps` where `type: grpo`: the block of the type may be left out. */
+function impliedBlock(
+  node: SchemaNode,
+  step: string,
+  value: unknown,
+): { readonly name: string; readonly node: SchemaNode } | undefined {
+  const type = valueAt(value, ["type"]);
+  if (typeof type !== "string" || Object.keys(node.properties ?? {}).includes(step)) return undefined;
+  const block = schemaAt([type], node);
+  const holds = block !== undefined && Object.keys(block.properties ?? {}).includes(step);
+  return holds ? { name: type, node: block } : undefined;
 }
 
 function fieldStep(node: SchemaNode, step: string): string | { message: string; accepted: string } {

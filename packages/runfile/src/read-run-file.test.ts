@@ -77,6 +77,23 @@ describe("--set", () => {
     expect(metadata.name).toBe("other");
   });
 
+  it("takes the block of a type as understood, wherever its fields are not those of the item itself", () => {
+    const { spec } = accepted(
+      minimalRun(),
+      "stages.learn.steps=6",
+      "stages.warm.steps=7",
+      "stages.learn.sampling.topK=8",
+      "stages.learn.data.name=copy-text",
+      "stages.learn.name=again",
+    ).run;
+    expect(spec.stages.map(({ sft, grpo }) => sft?.steps ?? grpo?.steps)).toEqual([7, 6]);
+    expect(spec.stages[1]?.grpo?.sampling).toEqual({ maxNewTokens: 8, topK: 8 });
+    expect(spec.stages[1]?.grpo?.data.task?.name).toBe("copy-text");
+    expect(spec.stages[1]?.name).toBe("again");
+    // A block that the item's type does not have is not guessed.
+    expect(codes(minimalRun(), "stages.warm.sampling.topK=8")).toContain("SET_PATH");
+  });
+
   it("removes a field with null: a new model becomes one from files", () => {
     const { model } = accepted(minimalRun(), "model.init=null", "model.from=./folder").run.spec;
     expect(model).toEqual({ from: "./folder" });

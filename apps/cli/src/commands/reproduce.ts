@@ -47,7 +47,8 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   exit(EXIT.different);
 }
 
-const changeLine = ({ input, was, is }: ChangedInput): string => `changed ${input}: ${was} is now ${is}`;
+const changeLine = ({ input, part, was, is }: ChangedInput): string =>
+  `changed ${input}${part === "" ? "" : `: ${part}`}: ${was} is now ${is}`;
 
 const EXAMPLES = `
 Examples:

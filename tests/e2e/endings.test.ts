@@ -1,0 +1,143 @@
+/**
+ * T3 on the real command line: a run that Ctrl-C stopped, and one that was killed, continue with `oarlock resume` to the
+ * very weights of the run that nobody disturbed; and `oarlock reproduce` finds them again, or says what changed.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { temporaryFolder } from "@oarlock/testkit";
+import { describe, expect, test } from "vitest";
+import { digestsOf, type Ended, oarlock, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
+
+const SFT_STEPS = 30;
+const GRPO_STEPS = 40;
+const STEPS = SFT_STEPS + GRPO_STEPS;
+
+const RUN_FILE = `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: sums }
+spec:
+  seed: 3
+  model:
+    init:
+      architecture: llama
+      hiddenSize: 32
+      intermediateSize: 64
+      layers: 2
+      heads: 2
+      maxPositions: 16
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  pipeline: { mode: lockstep, lag: 1 }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: file, file: { path: ./sums.jsonl } }
+        steps: ${SFT_STEPS}
+        batchSize: 16
+        optimizer: { learningRate: 0.003 }
+    - name: grpo
+      type: grpo
+      grpo:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: ${GRPO_STEPS}
+        promptsPerStep: 8
+        groupSize: 8
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: answer, type: exact }]
+        kl: { placement: loss, estimator: k3, coefficient: 0.05 }
+        optimizer: { learningRate: 0.0005 }
+  checkpoints: { every: 8, keep: 2 }
+`;
+
+/** A folder with the run file and its data. */
+function project(): string {
+  const folder = temporaryFolder("endings");
+  const sums = Array.from({ length: 64 }, (_, i) => [i % 8, Math.floor(i / 8)] as const);
+  const rows = sums.map(([a, b]) => JSON.stringify({ prompt: `${a}+${b}=`, completion: String(a + b) }));
+  writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+  writeFileSync(join(folder, "sums.jsonl"), `${rows.join("\n")}\n`);
+  return folder;
+}
+
+/** What an undisturbed run comes to; once for the file. */
+let undisturbed: Promise<readonly string[]> | undefined;
+function expectedDigests(): Promise<readonly string[]> {
+  undisturbed ??= (async () => {
+    const folder = project();
+    expect(await oarlock(["run", "run.yaml", "--out", "out"], folder)).toMatchObject({ code: 0 });
+    return digestsOf(join(folder, "out"));
+  })();
+  return undisturbed;
+}
+
+async function expectResumed(folder: string, before: Ended): Promise<void> {
+  const out = join(folder, "out");
+  const done = digestsOf(out).length;
+  expect(done, before.text).toBeLessThan(STEPS);
+  const resumed = await oarlock(["resume", "out"], folder);
+  expect(resumed.code, resumed.text).toBe(0);
+  const expected = await expectedDigests();
+  expect(expected).toHaveLength(STEPS);
+  expect(digestsOf(out)).toEqual(expected);
+  expect(summaryOf(out)).toMatchObject({
+    status: "completed",
+    steps: STEPS,
+    policy: { digest: expected.at(-1) },
+  });
+}
+
+describe("T3: a run that ends early", () => {
+  test.each([
+    ["in its first stage", SFT_STEPS / 2],
+    ["in its second stage", SFT_STEPS + GRPO_STEPS / 2],
+  ])("by Ctrl-C %s drains to a checkpoint, and resume continues it bit for bit", async (_, steps) => {
+    const folder = project();
+    const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+    await stepsDone(join(folder, "out"), steps, started);
+    started.child.kill("SIGINT");
+    const ended = await started.ended;
+    expect(ended.text).toContain("draining to a checkpoint");
+    expect(ended.text).toContain("oarlock resume out");
+    expect(ended.code, ended.text).toBe(130);
+    expect(summaryOf(join(folder, "out")).status).toBe("stopped");
+    await expectResumed(folder, ended);
+  });
+
+  test("by SIGKILL resumes from its last checkpoint, bit for bit; twice in a row", async () => {
+    const folder = project();
+    const out = join(folder, "out");
+    let started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+    for (const steps of [SFT_STEPS + 5, SFT_STEPS + 25]) {
+      await stepsDone(out, steps, started);
+      started.child.kill("SIGKILL");
+      expect(await started.ended).toMatchObject({ code: null, signal: "SIGKILL" });
+      if (steps === SFT_STEPS + 5) started = startOarlock(["resume", "out"], folder);
+    }
+    await expectResumed(folder, await started.ended);
+  });
+});
+
+describe("oarlock reproduce", () => {
+  test("D1: gives the same policies again, and names the step and the data file that changed", async () => {
+    const folder = project();
+    const small = ["--set", "stages.sft.sft.steps=12", "--set", "stages.grpo.grpo.steps=12"];
+    const ran = await oarlock(["run", "run.yaml", "--out", "out", ...small], folder);
+    expect(ran.code, ran.text).toBe(0);
+    const same = await oarlock(["reproduce", "out", "--out", "again"], folder);
+    expect(same.code, same.text).toBe(0);
+    expect(same.text).toContain(
+      `reproduced: every policy version is the same, to ${digestsOf(join(folder, "out")).at(-1)}`,
+    );
+
+    const data = join(folder, "sums.jsonl");
+    writeFileSync(data, readFileSync(data, "utf8").replaceAll('"completion":"7"', '"completion":"8"'));
+    const changed = await oarlock(["reproduce", "out", "--out", "other"], folder);
+    expect(changed.code, changed.text).toBe(4);
+    const first = digestsOf(join(folder, "other")).findIndex(
+      (digest, at) => digest !== digestsOf(join(folder, "out"))[at],
+    );
+    expect(changed.text).toContain(`different from stage sft step ${first + 1} on`);
+    expect(changed.text).toMatch(/changed data: stages\.0\.sft\.data \(\.\/sums\.jsonl\) digest: .* is now /);
+  });
+});
