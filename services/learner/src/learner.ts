@@ -13,6 +13,7 @@ import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Clock, Log } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
+import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
@@ -127,8 +128,15 @@ function partsOf(
     options.onEvent?.(event);
   };
   const { describe, isScored } = createDescriber({ run, data, incarnation });
+  const { resumed } = checkpoints;
+  // T1: what the surviving lineage has trained stays on record.
+  const kept =
+    resumed === undefined
+      ? {}
+      : { ledger: readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).ledger };
   const rollouts = createRollouts({
     ...options,
+    ...kept,
     incarnation,
     fingerprint: run.digest,
     describe,

@@ -112,14 +112,21 @@ describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
     await refused;
   });
 
-  it("says that a consumer is gone when the server lost its storage", async () => {
+  it("says what is gone when the server lost its storage", async () => {
     const folder = temporaryFolder("nats");
     const server = await start({ folder });
-    const { consumer } = await queue(await open(server));
+    const bus = await open(server);
+    const { stream, consumer } = await queue(bus);
+    const kv = await bus.kv({ name: names.stateBucket });
+    const objects = await bus.objects({ name: names.policyBucket, maxBytes: 1_000 });
     await server.stop("SIGKILL");
     rmSync(join(folder, "store"), { recursive: true });
     await start({ folder, port: server.port });
+    const gone = { code: "BUS_STREAM_GONE" };
     await expect(consumer.next({ timeoutMs: 20_000 })).rejects.toMatchObject({ code: "BUS_CONSUMER_GONE" });
+    await expect(stream.publish(names.workRollout, bytes("a"))).rejects.toMatchObject(gone);
+    await expect(kv.put("run", bytes("a"))).rejects.toMatchObject(gone);
+    await expect(objects.put("x", bytes("a"))).rejects.toThrow(/stream not found/);
   });
 
   it("gives a message to another reader at once when its pull is withdrawn", async () => {

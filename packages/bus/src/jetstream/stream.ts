@@ -67,7 +67,7 @@ class JetStreamStream implements Stream {
       const { seq, duplicate } = await this.#broker.call(
         `store a message on ${subject}`,
         () => client.publish(subject, data, settings),
-        options,
+        { signal: options.signal, stream: name },
       );
       return { sequence: seq, duplicate: options.msgId !== undefined && duplicate };
     } catch (reason) {
