@@ -4,6 +4,7 @@ import { nanos } from "@nats-io/transport-node";
 import type { Msg } from "@nats-io/transport-node";
 import type { Headers, Message, ParkedMessage } from "../types.ts";
 import type { Broker } from "./broker.ts";
+import { OVERSIZE_HEADER } from "./oversize.ts";
 
 interface Delivery {
   readonly deliveryCount: number;
@@ -33,15 +34,20 @@ export function readDelivery(reply: string): Delivery {
   );
 }
 
+/** What a message needs of its stream. */
+export interface MessageHost {
+  readonly park: (message: ParkedMessage) => Promise<void>;
+  readonly data: Uint8Array;
+  /** What to do once the server has forgotten the message. */
+  readonly answered?: () => Promise<void>;
+}
+
 /** A delivered message. */
-export function createMessage(
-  broker: Broker,
-  raw: Msg,
-  park: (message: ParkedMessage) => Promise<void>,
-): Message {
+export function createMessage(broker: Broker, raw: Msg, host: MessageHost): Message {
   const reply = raw.reply ?? "";
   const delivery = readDelivery(reply);
-  const { subject, data } = raw;
+  const { subject } = raw;
+  const { park, data } = host;
   const headers = readHeaders(raw);
   const { connection, requestTimeoutMs } = broker.parts;
   let answered: Promise<void> | undefined;
@@ -51,7 +57,12 @@ export function createMessage(
     });
   const settle = (say: () => Promise<void>): Promise<void> => {
     broker.checkOpen();
-    answered ??= say().catch((reason: unknown) => {
+    const sayAndClean = async (): Promise<void> => {
+      await say();
+      // What stays behind takes room, no more: it is removed with the run.
+      await host.answered?.().catch(() => undefined);
+    };
+    answered ??= sayAndClean().catch((reason: unknown) => {
       answered = undefined; // the next call may be luckier
       throw reason;
     });
@@ -80,9 +91,9 @@ export function createMessage(
   };
 }
 
-/** The publisher's headers; the server's own begin with "Nats-". */
+/** The publisher's headers, without the driver's and the server's own. */
 function readHeaders({ headers }: Msg): Headers {
   if (headers === undefined) return {};
-  const own = headers.keys().filter((name) => !name.startsWith("Nats-"));
+  const own = headers.keys().filter((name) => !name.startsWith("Nats-") && name !== OVERSIZE_HEADER);
   return Object.freeze(Object.fromEntries(own.map((name) => [name, headers.get(name)])));
 }
