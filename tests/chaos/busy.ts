@@ -1,4 +1,6 @@
-/** Asks services, over gRPC, whether they have work in hand: the moment to kill one. */
+/** Whether services have work in hand: the moment to kill one. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { ActorService, RewardService } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { DisturbedRun } from "./disturbed-run.ts";
@@ -28,4 +30,16 @@ export async function isScoring(run: DisturbedRun, instance: string): Promise<bo
     .getStatus({}, ASK)
     .catch(() => undefined);
   return (status?.service?.queues ?? []).some(({ depth }) => Number(depth) > 0);
+}
+
+/** Whether some incarnation has a checkpoint that is being written. */
+export function isWritingCheckpoint(outDir: string): boolean {
+  const folder = join(outDir, "checkpoints");
+  try {
+    return readdirSync(folder, { recursive: true, encoding: "utf8" }).some((name) =>
+      name.includes(".writing-"),
+    );
+  } catch {
+    return false; // not made yet, or changing under us
+  }
 }

@@ -178,7 +178,7 @@ export class DisturbedRun implements AsyncDisposable {
 }
 
 /** Every step once, in order: a step that is on record twice was trained twice (T1). */
-function stepDigests(outDir: string): string[] {
+export function stepDigests(outDir: string): string[] {
   const steps = parseMetrics(readFileSync(join(outDir, "metrics.jsonl"), "utf8")).filter(
     ({ kind }) => kind === "step",
   );

@@ -1,25 +1,12 @@
 /** SIGKILL of the learner: right after an optimizer step, while it publishes, and while it writes a checkpoint. */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { requireNatsServer } from "@oarlock/testkit";
+import { isWritingCheckpoint } from "./busy.ts";
 import { chaosPlan, STEPS } from "./chaos-plan.ts";
 import { DisturbedRun } from "./disturbed-run.ts";
 import { expectUndisturbed } from "./expect-undisturbed.ts";
 
 const program = requireNatsServer();
-
-/** Whether some incarnation has a checkpoint that is being written. */
-function isWriting(outDir: string): boolean {
-  const folder = join(outDir, "checkpoints");
-  try {
-    return readdirSync(folder, { recursive: true, encoding: "utf8" }).some((name) =>
-      name.includes(".writing-"),
-    );
-  } catch {
-    return false; // not made yet, or changing under us
-  }
-}
 
 describe.skipIf(program.absent)(`the learner dies${program.note}`, () => {
   it("D1, T1, T3, F1: after steps and in mid-checkpoint; it resumes as a new incarnation", async () => {
@@ -33,7 +20,7 @@ describe.skipIf(program.absent)(`the learner dies${program.note}`, () => {
       },
     });
     await run.moment("both steps", () => killAt.size === 0 && run.child("learner-0").restarts === 2);
-    await run.moment("a checkpoint is being written", () => isWriting(run.outDir));
+    await run.moment("a checkpoint is being written", () => isWritingCheckpoint(run.outDir));
     const inMidWrite = run.signal("learner-0", "SIGKILL");
     const { incarnation } = await expectUndisturbed(run);
     expect(incarnation).toBe(inMidWrite ? 4 : 3);

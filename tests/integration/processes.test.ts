@@ -2,13 +2,9 @@
  * Runs on processes of their own, over a real NATS server: the same weights as in one process, an orderly end whenever it is
  * asked for, and refusals that say what is wrong.
  */
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import type { NatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
@@ -21,6 +17,7 @@ import { sleep } from "@oarlock/runtime";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
+import { service } from "./service-child.ts";
 
 const program = requireNatsServer();
 const PLAN = additionPlan(["pipeline.lag=1", "compute.actors=2"]);
@@ -94,30 +91,6 @@ describe.skipIf(program.absent)(`a run on several processes${program.note}`, () 
     await expect(runApart(outDir, server)).rejects.toThrow(/CHILD_FAILED.*PLAN_INVALID/);
   });
 });
-
-interface Service {
-  readonly child: ChildProcess;
-  readonly log: string[];
-  readonly lines: string[];
-  address(): string | undefined;
-  readonly exit: Promise<number | null>;
-}
-
-function service(role: string, environment: Readonly<Record<string, string>>): Service {
-  const bin = createRequire(import.meta.url).resolve(`@oarlock/${role}/bin`);
-  const child = spawn(process.execPath, [bin], {
-    env: { PATH: process.env["PATH"], OARLOCK_INSTANCE: `${role}-0`, ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  const [log, lines]: [string[], string[]] = [[], []];
-  createInterface({ input: child.stderr }).on("line", (line) => log.push(line));
-  createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
-  const exit = new Promise<number | null>((resolve) => void child.once("close", resolve));
-  const started = (): string | undefined => log.find((line) => line.includes('"message":"started"'));
-  const address = (): string | undefined => /"address":"([^"]+)"/.exec(started() ?? "")?.[1];
-  return { child, log, lines, address, exit };
-}
 
 describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
   test("drains on SIGTERM while busy and exits with 0; health answers meanwhile (P1)", async () => {
