@@ -1,7 +1,7 @@
-/** Whether services have work in hand: the moment to kill one. */
+/** What services say of themselves over gRPC: whether they have work in hand (the moment to kill one), what they wait for. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { ActorService, RewardService } from "@oarlock/proto";
+import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { DisturbedRun } from "./disturbed-run.ts";
 
@@ -42,4 +42,25 @@ export function isWritingCheckpoint(outDir: string): boolean {
   } catch {
     return false; // not made yet, or changing under us
   }
+}
+
+/** The open waits of every child that answers (L1), oldest first. */
+export async function openWaits(run: DisturbedRun): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { instance, role, address } of run.children()) {
+    if (address === undefined) {
+      lines.push(`${instance}: not serving`);
+      continue;
+    }
+    using channel = openChannel(address);
+    const ask = {
+      learner: async () => (await channel.client(LearnerService).getRunStatus({}, ASK)).service,
+      actor: async () => (await channel.client(ActorService).getStatus({}, ASK)).service,
+      reward: async () => (await channel.client(RewardService).getStatus({}, ASK)).service,
+    };
+    const service = await ask[role]().catch(() => undefined);
+    const waits = service?.waits.map(({ name }) => name).join("; ") ?? "no answer";
+    lines.push(`${instance}: ${waits}`);
+  }
+  return lines;
 }

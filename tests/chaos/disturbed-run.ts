@@ -44,6 +44,8 @@ export interface DisturbedOptions {
   readonly run: ResolvedRun;
   /** The program. */
   readonly natsServer: string;
+  /** Puts something between the processes and the broker: the address to use, given the broker's. */
+  readonly between?: (server: NatsServer) => Promise<string>;
   readonly onEvent?: (event: RunEvent, run: DisturbedRun) => void;
 }
 
@@ -74,12 +76,13 @@ export class DisturbedRun implements AsyncDisposable {
   }
 
   async #startProcesses(): Promise<void> {
-    const { run, onEvent } = this.#options;
+    const { run, onEvent, between } = this.#options;
+    const url = between === undefined ? this.#server.url : await between(this.#server);
     this.#stop = new AbortController();
     const started = await startProcessesRun(run, {
       outDir: this.outDir,
       uid: UID,
-      environment: { ...process.env, NATS_URL: this.#server.url },
+      environment: { ...process.env, NATS_URL: url },
       signal: this.#stop.signal,
       ...(onEvent === undefined ? {} : { onEvent: (event) => onEvent(event, this) }),
     });

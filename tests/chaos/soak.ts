@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { requireNatsServer } from "@oarlock/testkit";
 import { sleep } from "@oarlock/runtime";
+import { openWaits } from "./busy.ts";
 import { chaosPlan, GROUPS_PER_STEP } from "./chaos-plan.ts";
 import { DisturbedRun, undisturbed } from "./disturbed-run.ts";
 
@@ -94,7 +95,7 @@ async function disturb(number: number): Promise<Outcome> {
     run: plan,
     natsServer: program.path,
     onEvent: (event) => {
-      if (event.type === "stalled") console.log(event.message);
+      if (event.type === "stalled") void tellStall(event.message, run);
       if (event.type !== "step") return;
       // Done again after a death is not trained twice: it must be the very same policy.
       if (event.policy.digest !== calm[event.step - 1]) twice.push(`step ${event.step}`);
@@ -139,6 +140,11 @@ async function disturb(number: number): Promise<Outcome> {
     console.log(`run ${number} failed:`, reason);
     return { run: number, failures, completed: false, equal: false, groupsLost: 0, groupsTwice: 0 };
   }
+}
+
+/** Who waits for whom. */
+async function tellStall(message: string, run: DisturbedRun): Promise<void> {
+  console.log([message, ...(await openWaits(run))].join("\n  "));
 }
 
 async function untilStep(run: DisturbedRun, reached: () => boolean): Promise<void> {

@@ -8,3 +8,5 @@ export type { Comparison, Tolerance } from "./matchers.ts";
 export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
 export { requireNatsServer } from "./require-nats.ts";
+export { startFaultProxy } from "./fault-proxy.ts";
+export type { FaultProxy, FaultProxyOptions } from "./fault-proxy.ts";

@@ -26,6 +26,8 @@ export interface BrokerParts {
 /** Codes of the JetStream API that we act on. */
 export const API = {
   consumerNotFound: 10_014,
+  noMessage: 10_037,
+  sequenceNotFound: 10_043,
   insufficientStorage: 10_047,
   streamNameTaken: 10_058,
   streamNotFound: 10_059,

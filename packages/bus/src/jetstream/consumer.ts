@@ -183,12 +183,12 @@ class JetStreamConsumer implements Consumer {
 
   /** Undefined for a message whose data is gone: another reader has answered it. */
   async #message(raw: Msg): Promise<Message | undefined> {
-    const { park, oversize } = this.#host;
+    const { park, oversize, stream } = this.#host;
     const object = raw.headers?.get(OVERSIZE_HEADER) ?? "";
-    if (object === "") return createMessage(this.#broker, raw, { park, data: raw.data });
+    if (object === "") return createMessage(this.#broker, raw, { stream, park, data: raw.data });
     const data = await oversize.get(object);
     const answered = (): Promise<void> => oversize.remove(object);
-    const message = createMessage(this.#broker, raw, { park, data: data ?? raw.data, answered });
+    const message = createMessage(this.#broker, raw, { stream, park, data: data ?? raw.data, answered });
     if (data !== undefined) return message;
     await message.ack();
     return undefined;
