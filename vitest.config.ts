@@ -7,9 +7,15 @@ const project = (name: string, include: string[], testTimeout: number) => ({
   test: { name, include, testTimeout, hookTimeout: testTimeout },
 });
 
+const disturbed = (of: ReturnType<typeof project>) => ({
+  ...of,
+  test: { ...of.test, globalSetup: ["tests/chaos/calm.setup.ts"], fileParallelism: false },
+});
+
 /**
  * unit: beside the code, no build needed, seconds. The others cross packages and run built workers
- * (`npm run build` first): conformance (two implementations of one contract), integration, kube (a real control plane), e2e (whole runs).
+ * (`npm run build` first): conformance (two implementations of one contract), integration, kube (a real control plane),
+ * e2e (whole runs), chaos (runs on real processes that are killed; one at a time, since each of them is five processes).
  */
 export default defineConfig({
   test: {
@@ -19,6 +25,7 @@ export default defineConfig({
       project("integration", ["tests/integration/**/*.test.ts"], 180_000),
       project("kube", ["tests/kube/**/*.test.ts"], 180_000),
       project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
+      disturbed(project("chaos", ["tests/chaos/**/*.test.ts"], 180_000)),
     ],
   },
 });

@@ -212,6 +212,28 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
         });
       });
 
+      it("carries what is larger than a message where the stream says so, once", async () => {
+        const config = { maxBytes: 40_000_000, oversize: "store" } as const;
+        const stream = await openStream(config);
+        const consumer = await openConsumer(stream);
+        const large = Uint8Array.from({ length: bus.maxPayloadBytes + 5 }, (_, index) => index & 255);
+        const options = { msgId: "large", headers: { kind: "scored" } };
+        const first = await stream.publish(subject(), large, options);
+        expect(first.duplicate).toBe(false);
+        const again = await stream.publish(subject(), large, options);
+        expect(again).toEqual({ sequence: first.sequence, duplicate: true });
+        const message = await mustTake(consumer);
+        expect(message.headers).toEqual({ kind: "scored" });
+        expect(Buffer.from(message.data).equals(large)).toBe(true);
+        await message.ack();
+        expect((await stream.info()).messages).toBe(0);
+        await stream.publish(subject(), large);
+        await (await openStream(config)).purge(); // by another one
+        expect(await take(consumer)).toBeUndefined();
+        await stream.publish(subject(), large);
+        expect((await mustTake(consumer)).data).toHaveLength(large.length);
+      });
+
       it("routes by filter, and refuses consumers that would share messages", async () => {
         const stream = await openStream();
         const left = await openConsumer(stream, { name: "left", filterSubject: subject("left") });

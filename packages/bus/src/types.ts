@@ -29,6 +29,11 @@ export interface StreamConfig {
   readonly maxBytes: number;
   /** How long a `msgId` is remembered. Default 120 000. */
   readonly duplicateWindowMs?: number;
+  /**
+   * What becomes of data above the bus's message limit: refused, or stored beside the stream and given to the reader as if
+   * it had travelled. `maxBytes` bounds what is beside, too. Default "refuse".
+   */
+  readonly oversize?: "refuse" | "store";
 }
 
 /** What a publisher may say besides the data. */
@@ -217,7 +222,7 @@ export interface ObjectStore {
 /** A connection to one bus. */
 export interface Bus extends AsyncDisposable {
   readonly driver: "memory" | "jetstream";
-  /** Larger data goes through the object store. */
+  /** What one message may hold; `StreamConfig.oversize` says what becomes of more. */
   readonly maxPayloadBytes: number;
   /** Opens a stream, making it if it is new. */
   stream(config: StreamConfig): Promise<Stream>;

@@ -147,6 +147,8 @@ class DiskCheckpoints implements RunCheckpoints {
       return { incarnation: place.incarnation, step: place.step, path, digest };
     } catch (reason) {
       await rm(aside, { recursive: true, force: true });
+      // A successor removes what we were writing: then the fence is the reason, whatever the disk said.
+      await this.#unfencedRecords();
       throw asDiskError(reason, `writing a checkpoint in ${own}`);
     }
   }

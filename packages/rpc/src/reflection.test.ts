@@ -1,19 +1,18 @@
-/** What tools such as grpcurl read from a server. */
+/** What tools see of a server, and how its security is read from the environment. */
+import { fileURLToPath } from "node:url";
 import { Client, credentials } from "@grpc/grpc-js";
-import { ActorService } from "@oarlock/proto";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { ActorService } from "@oarlock/proto";
+import { readRpcSecurity } from "./config.ts";
 import { RpcServer } from "./server.ts";
-import type { ServiceImpl } from "./service.ts";
-
-const idle: ServiceImpl<typeof ActorService> = {
-  async *generate() {},
-  getStatus: async () => ({}),
-  drain: async () => ({}),
-};
 
 describe("reflection", () => {
   it("tells tools of every service and its messages", async () => {
-    const server = new RpcServer({ graceMs: 500 }).add(ActorService, idle);
+    const server = new RpcServer().add(ActorService, {
+      async *generate() {},
+      getStatus: async () => ({}),
+      drain: async () => ({}),
+    });
     const grpc = new Client(await server.listen(), credentials.createInsecure());
     onTestFinished(async () => {
       grpc.close();
@@ -33,5 +32,21 @@ describe("reflection", () => {
     const name = ActorService.typeName;
     const described = await ask([0x22, name.length], name);
     for (const method of ActorService.methods) expect(described).toContain(method.name);
+  });
+});
+
+describe("security settings", () => {
+  it("are read from files, and refused where they are half", () => {
+    const fixture = (name: string): string => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
+    expect(readRpcSecurity({})).toEqual({});
+    const pair = { OARLOCK_TLS_CERT: fixture("server.crt"), OARLOCK_TLS_KEY: fixture("server.key") };
+    expect(readRpcSecurity({ ...pair, OARLOCK_TOKEN: "t" })).toMatchObject({
+      tls: { cert: expect.stringContaining("CERTIFICATE") },
+      token: "t",
+    });
+    expect(() => readRpcSecurity({ OARLOCK_TLS_CERT: fixture("server.crt") })).toThrow(/given together/);
+    expect(() => readRpcSecurity({ ...pair, OARLOCK_TLS_CA: "/no/such" })).toThrow(
+      /OARLOCK_TLS_CA="\/no\/such"/,
+    );
   });
 });

@@ -19,6 +19,7 @@ export interface StreamTopology {
   readonly retention: "work-queue";
   readonly maxMessages: number;
   readonly maxBytes: number;
+  readonly oversize: "store";
 }
 
 export interface ConsumerTopology {
@@ -78,6 +79,8 @@ export function topologyOf(run: ResolvedRun, names: TopologyNames): RunTopology 
   const trajectory = BYTES_PER_TRAJECTORY + BYTES_PER_TOKEN * run.inputs.model.shape.maxPositions;
   const limits = {
     retention: "work-queue",
+    // A group of long samples may be larger than a broker's message.
+    oversize: "store",
     maxMessages: 2 * messages,
     maxBytes: 2 * messages * samples * trajectory,
   } as const;

@@ -26,3 +26,5 @@ export { createApi } from "./kube/api.ts";
 export type { Api, ApiOptions, ApiRequestOptions, ApiResponse, WatchEvent } from "./kube/api.ts";
 export { eventually, freePort, startProcess } from "./kube/process.ts";
 export type { ServerProcess } from "./kube/process.ts";
+export { startFaultProxy } from "./fault-proxy.ts";
+export type { FaultProxy, FaultProxyOptions } from "./fault-proxy.ts";

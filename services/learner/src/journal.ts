@@ -1,8 +1,9 @@
 /**
  * `metrics.jsonl` and `samples.jsonl` of a run folder: appended in order. A resumed run first drops what lies behind the
- * checkpoint that it continues from, so that no step is in the record twice.
+ * checkpoint that it continues from, so that no step is in the record twice. It does so in files of its own, renamed into
+ * place: what a superseded learner still appends goes to files that nobody sees (F1).
  */
-import { open, readFile, writeFile } from "node:fs/promises";
+import { open, readFile, rename, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
@@ -47,11 +48,16 @@ async function cutBehind(
 ): Promise<void> {
   const records = parseMetrics(await readOptional(metricsPath));
   const kept = records.filter((record) => record.globalStep <= globalStep);
-  await writeFile(metricsPath, kept.map(metricsLine).join(""));
+  await replace(metricsPath, kept.map(metricsLine).join(""));
   const lastSteps = new Map(kept.map(({ stage, step }) => [stage, step]));
   const samples = parseSamples(await readOptional(samplesPath));
   const known = samples.filter(({ stage, step }) => step <= (lastSteps.get(stage) ?? -1));
-  await writeFile(samplesPath, known.map(sampleLine).join(""));
+  await replace(samplesPath, known.map(sampleLine).join(""));
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.tmp`, text);
+  await rename(`${path}.tmp`, path);
 }
 
 async function readOptional(path: string): Promise<string> {

@@ -16,6 +16,7 @@ import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { Destination } from "@oarlock/telemetry";
 import type { Trainer } from "@oarlock/training";
+import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
@@ -144,8 +145,15 @@ function partsOf(
     options.onEvent?.(event);
   };
   const { describe, isScored } = createDescriber({ run, data, incarnation });
+  const { resumed } = checkpoints;
+  // T1: what the surviving lineage has trained stays on record.
+  const kept =
+    resumed === undefined
+      ? {}
+      : { ledger: readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).ledger };
   const rollouts = createRollouts({
     ...options,
+    ...kept,
     incarnation,
     fingerprint: run.digest,
     traces: groupTraces,

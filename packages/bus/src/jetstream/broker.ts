@@ -26,6 +26,8 @@ export interface BrokerParts {
 /** Codes of the JetStream API that we act on. */
 export const API = {
   consumerNotFound: 10_014,
+  noMessage: 10_037,
+  sequenceNotFound: 10_043,
   insufficientStorage: 10_047,
   streamNameTaken: 10_058,
   streamNotFound: 10_059,
@@ -71,18 +73,23 @@ export class Broker {
   /**
    * Does an operation that may be repeated, again and again while the server is away.
    *
-   * @throws the failure itself where trying again is no use; `DEADLINE_EXCEEDED` (retryable) after the patience is over.
+   * @throws the failure itself where trying again is no use; `BUS_STREAM_GONE` where the server has no `stream` any more;
+   * `DEADLINE_EXCEEDED` (retryable) after the patience is over.
    */
   async call<T>(
     name: string,
     operation: (attempt: number) => Promise<T>,
-    options: { readonly signal?: AbortSignal | undefined } = {},
+    options: { readonly signal?: AbortSignal | undefined; readonly stream?: string } = {},
   ): Promise<T> {
     this.checkOpen();
     const { patienceMs, registry, connection } = this.parts;
-    const { signal } = options;
+    const { signal, stream } = options;
     try {
-      const attempt = (number: number): Promise<T> => this.#untilReconnected(() => operation(number));
+      const attempt = (number: number): Promise<T> =>
+        this.#untilReconnected(() => operation(number)).catch(async (reason: unknown) => {
+          if (stream !== undefined && causes(reason).some(isUnanswered)) await this.#checkExists(stream);
+          throw reason;
+        });
       return await retry(`nats-server at ${connection.getServer()} to ${name}`, attempt, {
         timeoutMs: patienceMs,
         registry,
@@ -119,6 +126,18 @@ export class Broker {
     }
   }
 
+  /** Nobody listens to a stream's subjects: it restarts, or its storage was lost and only a new opening would bring it back. */
+  async #checkExists(stream: string): Promise<void> {
+    await this.parts.manager.streams.info(stream).catch((reason: unknown) => {
+      if (apiCode(reason) !== API.streamNotFound) throw reason;
+      throw new OarlockError(
+        "BUS_STREAM_GONE",
+        `the NATS server has no stream ${stream} any more: its storage was lost, or the run was removed`,
+        { cause: reason },
+      );
+    });
+  }
+
   async #followStatus(): Promise<void> {
     for await (const { type } of this.parts.connection.status()) {
       if (type === "reconnect") for (const listener of this.#reconnected) listener();
@@ -141,18 +160,23 @@ const FULL: ReadonlySet<number> = new Set([API.storeFailed, API.insufficientStor
 
 /** Whether the same call may succeed once the server is back. */
 export function isTransient(reason: unknown): boolean {
-  let at = reason;
-  for (let depth = 0; at instanceof Error && depth < MAX_CAUSES; depth++) {
-    if (at instanceof JetStreamApiError) return at.status === 503 && !FULL.has(at.code);
-    if (at instanceof errors.ClosedConnectionError || at instanceof errors.PermissionViolationError)
-      return false;
-    if (
-      at instanceof errors.TimeoutError ||
-      at instanceof errors.NoRespondersError ||
-      at instanceof errors.ConnectionError
-    )
-      return true;
-    at = at.cause;
-  }
-  return false;
+  const chain = causes(reason);
+  const api = chain.find((at) => at instanceof JetStreamApiError);
+  if (api !== undefined) return api.status === 503 && !FULL.has(api.code);
+  if (chain.some((at) => FINAL.some((kind) => at instanceof kind))) return false;
+  return chain.some((at) => PASSING.some((kind) => at instanceof kind));
+}
+
+const FINAL = [errors.ClosedConnectionError, errors.PermissionViolationError] as const;
+const PASSING = [errors.TimeoutError, errors.NoRespondersError, errors.ConnectionError] as const;
+
+function isUnanswered(reason: Error): boolean {
+  return reason instanceof errors.NoRespondersError;
+}
+
+/** A failure and what caused it, outermost first. */
+function causes(reason: unknown): Error[] {
+  const chain: Error[] = [];
+  for (let at = reason; at instanceof Error && chain.length < MAX_CAUSES; at = at.cause) chain.push(at);
+  return chain;
 }

@@ -20,12 +20,15 @@ import type {
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
 import { createMessage } from "./message.ts";
+import { OVERSIZE_HEADER } from "./oversize.ts";
+import type { Oversize } from "./oversize.ts";
 import { PullLine } from "./pull.ts";
 
 /** What a consumer needs of its stream. */
 export interface ConsumerHost {
   readonly stream: StreamConfig;
   readonly park: (message: ParkedMessage) => Promise<void>;
+  readonly oversize: Oversize;
 }
 
 /** Pulls that may wait at the server, over all readers of a consumer. */
@@ -128,8 +131,14 @@ class JetStreamConsumer implements Consumer {
       options.timeoutMs,
     );
     try {
-      const message = await this.#line.next(options);
-      return message === undefined ? undefined : this.#message(message);
+      const untilMs = performance.now() + options.timeoutMs;
+      for (;;) {
+        const timeoutMs = Math.max(0, untilMs - performance.now());
+        const raw = await this.#line.next({ ...options, timeoutMs });
+        if (raw === undefined) return undefined;
+        const message = await this.#message(raw);
+        if (message !== undefined) return message;
+      }
     } finally {
       leave();
     }
@@ -172,7 +181,16 @@ class JetStreamConsumer implements Consumer {
     });
   }
 
-  #message(raw: Msg): Message {
-    return createMessage(this.#broker, raw, this.#host.park);
+  /** Undefined for a message whose data is gone: another reader has answered it. */
+  async #message(raw: Msg): Promise<Message | undefined> {
+    const { park, oversize, stream } = this.#host;
+    const object = raw.headers?.get(OVERSIZE_HEADER) ?? "";
+    if (object === "") return createMessage(this.#broker, raw, { stream, park, data: raw.data });
+    const data = await oversize.get(object);
+    const answered = (): Promise<void> => oversize.remove(object);
+    const message = createMessage(this.#broker, raw, { stream, park, data: data ?? raw.data, answered });
+    if (data !== undefined) return message;
+    await message.ack();
+    return undefined;
   }
 }

@@ -128,7 +128,8 @@ class JetStreamKeyValue implements KeyValue {
   }
 
   #call<T>(what: string, operation: (attempt: number) => Promise<T>): Promise<T> {
-    return this.#broker.call(`${what} in ${this.config.name}`, operation);
+    const { name } = this.config;
+    return this.#broker.call(`${what} in ${name}`, operation, { stream: `KV_${name}` });
   }
 
   #check(key: string, value: Uint8Array): void {

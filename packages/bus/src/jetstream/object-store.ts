@@ -173,7 +173,7 @@ class JetStreamObjectStore implements ObjectStore {
         this.#broker.call(
           `store chunk ${chunks} of object ${name}`,
           () => client.publish(subject, chunk, { msgID, timeout }),
-          options,
+          { signal: options.signal, stream: streamOf(this.config.name) },
         ),
         hasher.update(chunk),
       ]);
@@ -205,8 +205,10 @@ class JetStreamObjectStore implements ObjectStore {
     rollup.set(ROLLUP.name, ROLLUP.value);
     const settings = { msgID: `${id}/meta`, timeout, headers: rollup };
     const subject = `$O.${this.config.name}.${metaSubject(name)}`;
-    await this.#broker.call(`announce object ${name}`, () =>
-      client.publish(subject, JSON.stringify(meta), settings),
+    await this.#broker.call(
+      `announce object ${name}`,
+      () => client.publish(subject, JSON.stringify(meta), settings),
+      { stream: streamOf(this.config.name) },
     );
   }
 

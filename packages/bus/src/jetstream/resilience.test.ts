@@ -96,6 +96,25 @@ describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
     expect(Buffer.concat(parts).equals(content)).toBe(true);
   });
 
+  it("T1: takes answers to deliveries that a dead server has forgotten", async () => {
+    const folder = temporaryFolder("nats");
+    const server = await start({ folder });
+    const { stream, consumer } = await queue(await open(server));
+    for (const name of ["a", "b", "c", "d"]) await stream.publish(names.workRollout, bytes(name));
+    await (await consumer.next({ timeoutMs: 2_000 }))!.ack();
+    await sleep(1_500); // the server has written down where the consumer is
+    const held = await Promise.all([1, 2, 3].map(() => consumer.next({ timeoutMs: 2_000 })));
+    await server.stop("SIGKILL");
+    await start({ folder, port: server.port });
+    const startMs = performance.now();
+    await Promise.all([held[0]!.ack(), held[1]!.term("poison"), held[2]!.nak()]);
+    expect(performance.now() - startMs).toBeLessThan(12_000);
+    const again = await consumer.next({ timeoutMs: 5_000 });
+    expect(text(again!.data)).toBe(text(held[2]!.data));
+    await again!.ack();
+    expect(await stream.info()).toMatchObject({ messages: 0, parked: [{ reason: "poison" }] });
+  });
+
   it("L1: names what it waits for while the server is away, and gives up when its patience ends", async () => {
     const server = await start();
     const registry = new WaitRegistry();
@@ -112,14 +131,21 @@ describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
     await refused;
   });
 
-  it("says that a consumer is gone when the server lost its storage", async () => {
+  it("says what is gone when the server lost its storage", async () => {
     const folder = temporaryFolder("nats");
     const server = await start({ folder });
-    const { consumer } = await queue(await open(server));
+    const bus = await open(server);
+    const { stream, consumer } = await queue(bus);
+    const kv = await bus.kv({ name: names.stateBucket });
+    const objects = await bus.objects({ name: names.policyBucket, maxBytes: 1_000 });
     await server.stop("SIGKILL");
     rmSync(join(folder, "store"), { recursive: true });
     await start({ folder, port: server.port });
+    const gone = { code: "BUS_STREAM_GONE" };
     await expect(consumer.next({ timeoutMs: 20_000 })).rejects.toMatchObject({ code: "BUS_CONSUMER_GONE" });
+    await expect(stream.publish(names.workRollout, bytes("a"))).rejects.toMatchObject(gone);
+    await expect(kv.put("run", bytes("a"))).rejects.toMatchObject(gone);
+    await expect(objects.put("x", bytes("a"))).rejects.toThrow(/stream not found/);
   });
 
   it("gives a message to another reader at once when its pull is withdrawn", async () => {

@@ -17,6 +17,8 @@ import type {
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
 import { consumerInfo, openConsumer } from "./consumer.ts";
+import { createOversize, OVERSIZE_HEADER } from "./oversize.ts";
+import type { Oversize } from "./oversize.ts";
 import { createParking } from "./parking.ts";
 import type { Parking } from "./parking.ts";
 import { openServerStream, serverConfig } from "./stream-config.ts";
@@ -42,17 +44,33 @@ class JetStreamStream implements Stream {
   readonly #broker: Broker;
   readonly #host: StreamHost;
   readonly #parking: Parking;
+  readonly #oversize: Oversize;
 
   constructor(broker: Broker, config: StreamConfig, host: StreamHost) {
     this.#broker = broker;
     this.config = config;
     this.#host = host;
     this.#parking = createParking(broker, config.name);
+    this.#oversize = createOversize(broker, config);
   }
 
   async publish(subject: string, data: Uint8Array, options: PublishOptions = {}): Promise<PublishAck> {
     options.signal?.throwIfAborted();
     this.#check(subject, data);
+    if (data.byteLength <= this.#host.maxPayloadBytes) return this.#publish(subject, data, options);
+    const object = await this.#oversize.put(data, options.signal);
+    try {
+      const headers = { ...options.headers, [OVERSIZE_HEADER]: object };
+      const ack = await this.#publish(subject, new Uint8Array(), { ...options, headers });
+      if (ack.duplicate) await this.#oversize.remove(object);
+      return ack;
+    } catch (reason) {
+      await this.#oversize.remove(object).catch(() => undefined);
+      throw reason;
+    }
+  }
+
+  async #publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<PublishAck> {
     const { client, requestTimeoutMs } = this.#broker.parts;
     const { name } = this.config;
     // A message without an id gets one, so that trying again after a lost answer never stores it twice.
@@ -67,7 +85,7 @@ class JetStreamStream implements Stream {
       const { seq, duplicate } = await this.#broker.call(
         `store a message on ${subject}`,
         () => client.publish(subject, data, settings),
-        options,
+        { signal: options.signal, stream: name },
       );
       return { sequence: seq, duplicate: options.msgId !== undefined && duplicate };
     } catch (reason) {
@@ -77,7 +95,11 @@ class JetStreamStream implements Stream {
 
   async consumer(config: ConsumerConfig): Promise<Consumer> {
     this.#broker.checkOpen();
-    return openConsumer(this.#broker, config, { stream: this.config, park: this.#parking.park });
+    return openConsumer(this.#broker, config, {
+      stream: this.config,
+      park: this.#parking.park,
+      oversize: this.#oversize,
+    });
   }
 
   async info(): Promise<StreamInfo> {
@@ -97,6 +119,7 @@ class JetStreamStream implements Stream {
   async purge(): Promise<void> {
     const { manager } = this.#broker.parts;
     await this.#broker.call(`purge ${this.config.name}`, () => manager.streams.purge(this.config.name));
+    await this.#oversize.delete();
   }
 
   async delete(): Promise<void> {
@@ -108,6 +131,7 @@ class JetStreamStream implements Stream {
         });
       });
     }
+    await this.#oversize.delete();
     this.#host.removed();
   }
 
@@ -120,8 +144,8 @@ class JetStreamStream implements Stream {
       );
     }
     const { maxPayloadBytes } = this.#host;
-    if (data.byteLength > maxPayloadBytes) {
-      const message = `${data.byteLength} bytes for ${subject}; at most ${maxPayloadBytes}: larger data goes through the object store`;
+    if (data.byteLength > maxPayloadBytes && this.config.oversize !== "store") {
+      const message = `${data.byteLength} bytes for ${subject}; at most ${maxPayloadBytes}`;
       throw new OarlockError("BUS_PAYLOAD_TOO_LARGE", message);
     }
   }

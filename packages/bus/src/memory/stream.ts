@@ -145,8 +145,9 @@ export class MemoryStream implements Stream {
       );
     }
     const { maxPayloadBytes } = this.#host;
-    if (data.byteLength > maxPayloadBytes) {
-      const message = `${data.byteLength} bytes for ${subject}; at most ${maxPayloadBytes}: larger data goes through the object store`;
+    // Here nothing travels: what would be stored beside the stream lies in it.
+    if (data.byteLength > maxPayloadBytes && this.config.oversize !== "store") {
+      const message = `${data.byteLength} bytes for ${subject}; at most ${maxPayloadBytes}`;
       throw new OarlockError("BUS_PAYLOAD_TOO_LARGE", message);
     }
   }

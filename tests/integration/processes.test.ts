@@ -1,0 +1,175 @@
+/**
+ * Runs on processes of their own, over a real NATS server: the same weights as in one process, an orderly end whenever it is
+ * asked for, and refusals that say what is wrong.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
+import type { NatsServer } from "@oarlock/bus";
+import { startLocalRun } from "@oarlock/cli/local";
+import { startProcessesRun } from "@oarlock/cli/processes";
+import type { ProcessesOptions } from "@oarlock/cli/processes";
+import { parseMetrics } from "@oarlock/report";
+import { openChannel } from "@oarlock/rpc";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { sleep } from "@oarlock/runtime";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { additionPlan } from "./addition-plan.ts";
+import { service } from "./service-child.ts";
+
+const program = requireNatsServer();
+const PLAN = additionPlan(["pipeline.lag=1", "compute.actors=2"]);
+
+async function startNats(): Promise<NatsServer> {
+  const server = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
+  onTestFinished(() => server.stop("SIGKILL"));
+  return server;
+}
+
+function runFolder(run: ResolvedRun, uid = "apart-1"): string {
+  const outDir = temporaryFolder("apart");
+  writeFileSync(join(outDir, "plan.json"), JSON.stringify({ uid, baseDir: outDir, run }));
+  return outDir;
+}
+
+function digestsOf(outDir: string): string[] {
+  const records = parseMetrics(readFileSync(join(outDir, "metrics.jsonl"), "utf8"));
+  return records.filter(({ kind }) => kind === "step").map(({ policyDigest }) => policyDigest);
+}
+
+function finalWeights(outDir: string): string {
+  return createHash("sha256")
+    .update(readFileSync(join(outDir, "final", "model.safetensors")))
+    .digest("hex");
+}
+
+async function runApart(outDir: string, server: NatsServer, options: Partial<ProcessesOptions> = {}) {
+  const environment = { ...process.env, NATS_URL: server.url };
+  const started = await startProcessesRun(PLAN, { outDir, uid: "apart-1", environment, ...options });
+  return started.finished;
+}
+
+describe.skipIf(program.absent)(`a run on several processes${program.note}`, () => {
+  test("D1: gives the weights of one process, bit for bit, and leaves nothing on the bus", async () => {
+    const together = temporaryFolder("together");
+    await (
+      await startLocalRun(PLAN, { outDir: together, baseDir: together })
+    ).finished;
+    const [apart, server] = [runFolder(PLAN), await startNats()];
+    const outcome = await runApart(apart, server);
+    expect(outcome).toMatchObject({ status: "completed", steps: 12, model: join(apart, "final") });
+    expect(digestsOf(apart)).toEqual(digestsOf(together));
+    expect(finalWeights(apart)).toBe(finalWeights(together));
+    expect(await consumersLeft(server)).toBe(0);
+  });
+
+  test("T3: stopped by its signal it drains to a checkpoint, and goes on to the same weights", async () => {
+    const together = temporaryFolder("together");
+    await (
+      await startLocalRun(PLAN, { outDir: together, baseDir: together })
+    ).finished;
+    const [apart, server, stop] = [runFolder(PLAN), await startNats(), new AbortController()];
+    const stopped = await runApart(apart, server, {
+      signal: stop.signal,
+      onEvent: (event) => {
+        if (event.type === "step" && event.globalStep === 8) stop.abort();
+      },
+    });
+    expect(stopped.status).toBe("stopped");
+    expect(stopped.checkpoint).toContain("checkpoints");
+    expect(stopped.steps).toBeLessThan(12);
+    const resumed = await runApart(apart, server);
+    expect(resumed).toMatchObject({ status: "completed", steps: 12 });
+    expect(digestsOf(apart)).toEqual(digestsOf(together));
+  });
+
+  test("ends with the reason when a child cannot go on", async () => {
+    const [outDir, server] = [runFolder(PLAN), await startNats()];
+    writeFileSync(join(outDir, "plan.json"), "{}");
+    await expect(runApart(outDir, server)).rejects.toThrow(/CHILD_FAILED.*PLAN_INVALID/);
+  });
+});
+
+describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
+  test("drains on SIGTERM while busy and exits with 0; health answers meanwhile (P1)", async () => {
+    const run = additionPlan(["pipeline.lag=1", "stages.grpo.grpo.steps=400"]);
+    const [outDir, server] = [runFolder(run), await startNats()];
+    const environment = {
+      NATS_URL: server.url,
+      OARLOCK_PLAN: join(outDir, "plan.json"),
+      OARLOCK_OUT: outDir,
+      OARLOCK_GRACE_MS: "8000",
+    };
+    const services = ["learner", "actor", "reward"].map((role) => service(role, environment));
+    const [learner, actor, reward] = services;
+    await expect
+      .poll(() => learner!.lines.some((line) => line.includes('"stage":"grpo","step":3')), {
+        timeout: 30_000,
+      })
+      .toBe(true);
+    const channels = services.map((one) => openChannel(one.address() ?? ""));
+    const latencies: number[] = [];
+    for (let turn = 0; turn < 20; turn++) {
+      for (const channel of channels) {
+        const startMs = performance.now();
+        expect(await channel.isServing()).toBe(true);
+        latencies.push(performance.now() - startMs);
+      }
+      await sleep(10);
+    }
+    for (const channel of channels) channel.close();
+    // The median: with fewer cores than processes the system lets some answers wait, whatever the services do.
+    latencies.sort((a, b) => a - b);
+    expect(latencies[latencies.length >> 1]).toBeLessThan(100);
+    const endedMs: number[] = [];
+    for (const one of [learner!, actor!, reward!]) {
+      const startMs = performance.now();
+      one.child.kill("SIGTERM");
+      expect(await one.exit, one.log.join("\n")).toBe(0);
+      endedMs.push(performance.now() - startMs);
+    }
+    expect(Math.max(...endedMs)).toBeLessThan(10_000);
+    expect(JSON.parse(learner!.lines.at(-1) ?? "{}")).toMatchObject({ type: "ended", status: "stopped" });
+    const started = JSON.parse(learner!.log.find((line) => line.includes('"message":"started"')) ?? "{}");
+    expect(started).toMatchObject({
+      version: "0.1.0",
+      planDigest: run.digest,
+      bus: "jetstream",
+      uid: "apart-1",
+    });
+  });
+
+  test("X1: refuses settings that are missing or wrong, with exit code 3 and a sentence", async () => {
+    const [outDir, server] = [runFolder(PLAN), await startNats()];
+    const good = { NATS_URL: server.url, OARLOCK_PLAN: join(outDir, "plan.json") };
+    const cases = [
+      [{ ...good, NATS_URL: "" }, "SETTING_MISSING"],
+      [{ ...good, OARLOCK_PLAN: "" }, "SETTING_MISSING"],
+      [{ ...good, OARLOCK_PLAN: join(outDir, "none.json") }, "PLAN_MISSING"],
+      [{ ...good, OARLOCK_PORT: "many" }, "SETTING_INVALID"],
+    ] as const;
+    await Promise.all(
+      cases.map(async ([environment, code]) => {
+        const one = service("reward", environment);
+        expect(await one.exit).toBe(3);
+        expect(one.log.join("\n")).toContain(code);
+      }),
+    );
+  });
+});
+
+/** Consumers of a stream that the run has opened. */
+async function consumersLeft(server: NatsServer): Promise<number> {
+  await using bus = await connectJetStreamBus({ servers: server.url });
+  // What a run opens is opened anew here: a stream that was left behind would be there with its consumers.
+  const probe = await bus.stream({
+    name: "OARLOCK_apart-1_WORK",
+    subjects: ["oarlock.apart-1.probe"],
+    retention: "work-queue",
+    maxMessages: 1,
+    maxBytes: 1_000,
+  });
+  return (await probe.info()).consumers.length;
+}
