@@ -12,9 +12,9 @@ import {
 } from "@oarlock/runfile";
 import { rewardDigest } from "@oarlock/sandbox";
 import { readCliEnvironment } from "./config.ts";
-import { openData } from "./inputs/data.ts";
-import { openModel } from "./inputs/model.ts";
-import { longestTokens, renderingOf } from "./inputs/tokens.ts";
+import { openData } from "@oarlock/workload";
+import { openModel } from "@oarlock/workload";
+import { longestTokens, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
 
 /** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */

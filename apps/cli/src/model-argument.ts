@@ -1,7 +1,7 @@
 /** What users name when a command wants a model: a run folder (its final model), a model folder, or hf://org/name. */
 import { stat } from "node:fs/promises";
 import { OarlockError } from "@oarlock/errors";
-import { type OpenedModel, openModel } from "./inputs/model.ts";
+import { type OpenedModel, openModel } from "@oarlock/workload";
 import { runPaths } from "./run-folder.ts";
 
 const exists = async (path: string) => (await stat(path).catch(() => undefined)) !== undefined;

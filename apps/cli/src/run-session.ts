@@ -3,6 +3,7 @@
  * completed, was stopped or failed. Knows nothing of how a run is computed.
  */
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { causeChain, isOarlockError } from "@oarlock/errors";
 import {
   HISTORY,
@@ -12,7 +13,9 @@ import {
   type RunSummary,
   summarize,
 } from "@oarlock/report";
-import { type RunEvent, type RunOutcome, startLocalRun } from "./local/index.ts";
+import { processEnvironment } from "@oarlock/runtime";
+import { type RunEvent, startLocalRun } from "./local/index.ts";
+import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
 import { renderEvaluation } from "./render/outcome.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
@@ -26,6 +29,8 @@ export interface SessionOptions {
   readonly paths: RunPaths;
   readonly plan: PlanDocument;
   readonly resume: boolean;
+  /** Learner, actors and reward worker each in a process of its own. */
+  readonly processes: boolean;
   readonly terminal: Terminal;
   /** Aborting drains the run to a checkpoint. */
   readonly signal: AbortSignal;
@@ -39,7 +44,7 @@ export interface SessionResult {
 
 /** Runs until the end, a drain or a failure; then writes summary and report. */
 export async function runSession(options: SessionOptions): Promise<SessionResult> {
-  const { paths, plan, resume, signal, now } = options;
+  const { paths, plan, resume, now } = options;
   const startedMs = now();
   const tensorboard = plan.run.spec.output.tensorboard
     ? await openTensorboardFile(paths.tensorboard, startedMs, hostname())
@@ -50,7 +55,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     if (event.type === "step") tensorboard?.append(event);
     if (event.type === "evaluation") tensorboard?.append(evaluationRecord(event, now()));
   };
-  const end = await finish({ paths, plan, resume, signal, onEvent });
+  const end = await finish({ ...options, onEvent });
   await tensorboard?.close();
   if (end.failure !== undefined && !isOarlockError(end.failure))
     options.terminal.note(bugReport(end.failure));
@@ -79,31 +84,42 @@ function failureText(failure: unknown): string {
 
 interface RunEnd {
   readonly status: RunStatus;
-  readonly outcome?: RunOutcome;
+  readonly outcome?: ProcessesOutcome;
   readonly failure?: unknown;
 }
 
-interface Drive extends Pick<SessionOptions, "paths" | "plan" | "resume" | "signal"> {
+interface Drive extends SessionOptions {
   readonly onEvent: (event: RunEvent) => void;
 }
 
 /** A failure is part of the result: what was written until then still becomes a report. */
-async function finish({ paths, plan, resume, signal, onEvent }: Drive): Promise<RunEnd> {
+async function finish(drive: Drive): Promise<RunEnd> {
   try {
-    const { baseDir, uid, run: resolved } = plan;
-    const run = await startLocalRun(resolved, {
-      outDir: paths.folder,
-      baseDir,
-      uid,
-      resume,
-      signal,
-      onEvent,
-    });
+    const run = drive.processes ? await startApart(drive) : await startTogether(drive);
     const outcome = await run.finished;
     return { status: outcome.status, outcome };
   } catch (failure) {
     return { status: "failed", failure };
   }
+}
+
+type Started = { readonly finished: Promise<ProcessesOutcome> };
+
+function startTogether({ paths, plan, resume, signal, onEvent, terminal }: Drive): Promise<Started> {
+  const { baseDir, uid, run } = plan;
+  terminal.note(terminal.style.dim("bus: in memory, everything in one process"));
+  return startLocalRun(run, { outDir: paths.folder, baseDir, uid, resume, signal, onEvent });
+}
+
+function startApart({ paths, plan, signal, onEvent, terminal }: Drive): Promise<Started> {
+  return startProcessesRun(plan.run, {
+    outDir: resolve(paths.folder),
+    uid: plan.uid,
+    environment: processEnvironment(),
+    signal,
+    onEvent,
+    onNotice: (sentence) => terminal.note(terminal.style.dim(sentence)),
+  });
 }
 
 type EvaluationEvent = Extract<RunEvent, { type: "evaluation" }>;

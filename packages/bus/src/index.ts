@@ -23,3 +23,11 @@ export type {
 export { groupMessageId, subjectMatches, subjects, subjectsOverlap, type RunSubjects } from "./subjects.ts";
 export { createMemoryBus, type MemoryBusOptions } from "./memory/bus.ts";
 export { givenUp, WorkLoop, type WorkEvent, type WorkHandler, type WorkLoopOptions } from "./work-loop.ts";
+export { connectJetStreamBus, type JetStreamBusOptions } from "./jetstream/connect.ts";
+export { readNatsOptions, type NatsOptions, type NatsTlsFiles } from "./jetstream/config.ts";
+export {
+  findNatsServer,
+  startNatsServer,
+  type NatsServer,
+  type NatsServerOptions,
+} from "./jetstream/server-process.ts";

@@ -1,7 +1,7 @@
 /**
  * What a message bus offers: streams with acknowledgement, a key-value store with compare-and-set, and an object store.
  *
- * Two drivers implement it (memory; JetStream) and pass one contract test (`contract.ts`). The semantics are JetStream's,
+ * Two drivers implement it (memory, JetStream) and pass one contract test (`contract.ts`). The semantics are JetStream's,
  * without its knobs that would break an invariant: a delivery count never drops a message (D1c), and the publisher is told
  * when a stream is full instead of losing the oldest work (Q1). Nothing here knows what the bytes mean.
  */
@@ -86,7 +86,7 @@ export interface ConsumerInfo {
   readonly pending: number;
   /** Delivered and not acknowledged. */
   readonly ackPending: number;
-  /** Deliveries after the first, since the consumer was made. */
+  /** Deliveries after the first: since the consumer was made, or, over JetStream, of messages that are still out. */
   readonly redelivered: number;
 }
 

@@ -1,16 +1,19 @@
 /** The bridge against a real server: kinds of calls, deadlines, cancellation, errors, health, limits, drains, traces. */
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { create, createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import {
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
   FileDescriptorProtoSchema,
 } from "@bufbuild/protobuf/wkt";
+import { Client, credentials } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { OarlockError } from "@oarlock/errors";
 import { ActorService, LearnerService } from "@oarlock/proto";
 import { createLog, currentTrace, withTrace } from "@oarlock/runtime";
 import { openChannel, type RpcChannel, type RpcChannelOptions } from "./client.ts";
+import { readRpcSecurity } from "./config.ts";
 import { RpcServer, type RpcServerOptions } from "./server.ts";
 import type { CallContext, ServiceImpl } from "./service.ts";
 
@@ -418,3 +421,41 @@ function echoService(): DescService {
   if (service === undefined) throw new OarlockError("TEST_BROKEN", "no echo service");
   return service;
 }
+
+describe("reflection", () => {
+  it("tells tools of every service and its messages", async () => {
+    const { channel } = await connect();
+    const grpc = new Client(channel.address, credentials.createInsecure());
+    closing.push(() => grpc.close());
+    const bytes = (data: Buffer): Buffer => data;
+    const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    const ask = (request: readonly number[], text = ""): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const call = grpc.makeBidiStreamRequest(path, bytes, bytes);
+        call.on("data", (answer: Buffer) => resolve(answer.toString("latin1"))).on("error", reject);
+        call.write(Buffer.concat([Buffer.from(request), Buffer.from(text)]));
+        call.end();
+      });
+    // Fields 7 (list_services) and 4 (file_containing_symbol), each with a string.
+    expect(await ask([0x3a, 1], "*")).toContain(ActorService.typeName);
+    const name = ActorService.typeName;
+    const described = await ask([0x22, name.length], name);
+    for (const method of ActorService.methods) expect(described).toContain(method.name);
+  });
+});
+
+describe("security settings", () => {
+  it("are read from files, and refused where they are half", () => {
+    const fixture = (name: string): string => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
+    expect(readRpcSecurity({})).toEqual({});
+    const pair = { OARLOCK_TLS_CERT: fixture("server.crt"), OARLOCK_TLS_KEY: fixture("server.key") };
+    expect(readRpcSecurity({ ...pair, OARLOCK_TOKEN: "t" })).toMatchObject({
+      tls: { cert: expect.stringContaining("CERTIFICATE") },
+      token: "t",
+    });
+    expect(() => readRpcSecurity({ OARLOCK_TLS_CERT: fixture("server.crt") })).toThrow(/given together/);
+    expect(() => readRpcSecurity({ ...pair, OARLOCK_TLS_CA: "/no/such" })).toThrow(
+      /OARLOCK_TLS_CA="\/no\/such"/,
+    );
+  });
+});

@@ -1,5 +1,5 @@
 /**
- * A gRPC server of typed services: health, message limits, authentication, trace context, graceful end. Handlers are plain
+ * A gRPC server of typed services: health, reflection, message limits, authentication, trace context, graceful end. Handlers are plain
  * async functions and generators; callbacks and streams stay inside this package. It does not know what is served.
  */
 import { OarlockError } from "@oarlock/errors";
@@ -9,6 +9,7 @@ import { Server, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { adapt, type CallDesk } from "./handlers.ts";
 import { serverCredentials, type TlsOptions } from "./security.ts";
+import { addReflection } from "./reflection.ts";
 import { type ServiceImpl, wireDefinition } from "./service.ts";
 
 /** Where and how to serve. */
@@ -37,7 +38,7 @@ export class RpcServer implements AsyncDisposable {
   readonly #health = new HealthImplementation({ "": "NOT_SERVING" });
   readonly #draining = new AbortController();
   readonly #calls = new Set<AbortController>();
-  readonly #services: string[] = [];
+  readonly #services: DescService[] = [];
   #closed: Promise<void> | undefined;
 
   constructor(options: RpcServerOptions = {}) {
@@ -65,7 +66,7 @@ export class RpcServer implements AsyncDisposable {
     }
     const definitions = service.methods.map((method) => [method.localName, wireDefinition(service, method)]);
     this.#server.addService(Object.fromEntries(definitions), handlers);
-    this.#services.push(service.typeName);
+    this.#services.push(service);
     return this;
   }
 
@@ -73,6 +74,7 @@ export class RpcServer implements AsyncDisposable {
   async listen(): Promise<string> {
     const { host = "127.0.0.1", port = 0, tls } = this.#options;
     const authority = host.includes(":") ? `[${host}]` : host;
+    addReflection(this.#server, this.#services);
     const bound = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(`${authority}:${port}`, serverCredentials(tls), (error, actual) => {
         if (error === null) resolve(actual);
@@ -82,13 +84,13 @@ export class RpcServer implements AsyncDisposable {
           );
       });
     });
-    for (const name of ["", ...this.#services]) this.#health.setStatus(name, "SERVING");
+    for (const name of this.#names()) this.#health.setStatus(name, "SERVING");
     return `${authority}:${bound}`;
   }
 
   /** What the standard health service says of one service, or of the whole server. */
   setServing(serving: boolean, service?: DescService): void {
-    const names = service === undefined ? ["", ...this.#services] : [service.typeName];
+    const names = service === undefined ? this.#names() : [service.typeName];
     for (const name of names) this.#health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   }
 
@@ -100,6 +102,10 @@ export class RpcServer implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #names(): string[] {
+    return ["", ...this.#services.map(({ typeName }) => typeName)];
   }
 
   async #close(): Promise<void> {

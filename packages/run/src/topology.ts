@@ -37,8 +37,12 @@ export interface RunTopology {
   };
 }
 
-/** Redelivered when neither acknowledged nor said to be in progress for so long; services say so three times as often. */
-export const ACK_WAIT_MS = 30_000;
+/**
+ * Redelivered when neither acknowledged nor said to be in progress for so long: what the death of a worker costs. Services
+ * say so three times as often, and no computing keeps them from it (P1); one that is late all the same only has its work
+ * done twice.
+ */
+export const ACK_WAIT_MS = 5_000;
 
 /** Superseded learners may have left as much again as is in flight: room for their messages until they are dropped. */
 const ROOM_FACTOR = 4;

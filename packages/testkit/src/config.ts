@@ -11,10 +11,12 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
   );
 }
 
-/** Where to look for binaries: setup-envtest's folder, and the search path. */
-export function searchPath(environment: NodeJS.ProcessEnv = process.env): {
-  readonly assets: string | undefined;
-  readonly path: string;
-} {
-  return { assets: environment["KUBEBUILDER_ASSETS"], path: environment["PATH"] ?? "" };
+/** Folders with programs. */
+export function searchPath(environment: NodeJS.ProcessEnv = process.env): string {
+  return environment["PATH"] ?? "";
+}
+
+/** Folder of the binaries of a control plane, by setup-envtest's convention. */
+export function kubeAssets(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  return environment["KUBEBUILDER_ASSETS"];
 }

@@ -21,3 +21,4 @@ export { createApi } from "./kube/api.ts";
 export type { Api, ApiOptions, ApiRequestOptions, ApiResponse, WatchEvent } from "./kube/api.ts";
 export { eventually, freePort, startProcess } from "./kube/process.ts";
 export type { ServerProcess } from "./kube/process.ts";
+export { requireNatsServer } from "./require-nats.ts";

@@ -7,6 +7,7 @@
 import { WorkLoop, givenUp, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import type { Completion, GenerationRequest, Generator, ProgressListener } from "@oarlock/generation";
+import { isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
 import type { PolicyVersion } from "@oarlock/run";
@@ -132,15 +133,24 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
       { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
     );
   };
+  /** F1: nobody waits for it, and its policy will not come back. */
+  const isSuperseded = async ({ incarnation }: RolloutWork): Promise<boolean> =>
+    ((await options.policies.current())?.incarnation ?? 0) > incarnation;
   return {
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
       return { id: parsed.request.id, item: { work, parsed } };
     },
-    async start(item, _, signal) {
-      const { completions } = await submission.submit(item.parsed, signal);
-      return { done: answer(item, completions, signal) };
+    async start(item, id, signal) {
+      try {
+        const { completions } = await submission.submit(item.parsed, signal);
+        return { done: answer(item, completions, signal) };
+      } catch (reason) {
+        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isSuperseded(item.work))) throw reason;
+        options.log.info("dropped work of a superseded learner", { item: id });
+        return { done: Promise.resolve() };
+      }
     },
   };
 }

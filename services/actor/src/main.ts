@@ -68,7 +68,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, ...config.security });
   server.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ }));
   const address = await server.listen();
   const stopping = new AbortController();
@@ -81,6 +81,6 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     stopping.abort();
     await stopped;
   });
-  log.info("actor serves", { instance: config.instance, address, slots: generator.plan.slots });
+  log.info("actor serves", { address, slots: generator.plan.slots });
   return { actor, address, stopped };
 }

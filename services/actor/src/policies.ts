@@ -11,6 +11,8 @@ import { waitFor } from "@oarlock/runtime";
 export interface PolicySource {
   /** The flat weights of exactly this version, their digest verified; rejects where it cannot be had. */
   fetch(policy: PolicyVersion, signal?: AbortSignal): Promise<Float32Array>;
+  /** What is announced now, and by which incarnation of the learner. */
+  current(): Promise<{ readonly incarnation: number } | undefined>;
 }
 
 export interface PolicyHolder {

@@ -1,4 +1,5 @@
 /** The learner service's settings that are not in the plan: who it is and where it listens. Read once, from the environment. */
+import type { RpcSecurity } from "@oarlock/rpc";
 import { createSettingsReader } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
 
@@ -11,6 +12,8 @@ export interface LearnerConfig {
   readonly port: number;
   /** How long a drain may finish what is in hand. */
   readonly graceMs: number;
+  /** Who may call the gRPC server. Default: anybody who reaches it. */
+  readonly security?: RpcSecurity;
 }
 
 const MAX_PORT = 65_535;

@@ -7,3 +7,6 @@ export type { EvaluationRecord, LearnerEvent, PromptRow, RunData, RunJournal } f
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
+export { openLearner } from "./open.ts";
+export type { OpenLearnerParts } from "./open.ts";
+export type { LearnerLine } from "./process.ts";

@@ -89,6 +89,8 @@ export function createLearner(options: LearnerOptions): Learner {
       if (signal.aborted) abort();
       const stopConsuming = new AbortController();
       const consuming = rollouts.run(AbortSignal.any([giveUp.signal, stopConsuming.signal]));
+      // Its failure ends the wait for a batch: that is where it is thrown.
+      consuming.catch(() => undefined);
       try {
         const outcome = await proceed(parts, control, await begin(parts, checkpoints));
         await publication.settled();
@@ -104,7 +106,6 @@ export function createLearner(options: LearnerOptions): Learner {
         stopConsuming.abort();
         giveUp.abort();
         feed.end();
-        // Its failure, if any, has already ended the wait for a batch: it is the reason that was thrown.
         await consuming.catch(() => undefined);
       }
     },

@@ -48,6 +48,8 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   const work = await bus.stream(streams.work);
   const trajectories = await bus.stream(streams.trajectories);
   const scored = await trajectories.consumer(consumers.learner);
+  // F1: this incarnation is the newest. What others had in flight is void, and would only take room and actors' time.
+  await Promise.all([work.purge(), trajectories.purge()]);
   const learner = createLearner({ ...parts, work, workSubject: names.workRollout, scored });
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
@@ -59,13 +61,13 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, ...config.security });
   const { incarnation } = checkpoints;
   const startedAtMs = clock.nowMs();
   server.add(LearnerService, learnerHandlers({ learner, run, uid, incarnation, startedAtMs, facts }));
   const address = await server.listen();
   lifecycle.onEnd("loop delay monitor", () => monitor.stop());
   lifecycle.onEnd("gRPC server", () => server.close());
-  log.info("learner serves", { instance: config.instance, address, incarnation });
+  log.info("learner serves", { address, incarnation });
   return { learner, address };
 }

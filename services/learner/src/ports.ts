@@ -4,33 +4,8 @@
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { PolicyVersion } from "@oarlock/run";
-import type { TrainingRow } from "@oarlock/training";
 
-/** A tokenised prompt. */
-export interface PromptRow {
-  readonly id: string;
-  readonly tokens: Int32Array;
-  /** The data row as a JSON object, for scorers. */
-  readonly fieldsJson: string;
-  /** For samples that people read. */
-  readonly text: string;
-  readonly answer?: string;
-}
-
-/** Data of a run, tokenised once, before the first step. */
-export interface RunData {
-  /** Of a supervised stage, masked as its plan says. */
-  demonstrations(stage: number): readonly TrainingRow[];
-  /** Of a rollout stage. */
-  prompts(stage: number): readonly PromptRow[];
-  readonly evaluation: readonly PromptRow[];
-  /** Name of the evaluation data in metrics, e.g. "addition". */
-  readonly evaluationName: string;
-  /** Tokens that end a completion. */
-  readonly stopTokens: readonly number[];
-  /** For samples that people read; the learner trains on tokens. */
-  decode(tokens: readonly number[]): string;
-}
+export type { PromptRow, RunData } from "@oarlock/workload";
 
 /** The run's written record. Appends in order; never loses a line that it acknowledged. */
 export interface RunJournal {

@@ -134,14 +134,14 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     },
     async run(signal) {
       while (!signal.aborted) {
-        const message = await options.scored
-          .next({ timeoutMs: PULL_TIMEOUT_MS, signal })
-          .catch((reason: unknown) => {
-            if (signal.aborted) return undefined;
-            fail(reason);
-            throw reason;
-          });
-        if (message !== undefined) await take(message, admit, log);
+        try {
+          const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
+          if (message !== undefined) await take(message, admit, log);
+        } catch (reason) {
+          if (signal.aborted) return;
+          fail(reason);
+          throw reason;
+        }
       }
     },
   };

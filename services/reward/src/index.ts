@@ -3,3 +3,5 @@ export type { RewardParts, RunningReward } from "./main.ts";
 export { readRewardConfig } from "./config.ts";
 export type { RewardConfig } from "./config.ts";
 export type { RunScorers, ScorerSet, TextDecoder } from "./scoring.ts";
+export { openReward } from "./open.ts";
+export type { OpenRewardParts } from "./open.ts";

@@ -59,7 +59,7 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
   });
-  const server = new RpcServer({ host: config.host, port: config.port, log });
+  const server = new RpcServer({ host: config.host, port: config.port, log, ...config.security });
   server.add(RewardService, rewardHandlers({ reward, facts }));
   const address = await server.listen();
   const stopping = new AbortController();
@@ -72,6 +72,6 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     stopping.abort();
     await stopped;
   });
-  log.info("reward worker serves", { instance: config.instance, address });
+  log.info("reward worker serves", { address });
   return { reward, address, stopped };
 }

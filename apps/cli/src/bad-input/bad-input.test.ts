@@ -9,7 +9,7 @@ import { OarlockError } from "@oarlock/errors";
 import { saveModel } from "@oarlock/models";
 import type { ResolvedModel } from "@oarlock/runfile";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openModel } from "../inputs/model.ts";
+import { openModel } from "@oarlock/workload";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { recordingTerminal } from "../terminal.ts";
 import { type BadInput, DATA_CASES, GOOD_RUN, MODEL_CASES, RUN_FILE_CASES, TRAP_CASES } from "./cases.ts";

@@ -6,7 +6,7 @@ import { safeText } from "@oarlock/report";
 import type { ChatMessage } from "@oarlock/tokenizer";
 import type { CommandContext } from "../context.ts";
 import { DEFAULT_COMPUTE, openPolicy, type Policy } from "../inference/policy.ts";
-import { promptTokens, type Rendering } from "../inputs/tokens.ts";
+import { promptTokens, type Rendering } from "@oarlock/workload";
 import { openNamedModel } from "../model-argument.ts";
 import { amount, wholeNumber } from "../options.ts";
 

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { Command } from "commander";
 import { type RunSummary, spreadOf } from "@oarlock/report";
+import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -17,6 +18,7 @@ import {
   writeDocument,
   writePlan,
 } from "../run-folder.ts";
+import { requireBroker } from "../processes/index.ts";
 import { runSession, type SessionResult } from "../run-session.ts";
 import { parseSeeds } from "../seeds.ts";
 
@@ -24,6 +26,7 @@ interface RunOptions {
   readonly set: readonly string[];
   readonly out?: string;
   readonly seeds?: string;
+  readonly processes?: boolean;
 }
 
 export function runCommand(context: CommandContext): Command {
@@ -32,6 +35,7 @@ export function runCommand(context: CommandContext): Command {
     .argument("<file>", "run file, YAML or JSON")
     .option("--out <dir>", "run folder, new or empty (default: runs/<name>)")
     .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
+    .option("--processes", PROCESSES)
     .option("--seeds <seeds>", "repeat with each seed, e.g. 0..2 or 1,5,9, and report mean and spread")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: RunOptions) => {
@@ -42,10 +46,11 @@ export function runCommand(context: CommandContext): Command {
 
 async function runOnce(context: CommandContext, file: string, options: RunOptions): Promise<SessionResult> {
   const { terminal, exit } = context;
+  if (options.processes === true) requireBroker(processEnvironment());
   const prepared = await prepare(file, options.set);
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
-  const result = await trainInto(context, prepared, folder);
+  const result = await trainInto(context, prepared, { folder, processes: options.processes ?? false });
   if (result.summary.status !== "completed")
     exit(result.summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
   return result;
@@ -55,7 +60,7 @@ async function runOnce(context: CommandContext, file: string, options: RunOption
 export async function trainInto(
   context: CommandContext,
   prepared: Prepared,
-  folder: string,
+  { folder, processes }: { readonly folder: string; readonly processes: boolean },
 ): Promise<SessionResult> {
   const { terminal, now } = context;
   const { source, plan } = prepared;
@@ -72,7 +77,8 @@ export async function trainInto(
   terminal.note(renderCost(plan, undefined, terminal.style));
   terminal.note(terminal.style.dim(`run folder ${folder}\n`));
   using interrupt = listenForInterrupt(terminal, DRAINING);
-  const session = { paths, plan: document, resume: false, terminal, signal: interrupt.signal, now };
+  const { signal } = interrupt;
+  const session = { paths, plan: document, resume: false, processes, terminal, signal, now };
   const result = await runSession(session);
   const samples = await readSamples(paths);
   const { width, style } = terminal;
@@ -81,6 +87,10 @@ export async function trainInto(
   );
   return result;
 }
+
+/** What `--processes` does. */
+export const PROCESSES: string =
+  "learner, actors and reward worker each in a process of its own, over NATS (NATS_URL, else nats-server on the PATH)";
 
 /** What the first Ctrl-C says. */
 export const DRAINING: string = "\nstopping: draining to a checkpoint (Ctrl-C again to end at once)";
@@ -97,7 +107,8 @@ async function runSeeds(
   for (const seed of seeds) {
     terminal.note(terminal.style.bold(`seed ${seed}`));
     const set = [...options.set, `seed=${seed}`];
-    const { summary } = await runOnce(context, file, { set, out: join(folder, `seed-${seed}`) });
+    const out = join(folder, `seed-${seed}`);
+    const { summary } = await runOnce(context, file, { ...options, set, out });
     if (summary.status !== "completed") return;
     summaries.push(summary);
   }
@@ -144,5 +155,6 @@ Examples:
   oarlock run examples/addition.yaml
   oarlock run run.yaml --out runs/first --set stages.grpo.steps=50
   oarlock run run.yaml --seeds 0..2
+  oarlock run run.yaml --processes
 
 Ctrl-C once drains to a checkpoint, and \`oarlock resume DIR\` continues bit for bit; twice ends at once.`;

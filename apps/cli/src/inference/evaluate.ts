@@ -3,8 +3,8 @@ import { evaluationMetrics } from "@oarlock/learner";
 import type { Completion } from "@oarlock/generation";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
 import { openScorers, type ScorerPool } from "@oarlock/sandbox";
-import { openData } from "../inputs/data.ts";
-import { promptTokens, renderingOf, type TokenizedPrompt } from "../inputs/tokens.ts";
+import { openData } from "@oarlock/workload";
+import { promptTokens, renderingOf, type TokenizedPrompt } from "@oarlock/workload";
 import type { Policy } from "./policy.ts";
 
 export interface EvaluateOptions {

@@ -7,7 +7,7 @@ import { type Completion, createGenerator, type SamplingParams } from "@oarlock/
 import type { Purpose } from "@oarlock/rl";
 import type { ResolvedCompute } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
-import type { OpenedModel } from "../inputs/model.ts";
+import type { OpenedModel } from "@oarlock/workload";
 
 export interface PolicyOptions {
   readonly compute: Pick<ResolvedCompute, "provider" | "driver" | "libraryPath" | "optimizationLevel">;

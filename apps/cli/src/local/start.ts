@@ -1,49 +1,33 @@
 /**
  * A run in one process: learner, actors and reward worker over the memory bus, with gRPC on loopback, composed from the
- * same parts as they will be apart. Compute is in worker threads (P1); this file wires, and owns the order of endings.
+ * same parts as they are apart. Compute is in worker threads (P1); this file wires, and owns the order of endings.
  */
-import { mkdir } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
-import { startActor } from "@oarlock/actor";
-import type { RunningActor } from "@oarlock/actor";
+import { openActor } from "@oarlock/actor";
 import { createMemoryBus } from "@oarlock/bus";
 import type { Bus } from "@oarlock/bus";
-import { openPolicyStore, openRunCheckpoints } from "@oarlock/checkpoint";
-import type { PolicyStore } from "@oarlock/checkpoint";
-import { createGenerator } from "@oarlock/generation";
-import { startLearner } from "@oarlock/learner";
-import type { LearnerOutcome, RunningLearner } from "@oarlock/learner";
-import { parameterLayout } from "@oarlock/nn";
-import type { OpenOrtOptions } from "@oarlock/ort";
-import { startReward } from "@oarlock/reward";
-import { canonicalJson } from "@oarlock/runfile";
+import { openLearner } from "@oarlock/learner";
+import type { LearnerOutcome } from "@oarlock/learner";
+import { openReward } from "@oarlock/reward";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { Lifecycle, sha256Hex, silentLog, startLoopDelayMonitor, systemClock } from "@oarlock/runtime";
-import type { Log } from "@oarlock/runtime";
-import { createTrainer } from "@oarlock/training";
-import { saveFinal } from "./final-model.ts";
-import { openJournal } from "./journal.ts";
-import { openModel } from "../inputs/model.ts";
-import type { OpenedModel } from "../inputs/model.ts";
-import { openRunData } from "./run-data.ts";
-import { openRunScorers } from "./scorers.ts";
+import { Lifecycle, silentLog, startLoopDelayMonitor, systemClock } from "@oarlock/runtime";
+import type { Clock, Log } from "@oarlock/runtime";
+import { openModel, saveFinal } from "@oarlock/workload";
+import type { OpenedModel } from "@oarlock/workload";
 import type { LocalRun, LocalRunOptions, RunOutcome } from "./types.ts";
 
 const LOOPBACK = { host: "127.0.0.1", port: 0 } as const;
 /** What is in hand when a run ends is not needed any more: its batches are trained or will be generated again. */
 const GRACE_MS = 2_000;
 const LIFECYCLE_GRACE_MS = 30_000;
-/** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
-const SPARE_VERSIONS = 4;
 
 /** What the services of one local run share. */
 interface Shared {
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly model: OpenedModel;
+  readonly baseDir: string;
   readonly busFor: (service: string) => Bus;
-  readonly policiesFor: (incarnation: number) => Promise<PolicyStore>;
   readonly lifecycle: Lifecycle;
   readonly log: Log;
 }
@@ -75,24 +59,27 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
     run,
     uid,
     model,
+    baseDir,
     busFor: (service) => options.busFor?.(bus, service) ?? bus,
-    policiesFor: (incarnation) => openPolicies(bus, { run, uid, model, incarnation }),
     lifecycle,
     log,
   };
-  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, baseDir));
-  const reward = await startReward({
-    ...serviceParts(shared, "reward-0"),
-    scorers,
-    decoder: { decode: (tokens) => model.tokenizer.decode(tokens, { skipSpecialTokens: true }) },
-  });
+  const reward = await openReward(serviceParts(shared, "reward-0"));
   const actors = await Promise.all(
-    Array.from({ length: run.spec.compute.actors }, (_, index) => openActor(shared, index)),
+    Array.from({ length: run.spec.compute.actors }, (_, index) =>
+      openActor(serviceParts(shared, `actor-${index}`)),
+    ),
   );
-  const learner = await openLearner(shared, options, outDir, signal);
+  const learner = await openLearner({
+    ...serviceParts(shared, "learner"),
+    outDir,
+    resume: options.resume ?? false,
+    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+    ...(signal === undefined ? {} : { signal }),
+  });
   const monitor = startLoopDelayMonitor();
   const giveUp = new AbortController();
-  const drain = (): void => learner.service.learner.dispatch({ type: "stop", reason: "stopped by signal" });
+  const drain = (): void => learner.learner.dispatch({ type: "stop", reason: "stopped by signal" });
   signal?.addEventListener("abort", drain, { once: true });
   if (signal?.aborted) drain();
   const served = Promise.all([reward.stopped, ...actors.map(({ stopped }) => stopped)]);
@@ -100,7 +87,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
   served.catch((reason: unknown) => giveUp.abort(reason));
   const finish = async (): Promise<RunOutcome> => {
     try {
-      const outcome = await learner.service.learner.run(giveUp.signal);
+      const outcome = await learner.learner.run(giveUp.signal);
       const loopDelay = monitor.read();
       const saved =
         outcome.status === "completed" ? await saveFinal(shared.model, outcome.weights, outDir) : {};
@@ -115,7 +102,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
   return {
     uid,
     addresses: {
-      learner: learner.service.address,
+      learner: learner.address,
       actors: actors.map(({ address }) => address),
       reward: reward.address,
     },
@@ -130,137 +117,19 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
 function serviceParts(
   shared: Shared,
   instance: string,
-): {
+): Omit<Shared, "busFor"> & {
   readonly config: { instance: string; host: string; port: number; graceMs: number };
-  readonly run: ResolvedRun;
-  readonly uid: string;
   readonly bus: Bus;
-  readonly lifecycle: Lifecycle;
-  readonly clock: typeof systemClock;
-  readonly log: Log;
+  readonly clock: Clock;
 } {
-  const { run, uid, lifecycle } = shared;
+  const { busFor, ...rest } = shared;
   return {
+    ...rest,
     config: { instance, ...LOOPBACK, graceMs: GRACE_MS },
-    run,
-    uid,
-    bus: shared.busFor(instance),
-    lifecycle,
+    bus: busFor(instance),
     clock: systemClock,
     log: shared.log.child({ instance }),
   };
-}
-
-/** How every engine of the run is opened: all of it from the plan (D1). */
-function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
-  const { driver, provider, optimizationLevel, libraryPath } = run.spec.compute;
-  return {
-    driver,
-    provider,
-    threads,
-    optimization: optimizationLevel,
-    ...(libraryPath === "" ? {} : { library: libraryPath }),
-  };
-}
-
-function openPolicies(
-  bus: Bus,
-  of: {
-    readonly run: ResolvedRun;
-    readonly uid: string;
-    readonly model: OpenedModel;
-    readonly incarnation: number;
-  },
-): Promise<PolicyStore> {
-  const { run, uid, model, incarnation } = of;
-  const versions = run.spec.pipeline.lag + SPARE_VERSIONS;
-  const bytes = parameterLayout(model.config).length * Float32Array.BYTES_PER_ELEMENT;
-  return openPolicyStore({
-    bus,
-    uid,
-    incarnation,
-    configDigest: sha256Hex(canonicalJson(model.config)),
-    maxBytes: versions * (bytes + 1024 * 1024),
-    fingerprintDigest: run.digest,
-  });
-}
-
-/** The longest sequence that any work of the plan can make: no memory for longer ones is held. */
-function longestSequence(run: ResolvedRun): number {
-  const ofStages = run.spec.stages.map((stage) =>
-    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
-  );
-  const { evaluation } = run.spec;
-  const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
-  return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));
-}
-
-async function openActor(shared: Shared, index: number): Promise<RunningActor> {
-  const { run, model, lifecycle } = shared;
-  const { slots, generationWorkers, generationThreads, generationLayout } = run.spec.compute;
-  const { threads: _, ...ort } = engineOf(run, generationThreads);
-  const generator = await createGenerator({
-    config: model.config,
-    slots,
-    workers: generationWorkers,
-    threads: generationThreads,
-    layout: generationLayout,
-    maxLength: longestSequence(run),
-    ort,
-  });
-  const instance = `actor-${index}`;
-  lifecycle.onEnd(`generator of ${instance}`, () => generator.close());
-  return startActor({
-    ...serviceParts(shared, instance),
-    policies: await shared.policiesFor(0),
-    generator,
-  });
-}
-
-async function openLearner(
-  shared: Shared,
-  options: Settled,
-  outDir: string,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly service: RunningLearner }> {
-  const { run, model, lifecycle, log } = shared;
-  const data = await openRunData({
-    run,
-    baseDir: options.baseDir,
-    tokenizer: model.tokenizer,
-    stopTokens: model.stopTokens,
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const folder = join(outDir, "checkpoints");
-  await mkdir(folder, { recursive: true });
-  const checkpoints = await openRunCheckpoints({
-    folder,
-    keep: run.spec.checkpoints.keep,
-    resume: options.resume ?? false,
-    onSkipped: (path, reason) => log.warn("skipped a checkpoint", { path, reason }),
-  });
-  const { resumed, incarnation } = checkpoints;
-  const cut = resumed === undefined ? undefined : { globalStep: resumed.step };
-  const journal = lifecycle.use("journal", await openJournal(outDir, cut));
-  const { trainingThreads } = run.spec.compute;
-  const trainer = lifecycle.use(
-    "trainer",
-    await createTrainer({
-      config: model.config,
-      weights: await model.weights(),
-      ort: engineOf(run, trainingThreads),
-    }),
-  );
-  const service = await startLearner({
-    ...serviceParts(shared, "learner"),
-    policies: await shared.policiesFor(incarnation),
-    checkpoints,
-    trainer,
-    data,
-    journal,
-    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
-  });
-  return { service };
 }
 
 function outcomeOf(outcome: LearnerOutcome): Omit<RunOutcome, "loopDelay"> {

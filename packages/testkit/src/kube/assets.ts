@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, st
 import { tmpdir } from "node:os";
 import { basename, delimiter, join, resolve } from "node:path";
 import { OarlockError } from "@oarlock/errors";
-import { requiredKinds, searchPath } from "../config.ts";
+import { kubeAssets, requiredKinds, searchPath } from "../config.ts";
 import { repositoryRoot } from "../require-file.ts";
 
 /** What a test may ask for. setup-envtest has the first three only; the others run pods' owners and place pods. */
@@ -56,8 +56,8 @@ export function findKube(needed: readonly KubeBinary[] = KUBE_BINARIES): KubeAss
 }
 
 function locate(needed: readonly KubeBinary[]): Map<KubeBinary, string> {
-  const { assets, path } = searchPath();
-  const folders = [...(assets === undefined ? [] : [assets]), ...path.split(delimiter)];
+  const assets = kubeAssets();
+  const folders = [...(assets === undefined ? [] : [assets]), ...searchPath().split(delimiter)];
   const inFolders = find(needed, folders);
   if (inFolders.size === needed.length) return inFolders;
   const unpacked = unpackArchive();

@@ -5,14 +5,24 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import type { Row } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
-import type { PromptRow } from "@oarlock/learner";
 import type { LossMask } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { demonstrationTokens, promptTokens } from "../inputs/tokens.ts";
-import type { Rendering } from "../inputs/tokens.ts";
+import { demonstrationTokens, promptTokens } from "./tokens.ts";
+import type { Rendering } from "./tokens.ts";
 
 const SLICE_MS = 5;
+
+/** A tokenised prompt. */
+export interface PromptRow {
+  readonly id: string;
+  readonly tokens: Int32Array;
+  /** The data row as a JSON object, for scorers. */
+  readonly fieldsJson: string;
+  /** For samples that people read. */
+  readonly text: string;
+  readonly answer?: string;
+}
 
 /** How the rows of one data block become tokens. */
 export interface RowOptions {

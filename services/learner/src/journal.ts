@@ -5,12 +5,12 @@
 import { open, readFile, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import type { RunJournal } from "@oarlock/learner";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
+import type { RunJournal } from "./ports.ts";
 
 /** Where a resumed run continues. */
 export interface JournalCut {
-  /** Steps of the run that the checkpoint holds. */
+  /** Steps of the run that the checkpoint holds; −1 where a run begins anew: nothing that was written counts. */
   readonly globalStep: number;
 }
 

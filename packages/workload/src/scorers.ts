@@ -1,12 +1,15 @@
 /** The scorers of a run: one pool per distinct list of rewards, so that an evaluation by the stage's own rewards shares it. */
-import type { RunScorers } from "@oarlock/reward";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { canonicalJson } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
 import type { ScorerPool } from "@oarlock/sandbox";
 
 export interface OpenedScorers extends AsyncDisposable {
-  readonly scorers: RunScorers;
+  readonly scorers: {
+    /** By stage index; a stage without rollouts has none. */
+    readonly stages: ReadonlyMap<number, ScorerPool>;
+    readonly evaluation: ScorerPool | undefined;
+  };
 }
 
 /** Opens the scorers of every stage and of the evaluation. */

@@ -1,7 +1,7 @@
 /** The trained policy as a model folder that other tools load. */
 import { join } from "node:path";
 import { saveModel } from "@oarlock/models";
-import type { OpenedModel } from "../inputs/model.ts";
+import type { OpenedModel } from "./model.ts";
 
 /** Writes `outDir/final`, whole or not at all; gives where it lies. */
 export async function saveFinal(

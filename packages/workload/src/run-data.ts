@@ -1,14 +1,29 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
 import type { Dataset } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
-import type { PromptRow, RunData } from "@oarlock/learner";
 import { dataUses } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { openData } from "../inputs/data.ts";
-import { renderingOf } from "../inputs/tokens.ts";
+import { openData } from "./data.ts";
+import { renderingOf } from "./tokens.ts";
 import { demonstrationRows, promptRows } from "./rows.ts";
+import type { PromptRow } from "./rows.ts";
+
+/** Data of a run, tokenised once, before the first step. */
+export interface RunData {
+  /** Of a supervised stage, masked as its plan says. */
+  demonstrations(stage: number): readonly TrainingRow[];
+  /** Of a rollout stage. */
+  prompts(stage: number): readonly PromptRow[];
+  readonly evaluation: readonly PromptRow[];
+  /** Name of the evaluation data in metrics, e.g. "addition". */
+  readonly evaluationName: string;
+  /** Tokens that end a completion. */
+  readonly stopTokens: readonly number[];
+  /** For samples that people read; the learner trains on tokens. */
+  decode(tokens: readonly number[]): string;
+}
 
 export interface RunDataOptions {
   readonly run: ResolvedRun;

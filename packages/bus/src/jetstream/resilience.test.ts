@@ -1,0 +1,243 @@
+/** What the driver does when the server goes away, refuses, or is not what it needs: each against a real server. */
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
+import { WaitRegistry, sleep } from "@oarlock/runtime";
+import { subjects } from "../subjects.ts";
+import type { Bus, Consumer, Stream } from "../types.ts";
+import { readNatsOptions } from "./config.ts";
+import { connectJetStreamBus } from "./connect.ts";
+import type { JetStreamBusOptions } from "./connect.ts";
+import { findNatsServer, startNatsServer } from "./server-process.ts";
+import type { NatsServer } from "./server-process.ts";
+
+const program = requireNatsServer();
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const text = (data: Uint8Array): string => new TextDecoder().decode(data);
+const names = subjects("resilience-1");
+
+async function start(
+  options: { folder?: string; port?: number; configuration?: string } = {},
+): Promise<NatsServer> {
+  const folder = options.folder ?? temporaryFolder("nats");
+  const server = await startNatsServer({ path: program.path, folder, ...options });
+  onTestFinished(() => server.stop("SIGKILL"));
+  return server;
+}
+
+async function open(server: { url: string }, options: Partial<JetStreamBusOptions> = {}): Promise<Bus> {
+  const bus = await connectJetStreamBus({ servers: server.url, ...options });
+  onTestFinished(() => bus.close());
+  return bus;
+}
+
+async function queue(bus: Bus): Promise<{ stream: Stream; consumer: Consumer }> {
+  const stream = await bus.stream({
+    name: names.workStream,
+    subjects: [names.workRollout],
+    retention: "work-queue",
+    maxMessages: 1_000,
+    maxBytes: 10_000_000,
+  });
+  return { stream, consumer: await stream.consumer({ name: "c", ackWaitMs: 1_500, maxAckPending: 100 }) };
+}
+
+describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
+  it("T1: survives restarts of the server while it publishes, pulls, acknowledges and stores", async () => {
+    const folder = temporaryFolder("nats");
+    const first = await start({ folder });
+    const [sender, receiver] = [await open(first), await open(first)];
+    const { stream } = await queue(sender);
+    const { consumer } = await queue(receiver);
+    const kv = await sender.kv({ name: names.stateBucket });
+    const objects = await sender.objects({ name: names.policyBucket, maxBytes: 20_000_000 });
+    const seen = new Map<string, number>();
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const message of consumer.messages({ signal: stop.signal })) {
+        await message.ack();
+        seen.set(text(message.data), (seen.get(text(message.data)) ?? 0) + 1);
+      }
+    })();
+    const content = new Uint8Array(2_500_000).map((_, index) => index & 255);
+    let server = first;
+    const disturb = (async () => {
+      for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+        await sleep(300);
+        await server.stop(signal);
+        await sleep(300);
+        server = await start({ folder, port: first.port });
+      }
+    })();
+    const sent: string[] = [];
+    for (let index = 0; index < 40; index++) {
+      await Promise.all([
+        stream.publish(names.workRollout, bytes(`m${index}`), { msgId: `m${index}` }),
+        kv.put("position", bytes(String(index))),
+        objects.put("weights", content),
+        sleep(40),
+      ]);
+      sent.push(`m${index}`);
+    }
+    await disturb;
+    await expect.poll(() => seen.size, { timeout: 20_000 }).toBe(sent.length);
+    stop.abort();
+    await reading;
+    expect([...seen.keys()].toSorted()).toEqual(sent.toSorted());
+    expect((await stream.info()).messages).toBe(0);
+    expect(text((await kv.get("position"))!.value)).toBe("39");
+    const parts: Uint8Array[] = [];
+    for await (const part of objects.get("weights")) parts.push(part);
+    expect(Buffer.concat(parts).equals(content)).toBe(true);
+  });
+
+  it("L1: names what it waits for while the server is away, and gives up when its patience ends", async () => {
+    const server = await start();
+    const registry = new WaitRegistry();
+    const bus = await open(server, { patienceMs: 1_500, requestTimeoutMs: 400, registry });
+    const { stream } = await queue(bus);
+    await server.stop("SIGKILL");
+    const refused = expect(stream.publish(names.workRollout, bytes("a"))).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      retryable: true,
+    });
+    expect(registry.open().map(({ name }) => name)).toContain(
+      `nats-server at ${server.url.replace("nats://", "")} to store a message on ${names.workRollout}`,
+    );
+    await refused;
+  });
+
+  it("says that a consumer is gone when the server lost its storage", async () => {
+    const folder = temporaryFolder("nats");
+    const server = await start({ folder });
+    const { consumer } = await queue(await open(server));
+    await server.stop("SIGKILL");
+    rmSync(join(folder, "store"), { recursive: true });
+    await start({ folder, port: server.port });
+    await expect(consumer.next({ timeoutMs: 20_000 })).rejects.toMatchObject({ code: "BUS_CONSUMER_GONE" });
+  });
+
+  it("gives a message to another reader at once when its pull is withdrawn", async () => {
+    const { stream, consumer } = await queue(await open(await start()));
+    for (let turn = 0; turn < 20; turn++) {
+      const stop = new AbortController();
+      const left = consumer.next({ timeoutMs: 5_000, signal: stop.signal });
+      const published = stream.publish(names.workRollout, bytes("a"));
+      if (turn % 2 === 0) await sleep(turn / 10);
+      stop.abort();
+      const taken = (await left.catch(() => undefined)) ?? (await consumer.next({ timeoutMs: 1_000 }));
+      expect(taken).toBeDefined();
+      await taken!.ack();
+      await published;
+    }
+    expect((await stream.info()).messages).toBe(0);
+  });
+});
+
+describe.skipIf(program.absent)(`who may use a server${program.note}`, () => {
+  it.each([
+    ["user and password", 'authorization { user: "u", password: "p" }', { user: "u", password: "p" }],
+    ["token", 'authorization { token: "t" }', { token: "t" }],
+  ])("by %s; others are refused at once", async (_, configuration, identity) => {
+    const server = await start({ configuration });
+    await queue(await open(server, identity));
+    const startMs = performance.now();
+    await expect(open(server)).rejects.toMatchObject({ code: "BUS_REFUSED" });
+    await expect(open(server, { user: "u", password: "wrong" })).rejects.toMatchObject({
+      code: "BUS_REFUSED",
+    });
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+  });
+
+  it("by mutual TLS", async () => {
+    // Made by the RPC package's `make.sh`.
+    const file = (name: string): string =>
+      fileURLToPath(new URL(`../../../rpc/src/fixtures/${name}`, import.meta.url));
+    const pair = (name: string) => ({ certFile: file(`${name}.crt`), keyFile: file(`${name}.key`) });
+    const { certFile, keyFile } = pair("server");
+    const caFile = file("ca.crt");
+    const server = await start({
+      configuration: `tls { cert_file: "${certFile}", key_file: "${keyFile}", ca_file: "${caFile}", verify: true }`,
+    });
+    const url = server.url.replace("nats://", "tls://");
+    await queue(await open({ url }, { tls: { caFile, ...pair("client") } }));
+    const stranger = open({ url }, { connectTimeoutMs: 2_000, tls: { caFile, ...pair("stranger") } });
+    await expect(stranger).rejects.toThrow(/BUS_(REFUSED|UNREACHABLE)/);
+  });
+
+  it("is refused where JetStream is off", async () => {
+    const port = await freePort();
+    const child = spawn(program.path, ["-a", "127.0.0.1", "-p", String(port)], { stdio: "ignore" });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await expect(open({ url: `nats://127.0.0.1:${port}` })).rejects.toMatchObject({
+      code: "BUS_JETSTREAM_DISABLED",
+    });
+  });
+});
+
+describe("a server that is not there or not right", () => {
+  it("is said not to answer", async () => {
+    const nowhere = connectJetStreamBus({
+      servers: `nats://127.0.0.1:${await freePort()}`,
+      connectTimeoutMs: 500,
+    });
+    await expect(nowhere).rejects.toMatchObject({ code: "BUS_UNREACHABLE" });
+  });
+
+  it("X1: older than 2.11 is refused in one sentence", async () => {
+    const old = createServer((socket) => {
+      const info = { server_id: "x", version: "2.10.27", proto: 1, max_payload: 1_048_576, jetstream: true };
+      socket.write(`INFO ${JSON.stringify(info)}\r\n`);
+      socket.on("data", (data) => data.toString().includes("PING") && socket.write("PONG\r\n"));
+      socket.on("error", () => undefined);
+    });
+    await new Promise<void>((resolve) => old.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void old.close());
+    const { port } = old.address() as AddressInfo;
+    await expect(connectJetStreamBus({ servers: `nats://127.0.0.1:${port}` })).rejects.toThrow(
+      `[BUS_SERVER_TOO_OLD] nats-server 2.10.27 at 127.0.0.1:${port}; accepted: 2.11 or newer`,
+    );
+  });
+});
+
+describe("settings", () => {
+  it("come from the environment", () => {
+    expect(readNatsOptions({})).toBeUndefined();
+    expect(
+      readNatsOptions({ NATS_URL: "nats://a:1", NATS_USER: "u", NATS_PASSWORD: "p", NATS_CA: "/ca" }),
+    ).toEqual({
+      servers: "nats://a:1",
+      user: "u",
+      password: "p",
+      tls: { caFile: "/ca" },
+      replicas: 1,
+    });
+  });
+
+  it("X1: contradict each other with a sentence", () => {
+    const url = { NATS_URL: "nats://a:1" };
+    expect(() => readNatsOptions({ ...url, NATS_USER: "u", NATS_TOKEN: "t" })).toThrow(
+      /NATS_USER and NATS_TOKEN/,
+    );
+    expect(() => readNatsOptions({ ...url, NATS_CERT: "c" })).toThrow(/NATS_CERT and NATS_KEY/);
+    expect(() => readNatsOptions({ ...url, NATS_CREDS: "/no/such" })).toThrow(/NATS_CREDS="\/no\/such"/);
+  });
+
+  it("find the server on the PATH, or not", () => {
+    expect(findNatsServer({ PATH: "/no/such:/neither" })).toBeUndefined();
+    expect(findNatsServer({})).toBeUndefined();
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,114 @@
+/**
+ * A nats-server of our own, for a run on one machine: found on the PATH, with JetStream in a folder, on loopback. It does
+ * not know who connects.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { accessSync, constants, mkdirSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { createInterface } from "node:readline";
+import { OarlockError } from "@oarlock/errors";
+import { waitFor } from "@oarlock/runtime";
+import type { Environment } from "@oarlock/runtime";
+
+/** The first `nats-server` on the PATH that may be run. */
+export function findNatsServer(environment: Environment): string | undefined {
+  const folders = (environment["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  const name = process.platform === "win32" ? "nats-server.exe" : "nats-server";
+  return folders.map((folder) => join(folder, name)).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export interface NatsServerOptions {
+  /** The program. */
+  readonly path: string;
+  /** JetStream's storage and the configuration; made if absent. */
+  readonly folder: string;
+  /** Default 0: any free one. */
+  readonly port?: number;
+  /** Further lines of the server's configuration, e.g. for authentication. */
+  readonly configuration?: string;
+}
+
+/** A server that answers. */
+export interface NatsServer {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** Settles when the process is gone, for whatever reason; tells how. */
+  readonly exited: Promise<string>;
+  /** Ends it and waits for that. Default SIGTERM. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 20_000;
+/** As nats-server's own documentation advises at most. */
+const MAX_PAYLOAD = "8MB";
+const LAST_LINES = 5;
+
+/** Starts a server. @throws OarlockError `NATS_SERVER_FAILED` with its last lines when it does not come up. */
+export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
+  const { path, folder, port = -1, configuration = "" } = options;
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "nats-server.conf");
+  const storage = JSON.stringify(join(folder, "store"));
+  writeFileSync(
+    file,
+    `listen: "127.0.0.1:${port === 0 ? -1 : port}"\nmax_payload: ${MAX_PAYLOAD}\n` +
+      // A power failure must not cost what was acknowledged (T2): sync within a second, not within two minutes.
+      `jetstream { store_dir: ${storage}, sync_interval: "1s" }\n${configuration}\n`,
+  );
+  const child = spawn(path, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = new Promise<string>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(code === null ? `signal ${signal}` : `exit code ${code}`));
+  });
+  const lines: string[] = [];
+  const ready = listening(child, lines);
+  const failed = exited.then((how) => {
+    throw new OarlockError("NATS_SERVER_FAILED", `${path} ended with ${how}: ${lines.join(" | ")}`);
+  });
+  failed.catch(() => undefined);
+  try {
+    const listensOn = await waitFor("nats-server to be ready", Promise.race([ready, failed]), {
+      timeoutMs: START_TIMEOUT_MS,
+    });
+    return {
+      url: `nats://127.0.0.1:${listensOn}`,
+      port: listensOn,
+      pid: child.pid ?? 0,
+      exited,
+      async stop(signal = "SIGTERM") {
+        child.kill(signal);
+        await waitFor("nats-server to end", exited, { timeoutMs: STOP_TIMEOUT_MS });
+      },
+    };
+  } catch (reason) {
+    child.kill("SIGKILL");
+    throw reason;
+  }
+}
+
+/** Reads the log until the server says that it is ready; gives its port. */
+function listening(child: ChildProcess, lines: string[]): Promise<number> {
+  return new Promise((resolve) => {
+    if (child.stderr === null) return;
+    let port = 0;
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      lines.push(line);
+      if (lines.length > LAST_LINES) lines.shift();
+      const bound = /Listening for client connections on .*:(\d+)/.exec(line);
+      if (bound !== null) port = Number(bound[1]);
+      if (line.includes("Server is ready")) resolve(port);
+    });
+  });
+}

@@ -1,0 +1,90 @@
+/** Engines, generator and policy store of a run: all of it from the plan (D1), the same in every process. */
+import { openPolicyStore } from "@oarlock/checkpoint";
+import type { PolicyStore } from "@oarlock/checkpoint";
+import type { Bus } from "@oarlock/bus";
+import { createGenerator } from "@oarlock/generation";
+import type { Generator } from "@oarlock/generation";
+import { parameterLayout } from "@oarlock/nn";
+import type { LlamaConfig } from "@oarlock/nn";
+import type { OpenOrtOptions } from "@oarlock/ort";
+import { canonicalJson } from "@oarlock/runfile";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { sha256Hex } from "@oarlock/runtime";
+import { createTrainer } from "@oarlock/training";
+import type { Trainer } from "@oarlock/training";
+import type { OpenedModel } from "./model.ts";
+
+/** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
+const SPARE_VERSIONS = 4;
+/** Manifests and what the store keeps of each chunk. */
+const VERSION_OVERHEAD_BYTES = 1024 * 1024;
+
+/** How every engine of the run is opened. */
+function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
+  const { driver, provider, optimizationLevel, libraryPath } = run.spec.compute;
+  return {
+    driver,
+    provider,
+    threads,
+    optimization: optimizationLevel,
+    ...(libraryPath === "" ? {} : { library: libraryPath }),
+  };
+}
+
+/** The longest sequence that any work of the plan can make: no memory for longer ones is held. */
+function longestSequence(run: ResolvedRun): number {
+  const ofStages = run.spec.stages.map((stage) =>
+    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
+  );
+  const { evaluation } = run.spec;
+  const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
+  return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));
+}
+
+/** The generator of one actor. */
+export function openRunGenerator(run: ResolvedRun, config: LlamaConfig): Promise<Generator> {
+  const { slots, generationWorkers, generationThreads, generationLayout } = run.spec.compute;
+  const { threads: _, ...ort } = engineOf(run, generationThreads);
+  return createGenerator({
+    config,
+    slots,
+    workers: generationWorkers,
+    threads: generationThreads,
+    layout: generationLayout,
+    maxLength: longestSequence(run),
+    ort,
+  });
+}
+
+/** The learner's trainer, on the model's initial weights. */
+export async function openRunTrainer(run: ResolvedRun, model: OpenedModel): Promise<Trainer> {
+  return createTrainer({
+    config: model.config,
+    weights: await model.weights(),
+    ort: engineOf(run, run.spec.compute.trainingThreads),
+  });
+}
+
+export interface RunPolicyOptions {
+  readonly bus: Bus;
+  readonly run: ResolvedRun;
+  readonly uid: string;
+  readonly config: LlamaConfig;
+  /** Of the learner that publishes; 0 for readers. */
+  readonly incarnation: number;
+}
+
+/** The run's policy versions on the bus. */
+export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
+  const { bus, run, uid, config, incarnation } = options;
+  const versions = run.spec.pipeline.lag + SPARE_VERSIONS;
+  const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
+  return openPolicyStore({
+    bus,
+    uid,
+    incarnation,
+    configDigest: sha256Hex(canonicalJson(config)),
+    maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),
+    fingerprintDigest: run.digest,
+  });
+}

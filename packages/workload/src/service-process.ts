@@ -1,0 +1,166 @@
+/**
+ * The life of one service as a process of its own: settings from the environment, the plan from its file, the bus, signals,
+ * log lines, and what its exit code means. It does not know what the service does.
+ */
+import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
+import type { Bus } from "@oarlock/bus";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { readRpcSecurity } from "@oarlock/rpc";
+import type { RpcSecurity } from "@oarlock/rpc";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { createLog, createSettingsReader, Lifecycle, systemClock } from "@oarlock/runtime";
+import type { Clock, Environment, Log, LogLevel } from "@oarlock/runtime";
+import { openModel } from "./model.ts";
+import type { OpenedModel } from "./model.ts";
+import { readPlanFile } from "./plan-file.ts";
+
+/** What a service's process has been given when the service begins. */
+export interface ServiceProcess {
+  readonly run: ResolvedRun;
+  readonly uid: string;
+  readonly baseDir: string;
+  readonly model: OpenedModel;
+  readonly bus: Bus;
+  readonly security: RpcSecurity;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A service that serves. */
+export interface ServingProcess {
+  /** `host:port` of its gRPC server. */
+  readonly address: string;
+  /** Settles when it is done: drained, finished, or failed. */
+  readonly stopped: Promise<unknown>;
+}
+
+export interface ServiceRole {
+  /** Role and number, e.g. "actor-0". */
+  readonly instance: string;
+  /** For what is in hand when the process is told to end. */
+  readonly graceMs: number;
+  /** Codes of failures while it serves after which another try would do no better. Default: none. */
+  readonly final?: ReadonlySet<string>;
+}
+
+/** What the exit codes of a service mean; those of `oarlock` mean the same. */
+export const SERVICE_EXIT = {
+  /** It did what it was for, or was told to end and did so in order. */
+  ok: 0,
+  /** It broke off: another try may do better. */
+  failed: 1,
+  /** Its settings, plan, model or data are not usable as they are: another try would not do better. */
+  refused: 3,
+} as const;
+
+/** For servers and the bus, after the drain. */
+const CLOSING_MS = 10_000;
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"];
+
+/**
+ * Runs one service until it is done, fails, or the process gets SIGTERM or SIGINT; gives the exit code. Reads `OARLOCK_PLAN`,
+ * `OARLOCK_UID` (default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`, and what `readNatsOptions` and `readRpcSecurity` read.
+ */
+export async function runServiceProcess(
+  environment: Environment,
+  role: ServiceRole,
+  serve: (parts: ServiceProcess) => Promise<ServingProcess>,
+): Promise<number> {
+  const { instance, graceMs } = role;
+  const settings = createSettingsReader(environment);
+  const level = settings.choice("OARLOCK_LOG_LEVEL", LEVELS, "info");
+  const log = createLog({ level, fields: { instance, pid: process.pid } });
+  const lifecycle = new Lifecycle({ name: instance, log, graceMs: graceMs + CLOSING_MS });
+  lifecycle.listenToSignals();
+  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(lifecycle);
+  let serving = false;
+  try {
+    const parts = await open(environment, { instance, lifecycle, log });
+    const { address, stopped } = await serve(parts);
+    serving = true;
+    log.info("started", startLine(parts, address));
+    await stopped;
+    await lifecycle.end("its work is done");
+    return SERVICE_EXIT.ok;
+  } catch (reason) {
+    const told = lifecycle.draining;
+    // A signal during the start aborts whatever was being opened: that is an orderly end.
+    if (!told) log.error("failed", { err: reason });
+    const clean = await lifecycle.end("it failed").then(
+      () => true,
+      () => false,
+    );
+    if (told && clean) return SERVICE_EXIT.ok;
+    const isFinal = serving ? role.final?.has(codeOf(reason)) === true : !mayPass(reason);
+    return isFinal ? SERVICE_EXIT.refused : SERVICE_EXIT.failed;
+  }
+}
+
+/** What is no fault of the settings though it happens at the start. */
+const MAY_PASS: ReadonlySet<string> = new Set(["BUS_UNREACHABLE", "BUS_LOST", "BUS_CLOSED"]);
+
+function mayPass(reason: unknown): boolean {
+  return !isOarlockError(reason) || reason.retryable || MAY_PASS.has(reason.code);
+}
+
+function codeOf(reason: unknown): string {
+  return isOarlockError(reason) ? reason.code : "";
+}
+
+/** A supervisor holds our standard input open while it lives: nobody is left behind when it is killed. */
+function endWithStdin(lifecycle: Lifecycle): void {
+  const end = (): void => void lifecycle.end("the supervisor is gone").catch(() => undefined);
+  process.stdin.once("end", end).once("error", end).resume();
+}
+
+async function open(
+  environment: Environment,
+  of: { readonly instance: string; readonly lifecycle: Lifecycle; readonly log: Log },
+): Promise<ServiceProcess> {
+  const { instance, lifecycle, log } = of;
+  const { signal } = lifecycle;
+  const settings = createSettingsReader(environment);
+  const planPath = settings.text("OARLOCK_PLAN");
+  if (planPath === undefined) throw missing("OARLOCK_PLAN", "the path of a run folder's plan.json");
+  const nats = readNatsOptions(environment);
+  if (nats === undefined)
+    throw missing("NATS_URL", "the address of a NATS server, e.g. nats://127.0.0.1:4222");
+  const { run, baseDir, uid } = await readPlanFile(planPath);
+  const bus = await connectJetStreamBus({ ...nats, name: instance, signal, log });
+  lifecycle.use("bus", bus);
+  const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, signal });
+  signal.throwIfAborted();
+  return {
+    run,
+    uid: settings.text("OARLOCK_UID", uid),
+    baseDir,
+    model,
+    bus,
+    security: readRpcSecurity(environment),
+    lifecycle,
+    clock: systemClock,
+    log,
+  };
+}
+
+function missing(name: string, accepted: string): OarlockError {
+  return new OarlockError(
+    "SETTING_MISSING",
+    `environment variable ${name} is not set; accepted: ${accepted}`,
+  );
+}
+
+function startLine({ run, uid, bus }: ServiceProcess, address: string): Record<string, unknown> {
+  const { engine } = run.inputs;
+  const { provider, driver } = run.spec.compute;
+  return {
+    version: engine.oarlock,
+    run: run.name,
+    uid,
+    planDigest: run.digest,
+    provider: `${provider} (${driver}, ONNX Runtime ${engine.onnxruntime})`,
+    bus: bus.driver,
+    address,
+  };
+}

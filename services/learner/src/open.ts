@@ -1,0 +1,53 @@
+/**
+ * The learner with all that it runs on, opened from the plan: data, checkpoints, journal, trainer, policy versions. Opening
+ * claims a new incarnation (F1).
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { openRunCheckpoints } from "@oarlock/checkpoint";
+import { openRunData, openRunPolicies, openRunTrainer } from "@oarlock/workload";
+import type { OpenedModel } from "@oarlock/workload";
+import { openJournal } from "./journal.ts";
+import { startLearner } from "./main.ts";
+import type { LearnerServiceParts, RunningLearner } from "./main.ts";
+
+export type OpenLearnerParts = Omit<
+  LearnerServiceParts,
+  "policies" | "checkpoints" | "trainer" | "data" | "journal"
+> & {
+  readonly model: OpenedModel;
+  /** Folder that relative paths of the plan are relative to. */
+  readonly baseDir: string;
+  /** The run folder. */
+  readonly outDir: string;
+  /** Continues from the newest valid checkpoint in `outDir`, if there is one. */
+  readonly resume: boolean;
+  readonly signal?: AbortSignal;
+};
+
+/** Opens and starts it; `learner.run` trains. */
+export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearner> {
+  const { run, uid, bus, model, baseDir, outDir, resume, lifecycle, log, signal } = parts;
+  const { tokenizer, stopTokens } = model;
+  const data = await openRunData({
+    run,
+    baseDir,
+    tokenizer,
+    stopTokens,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const folder = join(outDir, "checkpoints");
+  await mkdir(folder, { recursive: true });
+  const checkpoints = await openRunCheckpoints({
+    folder,
+    keep: run.spec.checkpoints.keep,
+    resume,
+    onSkipped: (path, reason) => log.warn("skipped a checkpoint", { path, reason }),
+  });
+  const { resumed, incarnation } = checkpoints;
+  const cut = resume ? { globalStep: resumed?.step ?? -1 } : undefined;
+  const journal = lifecycle.use("journal", await openJournal(outDir, cut));
+  const trainer = lifecycle.use("trainer", await openRunTrainer(run, model));
+  const policies = await openRunPolicies({ bus, run, uid, config: model.config, incarnation });
+  return startLearner({ ...parts, policies, checkpoints, trainer, data, journal });
+}
