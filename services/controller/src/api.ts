@@ -121,8 +121,19 @@ export const TRAINING_RUNS: Resource = {
   plural: "trainingruns",
 };
 
-/** What the controller makes for a run, in the order in which it is made: accounts and volumes before pods. */
-export const CHILDREN = {
+/** What the controller makes for a run. */
+export type ChildKind =
+  | "ServiceAccount"
+  | "ConfigMap"
+  | "PersistentVolumeClaim"
+  | "NetworkPolicy"
+  | "Service"
+  | "RolePool"
+  | "PodDisruptionBudget"
+  | "Deployment"
+  | "Job";
+
+export const CHILDREN: Readonly<Record<ChildKind, Resource>> = {
   ServiceAccount: { apiVersion: "v1", kind: "ServiceAccount", plural: "serviceaccounts" },
   ConfigMap: { apiVersion: "v1", kind: "ConfigMap", plural: "configmaps" },
   PersistentVolumeClaim: {
@@ -140,8 +151,6 @@ export const CHILDREN = {
   },
   Deployment: { apiVersion: "apps/v1", kind: "Deployment", plural: "deployments" },
   Job: { apiVersion: "batch/v1", kind: "Job", plural: "jobs" },
-} as const satisfies Record<string, Resource>;
-
-export type ChildKind = keyof typeof CHILDREN;
+};
 
 export const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };

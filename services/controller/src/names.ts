@@ -11,7 +11,7 @@ export const ROLE_LABEL = "oarlock.dev/role";
 const MANAGED_BY = "app.kubernetes.io/managed-by";
 
 /** Selects all that this controller made. */
-export const MANAGED_SELECTOR = `${MANAGED_BY}=${MANAGER}`;
+export const MANAGED_SELECTOR: string = `${MANAGED_BY}=${MANAGER}`;
 
 /** SHA-256 of what was applied: a field that is not wanted any more is taken back by the next apply. */
 export const APPLIED_ANNOTATION = "oarlock.dev/applied";

@@ -5,7 +5,14 @@
  * Each rule across fields is stated once, as JavaScript for the command line and as CEL for the API server.
  */
 import { z } from "zod";
-import type { NatsSpec, ResourceListSpec, RoleSpec, StorageSpec, TolerationSpec } from "../run-file.ts";
+import type {
+  ClusterSpec,
+  NatsSpec,
+  ResourceListSpec,
+  RoleSpec,
+  StorageSpec,
+  TolerationSpec,
+} from "../run-file.ts";
 import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
 import { choice, closed, integer, list, namedList, ruled, stringMap, text, union } from "./primitives.ts";
 
@@ -172,8 +179,12 @@ const storage: z.ZodType<StorageSpec> = union(
 
 const seconds = (least: number, what: string) => integer(least, MAX_SECONDS).describe(what).optional();
 
+type ClusterFields = {
+  readonly [F in keyof Required<ClusterSpec>]: z.ZodOptional<z.ZodType<NonNullable<ClusterSpec[F]>>>;
+};
+
 /** The fields of `spec` that only a cluster reads. */
-export const clusterFields = {
+export const clusterFields: ClusterFields = {
   suspend: z
     .boolean()
     .describe("true: write a checkpoint and free every pod; false again continues bit for bit.")
