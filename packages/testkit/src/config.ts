@@ -20,3 +20,8 @@ export function searchPath(environment: NodeJS.ProcessEnv = process.env): string
 export function kubeAssets(environment: NodeJS.ProcessEnv = process.env): string | undefined {
   return environment["KUBEBUILDER_ASSETS"];
 }
+
+/** The environment that programs started by tests inherit. */
+export function inheritedEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env };
+}

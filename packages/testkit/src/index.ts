@@ -22,3 +22,5 @@ export type { Api, ApiOptions, ApiRequestOptions, ApiResponse, WatchEvent } from
 export { eventually, freePort, startProcess } from "./kube/process.ts";
 export type { ServerProcess } from "./kube/process.ts";
 export { requireNatsServer } from "./require-nats.ts";
+export { startProcessKubelet } from "./kube/process-kubelet.ts";
+export type { ProcessKubelet, ProcessKubeletOptions } from "./kube/process-kubelet.ts";

@@ -1,6 +1,7 @@
 /** The controller as a process: settings, signals, exit code. */
 import { connect } from "@oarlock/kube";
 import { createLog, Lifecycle, processEnvironment, systemClock } from "@oarlock/runtime";
+import { createCleaner } from "./cleaner.ts";
 import { readControllerConfig } from "./config.ts";
 import { startController } from "./main.ts";
 
@@ -13,7 +14,9 @@ export async function main(): Promise<number> {
   const connection = connect();
   lifecycle.onEnd("API connection", () => connection.close());
   try {
-    const { stopped } = await startController({ config, connection, lifecycle, clock: systemClock, log });
+    const cleaner = createCleaner({ natsUrl: config.children.natsUrl, log });
+    const clock = systemClock;
+    const { stopped } = await startController({ config, connection, cleaner, lifecycle, clock, log });
     await stopped;
     await lifecycle.end("its work is done");
     return 0;
