@@ -11,12 +11,17 @@ export function requiredKinds(environment: NodeJS.ProcessEnv = process.env): Rea
   );
 }
 
-/** Folders of programs, as the PATH lists them. */
+/** Folders with programs. */
 export function searchPath(environment: NodeJS.ProcessEnv = process.env): string {
   return environment["PATH"] ?? "";
 }
 
-/** Where setup-envtest put the control plane's programs. */
+/** Folder of the binaries of a control plane, by setup-envtest's convention. */
 export function kubeAssets(environment: NodeJS.ProcessEnv = process.env): string | undefined {
   return environment["KUBEBUILDER_ASSETS"];
+}
+
+/** The environment that programs started by tests inherit. */
+export function inheritedEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env };
 }

@@ -28,3 +28,5 @@ export { eventually, freePort, startProcess } from "./kube/process.ts";
 export type { ServerProcess } from "./kube/process.ts";
 export { startFaultProxy } from "./fault-proxy.ts";
 export type { FaultProxy, FaultProxyOptions } from "./fault-proxy.ts";
+export { startProcessKubelet } from "./kube/process-kubelet.ts";
+export type { ProcessKubelet, ProcessKubeletOptions } from "./kube/process-kubelet.ts";

@@ -56,6 +56,8 @@ export const SERVICE_EXIT = {
   failed: 1,
   /** Its settings, plan, model or data are not usable as they are: another try would not do better. */
   refused: 3,
+  /** It was told to end before its run was complete, and a checkpoint is kept: started again, it continues. */
+  interrupted: 130,
 } as const;
 
 /** For servers and the bus, after the drain. */

@@ -2,14 +2,17 @@
  * The learner as a process of its own; `bin/oarlock-learner.cjs` starts it. Standard output is for events of the run, one
  * JSON object a line, for whoever supervises it; log lines go to standard error.
  */
+import { writeFile } from "node:fs/promises";
 import { OarlockError } from "@oarlock/errors";
+import type { ResolvedRun } from "@oarlock/runfile";
 import { createSettingsReader, processEnvironment, waitFor } from "@oarlock/runtime";
-import { runServiceProcess, saveFinal } from "@oarlock/workload";
+import { runServiceProcess, saveFinal, SERVICE_EXIT } from "@oarlock/workload";
 import type { ServiceProcess, ServingProcess } from "@oarlock/workload";
 import { readLearnerConfig } from "./config.ts";
 import type { LearnerConfig } from "./config.ts";
 import type { LearnerOutcome } from "./learner.ts";
 import { openLearner } from "./open.ts";
+import { stepsOf } from "./plan.ts";
 import type { LearnerEvent } from "./ports.ts";
 
 /** A line of the learner's standard output. */
@@ -33,22 +36,65 @@ const FINAL: ReadonlySet<string> = new Set([
 export async function main(): Promise<number> {
   const environment = processEnvironment();
   const config = readLearnerConfig(environment);
-  return runServiceProcess(environment, { ...config, role: "learner", final: FINAL }, (parts) => {
-    const outDir = createSettingsReader(environment).text("OARLOCK_OUT");
-    if (outDir !== undefined) return serve(parts, config, outDir);
+  const settings = createSettingsReader(environment);
+  let complete = false;
+  const onComplete = async (report: LastReport): Promise<void> => {
+    complete = true;
+    const file = settings.text("OARLOCK_TERMINATION_MESSAGE");
+    if (file !== undefined) await writeFile(file, JSON.stringify(report));
+  };
+  const code = await runServiceProcess(environment, { ...config, role: "learner", final: FINAL }, (parts) => {
+    const outDir = settings.text("OARLOCK_OUT");
+    if (outDir !== undefined) return serve(parts, { config, outDir, onComplete });
     throw new OarlockError(
       "SETTING_MISSING",
       "environment variable OARLOCK_OUT is not set; accepted: the path of a run folder",
     );
   });
+  // Whoever supervises takes 0 for a run that is trained to the end.
+  return code === SERVICE_EXIT.ok && !complete ? SERVICE_EXIT.interrupted : code;
+}
+
+/**
+ * What a complete run leaves for its supervisor, who cannot ask any more: written to `OARLOCK_TERMINATION_MESSAGE`, which
+ * Kubernetes shows in the pod's status.
+ */
+interface LastReport {
+  readonly phase: "succeeded";
+  readonly message: string;
+  readonly stage: number;
+  readonly step: number;
+  readonly policyVersion: number;
+  readonly policyDigest: string;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+function lastReport(
+  { spec }: ResolvedRun,
+  { policy, metrics }: Pick<LearnerOutcome, "policy" | "metrics">,
+): LastReport {
+  const stage = spec.stages.at(-1);
+  return {
+    phase: "succeeded",
+    message: "",
+    stage: spec.stages.length - 1,
+    step: stage === undefined ? 0 : stepsOf(stage),
+    policyVersion: policy.number,
+    policyDigest: policy.digest,
+    metrics,
+  };
 }
 
 async function serve(
   { security, ...parts }: ServiceProcess,
-  config: LearnerConfig,
-  outDir: string,
+  of: {
+    readonly config: LearnerConfig;
+    readonly outDir: string;
+    readonly onComplete: (report: LastReport) => Promise<void>;
+  },
 ): Promise<ServingProcess> {
-  const { lifecycle, model } = parts;
+  const { config, outDir, onComplete } = of;
+  const { lifecycle, model, run } = parts;
   const { learner, address } = await openLearner({
     ...parts,
     config: { ...config, security },
@@ -62,6 +108,7 @@ async function serve(
     const { weights, ...outcome } = await learner.run(giveUp.signal);
     const saved = outcome.status === "completed" ? await saveFinal(model, weights, outDir) : {};
     say({ type: "ended", ...outcome, ...saved });
+    if (outcome.status === "completed") await onComplete(lastReport(run, outcome));
   };
   const stopped = train();
   stopped.catch(() => undefined); // whoever awaits it hears of it; nobody may be late for that

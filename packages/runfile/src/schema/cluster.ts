@@ -180,8 +180,12 @@ const storage: z.ZodType<StorageSpec> = union(
 const seconds = (least: number, what: string): z.ZodOptional<z.ZodInt> =>
   integer(least, MAX_SECONDS).describe(what).optional();
 
+type ClusterFields = {
+  readonly [F in keyof Required<ClusterSpec>]: z.ZodOptional<z.ZodType<NonNullable<ClusterSpec[F]>>>;
+};
+
 /** The fields of `spec` that only a cluster reads. */
-export const clusterFields: { readonly [F in keyof Required<ClusterSpec>]: z.ZodType<ClusterSpec[F]> } = {
+export const clusterFields: ClusterFields = {
   suspend: z
     .boolean()
     .describe("true: write a checkpoint and free every pod; false again continues bit for bit.")

@@ -170,7 +170,7 @@ function startControllers(
 }
 
 function writeKubeconfig(folder: string, server: string, user: string): string {
-  const path = join(folder, `kubeconfig-${user}`);
+  const path = join(folder, `kubeconfig-${user.replaceAll(":", "-")}`);
   const config = {
     apiVersion: "v1",
     kind: "Config",

@@ -18,9 +18,17 @@ export interface ServerProcess {
 const KEPT_CHARACTERS = 20_000;
 const STOP_TIMEOUT_MS = 10_000;
 
+/** Programs that run: a test process that ends takes them along. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** Starts a program; its output is kept in memory. */
 export function startProcess(name: string, file: string, args: readonly string[]): ServerProcess {
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   let output = "";
   const keep = (data: Buffer): void => void (output = (output + data.toString()).slice(-KEPT_CHARACTERS));
   child.stdout.on("data", keep);

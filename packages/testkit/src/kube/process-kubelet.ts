@@ -1,0 +1,294 @@
+/**
+ * A node whose pods are local processes: real API server, scheduler, Job and Deployment controllers drive real programs, in
+ * seconds and without root. Each pod has a loopback address of its own; volumes are folders; paths of the container are
+ * translated in its environment and arguments.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Api, createApi } from "./api.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import type { KubePod, KubeVolume, Mounts } from "./pod-spec.ts";
+import { type PodProcess, type PodStatus, startPod } from "./pod-process.ts";
+import { freePort } from "./process.ts";
+
+export interface ProcessKubeletOptions {
+  readonly plane: ControlPlane;
+  /** Programs of the image, by the first word of a command: how they are run here. */
+  readonly programs: Readonly<Record<string, readonly string[]>>;
+  /** Default "processes". */
+  readonly nodeName?: string;
+}
+
+export interface ProcessKubelet extends AsyncDisposable {
+  /** Process id of a running pod, by `namespace/name`. */
+  pid(pod: string): number | undefined;
+  log(pod: string): string;
+  /** SIGKILL to a pod's process. */
+  kill(pod: string): void;
+}
+
+const HEARTBEAT_MS = 5_000;
+const STRATEGIC = "application/strategic-merge-patch+json";
+
+interface RunningPod {
+  readonly pod: KubePod;
+  readonly process: PodProcess;
+  deleting: boolean;
+}
+
+/** Registers a node and runs what the scheduler places there. */
+export async function startProcessKubelet(options: ProcessKubeletOptions): Promise<ProcessKubelet> {
+  const { plane, programs, nodeName = "processes" } = options;
+  const api = createApi({ url: plane.url, certificate: plane.certificate, token: plane.token() });
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-node-"));
+  const pods = new Map<string, RunningPod>();
+  const port = await freePort();
+  const logs = await serveLogs(plane, { port, pods });
+  await registerNode(api, { nodeName, port });
+  const beat = setInterval(() => void heartbeat(api, nodeName).catch(() => undefined), HEARTBEAT_MS);
+  const stopping = new AbortController();
+  let number = 0;
+
+  const start = async (pod: KubePod): Promise<void> => {
+    const { uid } = pod.metadata;
+    const podIp = `127.64.${Math.floor(++number / 250)}.${(number % 250) + 1}`;
+    const home = join(folder, uid);
+    const report = (status: PodStatus): Promise<void> => reportStatus(api, pod, { podIp, status });
+    // The pod counts as known at once: events of it arrive while its volumes are made.
+    const starting: { process?: PodProcess } = {};
+    const running: RunningPod = {
+      pod,
+      deleting: false,
+      process: {
+        get pid() {
+          return starting.process?.pid;
+        },
+        log: () => starting.process?.log() ?? "",
+        kill: () => starting.process?.kill(),
+        end: async (graceSeconds) => starting.process?.end(graceSeconds),
+      },
+    };
+    pods.set(uid, running);
+    const mounts = await mountsOf(api, pod, home);
+    const lookup = async (kind: string, name: string, key: string): Promise<string> => {
+      const data = await dataOf(api, { namespace: pod.metadata.namespace, kind, name });
+      return data.get(key)?.toString() ?? "";
+    };
+    starting.process = startPod({ pod, podIp, mounts, lookup, programs, report, folder: home });
+  };
+  const finish = async (pod: KubePod): Promise<void> => {
+    const running = pods.get(pod.metadata.uid);
+    if (running?.deleting === true) return;
+    if (running !== undefined) running.deleting = true;
+    const over = ["Succeeded", "Failed"].includes(pod.status?.phase ?? "");
+    if (!over) await running?.process.end(pod.metadata.deletionGracePeriodSeconds ?? 30);
+    const body = { gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid } };
+    await api.request("DELETE", podPath(pod), { body });
+  };
+  const see = (pod: KubePod): void => {
+    const known = pods.has(pod.metadata.uid);
+    const over = ["Succeeded", "Failed"].includes(pod.status?.phase ?? "");
+    if (pod.metadata.deletionTimestamp !== undefined) void finish(pod).catch(() => undefined);
+    else if (!known && !over) void start(pod).catch(() => undefined);
+  };
+  const watching = watchPods(api, { nodeName, see, pods, signal: stopping.signal });
+  const find = (key: string): RunningPod | undefined =>
+    [...pods.values()].findLast(({ pod }) => `${pod.metadata.namespace}/${pod.metadata.name}` === key);
+  return {
+    pid: (key) => find(key)?.process.pid,
+    log: (key) => find(key)?.process.log() ?? "",
+    kill: (key) => find(key)?.process.kill(),
+    async [Symbol.asyncDispose]() {
+      stopping.abort();
+      clearInterval(beat);
+      for (const { process } of pods.values()) process.kill();
+      logs.closeAllConnections();
+      logs.close();
+      await watching;
+      api.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+const podPath = ({ metadata }: KubePod): string =>
+  `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}`;
+
+async function watchPods(
+  api: Api,
+  of: {
+    readonly nodeName: string;
+    readonly see: (pod: KubePod) => void;
+    readonly pods: Map<string, RunningPod>;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  const selector = `fieldSelector=spec.nodeName%3D${of.nodeName}`;
+  while (!of.signal.aborted) {
+    try {
+      const { body } = await api.request<{ items: KubePod[]; metadata: { resourceVersion: string } }>(
+        "GET",
+        `/api/v1/pods?${selector}`,
+      );
+      for (const pod of body.items) of.see(pod);
+      const path = `/api/v1/pods?watch=1&${selector}&resourceVersion=${body.metadata.resourceVersion}`;
+      for await (const { type, object } of api.watch<KubePod>(path, of.signal)) {
+        if (type === "ERROR") break;
+        if (type !== "DELETED") of.see(object);
+        else of.pods.get(object.metadata.uid)?.process.kill();
+      }
+    } catch {
+      // The API server is away, or the test is over: pods go on, and the list is read again.
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  }
+}
+
+async function registerNode(
+  api: Api,
+  { nodeName, port }: { readonly nodeName: string; readonly port: number },
+): Promise<void> {
+  await api.request("POST", "/api/v1/nodes", {
+    body: {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name: nodeName, labels: { "kubernetes.io/hostname": nodeName } },
+    },
+  });
+  const resources = { cpu: "64", memory: "256Gi", pods: "500", "ephemeral-storage": "1Ti" };
+  const status = {
+    capacity: resources,
+    allocatable: resources,
+    addresses: [
+      { type: "InternalIP", address: "127.0.0.1" },
+      { type: "Hostname", address: nodeName },
+    ],
+    daemonEndpoints: { kubeletEndpoint: { Port: port } },
+  };
+  await api.request("PATCH", `/api/v1/nodes/${nodeName}/status`, {
+    body: { status },
+    contentType: STRATEGIC,
+  });
+  await heartbeat(api, nodeName);
+}
+
+async function heartbeat(api: Api, nodeName: string): Promise<void> {
+  const now = new Date().toISOString();
+  const ready = { type: "Ready", status: "True", reason: "ProcessesRun", lastHeartbeatTime: now };
+  const body = { status: { conditions: [ready] } };
+  await api.request("PATCH", `/api/v1/nodes/${nodeName}/status`, { body, contentType: STRATEGIC });
+}
+
+async function reportStatus(
+  api: Api,
+  pod: KubePod,
+  { podIp, status }: { readonly podIp: string; readonly status: PodStatus },
+): Promise<void> {
+  const [container] = pod.spec.containers;
+  const { phase, ready, restarts, terminated } = status;
+  const now = new Date().toISOString();
+  const condition = (type: string, holds: boolean): object => ({
+    type,
+    status: holds ? "True" : "False",
+    lastTransitionTime: now,
+  });
+  const state =
+    terminated === undefined
+      ? { running: { startedAt: now } }
+      : { terminated: { ...terminated, finishedAt: now } };
+  const body = {
+    status: {
+      phase,
+      podIP: podIp,
+      podIPs: [{ ip: podIp }],
+      hostIP: "127.0.0.1",
+      startTime: now,
+      conditions: [
+        condition("PodScheduled", true),
+        condition("Initialized", true),
+        condition("ContainersReady", ready),
+        condition("Ready", ready),
+      ],
+      containerStatuses: [
+        {
+          name: container?.name,
+          image: container?.image,
+          imageID: "",
+          ready,
+          started: true,
+          restartCount: restarts,
+          state,
+        },
+      ],
+    },
+  };
+  await api.request("PATCH", `${podPath(pod)}/status`, { body, contentType: STRATEGIC });
+}
+
+async function mountsOf(api: Api, pod: KubePod, home: string): Promise<Mounts> {
+  const [container] = pod.spec.containers;
+  const mounts = new Map<string, string>();
+  for (const { name, mountPath } of container?.volumeMounts ?? []) {
+    const volume = pod.spec.volumes?.find((candidate) => candidate.name === name);
+    if (volume !== undefined) mounts.set(mountPath, await folderOf(api, pod, { volume, home }));
+  }
+  return mounts;
+}
+
+async function folderOf(
+  api: Api,
+  pod: KubePod,
+  { volume, home }: { readonly volume: KubeVolume; readonly home: string },
+): Promise<string> {
+  const { namespace } = pod.metadata;
+  const { persistentVolumeClaim: claim, configMap, secret } = volume;
+  if (claim !== undefined) return claimFolder(api, namespace, claim.claimName);
+  const folder = join(home, "volumes", volume.name);
+  mkdirSync(folder, { recursive: true });
+  const kind = configMap === undefined ? "secrets" : "configmaps";
+  const name = configMap?.name ?? secret?.secretName;
+  if (name === undefined) return folder;
+  for (const [key, data] of await dataOf(api, { namespace, kind, name }))
+    writeFileSync(join(folder, key), data);
+  return folder;
+}
+
+/** The folder behind a claim: pods are placed only once it is bound. */
+async function claimFolder(api: Api, namespace: string, name: string): Promise<string> {
+  const claims = `/api/v1/namespaces/${namespace}/persistentvolumeclaims/${name}`;
+  const claim = await api.request<{ spec: { volumeName: string } }>("GET", claims);
+  const path = `/api/v1/persistentvolumes/${claim.body.spec.volumeName}`;
+  const volume = await api.request<{ spec: { hostPath: { path: string } } }>("GET", path);
+  const folder = volume.body.spec.hostPath.path;
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+async function dataOf(
+  api: Api,
+  { namespace, kind, name }: { readonly namespace: string; readonly kind: string; readonly name: string },
+): Promise<ReadonlyMap<string, Buffer>> {
+  const path = `/api/v1/namespaces/${namespace}/${kind}/${name}`;
+  const { body } = await api.request<{ data?: Record<string, string> }>("GET", path);
+  const decode = (value: string): Buffer => Buffer.from(value, kind === "secrets" ? "base64" : "utf8");
+  return new Map(Object.entries(body.data ?? {}).map(([key, value]) => [key, decode(value)]));
+}
+
+/** What `kubectl logs` asks a kubelet for. */
+async function serveLogs(
+  plane: ControlPlane,
+  { port, pods }: { readonly port: number; readonly pods: ReadonlyMap<string, RunningPod> },
+): Promise<Server> {
+  const server = createServer({ key: plane.key, cert: plane.certificate }, (request, response) => {
+    const [, namespace, name] = /^\/containerLogs\/([^/]+)\/([^/]+)\//.exec(request.url ?? "") ?? [];
+    const running = [...pods.values()].findLast(
+      ({ pod }) => pod.metadata.namespace === namespace && pod.metadata.name === name,
+    );
+    response.writeHead(running === undefined ? 404 : 200, { "content-type": "text/plain" });
+    response.end(running?.process.log() ?? "no such pod");
+  });
+  await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
+  return server;
+}

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// Starts the controller.
+import { main } from "../dist/process.js";
+
+process.exit(await main());

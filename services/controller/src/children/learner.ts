@@ -1,0 +1,57 @@
+/**
+ * The learner's Job: one pod at a time, replaced only once the old one is gone (F1). An eviction or a drain is no failure;
+ * a plan that cannot be used is one for good.
+ */
+import { digestOf } from "@oarlock/runfile";
+import type { TrainingRun } from "../api.ts";
+import { childName } from "../names.ts";
+import { type Child, child } from "./child.ts";
+import { podTemplate } from "./pod.ts";
+import type { ChildSettings } from "./settings.ts";
+
+const BACKOFF_LIMIT = 6;
+/** Exit codes of a service. */
+const REFUSED = 3;
+const INTERRUPTED = [130, 143] as const;
+
+/** SHA-256 of the pod template: a Job's template cannot change, so another template is another Job. */
+export const TEMPLATE_ANNOTATION = "oarlock.dev/template";
+
+export interface LearnerOptions {
+  readonly settings: ChildSettings;
+  readonly suspend: boolean;
+}
+
+/** The Job of a run. */
+export function learnerJob(run: TrainingRun, { settings, suspend }: LearnerOptions): Child {
+  const template = podTemplate(run, "learner", settings);
+  const { backoffLimit = BACKOFF_LIMIT, activeDeadlineSeconds } = run.spec;
+  const spec = {
+    suspend,
+    parallelism: 1,
+    completions: 1,
+    backoffLimit,
+    ...(activeDeadlineSeconds === undefined ? {} : { activeDeadlineSeconds }),
+    podReplacementPolicy: "Failed",
+    podFailurePolicy: {
+      rules: [
+        { action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] },
+        {
+          action: "Ignore",
+          onExitCodes: { containerName: "learner", operator: "In", values: [...INTERRUPTED] },
+        },
+        { action: "FailJob", onExitCodes: { containerName: "learner", operator: "In", values: [REFUSED] } },
+      ],
+    },
+    template: { ...template, spec: { ...podSpec(template), restartPolicy: "Never" } },
+  };
+  const name = childName(run.metadata.name, "learner");
+  const job = child(run, { kind: "Job", name, role: "learner" }, { spec });
+  const annotations = { [TEMPLATE_ANNOTATION]: digestOf(spec.template) };
+  return { ...job, metadata: { ...job.metadata, annotations } };
+}
+
+function podSpec(template: Readonly<Record<string, unknown>>): object {
+  const { spec } = template;
+  return typeof spec === "object" && spec !== null ? spec : {};
+}

@@ -1,0 +1,121 @@
+/**
+ * The pod of a role: its container, environment, probes and volumes. It passes the *restricted* level, reaches no API
+ * server, and is told to end early enough to drain.
+ */
+import type { RoleName, RoleSpec } from "@oarlock/runfile";
+import type { TrainingRun } from "../api.ts";
+import { childName, labelsOf } from "../names.ts";
+import { type ChildSettings, GRPC_PORT } from "./settings.ts";
+import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
+
+const PLAN_MOUNT = "/etc/oarlock";
+const USER = 10_001;
+
+/** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
+const GRACE_SECONDS: Readonly<Record<RoleName, number>> = { learner: 300, actor: 60, reward: 60 };
+/** Of those, kept for servers and connections to close after the drain. */
+const CLOSING_SECONDS = 15;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The pod template of a role. */
+export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSettings): Fields {
+  const { name } = run.metadata;
+  const spec = run.spec.roles?.find((candidate) => candidate.name === role);
+  const annotations = {
+    "kubectl.kubernetes.io/default-container": role,
+    ...(role === "learner" ? { "cluster-autoscaler.kubernetes.io/safe-to-evict": "false" } : {}),
+  };
+  return {
+    metadata: { labels: labelsOf(name, role), annotations },
+    spec: {
+      serviceAccountName: childName(name, role),
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      terminationGracePeriodSeconds: GRACE_SECONDS[role],
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: USER,
+        runAsGroup: USER,
+        fsGroup: USER,
+        seccompProfile: { type: "RuntimeDefault" },
+      },
+      ...given("imagePullSecrets", run.spec.imagePullSecrets),
+      ...given("nodeSelector", spec?.nodeSelector),
+      ...given("tolerations", spec?.tolerations),
+      ...given("priorityClassName", spec?.priorityClassName),
+      ...given("runtimeClassName", spec?.runtimeClassName),
+      containers: [container(run, role, { settings, spec })],
+      volumes: [
+        { name: "plan", configMap: { name: childName(name, "plan") } },
+        { name: "scratch", emptyDir: {} },
+        ...(role === "learner" ? [checkpointVolume(run)] : []),
+      ],
+    },
+  };
+}
+
+function container(
+  run: TrainingRun,
+  role: RoleName,
+  of: { readonly settings: ChildSettings; readonly spec: RoleSpec | undefined },
+): Fields {
+  const { settings, spec } = of;
+  const probe = { grpc: { port: GRPC_PORT } };
+  return {
+    name: role,
+    image: spec?.image ?? run.spec.image ?? settings.image,
+    imagePullPolicy: "IfNotPresent",
+    command: [`oarlock-${role}`],
+    env: environment(run, role, settings),
+    ports: [{ name: "grpc", containerPort: GRPC_PORT, protocol: "TCP" }],
+    ...given("resources", spec?.resources),
+    // Models are fetched and engines built before the server opens: half an hour, then it counts as dead.
+    startupProbe: { ...probe, periodSeconds: 5, failureThreshold: 360 },
+    readinessProbe: { ...probe, periodSeconds: 5 },
+    livenessProbe: { ...probe, periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
+    terminationMessagePath: "/dev/termination-log",
+    terminationMessagePolicy: "FallbackToLogsOnError",
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+    volumeMounts: [
+      { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
+      { name: "scratch", mountPath: "/tmp" },
+      ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
+    ],
+  };
+}
+
+function environment(run: TrainingRun, role: RoleName, settings: ChildSettings): readonly Fields[] {
+  const { nats } = run.spec;
+  const { uid = "" } = run.metadata;
+  const natsUrl =
+    nats?.urlSecretRef === undefined
+      ? { value: nats?.url ?? settings.natsUrl ?? "" }
+      : { valueFrom: { secretKeyRef: { ...nats.urlSecretRef } } };
+  const fromField = (fieldPath: string): Fields => ({ valueFrom: { fieldRef: { fieldPath } } });
+  return [
+    { name: "OARLOCK_PLAN", value: `${PLAN_MOUNT}/plan.json` },
+    { name: "OARLOCK_UID", value: uid },
+    { name: "OARLOCK_INSTANCE", ...fromField("metadata.name") },
+    { name: "OARLOCK_HOST", ...fromField("status.podIP") },
+    { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
+    { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
+    { name: "NATS_URL", ...natsUrl },
+    // The root file system is read-only: caches of models go where there is room.
+    { name: "HOME", value: "/tmp" },
+    ...(role === "learner"
+      ? [
+          { name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` },
+          { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
+        ]
+      : []),
+  ];
+}
+
+function given(name: string, value: unknown): Fields {
+  return value === undefined ? {} : { [name]: value };
+}

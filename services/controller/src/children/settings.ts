@@ -1,0 +1,16 @@
+/** What the controller is told once and every run's children depend on. */
+
+export interface ChildSettings {
+  /** Image of roles whose run names none. */
+  readonly image: string;
+  /** Message server of runs that name none; undefined: such runs wait. */
+  readonly natsUrl: string | undefined;
+  /** Namespace of the controller, let in by network policies. */
+  readonly namespace: string;
+}
+
+/** Port of a role's gRPC server. */
+export const GRPC_PORT = 50_051;
+
+/** Size of a claim where the run asks for nothing else. */
+export const DEFAULT_STORAGE = "10Gi";

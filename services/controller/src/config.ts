@@ -1,0 +1,42 @@
+/** The controller's settings, read once from the environment. */
+import { createSettingsReader } from "@oarlock/runtime";
+import type { Environment } from "@oarlock/runtime";
+import type { ChildSettings } from "./children/settings.ts";
+
+export interface ControllerConfig {
+  readonly children: ChildSettings;
+  /** Who competes for the lead: the pod's name. */
+  readonly identity: string;
+  /** Namespace whose runs it serves; undefined: all. */
+  readonly watchNamespace: string | undefined;
+  /** Command that resolves plans. */
+  readonly planner: readonly string[];
+  /** Address and port of `/healthz`, `/readyz` and `/metrics`. */
+  readonly host: string;
+  readonly port: number;
+  /** Whether it waits for the lead. */
+  readonly elect: boolean;
+  readonly graceMs: number;
+}
+
+const MAX_PORT = 65_535;
+
+/** Reads `OARLOCK_*`. */
+export function readControllerConfig(environment: Environment): ControllerConfig {
+  const settings = createSettingsReader(environment);
+  const namespace = settings.text("OARLOCK_NAMESPACE", "oarlock-system");
+  return {
+    children: {
+      image: settings.text("OARLOCK_IMAGE", "ghcr.io/oarlock/oarlock:0.1.0"),
+      natsUrl: settings.text("OARLOCK_NATS_URL"),
+      namespace,
+    },
+    identity: settings.text("OARLOCK_INSTANCE", `controller-${process.pid}`),
+    watchNamespace: settings.text("OARLOCK_WATCH_NAMESPACE"),
+    planner: settings.text("OARLOCK_PLANNER", "oarlock").split(" "),
+    host: settings.text("OARLOCK_HOST", "127.0.0.1"),
+    port: settings.integer("OARLOCK_PORT", { min: 0, max: MAX_PORT, fallback: 8_081 }),
+    elect: settings.flag("OARLOCK_LEADER_ELECTION", true),
+    graceMs: settings.integer("OARLOCK_GRACE_MS", { min: 0, max: 600_000, fallback: 20_000 }),
+  };
+}

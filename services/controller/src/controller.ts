@@ -1,0 +1,237 @@
+/**
+ * The controller's effects: keeps views of runs and of what was made for them, asks `reconcile` what to do, and does it. Every
+ * write is deterministic and safe beside that of another controller: names are fixed, applies name their manager, deletes
+ * name the object's uid.
+ */
+import {
+  type Controller,
+  createController,
+  createInformer,
+  createRecorder,
+  type EventRecorder,
+  type Informer,
+  isStatus,
+  type KubeClient,
+  type KubeObject,
+  refOf,
+  type Resource,
+} from "@oarlock/kube";
+import type { Clock, Log } from "@oarlock/runtime";
+import { CHILDREN, type ChildKind, PODS, TRAINING_RUNS, type TrainingRun } from "./api.ts";
+import type { ChildSettings } from "./children/settings.ts";
+import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
+import type { LearnerClient } from "./learner-client.ts";
+import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
+import { type Observed, podsOf } from "./observed.ts";
+import type { Planner } from "./planner.ts";
+import { type Decision, reconcile, type Write } from "./reconcile.ts";
+
+/** Deletes a run's streams and buckets from its message server. */
+export type Cleaner = (run: TrainingRun, signal: AbortSignal) => Promise<void>;
+
+export interface RunControllerParts {
+  readonly client: KubeClient;
+  readonly settings: ChildSettings;
+  readonly planner: Planner;
+  readonly learners: LearnerClient;
+  /** Undefined: runs get no finalizer. */
+  readonly cleaner?: Cleaner;
+  /** Default: all namespaces. */
+  readonly namespace?: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RunController {
+  readonly controller: Controller;
+  /** Whether all views have been read once. */
+  synced(): boolean;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** A controller that has seen nothing. */
+export function createRunController(parts: RunControllerParts): RunController {
+  const { client, log, clock, namespace } = parts;
+  const index = createChildrenIndex();
+  const scope = { client, clock, log, ...(namespace === undefined ? {} : { namespace }) };
+  const runs = createInformer<TrainingRun>({
+    ...scope,
+    resource: TRAINING_RUNS,
+    onChange: ({ before, after }) => {
+      const object = after ?? before;
+      if (object !== undefined) controller.enqueue(`${object.metadata.namespace}/${object.metadata.name}`);
+    },
+  });
+  const children = [...Object.values(CHILDREN), PODS].map((resource: Resource) =>
+    createInformer<KubeObject>({
+      ...scope,
+      resource,
+      labelSelector: MANAGED_SELECTOR,
+      onChange: ({ before, after }) => {
+        const key = index.note(before, after);
+        if (key !== undefined) controller.enqueue(key);
+      },
+    }),
+  );
+  const recorder = createRecorder({ client, component: MANAGER, clock, log });
+  const worker = createWorker({ ...parts, runs, index, recorder });
+  const controller: Controller = createController({
+    name: "trainingrun",
+    reconcile: worker,
+    clock,
+    log,
+  });
+  const informers = [runs, ...children];
+  const synced = (): boolean => informers.every((informer) => informer.synced);
+  return {
+    controller,
+    synced,
+    async run(signal) {
+      const watching = informers.map((informer) => informer.run(signal));
+      // A view that is not whole would show children as missing.
+      while (!synced() && !signal.aborted)
+        await new Promise((resolve) => clock.after(SYNC_POLL_MS, () => resolve(true)));
+      await controller.run(signal);
+      await Promise.all(watching);
+    },
+  };
+}
+
+const SYNC_POLL_MS = 50;
+
+interface WorkerParts extends RunControllerParts {
+  readonly runs: Informer<TrainingRun>;
+  readonly index: ChildrenIndex;
+  readonly recorder: EventRecorder;
+}
+
+function createWorker(
+  parts: WorkerParts,
+): (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number }> {
+  return async (key, signal) => {
+    const run = parts.runs.get(key);
+    if (run === undefined) return {};
+    const seen = await observe(parts, { key, run });
+    const first = reconcile(seen);
+    const decision =
+      first.needs === undefined ? first : reconcile(await meet(parts, seen, first.needs, signal));
+    await carryOut(parts, run, decision, signal);
+    return decision.requeueAfterMs === undefined ? {} : { requeueAfterMs: decision.requeueAfterMs };
+  };
+}
+
+async function observe(
+  { index, settings, learners, cleaner, clock }: WorkerParts,
+  { key, run }: { readonly key: string; readonly run: TrainingRun },
+): Promise<Observed> {
+  const observed: Observed = {
+    run,
+    children: ownChildren(index.children(key), run),
+    pods: index.pods(key),
+    settings,
+    cleans: cleaner !== undefined,
+    nowMs: clock.nowMs(),
+  };
+  const report = await learners.ask(podsOf(observed, "learner"));
+  return report === undefined ? observed : { ...observed, report };
+}
+
+/** Children of another run of the same name that was deleted are not this one's: they go by themselves. */
+function ownChildren(
+  children: ReadonlyMap<string, KubeObject>,
+  run: TrainingRun,
+): ReadonlyMap<string, KubeObject> {
+  const own = [...children].filter(([, { metadata }]) =>
+    metadata.ownerReferences?.some(({ uid }) => uid === run.metadata.uid),
+  );
+  return new Map(own);
+}
+
+/** Does what a decision needs first. */
+async function meet(
+  { planner, cleaner }: WorkerParts,
+  seen: Observed,
+  needs: NonNullable<Decision["needs"]>,
+  signal: AbortSignal,
+): Promise<Observed> {
+  if (needs === "plan") return { ...seen, plan: await planner(seen.run, signal) };
+  try {
+    await cleaner?.(seen.run, signal);
+    return { ...seen, cleanup: { done: true, message: "" } };
+  } catch (reason) {
+    const message = reason instanceof Error ? reason.message : String(reason);
+    return { ...seen, cleanup: { done: false, message } };
+  }
+}
+
+async function carryOut(
+  parts: WorkerParts,
+  run: TrainingRun,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<void> {
+  const { client, recorder } = parts;
+  const ref = refOf(`${run.metadata.namespace}/${run.metadata.name}`);
+  const { deletionTimestamp, resourceVersion } = run.metadata;
+  const { finalizers } = decision;
+  if (finalizers !== undefined && deletionTimestamp === undefined) {
+    // Before anything is made that it must clean up; the change brings the run back here.
+    await client.merge(TRAINING_RUNS, ref, { metadata: { finalizers, resourceVersion } }, { signal });
+    return;
+  }
+  for (const object of decision.remove) await remove(client, object, signal);
+  for (const write of decision.apply) await applyChild(parts, run, write, signal);
+  await writeStatuses(client, run, decision, signal);
+  for (const event of decision.events) await recorder.record(run, event);
+  if (finalizers !== undefined)
+    await client.merge(TRAINING_RUNS, ref, { metadata: { finalizers } }, { signal });
+  if (decision.expired) await client.remove(TRAINING_RUNS, ref, { uid: run.metadata.uid ?? "", signal });
+}
+
+async function remove(client: KubeClient, object: KubeObject, signal: AbortSignal): Promise<void> {
+  const { uid = "" } = object.metadata;
+  const resource = CHILDREN[object.kind as ChildKind];
+  const ref = refOf(`${object.metadata.namespace}/${object.metadata.name}`);
+  await client.remove(resource, ref, { uid, propagation: "Foreground", signal });
+}
+
+async function applyChild(
+  { client, recorder }: WorkerParts,
+  run: TrainingRun,
+  { object, manager }: Write,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await client.apply(CHILDREN[object.kind as ChildKind], object, { fieldManager: manager, signal });
+  } catch (reason) {
+    if (isStatus(reason, 400, 403, 422) && reason instanceof Error)
+      await recorder.record(run, {
+        type: "Warning",
+        reason: `FailedToApply${object.kind}`,
+        message: reason.message,
+      });
+    throw reason;
+  }
+}
+
+async function writeStatuses(
+  client: KubeClient,
+  run: TrainingRun,
+  { status, poolStatus }: Decision,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { fieldManager: `${MANAGER}-status`, subresource: "status", signal } as const;
+  const { namespace = "default", name } = run.metadata;
+  for (const pool of poolStatus) {
+    const { apiVersion, kind } = CHILDREN.RolePool;
+    const object = { apiVersion, kind, metadata: { name: pool.name, namespace }, status: pool.status };
+    await client.apply(CHILDREN.RolePool, object, options);
+  }
+  if (status === undefined) return;
+  const { apiVersion, kind } = TRAINING_RUNS;
+  await client.apply(
+    TRAINING_RUNS,
+    { apiVersion, kind, metadata: { name, namespace }, status } as Write["object"],
+    options,
+  );
+}

@@ -1,0 +1,95 @@
+/** Asks a learner how its run goes, over its gRPC API, and reads what it left in its pod when it ended. */
+import { LearnerService, RunPhase } from "@oarlock/proto";
+import type { RunStatus as RunStatusMessage } from "@oarlock/proto";
+import { openChannel } from "@oarlock/rpc";
+import type { RpcChannel } from "@oarlock/rpc";
+import type { Pod } from "./api.ts";
+import { GRPC_PORT } from "./children/settings.ts";
+import { isReady } from "./observed.ts";
+import type { LearnerReport } from "./report.ts";
+
+/** Asks the learner in a pod; undefined where it does not answer. */
+export interface LearnerClient {
+  ask(pods: readonly Pod[]): Promise<LearnerReport | undefined>;
+  close(): void;
+}
+
+/** A learner that is busy still answers within this (P1). */
+const ASK_TIMEOUT_MS = 2_000;
+
+const PHASES: Readonly<Partial<Record<RunPhase, LearnerReport["phase"]>>> = {
+  [RunPhase.STARTING]: "starting",
+  [RunPhase.RUNNING]: "running",
+  [RunPhase.PAUSED]: "paused",
+  [RunPhase.DRAINING]: "draining",
+  [RunPhase.STOPPED]: "stopped",
+  [RunPhase.SUCCEEDED]: "succeeded",
+  [RunPhase.FAILED]: "failed",
+  [RunPhase.STALLED]: "stalled",
+};
+
+/** A client with a channel per learner's address. */
+export function createLearnerClient(): LearnerClient {
+  const channels = new Map<string, RpcChannel>();
+  const channelTo = (address: string): RpcChannel => {
+    const open = channels.get(address) ?? openChannel(address);
+    channels.set(address, open);
+    return open;
+  };
+  return {
+    async ask(pods) {
+      const left = pods.map(lastReport).find((report) => report !== undefined);
+      if (left !== undefined) return left;
+      const ip = pods.find(isReady)?.status?.podIP;
+      if (ip === undefined) return undefined;
+      const address = `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
+      try {
+        const client = channelTo(address).client(LearnerService);
+        const { run } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
+        return run === undefined ? undefined : reportOf(run);
+      } catch {
+        // A learner that starts, ends or is cut off: the pod's own state says which. The channel may be to a pod that is gone.
+        channels.get(address)?.close();
+        channels.delete(address);
+        return undefined;
+      }
+    },
+    close() {
+      for (const channel of channels.values()) channel.close();
+    },
+  };
+}
+
+function reportOf(run: RunStatusMessage): LearnerReport {
+  const { remaining, policy, lastCheckpointStep } = run;
+  return {
+    phase: PHASES[run.phase] ?? "starting",
+    message: run.message,
+    stage: run.stage,
+    step: run.step,
+    policyVersion: policy?.version ?? 0,
+    policyDigest: policy?.digest ?? "",
+    ...(remaining === undefined ? {} : { remainingSeconds: Number(remaining.seconds) }),
+    metrics: run.metrics,
+    ...(lastCheckpointStep === 0 ? {} : { checkpointStep: lastCheckpointStep }),
+  };
+}
+
+/** The report that a learner wrote as its pod's termination message when its run was complete. */
+function lastReport({ status }: Pod): LearnerReport | undefined {
+  const message = status?.containerStatuses?.[0]?.state?.terminated?.message;
+  if (status?.phase !== "Succeeded" || message === undefined) return undefined;
+  try {
+    const report: unknown = JSON.parse(message);
+    return isReport(report) ? report : undefined;
+  } catch {
+    // Another image may leave other words there.
+    return undefined;
+  }
+}
+
+function isReport(value: unknown): value is LearnerReport {
+  if (typeof value !== "object" || value === null) return false;
+  const fields = ["phase", "message", "stage", "step", "policyVersion", "policyDigest", "metrics"];
+  return fields.every((field) => field in value);
+}

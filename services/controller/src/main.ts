@@ -1,0 +1,78 @@
+/** Composition root of the controller: opens the API, waits for the lead, reconciles until told to end. */
+import { acquireLead, type Connection, createHttpClient, type KubeClient } from "@oarlock/kube";
+import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import type { ControllerConfig } from "./config.ts";
+import { type Cleaner, createRunController, type RunController } from "./controller.ts";
+import { servePages } from "./handlers.ts";
+import { createLearnerClient } from "./learner-client.ts";
+import { createPlanner } from "./planner.ts";
+
+export interface ControllerParts {
+  readonly config: ControllerConfig;
+  readonly connection: Connection;
+  readonly cleaner?: Cleaner;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface RunningController {
+  /** `host:port` of its pages. */
+  readonly address: string;
+  readonly runs: RunController;
+  /** Settles when it has ended; rejects when the lead was lost: the process must exit then. */
+  readonly stopped: Promise<void>;
+}
+
+/** Starts a controller. */
+export async function startController(parts: ControllerParts): Promise<RunningController> {
+  const { config, connection, lifecycle, clock, log, cleaner } = parts;
+  const client = createHttpClient(connection, (method) => runs.controller.metrics.requested(method));
+  const learners = createLearnerClient();
+  const runs: RunController = createRunController({
+    client,
+    settings: config.children,
+    planner: createPlanner(config.planner),
+    learners,
+    clock,
+    log,
+    ...(cleaner === undefined ? {} : { cleaner }),
+    ...(config.watchNamespace === undefined ? {} : { namespace: config.watchNamespace }),
+  });
+  let leads = false;
+  const pages = await servePages(
+    { ready: () => !leads || runs.synced(), metrics: () => runs.controller.metrics.render(leads) },
+    config,
+  );
+  const stopping = new AbortController();
+  const serve = async (): Promise<void> => {
+    const lead = await leadOf(parts, client, stopping.signal);
+    leads = true;
+    const work = runs.run(stopping.signal);
+    await (lead === undefined ? work : Promise.race([work, lead.lost]));
+    await lead?.release();
+  };
+  const stopped = serve().catch((reason: unknown) => {
+    // Told to end while it waited for the lead: that is an orderly end.
+    if (!stopping.signal.aborted) throw reason;
+  });
+  stopped.catch(() => undefined);
+  lifecycle.onEnd("learner channels", () => learners.close());
+  lifecycle.onEnd("pages", () => pages.close());
+  lifecycle.onEnd("reconciles", async () => {
+    stopping.abort();
+    await stopped;
+  });
+  log.info("controller serves", { identity: config.identity, pages: pages.address });
+  return { address: pages.address, runs, stopped };
+}
+
+async function leadOf(
+  { config, clock, log }: ControllerParts,
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<Awaited<ReturnType<typeof acquireLead>> | undefined> {
+  if (!config.elect) return undefined;
+  const lease = { namespace: config.children.namespace, name: "oarlock-controller" };
+  return acquireLead({ client, lease, identity: config.identity, clock, log }, signal);
+}

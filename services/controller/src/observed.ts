@@ -1,0 +1,67 @@
+/** All that one reconcile looks at, gathered before it decides. Plain data. */
+import type { KubeObject } from "@oarlock/kube";
+import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
+import type { ChildSettings } from "./children/settings.ts";
+import { childName, ROLE_LABEL } from "./names.ts";
+import type { LearnerReport } from "./report.ts";
+import type { RoleName } from "@oarlock/runfile";
+
+/** What came of resolving the plan. */
+export type PlanOutcome =
+  | { readonly type: "planned"; readonly document: string; readonly digest: string }
+  | { readonly type: "refused"; readonly message: string };
+
+export interface Observed {
+  readonly run: TrainingRun;
+  /** `Kind/name` → object, of all children. */
+  readonly children: ReadonlyMap<string, KubeObject>;
+  readonly pods: readonly Pod[];
+  readonly settings: ChildSettings;
+  /** Newest answer of the learner, if it answered. */
+  readonly report?: LearnerReport;
+  /** Of this reconcile: what resolving the plan gave. */
+  readonly plan?: PlanOutcome;
+  /** Of this reconcile: what deleting the streams gave. */
+  readonly cleanup?: { readonly done: boolean; readonly message: string };
+  /** Whether this controller can delete streams at all. */
+  readonly cleans: boolean;
+  readonly nowMs: number;
+}
+
+/** A child by kind and name. */
+function find(observed: Observed, kind: ChildKind, part: string): KubeObject | undefined {
+  return observed.children.get(`${kind}/${childName(observed.run.metadata.name, part)}`);
+}
+
+// The map's keys name the kind, and each kind has one shape.
+export const poolOf = (observed: Observed, role: PoolRole): RolePool | undefined =>
+  find(observed, "RolePool", role) as RolePool | undefined;
+export const deploymentOf = (observed: Observed, role: PoolRole): Deployment | undefined =>
+  find(observed, "Deployment", role) as Deployment | undefined;
+export const jobOf = (observed: Observed): Job | undefined =>
+  find(observed, "Job", "learner") as Job | undefined;
+export const planOf = (observed: Observed): ConfigMap | undefined =>
+  find(observed, "ConfigMap", "plan") as ConfigMap | undefined;
+
+export function podsOf({ pods }: Observed, role: RoleName): readonly Pod[] {
+  return pods.filter(({ metadata }) => metadata.labels?.[ROLE_LABEL] === role);
+}
+
+/** Pods that hold or will hold a node: not those that have ended. */
+export function livePods(pods: readonly Pod[]): readonly Pod[] {
+  return pods.filter(({ status }) => status?.phase !== "Succeeded" && status?.phase !== "Failed");
+}
+
+export function isReady({ status }: Pod): boolean {
+  return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+}
+
+/** A condition of the learner's Job, where it is true. */
+export function jobCondition(
+  observed: Observed,
+  type: "Complete" | "Failed",
+): NonNullable<NonNullable<Job["status"]>["conditions"]>[number] | undefined {
+  return jobOf(observed)?.status?.conditions?.find(
+    (condition) => condition.type === type && condition.status === "True",
+  );
+}

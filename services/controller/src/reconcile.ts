@@ -1,0 +1,191 @@
+/**
+ * The decision: from what is observed of a run to what should be applied, removed and said. Pure, so that its cases are a
+ * table; `controller.ts` carries it out. Where everything is as it should be, it decides to write nothing.
+ */
+import { covers, type EventNote, type KubeObject } from "@oarlock/kube";
+import { canonicalJson, digestOf } from "@oarlock/runfile";
+import type { Applied } from "@oarlock/kube";
+import type { PoolStatus, RunStatus } from "./api.ts";
+import { type Child, child } from "./children/child.ts";
+import { learnerJob, TEMPLATE_ANNOTATION } from "./children/learner.ts";
+import { networkPolicy, serviceAccounts, services } from "./children/network.ts";
+import { deployment, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
+import type { ChildSettings } from "./children/settings.ts";
+import { checkpointClaims } from "./children/storage.ts";
+import { eventsOf } from "./happenings.ts";
+import { endOf, type Ending } from "./finalizer.ts";
+import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER } from "./names.ts";
+import { jobOf, type Observed, planOf, poolOf } from "./observed.ts";
+import { POOL_ROLES, replicasToCopy, wantedReplicas } from "./roles.ts";
+import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
+import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
+
+/** Image that the plan was made with: a newer controller does not change the engine of a run that is under way (D1b). */
+const IMAGE_ANNOTATION = "oarlock.dev/image";
+
+/** How often a running learner is asked. */
+const ASK_MS = 2_000;
+/** What is about to change: asked often. */
+const ASKED: ReadonlySet<Reason> = new Set(["Training", "Paused", "Stalled", "Deleting"]);
+/** How often a run that waits for something is looked at without being told. */
+const LOOK_MS = 30_000;
+
+export interface Write {
+  readonly object: Applied;
+  readonly manager: string;
+}
+
+export interface Decision {
+  readonly situation: Situation;
+  /** Do this first and decide again. */
+  readonly needs?: "plan" | "cleanup";
+  /** The run's finalizers, where they should be others. */
+  readonly finalizers?: readonly string[];
+  readonly apply: readonly Write[];
+  readonly remove: readonly KubeObject[];
+  /** Where they should be others. */
+  readonly status?: RunStatus;
+  readonly poolStatus: readonly { readonly name: string; readonly status: PoolStatus }[];
+  readonly events: readonly EventNote[];
+  /** The run has been over for as long as it wanted to stay. */
+  readonly expired: boolean;
+  readonly requeueAfterMs?: number;
+}
+
+/** Decides on one run. */
+export function reconcile(observed: Observed): Decision {
+  const situation = situationOf(observed);
+  const ending = endOf(observed);
+  const children = childrenOf(observed, situation);
+  const writes = [...children.flatMap((wanted) => writeOf(observed, wanted)), ...scales(observed, children)];
+  const replaced = outdatedJob(observed, children);
+  const status = runStatus(observed, situation);
+  const before = observed.run.status ?? {};
+  const changed = canonicalJson(status) !== canonicalJson(before);
+  const pools = POOL_ROLES.flatMap((role) => {
+    const now = poolStatus(observed, role);
+    const pool = poolOf(observed, role);
+    if (now === undefined || canonicalJson(now) === canonicalJson(pool?.status)) return [];
+    return [{ name: childName(observed.run.metadata.name, role), status: now }];
+  });
+  const { waitMs, expired } = timeToLive(observed, situation);
+  const requeueAfterMs = waitMs ?? pauseOf(situation);
+  return {
+    situation,
+    ...needsOf(situation, ending),
+    ...(ending.finalizers === undefined ? {} : { finalizers: ending.finalizers }),
+    apply: writes.filter(({ object }) => replaced === undefined || object.kind !== "Job"),
+    remove: replaced === undefined ? [] : [replaced],
+    ...(changed ? { status } : {}),
+    poolStatus: pools,
+    events: [...eventsOf(observed, status), ...ending.events],
+    expired,
+    ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }),
+  };
+}
+
+function needsOf(situation: Situation, ending: Ending): Pick<Decision, "needs"> {
+  if (ending.cleanup) return { needs: "cleanup" };
+  return situation.reason === "Planning" ? { needs: "plan" } : {};
+}
+
+/** Nothing is made for a run that cannot start, or is being deleted and has made nothing yet. */
+function childrenOf(observed: Observed, situation: Situation): readonly Child[] {
+  const { run } = observed;
+  const plan = planChild(observed);
+  if (plan === undefined || situation.reason === "NatsMissing") return [];
+  const settings = pinnedSettings(observed, plan);
+  const deleting = run.metadata.deletionTimestamp !== undefined;
+  const over = hasEnded(situation);
+  const suspend = deleting || run.spec.suspend === true;
+  const parts = POOL_ROLES.flatMap((role) => {
+    const replicas = suspend || over ? 0 : wantedReplicas(run, role, poolOf(observed, role));
+    return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
+  });
+  // A Job that is over is left as it is: its condition is the run's memory.
+  const job = over && jobOf(observed) !== undefined ? [] : [learnerJob(run, { settings, suspend })];
+  return [
+    ...serviceAccounts(run),
+    plan,
+    ...checkpointClaims(run),
+    networkPolicy(run, settings),
+    ...services(run),
+    ...parts,
+    ...job,
+  ];
+}
+
+/** The ConfigMap with the plan: made once, then as it was made. */
+function planChild(observed: Observed): Child | undefined {
+  const { run, plan, settings } = observed;
+  const name = childName(run.metadata.name, "plan");
+  const present = planOf(observed);
+  const made = (data: object | undefined, digest: string, image: string): Child => {
+    const wanted = child(run, { kind: "ConfigMap", name }, { immutable: true, data });
+    const annotations = { [DIGEST_ANNOTATION]: digest, [IMAGE_ANNOTATION]: image };
+    return { ...wanted, metadata: { ...wanted.metadata, annotations } };
+  };
+  if (present !== undefined) {
+    const { [DIGEST_ANNOTATION]: digest = "", [IMAGE_ANNOTATION]: image = settings.image } =
+      present.metadata.annotations ?? {};
+    return made(present.data, digest, image);
+  }
+  return plan?.type === "planned"
+    ? made({ "plan.json": plan.document }, plan.digest, settings.image)
+    : undefined;
+}
+
+function pinnedSettings({ settings }: Observed, plan: Child): ChildSettings {
+  return { ...settings, image: plan.metadata.annotations?.[IMAGE_ANNOTATION] ?? settings.image };
+}
+
+/** The apply of a child, where what is there does not say the same. */
+function writeOf(observed: Observed, wanted: Child): readonly Write[] {
+  const annotations = { ...wanted.metadata.annotations, [APPLIED_ANNOTATION]: digestOf(wanted) };
+  const object = { ...wanted, metadata: { ...wanted.metadata, annotations } };
+  const present = observed.children.get(`${wanted.kind}/${wanted.metadata.name}`);
+  if (present?.metadata.deletionTimestamp !== undefined) return [];
+  return present !== undefined && covers(present, object) ? [] : [{ object, manager: MANAGER }];
+}
+
+/** Copies of `roles[].replicas` to the pools. */
+function scales(observed: Observed, children: readonly Child[]): readonly Write[] {
+  const { run } = observed;
+  return POOL_ROLES.flatMap((role) => {
+    const name = childName(run.metadata.name, role);
+    const pool = children.find(({ kind, metadata }) => kind === "RolePool" && metadata.name === name);
+    const replicas = replicasToCopy(run, role, poolOf(observed, role));
+    if (pool === undefined || replicas === undefined) return [];
+    return [{ object: poolScale(pool, replicas), manager: SCALE_MANAGER }];
+  });
+}
+
+/** The Job that is there, where its template is not the wanted one: it must go before another can come. */
+function outdatedJob(observed: Observed, children: readonly Child[]): KubeObject | undefined {
+  const present = jobOf(observed);
+  const wanted = children.find(({ kind }) => kind === "Job");
+  if (present === undefined || wanted === undefined) return undefined;
+  const template = (object: Pick<KubeObject, "metadata">): string | undefined =>
+    object.metadata.annotations?.[TEMPLATE_ANNOTATION];
+  const same = template(present) === wanted.metadata.annotations?.[TEMPLATE_ANNOTATION];
+  return same || present.metadata.deletionTimestamp !== undefined ? undefined : present;
+}
+
+function timeToLive(
+  { run, nowMs }: Observed,
+  situation: Situation,
+): { readonly waitMs?: number; readonly expired: boolean } {
+  const { ttlSecondsAfterFinished } = run.spec;
+  const since = run.status?.completionTime;
+  if (!hasEnded(situation) || ttlSecondsAfterFinished === undefined || since === undefined)
+    return { expired: false };
+  const leftMs = Date.parse(since) + ttlSecondsAfterFinished * 1000 - nowMs;
+  const deleting = run.metadata.deletionTimestamp !== undefined;
+  return leftMs <= 0 ? { expired: !deleting } : { waitMs: leftMs, expired: false };
+}
+
+function pauseOf(situation: Situation): number | undefined {
+  if (ASKED.has(situation.reason)) return ASK_MS;
+  const still = hasEnded(situation) || situation.reason === "Suspended";
+  return still ? undefined : LOOK_MS;
+}

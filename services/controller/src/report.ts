@@ -1,0 +1,82 @@
+/** What a learner says of its run, in the words of the status. Pure; `learner-client.ts` asks. */
+import type { RunSpec } from "@oarlock/runfile";
+import type { Progress, RunStatus } from "./api.ts";
+
+/** A learner's answer, or what it left when it ended. */
+export interface LearnerReport {
+  readonly phase:
+    | "starting"
+    | "running"
+    | "paused"
+    | "draining"
+    | "stopped"
+    | "succeeded"
+    | "failed"
+    | "stalled";
+  readonly message: string;
+  /** Index of the stage that runs. */
+  readonly stage: number;
+  /** Finished steps of that stage. */
+  readonly step: number;
+  readonly policyVersion: number;
+  readonly policyDigest: string;
+  readonly remainingSeconds?: number;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly checkpointStep?: number;
+}
+
+/** Steps of each stage. */
+function stageSteps(spec: RunSpec): readonly number[] {
+  return spec.stages.map(({ sft, grpo }) => sft?.steps ?? grpo?.steps ?? 0);
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+
+/** How far the run is; the time stays while the step does. */
+export function progressOf(
+  spec: RunSpec,
+  report: LearnerReport,
+  before: Progress | undefined,
+  time: string,
+): Progress {
+  const steps = stageSteps(spec);
+  const totalSteps = sum(steps);
+  const step = Math.min(totalSteps, sum(steps.slice(0, report.stage)) + report.step);
+  const stage = spec.stages[report.stage]?.name;
+  const moved = before?.step !== step;
+  return {
+    ...(stage === undefined ? {} : { stage }),
+    step,
+    totalSteps,
+    percentage: totalSteps === 0 ? 0 : Math.floor((100 * step) / totalSteps),
+    ...(report.remainingSeconds === undefined
+      ? {}
+      : { estimatedRemainingSeconds: Math.max(0, Math.round(report.remainingSeconds)) }),
+    policyVersion: report.policyVersion,
+    lastUpdatedTime: moved ? time : (before.lastUpdatedTime ?? time),
+  };
+}
+
+/** Names of the status and the learner's own, the first that it knows. */
+const METRICS: Readonly<Record<string, readonly string[]>> = {
+  reward_mean: ["critic/score/mean", "critic/rewards/mean"],
+  loss: ["actor/loss", "train/loss"],
+  kl: ["actor/ppo_kl", "actor/kl_loss"],
+  entropy: ["actor/entropy"],
+  grad_norm: ["actor/grad_norm", "train/grad_norm"],
+  learning_rate: ["actor/lr", "train/lr"],
+  step_seconds: ["timing_s/step"],
+};
+
+/** Numbers of the latest step: as texts, since an API without floats has no better form. */
+export function metricsOf({ metrics }: LearnerReport): NonNullable<RunStatus["metrics"]> {
+  return Object.entries(METRICS).flatMap(([name, names]) => {
+    const value = names.map((candidate) => metrics[candidate]).find((found) => found !== undefined);
+    return value === undefined || !Number.isFinite(value) ? [] : [{ name, value: decimal(value) }];
+  });
+}
+
+/** Four significant digits, without an exponent where people write none. */
+function decimal(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}

@@ -1,0 +1,152 @@
+/**
+ * What a run is doing, in one word and one sentence: the first case of a table that holds. Everything else (which children,
+ * which conditions) follows from it.
+ */
+import { conditionOf } from "@oarlock/kube";
+import type { Pod } from "./api.ts";
+import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
+
+/** Reasons of the condition `Ready`. */
+export type Reason =
+  | "Deleting"
+  | "Complete"
+  | "Failed"
+  | "PlanRefused"
+  | "NatsMissing"
+  | "Planning"
+  | "Suspending"
+  | "Suspended"
+  | "Stalled"
+  | "WaitingForNode"
+  | "WaitingForPods"
+  | "Starting"
+  | "Paused"
+  | "Training";
+
+export interface Situation {
+  readonly reason: Reason;
+  readonly message: string;
+  /** Why a run failed, where it did. */
+  readonly failure?: string;
+}
+
+type Case = (observed: Observed) => Situation | undefined;
+
+/** Seconds without a step, unless the run says otherwise. */
+const PROGRESS_DEADLINE_SECONDS = 1_800;
+
+const when = (holds: boolean, reason: Reason, message: string): Situation | undefined =>
+  holds ? { reason, message } : undefined;
+
+const complete: Case = (observed) => {
+  const job = jobCondition(observed, "Complete");
+  return when(job !== undefined, "Complete", "all steps are trained");
+};
+
+const failed: Case = (observed) => {
+  const before = conditionOf(observed.run.status?.conditions ?? [], "Failed");
+  if (before?.status === "True" && before.reason === "PlanRefused")
+    return { reason: "PlanRefused", message: before.message, failure: "PlanRefused" };
+  if (observed.plan?.type === "refused")
+    return { reason: "PlanRefused", message: observed.plan.message, failure: "PlanRefused" };
+  const job = jobCondition(observed, "Failed");
+  if (job === undefined) return undefined;
+  const message = lastWords(observed) ?? job.message ?? "the learner's Job failed";
+  return { reason: "Failed", message, failure: job.reason ?? "JobFailed" };
+};
+
+/** What the learner's last pod left behind when it failed. */
+function lastWords(observed: Observed): string | undefined {
+  const ended = podsOf(observed, "learner").flatMap(({ status }) => status?.containerStatuses ?? []);
+  const message = ended.map(({ state }) => state?.terminated?.message).findLast((text) => text !== undefined);
+  return message?.trim().split("\n").at(-1);
+}
+
+const natsMissing: Case = ({ run, settings }) =>
+  when(
+    run.spec.nats === undefined && settings.natsUrl === undefined,
+    "NatsMissing",
+    "no message server: set spec.nats, or OARLOCK_NATS_URL of the controller",
+  );
+
+const planning: Case = (observed) =>
+  when(
+    planOf(observed) === undefined && observed.plan === undefined,
+    "Planning",
+    "resolves the plan: model, data and engine are looked at",
+  );
+
+const suspended: Case = (observed) => {
+  if (observed.run.spec.suspend !== true) return undefined;
+  const left = livePods(observed.pods).length;
+  return left > 0
+    ? { reason: "Suspending", message: `${left} pods drain` }
+    : { reason: "Suspended", message: "spec.suspend is true; nothing runs, the checkpoint is kept" };
+};
+
+const waiting: Case = (observed) => {
+  const [learner] = livePods(podsOf(observed, "learner"));
+  if (learner === undefined) return when(true, "Starting", "the learner's pod is being made");
+  return isReady(learner) ? undefined : whyNotReady(learner);
+};
+
+function whyNotReady({ metadata, status = {} }: Pod): Situation {
+  const { conditions = [], containerStatuses = [] } = status;
+  const scheduled = conditions.find(({ type }) => type === "PodScheduled");
+  if (scheduled?.status === "False")
+    return { reason: "WaitingForNode", message: `${metadata.name}: ${scheduled.message ?? "no node fits"}` };
+  const held = containerStatuses.map(({ state }) => state?.waiting).find((waiting) => waiting !== undefined);
+  if (held !== undefined) {
+    const why = held.message ?? held.reason ?? "its container does not run";
+    return { reason: "WaitingForPods", message: `${metadata.name}: ${why}` };
+  }
+  return { reason: "Starting", message: `${metadata.name} opens model, data and checkpoint` };
+}
+
+const stalled: Case = (observed) => {
+  const { run, report, nowMs } = observed;
+  const limitSeconds = run.spec.progressDeadlineSeconds ?? PROGRESS_DEADLINE_SECONDS;
+  const since = run.status?.progress?.lastUpdatedTime;
+  const idleSeconds = since === undefined ? 0 : (nowMs - Date.parse(since)) / 1000;
+  const waits = report?.message === undefined || report.message === "" ? "" : `: ${report.message}`;
+  if (report?.phase === "stalled")
+    return { reason: "Stalled", message: `the learner gave up waiting${waits}` };
+  return when(idleSeconds > limitSeconds, "Stalled", `no step for more than ${limitSeconds} seconds${waits}`);
+};
+
+const paused: Case = ({ report }) =>
+  when(report?.phase === "paused", "Paused", "the learner was asked to pause");
+
+const training: Case = (observed) => {
+  const actors = podsOf(observed, "actor").filter(isReady).length;
+  const rewards = podsOf(observed, "reward").filter(isReady).length;
+  return { reason: "Training", message: `learner, ${actors} actors and ${rewards} reward workers serve` };
+};
+
+/** In this order: what ends a run, what holds it, what it does. */
+const CASES: readonly Case[] = [
+  ({ run }) => when(run.metadata.deletionTimestamp !== undefined, "Deleting", "frees what it holds"),
+  complete,
+  failed,
+  natsMissing,
+  planning,
+  suspended,
+  waiting,
+  stalled,
+  paused,
+  training,
+];
+
+/** What the run is doing. */
+export function situationOf(observed: Observed): Situation {
+  for (const holds of CASES) {
+    const situation = holds(observed);
+    if (situation !== undefined) return situation;
+  }
+  return { reason: "Starting", message: "nothing is known yet" };
+}
+
+/** Whether the run has ended for good. */
+export function hasEnded({ reason }: Situation): boolean {
+  return reason === "Complete" || reason === "Failed" || reason === "PlanRefused";
+}

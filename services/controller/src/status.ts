@@ -1,0 +1,147 @@
+/** The status of a run and of its pools, from what is observed. Pure; the same observation gives the same status. */
+import { type Observation, withTimes } from "@oarlock/kube";
+import type { RoleName, RunSpec } from "@oarlock/runfile";
+import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
+import { selectorLabels, selectorText } from "./names.ts";
+import { deploymentOf, isReady, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import { type LearnerReport, metricsOf, progressOf } from "./report.ts";
+import { wantedReplicas } from "./roles.ts";
+import { hasEnded, type Reason, type Situation } from "./situation.ts";
+
+/** Annotation of the plan's ConfigMap. */
+export const DIGEST_ANNOTATION = "oarlock.dev/plan-digest";
+
+/** The status that should be written. */
+export function runStatus(observed: Observed, situation: Situation): RunStatus {
+  const { run, report, nowMs } = observed;
+  const before = run.status ?? {};
+  const time = timeOf(nowMs);
+  const serves = livePods(podsOf(observed, "learner")).some(isReady);
+  const startTime = before.startTime ?? (serves ? time : undefined);
+  const completionTime = hasEnded(situation) ? (before.completionTime ?? time) : undefined;
+  const { progress, metrics, checkpoint, policyDigest } =
+    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  const planDigest = planOf(observed)?.metadata.annotations?.[DIGEST_ANNOTATION] ?? before.planDigest;
+  return {
+    observedGeneration: run.metadata.generation ?? 0,
+    ...given({ startTime, completionTime }),
+    conditions: withTimes(before.conditions ?? [], conditions(observed, situation), time),
+    ...given({ progress, metrics, checkpoint, planDigest, policyDigest }),
+    roles: (["actor", "reward", "learner"] as const).map((role) => roleStatus(observed, role)),
+  };
+}
+
+/** What the learner's answer says; what it does not say stays as it was. */
+function reported(
+  spec: RunSpec,
+  report: LearnerReport,
+  { before, time }: { readonly before: RunStatus; readonly time: string },
+): Partial<RunStatus> {
+  return {
+    progress: progressOf(spec, report, before.progress, time),
+    metrics: metricsOf(report),
+    ...(report.checkpointStep === undefined ? {} : { checkpoint: { step: report.checkpointStep } }),
+    ...(report.policyDigest === "" ? {} : { policyDigest: report.policyDigest }),
+  };
+}
+
+/** Times of conditions have whole seconds. */
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+function given<T extends object>(fields: T): { [K in keyof T]: NonNullable<T[K]> } {
+  const present = Object.entries(fields).filter(([, value]) => value !== undefined);
+  // What is undefined is left out, which is what the type says.
+  return Object.fromEntries(present) as { [K in keyof T]: NonNullable<T[K]> };
+}
+
+const RUNNING: ReadonlySet<Reason> = new Set(["Training", "Paused"]);
+
+function conditions(observed: Observed, { reason, message, failure }: Situation): readonly Observation[] {
+  const observedGeneration = observed.run.metadata.generation ?? 0;
+  const condition = (
+    type: string,
+    holds: boolean,
+    why: { reason: string; message: string },
+  ): Observation => ({
+    type,
+    status: holds ? "True" : "False",
+    ...why,
+    observedGeneration,
+  });
+  const now = { reason, message };
+  const not = (word: string): { reason: string; message: string } => ({ reason: word, message: "" });
+  return [
+    condition("Ready", RUNNING.has(reason), now),
+    condition("Progressing", reason === "Training", now),
+    condition("Stalled", reason === "Stalled", reason === "Stalled" ? now : not("NotStalled")),
+    condition("Suspended", reason === "Suspended", suspension(reason, now)),
+    condition("Complete", reason === "Complete", reason === "Complete" ? now : not("NotComplete")),
+    condition(
+      "Failed",
+      failure !== undefined,
+      failure === undefined ? not("NotFailed") : { reason: failure, message },
+    ),
+  ];
+}
+
+function suspension(
+  reason: Reason,
+  now: { reason: string; message: string },
+): { reason: string; message: string } {
+  return reason === "Suspended" || reason === "Suspending" ? now : { reason: "NotSuspended", message: "" };
+}
+
+function roleStatus(observed: Observed, role: RoleName): RoleStatus {
+  const { run } = observed;
+  const pods = podsOf(observed, role);
+  const restarts =
+    role === "learner"
+      ? (jobOf(observed)?.status?.failed ?? 0)
+      : pods
+          .flatMap(({ status }) => status?.containerStatuses ?? [])
+          .reduce((total, { restartCount }) => total + restartCount, 0);
+  const selector = selectorText(selectorLabels(run.metadata.name, role));
+  const ready = livePods(pods).filter(isReady).length;
+  if (role === "learner") return { name: role, desired: 1, ready, updated: ready, restarts, selector };
+  return {
+    name: role,
+    desired: wantedReplicas(run, role, poolOf(observed, role)),
+    ready,
+    updated: deploymentOf(observed, role)?.status?.updatedReplicas ?? 0,
+    restarts,
+    selector,
+  };
+}
+
+/** The status of a pool. */
+export function poolStatus(observed: Observed, role: PoolRole): PoolStatus | undefined {
+  const pool = poolOf(observed, role);
+  if (pool === undefined) return undefined;
+  const { replicas = 0, readyReplicas = 0, updatedReplicas = 0 } = deploymentOf(observed, role)?.status ?? {};
+  const { generation: observedGeneration = 0 } = pool.metadata;
+  const ready = poolReadiness(readyReplicas, pool.spec.replicas ?? 1);
+  return {
+    observedGeneration,
+    replicas,
+    readyReplicas,
+    updatedReplicas,
+    selector: selectorText(selectorLabels(observed.run.metadata.name, role)),
+    conditions: withTimes(
+      pool.status?.conditions ?? [],
+      [{ ...ready, observedGeneration }],
+      timeOf(observed.nowMs),
+    ),
+  };
+}
+
+function poolReadiness(ready: number, wanted: number): Observation {
+  const enough = ready >= wanted && wanted > 0;
+  return {
+    type: "Ready",
+    status: enough ? "True" : "False",
+    reason: enough ? "AllServe" : wanted === 0 ? "ScaledToZero" : "PodsMissing",
+    message: `${ready} of ${wanted} pods serve`,
+  };
+}

@@ -1,0 +1,195 @@
+/**
+ * The addition run on a cluster, from `kubectl apply` to `Complete`: scaled, its pods deleted, suspended and resumed, its
+ * controller killed; and the weights are those of one undisturbed process, bit for bit (D1).
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+
+interface Run {
+  readonly metadata: { readonly uid: string };
+  readonly status?: {
+    readonly progress?: { readonly step: number; readonly totalSteps: number };
+    readonly policyDigest?: string;
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason: string;
+    }[];
+    readonly roles?: readonly { readonly name: string; readonly ready: number }[];
+    readonly metrics?: readonly { readonly name: string; readonly value: string }[];
+  };
+}
+
+interface Pods {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
+    readonly status: { readonly phase: string };
+  }[];
+}
+
+const needs = clusterNeeds();
+
+/** Two-digit addition, small enough for seconds, long enough to be disturbed. */
+const RUN = `apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: addition }
+spec:
+  seed: 7
+  model:
+    init:
+      hiddenSize: 64
+      intermediateSize: 192
+      layers: 4
+      heads: 4
+      maxPositions: 32
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  pipeline: { mode: lockstep, lag: 1 }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: task, task: { name: addition, digits: 2, split: train } }
+        steps: 30
+        batchSize: 32
+        optimizer: { learningRate: 3e-3, warmupSteps: 5, weightDecay: 0 }
+    - name: grpo
+      type: grpo
+      grpo:
+        data: { type: task, task: { name: addition, digits: 2, split: train } }
+        steps: 150
+        promptsPerStep: 32
+        groupSize: 8
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: answer, type: exact }]
+        advantage: dr-grpo
+        optimizer: { learningRate: 4e-4, warmupSteps: 5, weightDecay: 0 }
+  checkpoints: { every: 10 }
+  roles: [{ name: actor, replicas: 1, maxReplicas: 8 }]
+`;
+
+describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-cluster-"));
+  let cluster: Cluster;
+  const get = (): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "addition"]);
+  const step = async (): Promise<number> => (await get()).status?.progress?.step ?? 0;
+  const reach = (least: number) =>
+    eventually(`step ${least}`, async () => ((await step()) >= least ? true : undefined), {
+      timeoutMs: 240_000,
+      everyMs: 500,
+    });
+  const ready = (role: string, count: number) =>
+    eventually(
+      `${count} ${role} pods to serve`,
+      async () => {
+        const roles = (await get()).status?.roles ?? [];
+        return roles.find(({ name }) => name === role)?.ready === count ? true : undefined;
+      },
+      { timeoutMs: 120_000, everyMs: 500 },
+    );
+  const pods = async (role: string): Promise<Pods["items"]> => {
+    const selector = `oarlock.dev/run=addition,oarlock.dev/role=${role}`;
+    const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+    return items.filter(({ status }) => status.phase === "Running");
+  };
+  const deletePod = async (role: string): Promise<string> => {
+    const [pod] = await pods(role);
+    if (pod === undefined) throw new Error(`no ${role} pod runs`);
+    await cluster.kubectl("delete", "pod", pod.metadata.name, "--wait=false");
+    return pod.metadata.name;
+  };
+
+  beforeAll(async () => {
+    writeFileSync(join(folder, "run.yaml"), RUN);
+    cluster = await startCluster(folder);
+  }, 180_000);
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  it("D1: is scaled, killed, suspended and resumed, and ends with the weights of one undisturbed process", async () => {
+    const { kubectl, kubelet, plane } = cluster;
+    await kubectl("apply", "-f", join(folder, "run.yaml"));
+    const { uid } = (await get()).metadata;
+    await reach(5);
+    expect(await kubectl("get", "trun")).toMatch(/addition\s+True\s+Training/);
+
+    // An editor's kubectl scale, and pods that come and go.
+    const scaled = await plane.kubectl(["-n", NAMESPACE, "scale", "rpool/addition-actor", "--replicas=4"], {
+      user: "editor",
+    });
+    expect(scaled).toMatchObject({ code: 0 });
+    await ready("actor", 4);
+    await reach(35);
+    await deletePod("actor");
+    await kubectl("scale", "rpool/addition-actor", "--replicas=2");
+    await reach(60);
+
+    // The learner's pod: it drains to a checkpoint, and the Job makes another, which is no failure.
+    const gone = await deletePod("learner");
+    await eventually(
+      "another learner",
+      async () => (await pods("learner")).find(({ metadata }) => metadata.name !== gone),
+      { timeoutMs: 60_000 },
+    );
+    await reach(80);
+
+    // The learner's process, without a warning: a failure that counts, and that the Job bears.
+    const [learner] = await pods("learner");
+    kubelet.kill(`${NAMESPACE}/${learner?.metadata.name}`);
+    await reach(100);
+
+    // The controller dies; the run does not notice, and another controller goes on.
+    const controllers = await plane.get<Pods>(["-n", "oarlock-system", "pods"]);
+    kubelet.kill(`oarlock-system/${controllers.items[0]?.metadata.name}`);
+
+    await kubectl("patch", "trun", "addition", "--type=merge", "-p", '{"spec":{"suspend":true}}');
+    await kubectl("wait", "trun/addition", "--for=condition=Suspended", "--timeout=120s");
+    expect(await pods("learner")).toEqual([]);
+    expect(await pods("actor")).toEqual([]);
+    const suspendedAt = await step();
+    await kubectl("patch", "trun", "addition", "--type=merge", "-p", '{"spec":{"suspend":false}}');
+    await reach(suspendedAt + 1);
+
+    await kubectl("wait", "trun/addition", "--for=condition=Complete", "--timeout=300s");
+    const { status } = await get();
+    expect(status?.progress).toMatchObject({ step: 180, totalSteps: 180 });
+    expect(status?.metrics?.some(({ name }) => name === "reward_mean")).toBe(true);
+    const described = await kubectl("describe", "trun", "addition");
+    for (const reason of ["Training", "Scaled", "Suspended", "Complete"]) expect(described).toContain(reason);
+
+    const alone = join(folder, "alone");
+    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
+    execFileSync(process.execPath, [cli, "run", join(folder, "run.yaml"), "--out", alone], { stdio: "pipe" });
+    const digestIn = (run: string): string =>
+      createHash("sha256")
+        .update(readFileSync(join(run, "final/model.safetensors")))
+        .digest("hex");
+    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+  }, 900_000);
+
+  it("leaves nothing behind when it is deleted", async () => {
+    await cluster.kubectl("delete", "trun", "addition", "--timeout=120s");
+    const kinds = "rpool,deploy,job,pod,svc,cm,sa,pvc,pdb,netpol";
+    await eventually(
+      "all objects of the run to go",
+      async () => {
+        const { items } = await cluster.plane.get<Pods>([
+          "-n",
+          NAMESPACE,
+          kinds,
+          "-l",
+          "oarlock.dev/run=addition",
+        ]);
+        return items.length === 0 ? true : undefined;
+      },
+      { timeoutMs: 60_000 },
+    );
+  }, 200_000);
+});

@@ -1,0 +1,130 @@
+/**
+ * A cluster as the manifests make it: control plane, a node of processes, `deploy/k8s/base` with the controller under its own
+ * account, a namespace of the restricted level, a volume, and a NATS server. Needs `npm run build`.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type NatsServer, startNatsServer } from "@oarlock/bus";
+import {
+  type ControlPlane,
+  eventually,
+  findKube,
+  type ProcessKubelet,
+  repositoryRoot,
+  requireNatsServer,
+  startControlPlane,
+  startProcessKubelet,
+} from "@oarlock/testkit";
+
+export const NAMESPACE = "team";
+const CONTROLLER = "system:serviceaccount:oarlock-system:oarlock-controller";
+
+export interface Cluster extends AsyncDisposable {
+  readonly plane: ControlPlane;
+  readonly kubelet: ProcessKubelet;
+  readonly nats: NatsServer;
+  /** Where the volume of the run's claim lies. */
+  readonly volume: string;
+  /** Runs kubectl in the namespace of the run, and fails where it fails. */
+  kubectl(...args: readonly string[]): Promise<string>;
+}
+
+/** What these tests need and may lack. */
+export function clusterNeeds(): { readonly absent: boolean; readonly note: string } {
+  const [kube, nats] = [findKube(), requireNatsServer()];
+  return { absent: kube.absent || nats.absent, note: kube.note + nats.note };
+}
+
+/** Starts it and installs the controller. */
+export async function startCluster(folder: string): Promise<Cluster> {
+  const nats = await startNatsServer({ path: requireNatsServer().path, folder: join(folder, "nats") });
+  const users = [
+    // The account of the manifests, by a token: its rights are the manifests', not an administrator's.
+    { name: CONTROLLER, groups: ["system:serviceaccounts", "system:serviceaccounts:oarlock-system"] },
+    { name: "editor" },
+  ];
+  const plane = await startControlPlane({ controllers: true, users });
+  const kubelet = await startProcessKubelet({ plane, programs: programs(plane, nats.url) });
+  const volume = join(folder, "volume");
+  mkdirSync(volume);
+  const kubectl = async (...args: readonly string[]): Promise<string> => {
+    const { code, stdout, stderr } = await plane.kubectl(["-n", NAMESPACE, ...args]);
+    if (code !== 0) throw new Error(`kubectl ${args.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  const installed = await plane.kubectl(["apply", "-k", join(repositoryRoot(), "deploy/k8s/base")]);
+  if (installed.code !== 0) throw new Error(`kubectl apply -k deploy/k8s/base: ${installed.stderr}`);
+  await plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(surroundings(volume)) });
+  await eventually(
+    "the controller to be ready",
+    async () => {
+      const args = ["rollout", "status", "deploy/oarlock-controller", "-n", "oarlock-system", "--timeout=1s"];
+      return (await plane.kubectl(args)).code === 0 ? true : undefined;
+    },
+    { timeoutMs: 60_000 },
+  );
+  return {
+    plane,
+    kubelet,
+    nats,
+    volume,
+    kubectl,
+    async [Symbol.asyncDispose]() {
+      await kubelet[Symbol.asyncDispose]();
+      await plane[Symbol.asyncDispose]();
+      await nats.stop();
+    },
+  };
+}
+
+/** The image's programs as they lie in this repository. */
+function programs(plane: ControlPlane, natsUrl: string): Readonly<Record<string, readonly string[]>> {
+  const root = repositoryRoot();
+  const service = (role: string): readonly string[] => [
+    process.execPath,
+    join(root, `services/${role}/bin/oarlock-${role}.cjs`),
+  ];
+  const planner = `${process.execPath} ${join(root, "apps/cli/bin/oarlock.js")}`;
+  return {
+    "oarlock-actor": service("actor"),
+    "oarlock-reward": service("reward"),
+    "oarlock-learner": service("learner"),
+    "oarlock-controller": [
+      "env",
+      `KUBECONFIG=${plane.kubeconfig(CONTROLLER)}`,
+      `OARLOCK_PLANNER=${planner}`,
+      `OARLOCK_NATS_URL=${natsUrl}`,
+      process.execPath,
+      join(root, "services/controller/bin/oarlock-controller.js"),
+    ],
+  };
+}
+
+function surroundings(volume: string): object {
+  const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+  return {
+    apiVersion: "v1",
+    kind: "List",
+    items: [
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE, labels } },
+      {
+        apiVersion: "v1",
+        kind: "PersistentVolume",
+        metadata: { name: "checkpoints" },
+        spec: {
+          capacity: { storage: "10Gi" },
+          accessModes: ["ReadWriteOnce"],
+          persistentVolumeReclaimPolicy: "Retain",
+          hostPath: { path: volume },
+        },
+      },
+      {
+        apiVersion: "rbac.authorization.k8s.io/v1",
+        kind: "RoleBinding",
+        metadata: { name: "editor", namespace: NAMESPACE },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "oarlock-editor" },
+        subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "editor" }],
+      },
+    ],
+  };
+}
