@@ -27,6 +27,8 @@ interface Setup {
   readonly layout?: WeightLayout;
   readonly threads?: number;
   readonly slots?: number;
+  /** Default: the model's positions. */
+  readonly maxLength?: number;
   /** Default: the native driver. */
   readonly engine?: OrtRuntime;
 }
@@ -37,7 +39,7 @@ async function generate(
   requests: readonly GenerationRequest[],
 ): Promise<Map<string, readonly Completion[]>> {
   const { config, weights, layout = "inputs", threads = 1, slots = 8 } = setup;
-  const maxLength = config.maxPositions;
+  const { maxLength = config.maxPositions } = setup;
   const engine = new DecodeEngine({ ort: setup.engine ?? ort, config, layout, threads, slots, maxLength });
   const results = new Map<string, readonly Completion[]>();
   const batcher = new Batcher({
@@ -287,6 +289,17 @@ describe("ends", () => {
       expect.stringContaining("group 0: OarlockError: [GENERATION_NOT_FINITE]"),
       "completed group 1",
     ]);
+  });
+
+  it("takes sequences that are shorter than the padding of a prompt", async () => {
+    const requests = [0, 1].map((group) =>
+      seededRequest({ config, group, length: 4, samples: 2, params: { maxNewTokens: 3 } }),
+    );
+    const tokens = async (maxLength: number): Promise<number[][]> => {
+      const results = await generate({ config, weights, maxLength }, requests);
+      return [...results.values()].flat().map((completion) => [...completion.tokens]);
+    };
+    expect(await tokens(7)).toEqual(await tokens(config.maxPositions));
   });
 
   it("hands out what a cancelled request has, and empty completions for what never began", async () => {

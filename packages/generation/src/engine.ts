@@ -90,8 +90,10 @@ export class DecodeEngine {
     this.#weights = Object.fromEntries(
       packedWeights(config).map(({ name, shape }) => [name, ort.tensor("float32", shape)]),
     );
-    const { cos, sin } = rotaryTables(config, maxLength);
-    const table = [maxLength, paddedHeadSize(config) / 2];
+    // Prompts are padded: the tables reach to where the padding of the longest one ends.
+    const positions = roundUp(maxLength, TOKEN_STEP);
+    const { cos, sin } = rotaryTables(config, positions);
+    const table = [positions, paddedHeadSize(config) / 2];
     this.#tables = { cos: ort.tensor("float32", table, cos), sin: ort.tensor("float32", table, sin) };
     this.#cache = new KeyValueCache(config);
     this.#prefillCache = new KeyValueCache(config);
