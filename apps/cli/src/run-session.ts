@@ -12,6 +12,7 @@ import {
   type RunSummary,
   summarize,
 } from "@oarlock/report";
+import { isInterruption } from "./interrupt.ts";
 import { type RunEvent, type RunOutcome, startLocalRun } from "./local/index.ts";
 import { renderEvaluation } from "./render/outcome.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
@@ -102,6 +103,8 @@ async function finish({ paths, plan, resume, signal, onEvent }: Drive): Promise<
     const outcome = await run.finished;
     return { status: outcome.status, outcome };
   } catch (failure) {
+    // Before there was anything to drain, e.g. while the model was read.
+    if (isInterruption(failure)) return { status: "stopped" };
     return { status: "failed", failure };
   }
 }
