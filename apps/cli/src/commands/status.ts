@@ -1,8 +1,10 @@
-/** `oarlock status DIR`: where a run stands, from its folder alone. */
+/** `oarlock status DIR`: where a run stands, from its folder, and from its processes where it runs on several. */
 import { Command } from "commander";
 import { formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
 import type { CommandContext } from "../context.ts";
+import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
+import { renderProcesses } from "../render/processes.ts";
 import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
 
 /** Values of a curve shown as bars. */
@@ -47,6 +49,8 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
             : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
+      const processes = await liveStatus(folder);
+      if (processes.length > 0) terminal.print(`\n${renderProcesses(processes, style)}`);
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
 }
