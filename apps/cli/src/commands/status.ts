@@ -5,6 +5,7 @@ import type { CommandContext } from "../context.ts";
 import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
 import { renderProcesses } from "../render/processes.ts";
+import type { Terminal } from "../terminal.ts";
 import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
 
 /** Values of a curve shown as bars. */
@@ -49,10 +50,14 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
             : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
-      const processes = await liveStatus(folder);
-      if (processes.length > 0) terminal.print(`\n${renderProcesses(processes, style)}`);
+      await printProcesses(terminal, folder);
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
+}
+
+async function printProcesses({ print, style }: Terminal, folder: string): Promise<void> {
+  const processes = await liveStatus(folder);
+  if (processes.length > 0) print(`\n${renderProcesses(processes, style)}`);
 }
 
 const EXAMPLES = `
