@@ -67,7 +67,6 @@ spec:
         groupSize: 8
         sampling: { maxNewTokens: 4 }
         rewards: [{ name: answer, type: exact }]
-        advantage: dr-grpo
         optimizer: { learningRate: 4e-4, warmupSteps: 5, weightDecay: 0 }
   checkpoints: { every: 10 }
   roles: [{ name: actor, replicas: 1, maxReplicas: 8 }]
