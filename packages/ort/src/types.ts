@@ -63,6 +63,11 @@ export interface SessionOptions {
   readonly initializers?: Readonly<Record<string, OrtTensor>>;
   /** Prefix of a profile file that ONNX Runtime writes when the session closes (native driver). */
   readonly profile?: string;
+  /**
+   * Gives scratch memory back to the system after each run instead of keeping the largest that any run needed: for large
+   * sessions of which several live at once. Changes no bits; costs page faults. Native driver, `cpu`. Default false.
+   */
+  readonly releasesScratch?: boolean;
   /** ONNX Runtime's session configuration entries, e.g. `session.disable_cpu_ep_fallback`. */
   readonly entries?: Readonly<Record<string, string>>;
 }

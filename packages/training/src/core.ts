@@ -55,7 +55,7 @@ export class TrainerCore {
     const context = {
       ort,
       config,
-      sessions: createSessionCache(ort),
+      sessions: createSessionCache(ort, config),
       lengthMultiple,
       concurrent: laneCount > 1,
     };

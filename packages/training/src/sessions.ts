@@ -1,4 +1,5 @@
 /** Sessions by what they compute, made when first needed, the longest unused closed beyond `CAPACITY`. */
+import { type LlamaConfig, parameterCount } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession } from "@oarlock/ort";
 import { type ForwardSpec, gradientModel, type GradientSpec, logprobModel } from "./graphs.ts";
 
@@ -11,10 +12,14 @@ export interface SessionCache {
   close(): Promise<void>;
 }
 
-export function createSessionCache(ort: OrtRuntime): SessionCache {
+/** Parameters from which a session's scratch memory counts: each length would keep its own. */
+const LARGE_PARAMETERS = 20e6;
+
+export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): SessionCache {
+  const options = { releasesScratch: parameterCount(config) >= LARGE_PARAMETERS };
   const sessions = new Map<string, Promise<OrtSession>>();
   const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
-    const found = sessions.get(key) ?? ort.createSession(model());
+    const found = sessions.get(key) ?? ort.createSession(model(), options);
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
     for (const [oldest, session] of sessions) {

@@ -43,6 +43,7 @@ const statusFunctions = {
   CreateMemoryInfo: [68, "siiip"],
   CreateCpuMemoryInfo: [69, "iip"],
   AllocatorFree: [76, "pp"],
+  AddRunConfigEntry: [165, "pss"],
   GetAllocatorWithDefaultOptions: [78, "p"],
   AddSessionConfigEntry: [130, "pss"],
   CreateAllocator: [131, "ppp"],

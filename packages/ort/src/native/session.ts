@@ -104,10 +104,11 @@ export async function createNativeSession(
     engine.api.release.ReleaseSession(session);
     for (const letGo of holds) letGo();
   };
-  return openSession(engine, createHandle("session", pointer, free));
+  const releases = options.releasesScratch === true && engine.provider === "cpu";
+  return openSession(engine, createHandle("session", pointer, free), releases);
 }
 
-function openSession(engine: NativeEngine, handle: Handle): NativeSession {
+function openSession(engine: NativeEngine, handle: Handle, releasesScratch: boolean): NativeSession {
   const { api } = engine;
   const infos = {
     inputs: readValueInfos(engine, handle.pointer, "Input"),
@@ -138,7 +139,7 @@ function openSession(engine: NativeEngine, handle: Handle): NativeSession {
     try {
       leaves.push(await engine.pool.enter(signal));
       if (engine.exclusive !== undefined) leaves.push(await engine.exclusive.enter(signal));
-      await withTermination(engine, signal, (runOptions) =>
+      await withRunOptions(engine, { signal, releasesScratch }, (runOptions) =>
         api.callAsync("Run", ...words(binding, runOptions)),
       );
     } finally {
@@ -165,9 +166,11 @@ function openSession(engine: NativeEngine, handle: Handle): NativeSession {
       const mine = own(binding);
       const end = mine.begin();
       const leave = engine.exclusive?.enterSync();
+      const options = releasesScratch ? runOptionsOf(engine, releasesScratch) : undefined;
       try {
-        api.call.Run(...words(mine, NULL));
+        api.call.Run(...words(mine, options?.pointer ?? NULL));
       } finally {
+        options?.release();
         leave?.();
         end();
       }
@@ -179,22 +182,34 @@ function openSession(engine: NativeEngine, handle: Handle): NativeSession {
   };
 }
 
-/** Runs `call` with run options that `signal` can terminate; without a signal no options are made. */
-async function withTermination(
+interface RunSettings {
+  readonly signal: AbortSignal | undefined;
+  readonly releasesScratch: boolean;
+}
+
+function runOptionsOf({ api }: NativeEngine, releasesScratch: boolean): Handle {
+  const options = createHandle("run options", api.out.CreateRunOptions(), api.release.ReleaseRunOptions);
+  if (releasesScratch) {
+    api.call.AddRunConfigEntry(options.pointer, "memory.enable_memory_arena_shrinkage", "cpu:0");
+  }
+  return options;
+}
+
+/** Runs `call` with run options that `signal` can terminate; where there is nothing to say none are made. */
+async function withRunOptions(
   engine: NativeEngine,
-  signal: AbortSignal | undefined,
+  { signal, releasesScratch }: RunSettings,
   call: (options: Pointer) => Promise<void>,
 ): Promise<void> {
-  if (signal === undefined) return call(NULL);
-  const { api } = engine;
-  const options = createHandle("run options", api.out.CreateRunOptions(), api.release.ReleaseRunOptions);
-  const stop = (): void => api.call.RunOptionsSetTerminate(options.pointer);
-  signal.addEventListener("abort", stop, { once: true });
+  if (signal === undefined && !releasesScratch) return call(NULL);
+  const options = runOptionsOf(engine, releasesScratch);
+  const stop = (): void => engine.api.call.RunOptionsSetTerminate(options.pointer);
+  signal?.addEventListener("abort", stop, { once: true });
   try {
-    if (signal.aborted) stop();
+    if (signal?.aborted === true) stop();
     await call(options.pointer);
   } finally {
-    signal.removeEventListener("abort", stop);
+    signal?.removeEventListener("abort", stop);
     options.release();
   }
 }
