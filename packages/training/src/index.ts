@@ -1,7 +1,9 @@
 /** Trains one policy: gradients and AdamW as graphs on real buffers, in a thread of its own (P1). */
 export { createTrainer } from "./trainer.ts";
 export { TrainerCore } from "./core.ts";
+export { sequenceRow } from "./sequence-row.ts";
 export type {
+  ForwardOptions,
   LogprobOptions,
   LogprobSource,
   Objective,

@@ -1,11 +1,11 @@
 /**
- * One run of a graph over one micro-batch: log-probs alone, or loss with gradients. Packs the rows, runs, reads the results,
+ * One run of a graph over one micro-batch: log-probs or scores alone, or loss with gradients. Packs the rows, runs, reads the results,
  * and releases what was made for this run. It keeps no state and does not know updates.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
-import { sumName } from "./graphs.ts";
+import { FORWARD_OUTPUT, sumName } from "./graphs.ts";
 import { objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
 import {
   gatherPlaces,
@@ -37,7 +37,7 @@ export interface ForwardPass {
   readonly wanted: WantedToken;
 }
 
-/** Log-probs of the wanted tokens of each row, 0 elsewhere. */
+/** Log-probs or scores of the wanted tokens of each row, 0 elsewhere. */
 export async function forwardPass(
   context: PassContext,
   rows: readonly TrainingRow[],
@@ -46,20 +46,20 @@ export async function forwardPass(
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
   const packed = pack(context, rows, pass.wanted);
   if (packed.chosenCount === 0) return results;
-  const session = await context.sessions.logprobs({
+  const session = await context.sessions.forward({
     config: context.config,
     length: packed.length,
     temperature: pass.temperature,
     chosen: !coversAll(packed),
   });
-  const logprobs = context.ort.tensor("float32", [packed.chosenCount]);
+  const found = context.ort.tensor("float32", [packed.chosenCount]);
   await run(context, session, {
     inputs: { kept: pass.weights, fresh: packedTensors(context, packed) },
-    outputs: { kept: {}, fresh: { logprobs } },
+    outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: found } },
   });
   for (let i = 0; i < packed.chosenCount; i++) {
     const result = results[packed.rowOf[i] ?? 0];
-    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(logprobs.data[i]);
+    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(found.data[i]);
   }
   return results;
 }
@@ -126,12 +126,12 @@ function pack(context: PassContext, rows: readonly TrainingRow[], wanted: Wanted
 /** Whether every position of the padded rows is predicted from, so that choosing would only copy. */
 const coversAll = ({ batch, length, chosenCount }: PackedRows): boolean => chosenCount === batch * length;
 
-function packedTensors({ ort }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
+function packedTensors({ ort, config }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
   const { batch, length, chosenCount } = packed;
   return {
     ids: ort.tensor("int64", [batch, length], packed.ids),
     positions: ort.tensor("int64", [batch, length], packed.positions),
-    targets: ort.tensor("int64", [chosenCount], packed.targets),
+    ...(config.head === "score" ? {} : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
     ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
   };
 }
