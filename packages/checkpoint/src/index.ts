@@ -13,3 +13,5 @@ export type {
 } from "./types.ts";
 export { openPolicyStore, type PolicyStoreOptions } from "./policy-store.ts";
 export { openRunCheckpoints, readCheckpoint, readNewestCheckpoint } from "./run-checkpoints.ts";
+export { openStageArtifacts } from "./stage-artifacts.ts";
+export type { StageArtifact, StageArtifacts } from "./stage-artifacts.ts";

@@ -6,6 +6,7 @@ export {
   block,
   initialNormals,
   normals,
+  passOrder,
   permutation,
   PURPOSES,
   randomStream,

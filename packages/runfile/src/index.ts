@@ -25,8 +25,14 @@ export type {
   ResolvedHubData,
   ResolvedModel,
   ResolvedModelInit,
+  ResolvedCritic,
+  ResolvedKl,
   ResolvedOptimizer,
+  ResolvedPpo,
   ResolvedReward,
+  ResolvedRewardModel,
+  ResolvedRollouts,
+  ResolvedStart,
   ResolvedRun,
   ResolvedSampling,
   ResolvedSft,
@@ -39,11 +45,13 @@ export type {
 export type {
   Advantage,
   Aggregation,
+  KlController,
   KlEstimator,
   KlPlacement,
   LossMask,
   RewardType,
   Schedule,
+  StageType,
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
@@ -68,3 +76,15 @@ export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
+export {
+  blockOf,
+  policyBefore,
+  referencedStage,
+  referencesOf,
+  restartsPolicy,
+  rolloutsOf,
+  stageResult,
+  trainsPolicy,
+} from "./stage-parts.ts";
+export type { StageBlock } from "./stage-parts.ts";
+export { passOf } from "./plan/memory.ts";

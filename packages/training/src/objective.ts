@@ -47,6 +47,9 @@ export function checkHead(objective: Objective, { head = "logits" }: LlamaConfig
   );
 }
 
+/** Name of the scalar input of an objective with a KL term. */
+export const KL_COEFFICIENT = "klCoefficient";
+
 /** Names of the per-token inputs that an objective adds. */
 export function objectiveInputs(objective: Objective, old: OldLogprobs): readonly TokenInput[] {
   if (objective.type === "sft") return [];
@@ -82,7 +85,9 @@ export function buildLoss(inputs: LossInputs, objective: Objective, old: OldLogp
     oldLogprobs: old === "fed" ? perToken("oldLogprobs") : stopGradient(logprobs),
     ...(needed.includes("refLogprobs") ? { refLogprobs: perToken("refLogprobs") } : {}),
   };
-  const { loss, sums } = grpoLoss(tokens, objective);
+  // Fed, so that a controller may move it without a graph of its own for every value.
+  const klCoefficient = objective.klCoefficient === 0 ? 0 : graph.input(KL_COEFFICIENT, "float32", []);
+  const { loss, sums } = grpoLoss(tokens, { ...objective, klCoefficient });
   return { nll, ...sums, loss };
 }
 

@@ -6,7 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
 import { FORWARD_OUTPUT, sumName } from "./graphs.ts";
-import { objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
+import { KL_COEFFICIENT, objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
 import {
   gatherPlaces,
   isTrained,
@@ -19,7 +19,7 @@ import {
 import type { SessionCache } from "./sessions.ts";
 import type { Tensors } from "./state.ts";
 import { emptySums, SUM_NAMES } from "./sums.ts";
-import type { StepOptions, StepSums, TrainingRow } from "./types.ts";
+import type { Objective, StepOptions, StepSums, TrainingRow } from "./types.ts";
 
 /** What every pass of a trainer shares. */
 export interface PassContext {
@@ -93,7 +93,7 @@ export async function gradientPass(
     length: packed.length,
     temperature,
     chosen: !coversAll(packed),
-    objective,
+    objective: graphObjective(objective),
     old: pass.old,
     accumulate: pass.accumulators !== undefined,
   });
@@ -102,6 +102,7 @@ export async function gradientPass(
   });
   const fresh: Tensors = Object.assign(
     packedTensors(context, packed),
+    klTensor(context, objective),
     perToken("weight", (row) => row.tokenWeights),
     ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
   );
@@ -117,6 +118,18 @@ export async function gradientPass(
   const sums = emptySums();
   for (const name of SUM_NAMES) sums[name] = Number(sumTensors[sumName(name)]?.data[0] ?? 0);
   return { sums, computed: packed.batch * packed.length };
+}
+
+/** The objective as far as it decides the graph: how large a β is does not. */
+function graphObjective(objective: Objective): Objective {
+  return objective.type === "grpo" && objective.klCoefficient !== 0
+    ? { ...objective, klCoefficient: 1 }
+    : objective;
+}
+
+function klTensor({ ort }: PassContext, objective: Objective): Tensors {
+  if (objective.type !== "grpo" || objective.klCoefficient === 0) return {};
+  return { [KL_COEFFICIENT]: ort.tensor("float32", [], Float32Array.of(objective.klCoefficient)) };
 }
 
 function pack(context: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {

@@ -4,7 +4,8 @@
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { PolicyVersion } from "@oarlock/run";
-import type { TrainingRow } from "@oarlock/training";
+import type { StageArtifact } from "@oarlock/checkpoint";
+import type { Trainer, TrainingRow } from "@oarlock/training";
 
 /** A tokenised prompt. */
 export interface PromptRow {
@@ -17,12 +18,29 @@ export interface PromptRow {
   readonly answer?: string;
 }
 
+/** Two answers to one prompt, each with the prompt: tokens of the whole text. */
+export interface PreferencePair {
+  readonly preferred: Int32Array;
+  readonly rejected: Int32Array;
+}
+
+/** The pairs of a reward model's stage. */
+export interface Preferences {
+  readonly training: readonly PreferencePair[];
+  /** No first turn of these is among those of `training`. */
+  readonly heldOut: readonly PreferencePair[];
+  /** Pairs that were left out because a side was too long. */
+  readonly overlong: number;
+}
+
 /** Data of a run, tokenised once, before the first step. */
 export interface RunData {
   /** Of a supervised stage, masked as its plan says. */
   demonstrations(stage: number): readonly TrainingRow[];
   /** Of a rollout stage. */
   prompts(stage: number): readonly PromptRow[];
+  /** Of a reward model's stage. */
+  preferences(stage: number): Preferences;
   readonly evaluation: readonly PromptRow[];
   /** Name of the evaluation data in metrics, e.g. "addition". */
   readonly evaluationName: string;
@@ -30,6 +48,19 @@ export interface RunData {
   readonly stopTokens: readonly number[];
   /** For samples that people read; the learner trains on tokens. */
   decode(tokens: readonly number[]): string;
+}
+
+/** Where models other than the policy in training come from, and where finished ones go. */
+export interface ModelPorts {
+  /** The run's own model, as it was before the first stage. */
+  initialWeights(): Promise<Float32Array>;
+  /** A trainer of a model with a score head that starts from these weights. */
+  openScoreTrainer(weights: Float32Array): Promise<Trainer>;
+  /** Durable when it resolves. */
+  save(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
+  load(artifact: StageArtifact, signal: AbortSignal): Promise<Float32Array>;
+  /** Makes a reward model available to scorers; the same again changes nothing. */
+  announce(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
 }
 
 /** The run's written record. Appends in order; never loses a line that it acknowledged. */

@@ -1,10 +1,11 @@
 /**
- * The two kinds of training step. Both end alike: a snapshot of the new policy with its digest (W1), published in the
+ * A training step of any stage. All end alike: a snapshot of the new policy with its digest (W1), published in the
  * background where someone will generate from it, and a line of metrics.
  */
 import type { Trajectory } from "@oarlock/proto";
 import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
+import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
@@ -13,8 +14,12 @@ import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, judgeSamples } from "./grpo-batch.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
+import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { rolloutPlanOf } from "./plan.ts";
+import { needsReference } from "./ppo-settings.ts";
+import { ppoStep } from "./ppo-step.ts";
+import { rewardModelStep } from "./reward-model-stage.ts";
 import { rolloutSamples } from "./samples.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 
@@ -22,27 +27,48 @@ type Numbers = Readonly<Record<string, number>>;
 
 /** What a step made, before it is published and written down. */
 interface StepOutcome {
+  /** Undefined: nothing could be learned from. */
   readonly result: StepResult | undefined;
   readonly metrics: Numbers;
   readonly sampleLines: () => ReturnType<typeof rolloutSamples>;
+  /** β of the next step, where a controller moves it. */
+  readonly klCoefficient?: number;
+}
+
+type Place = { readonly stage: number; readonly step: number };
+
+async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: Place): Promise<StepOutcome> {
+  const stage = stageAt(parts.run, at.stage);
+  switch (stage.type) {
+    case "sft":
+      return sftStep(parts, stage.sft, at);
+    case "reward-model":
+      return { ...(await rewardModelStep(parts, stage, at)), sampleLines: () => [] };
+    case "grpo":
+      return grpoStep(parts, stage.grpo, at);
+    case "ppo": {
+      const outcome = await ppoStep(parts, progress, { ppo: stage.ppo, at });
+      const { policy, critic, groups, metrics, klCoefficient } = outcome;
+      const sampleLines = () => rolloutSamples(parts, { groups }, at);
+      return { result: policy ?? critic, metrics, sampleLines, klCoefficient };
+    }
+  }
 }
 
 /** Trains step `step` of stage `index`. Returns the progress after it. */
 export async function trainStep(
   parts: LearnerParts,
   progress: LearnerProgress,
-  at: { readonly stage: number; readonly step: number },
+  at: Place,
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, at.stage);
   const startMs = parts.clock.monotonicMs();
-  const outcome =
-    stage.type === "sft" ? await sftStep(parts, stage.sft, at) : await grpoStep(parts, stage.grpo, at);
+  const outcome = await stepOf(parts, progress, at);
   const trainedMs = parts.clock.monotonicMs();
-  const snapshot = await parts.trainer.policy();
-  const policy = nextPolicy(progress, snapshot.digest);
+  const { made, current } = await versionsOf(parts, progress, stage);
+  const policy = current.policy;
   const position = { ...progress.position, step: at.step + 1, policy: policy.number };
-  const current = { policy, weights: snapshot.weights };
-  const after = { ...progress, current };
+  const after = { ...progress, current, klCoefficient: outcome.klCoefficient ?? progress.klCoefficient };
   handOver(parts, after, { stage, at, position });
   const endMs = parts.clock.monotonicMs();
   const seconds = (endMs - startMs) / 1000;
@@ -55,8 +81,27 @@ export async function trainStep(
     "perf/throughput": seconds > 0 ? tokens / seconds : 0,
     "training/global_step": policy.number,
   };
-  await record(parts, { stage, at, policy, metrics, outcome });
+  await record(parts, { stage, at, policy: made, metrics, outcome });
   return { ...after, metrics };
+}
+
+/** The version that the step made, and the policy after it: a reward model's step leaves the policy's weights alone. */
+async function versionsOf(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  stage: ResolvedStage,
+): Promise<{ readonly made: PolicyVersion; readonly current: LearnerProgress["current"] }> {
+  if (stage.type === "reward-model") {
+    const { digest } = await parts.scorer.get().policy();
+    const { weights, policy } = progress.current;
+    return {
+      made: nextPolicy(progress, digest),
+      current: { policy: nextPolicy(progress, policy.digest), weights },
+    };
+  }
+  const { weights, digest } = await parts.trainer.policy();
+  const made = nextPolicy(progress, digest);
+  return { made, current: { policy: made, weights } };
 }
 
 /** Tells the conductor, and publishes the new version if anyone will generate from it, without waiting (W1). */
@@ -71,7 +116,7 @@ function handOver(
 ): void {
   const { rollouts, publication } = parts;
   const { stage, at, position } = step;
-  if (stage.type === "grpo") {
+  if (rolloutsOf(stage) !== undefined) {
     rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", ...at } });
   }
   if (!isPolicyServed(parts.program, position)) return;
@@ -155,23 +200,18 @@ async function referenceLogprobs(
   return parts.trainer.logprobs(rows, "reference", options, parts.signal);
 }
 
-/** Whether a stage compares with the policy of its start. */
-export function needsReference(grpo: ResolvedGrpo): boolean {
-  return grpo.kl.placement !== "none" && grpo.kl.coefficient !== 0;
-}
-
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
   batch: GrpoBatch,
 ): Parameters<typeof batchMetrics>[0] {
-  const named: Record<string, number[]> = {};
-  for (const { reward } of batch.groups.flat()) {
-    for (const [name, value] of Object.entries(reward.named)) {
-      if (value !== null) (named[name] ??= []).push(value);
-    }
-  }
   const scores = batch.groups.map((group) => group.map(({ reward }) => reward.total));
-  return { trajectories, scores, rewards: batch.rewards, advantages: batch.advantages, named };
+  return {
+    trajectories,
+    scores,
+    rewards: batch.rewards,
+    advantages: batch.advantages,
+    named: namedValues(batch.groups),
+  };
 }
 
 async function record(

@@ -17,8 +17,19 @@ export interface TextDecoder {
 /** Decoding is done in slices of so long, so that the event loop answers in between (P1). */
 const SLICE_MS = 5;
 
+/** What scorers may look at: text for those who read, tokens for models. */
+export interface TrajectoryInput extends ScoringInput {
+  /** Prompt and completion, with the token that ended it. */
+  readonly tokens: Int32Array;
+}
+
 /** A named vector of scorers, as far as the service uses it. */
-export type ScorerSet = Pick<ScorerPool, "scorers" | "score">;
+export interface ScorerSet {
+  /** Of a model that is still to come, the version is that of nothing; after a score, that of the model that gave it. */
+  readonly scorers: ScorerPool["scorers"];
+  /** `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). */
+  score(inputs: readonly TrajectoryInput[], signal?: AbortSignal): Promise<readonly (readonly Verdict[])[]>;
+}
 
 /** The scorers of every kind of work of a run. */
 export interface RunScorers {
@@ -78,7 +89,7 @@ export async function scoreTrajectories(
   const [first] = trajectories;
   if (first === undefined) return [];
   const set = scorersFor(parts.scorers, first);
-  const inputs: ScoringInput[] = [];
+  const inputs: TrajectoryInput[] = [];
   let sliceMs = performance.now();
   for (const trajectory of trajectories) {
     inputs.push(scoringInput(parts.decoder, trajectory));
@@ -96,7 +107,7 @@ export async function scoreTrajectories(
 }
 
 /** What scorers see of a trajectory. The stop token ends the completion and is not part of its text. */
-function scoringInput(decoder: TextDecoder, trajectory: Trajectory): ScoringInput {
+function scoringInput(decoder: TextDecoder, trajectory: Trajectory): TrajectoryInput {
   const { promptLength, tokenIds, finishReason, prompt } = trajectory;
   const end = finishReason === FinishReason.STOP ? tokenIds.length - 1 : tokenIds.length;
   return {
@@ -105,5 +116,6 @@ function scoringInput(decoder: TextDecoder, trajectory: Trajectory): ScoringInpu
     completionTokens: tokenIds.length - promptLength,
     fields: rowFields(prompt?.fieldsJson ?? ""),
     truncated: finishReason === FinishReason.LENGTH,
+    tokens: Int32Array.from(tokenIds),
   };
 }

@@ -1,6 +1,7 @@
-/** The trained policy as a model folder that other tools load. */
+/** Trained models as folders that other tools load. */
 import { join } from "node:path";
 import { saveModel } from "@oarlock/models";
+import { type ModelWeights, withScoreHead } from "@oarlock/nn";
 import type { OpenedModel } from "../inputs/model.ts";
 
 /** Writes `outDir/final`, whole or not at all; gives where it lies. */
@@ -10,11 +11,25 @@ export async function saveFinal(
   outDir: string,
 ): Promise<{ readonly model: string }> {
   const folder = join(outDir, "final");
-  const { config, tokenizer, tokenizerFiles, stopTokens } = model;
+  await saveAs(folder, model, { config: model.config, weights });
+  return { model: folder };
+}
+
+/** Writes the reward model of a stage to `outDir/models/<stage>`, as a classifier with one label. */
+export async function saveStageModel(
+  model: OpenedModel,
+  stage: string,
+  weights: Float32Array,
+  outDir: string,
+): Promise<void> {
+  await saveAs(join(outDir, "models", stage), model, { config: withScoreHead(model.config), weights });
+}
+
+async function saveAs(folder: string, model: OpenedModel, network: ModelWeights): Promise<void> {
+  const { tokenizer, tokenizerFiles, stopTokens } = model;
   const { bosTokenId, padTokenId } = tokenizer;
   await saveModel(folder, {
-    config,
-    weights,
+    ...network,
     tokenizer: tokenizerFiles,
     specials: {
       eosTokenIds: [...stopTokens],
@@ -22,5 +37,4 @@ export async function saveFinal(
       ...(padTokenId === undefined ? {} : { padTokenId }),
     },
   });
-  return { model: folder };
 }

@@ -15,17 +15,18 @@ import { createGenerator } from "@oarlock/generation";
 import { startLearner } from "@oarlock/learner";
 import type { LearnerOutcome, RunningLearner } from "@oarlock/learner";
 import { parameterLayout } from "@oarlock/nn";
-import type { OpenOrtOptions } from "@oarlock/ort";
 import { startReward } from "@oarlock/reward";
-import { canonicalJson } from "@oarlock/runfile";
+import { canonicalJson, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { Lifecycle, sha256Hex, silentLog, startLoopDelayMonitor, systemClock } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
+import { engineOf } from "./engine.ts";
 import { saveFinal } from "./final-model.ts";
 import { openJournal } from "./journal.ts";
 import { openModel } from "../inputs/model.ts";
 import type { OpenedModel } from "../inputs/model.ts";
+import { createModelPorts } from "./models.ts";
 import { openRunData } from "./run-data.ts";
 import { openRunScorers } from "./scorers.ts";
 import type { LocalRun, LocalRunOptions, RunOutcome } from "./types.ts";
@@ -80,7 +81,10 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
     lifecycle,
     log,
   };
-  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, baseDir));
+  const { scorers } = lifecycle.use(
+    "scorers",
+    await openRunScorers(run, { baseDir, bus: shared.busFor("reward-0"), uid, config: model.config }),
+  );
   const reward = await startReward({
     ...serviceParts(shared, "reward-0"),
     scorers,
@@ -151,18 +155,6 @@ function serviceParts(
   };
 }
 
-/** How every engine of the run is opened: all of it from the plan (D1). */
-function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
-  const { driver, provider, optimizationLevel, libraryPath } = run.spec.compute;
-  return {
-    driver,
-    provider,
-    threads,
-    optimization: optimizationLevel,
-    ...(libraryPath === "" ? {} : { library: libraryPath }),
-  };
-}
-
 function openPolicies(
   bus: Bus,
   of: {
@@ -187,9 +179,10 @@ function openPolicies(
 
 /** The longest sequence that any work of the plan can make: no memory for longer ones is held. */
 function longestSequence(run: ResolvedRun): number {
-  const ofStages = run.spec.stages.map((stage) =>
-    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
-  );
+  const ofStages = run.spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
+  });
   const { evaluation } = run.spec;
   const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
   return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));
@@ -256,6 +249,7 @@ async function openLearner(
     policies: await shared.policiesFor(incarnation),
     checkpoints,
     trainer,
+    models: createModelPorts({ ...shared, bus: shared.busFor("learner"), incarnation, outDir }),
     data,
     journal,
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
