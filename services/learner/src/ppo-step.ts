@@ -14,6 +14,7 @@ import { namedValues } from "./named-values.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import { needsReference } from "./ppo-settings.ts";
+import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 
@@ -49,6 +50,7 @@ export async function ppoStep(
   const { clock, rollouts, signal } = parts;
   const startMs = clock.monotonicMs();
   const trajectories = await rollouts.collect({ purpose: "rollout", ...at }, signal);
+  checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
   const groups = judgeSamples(trajectories, ppo);
   const used = usable(groups);

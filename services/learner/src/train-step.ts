@@ -21,6 +21,7 @@ import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
 import { rolloutSamples } from "./samples.ts";
+import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 
 type Numbers = Readonly<Record<string, number>>;
@@ -45,7 +46,7 @@ async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: Place)
     case "reward-model":
       return { ...(await rewardModelStep(parts, stage, at)), sampleLines: () => [] };
     case "grpo":
-      return grpoStep(parts, stage.grpo, at);
+      return grpoStep(parts, progress, { grpo: stage.grpo, at });
     case "ppo": {
       const outcome = await ppoStep(parts, progress, { ppo: stage.ppo, at });
       const { policy, critic, groups, metrics, klCoefficient } = outcome;
@@ -158,13 +159,14 @@ async function sftStep(
 
 async function grpoStep(
   parts: LearnerParts,
-  grpo: ResolvedGrpo,
-  at: { readonly stage: number; readonly step: number },
+  progress: LearnerProgress,
+  { grpo, at }: { readonly grpo: ResolvedGrpo; readonly at: Place },
 ): Promise<StepOutcome> {
   const { clock, trainer, signal } = parts;
   const name = { purpose: "rollout", ...at } as const;
   const startMs = clock.monotonicMs();
   const trajectories = await parts.rollouts.collect(name, signal);
+  checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
   const judged = judgeSamples(trajectories, grpo);
   const references = await referenceLogprobs(parts, grpo, judged.flat());

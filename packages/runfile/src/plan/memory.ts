@@ -50,7 +50,12 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
       : 0,
-    activations: Math.max(0, ...spec.stages.map((stage) => activationBytes(shape, passOf(stage)))),
+    activations: Math.max(
+      0,
+      ...spec.stages.map((stage) =>
+        activationBytes(shape, { ...passOf(stage), logits: stage.type !== "reward-model" }),
+      ),
+    ),
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
@@ -100,12 +105,13 @@ function longestGenerated(spec: ResolvedSpec): number {
 /** What the backward pass of one micro-batch keeps. */
 function activationBytes(
   shape: ModelShape,
-  { sequences, length }: { sequences: number; length: number },
+  { sequences, length, logits }: { sequences: number; length: number; logits: boolean },
 ): number {
   const tokens = sequences * length;
   const { hiddenSize, intermediateSize, heads, kvHeads, headSize } = shape;
   // Residuals, norms and their outputs (6), projections with rotated copies (2 each), attention scores and weights.
   const attention = 2 * headSize * (heads + 2 * kvHeads) + 2 * heads * length;
   const perToken = 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
-  return (shape.layers * perToken + LOGIT_COPIES * shape.vocabSize) * tokens * FLOAT_BYTES;
+  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
+  return (shape.layers * perToken + head) * tokens * FLOAT_BYTES;
 }
