@@ -25,6 +25,8 @@ export interface PpoBatch {
   readonly advantages: readonly number[];
   /** Mean over samples of Σ_t k1, nats: what the controller steers. 0 without a reference. */
   readonly kl: number;
+  /** The same, mean over tokens: nats a token. */
+  readonly tokenKl: number;
   /** Share of the returns' variance that the values explained; of no variance, 0. */
   readonly explainedVariance: number;
   readonly meanValue: number;
@@ -110,6 +112,7 @@ export function assemblePpoBatch(
     rewards: raw.map(sumOf),
     advantages: advantages.map((list) => sumOf(list) / Math.max(1, list.length)),
     kl: mean(trajectories.map(({ gaps }) => gaps.reduce((total, gap) => total + klEstimate("k1", gap), 0))),
+    tokenKl: mean(trajectories.flatMap(({ gaps }) => gaps.map((gap) => klEstimate("k1", gap)))),
     explainedVariance: explained(returns, values),
     meanValue: mean(values),
     meanReturn: mean(returns),
