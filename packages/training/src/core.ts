@@ -139,7 +139,9 @@ export class TrainerCore {
     options: ForwardOptions,
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
-    return this.logprobs(rows, "policy", options, signal);
+    const { head = "logits" } = this.#parts.context.config;
+    if (head === "score") return this.logprobs(rows, "policy", options, signal);
+    throw new OarlockError("TRAINING_OPTION", `this model gives ${head}; scores need one that gives scores`);
   }
 
   captureReference(): void {

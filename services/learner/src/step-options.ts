@@ -46,6 +46,7 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
       entropyCoefficient: 0,
     },
     aggregation: grpo.aggregation,
+    maxLength: grpo.sampling.maxNewTokens,
     optimizer: optimizerAt(grpo.optimizer, step, grpo.steps),
     microBatchSize: grpo.microBatchSize,
     temperature: grpo.sampling.temperature,
