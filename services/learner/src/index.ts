@@ -16,3 +16,5 @@ export type {
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
+export { createModelPorts } from "./model-ports.ts";
+export type { ModelPortsOptions } from "./model-ports.ts";

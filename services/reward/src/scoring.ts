@@ -6,8 +6,9 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
-import type { ScoringInput, Verdict } from "@oarlock/rewards";
-import type { ScorerInfo, ScorerPool } from "@oarlock/sandbox";
+import type { Verdict } from "@oarlock/rewards";
+import type { ScorerInfo } from "@oarlock/sandbox";
+import type { ScorerSet, TrajectoryInput } from "@oarlock/scoring";
 
 /** Tokens to text, for scorers only: training never decodes. */
 export interface TextDecoder {
@@ -16,20 +17,6 @@ export interface TextDecoder {
 
 /** Decoding is done in slices of so long, so that the event loop answers in between (P1). */
 const SLICE_MS = 5;
-
-/** What scorers may look at: text for those who read, tokens for models. */
-export interface TrajectoryInput extends ScoringInput {
-  /** Prompt and completion, with the token that ended it. */
-  readonly tokens: Int32Array;
-}
-
-/** A named vector of scorers, as far as the service uses it. */
-export interface ScorerSet {
-  /** Of a model that is still to come, the version is that of nothing; after a score, that of the model that gave it. */
-  readonly scorers: ScorerPool["scorers"];
-  /** `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). */
-  score(inputs: readonly TrajectoryInput[], signal?: AbortSignal): Promise<readonly (readonly Verdict[])[]>;
-}
 
 /** The scorers of every kind of work of a run. */
 export interface RunScorers {

@@ -5,14 +5,14 @@
 import type { Bus } from "@oarlock/bus";
 import type { LlamaConfig } from "@oarlock/nn";
 import { withScoreHead } from "@oarlock/nn";
-import { type BatchScorer, combineScorers, createModelScorer } from "@oarlock/reward";
-import type { RunScorers, ScorerPlace } from "@oarlock/reward";
+import type { RunScorers } from "@oarlock/reward";
 import { canonicalJson, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
+import { combineScorers, createModelScorer, openRewardModelStore } from "@oarlock/scoring";
+import type { BatchScorer, ScorerPlace, ScorerSet } from "@oarlock/scoring";
 import { createScoreModel } from "@oarlock/training";
 import { engineOf } from "./engine.ts";
-import { openRewardModelStore } from "./reward-models.ts";
 
 export interface OpenedScorers extends AsyncDisposable {
   readonly scorers: RunScorers;
@@ -27,7 +27,6 @@ export interface ScorersOptions {
   readonly config: LlamaConfig;
 }
 
-type ScorerSet = NonNullable<RunScorers["evaluation"]>;
 type ModelReward = Extract<ResolvedReward, { type: "model" }>;
 
 /** Opens the scorers of every stage and of the evaluation. */

@@ -12,7 +12,7 @@ import type { Bus } from "@oarlock/bus";
 import { openPolicyStore, openRunCheckpoints } from "@oarlock/checkpoint";
 import type { PolicyStore } from "@oarlock/checkpoint";
 import { createGenerator } from "@oarlock/generation";
-import { startLearner } from "@oarlock/learner";
+import { createModelPorts, startLearner } from "@oarlock/learner";
 import type { LearnerOutcome, RunningLearner } from "@oarlock/learner";
 import { parameterLayout } from "@oarlock/nn";
 import { startReward } from "@oarlock/reward";
@@ -22,11 +22,10 @@ import { Lifecycle, sha256Hex, silentLog, startLoopDelayMonitor, systemClock } f
 import type { Log } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
 import { engineOf } from "./engine.ts";
-import { saveFinal } from "./final-model.ts";
+import { saveFinal, saveStageModel } from "./final-model.ts";
 import { openJournal } from "./journal.ts";
 import { openModel } from "../inputs/model.ts";
 import type { OpenedModel } from "../inputs/model.ts";
-import { createModelPorts } from "./models.ts";
 import { openRunData } from "./run-data.ts";
 import { openRunScorers } from "./scorers.ts";
 import type { LocalRun, LocalRunOptions, RunOutcome } from "./types.ts";
@@ -249,7 +248,14 @@ async function openLearner(
     policies: await shared.policiesFor(incarnation),
     checkpoints,
     trainer,
-    models: createModelPorts({ ...shared, bus: shared.busFor("learner"), incarnation, outDir }),
+    models: createModelPorts({
+      ...shared,
+      bus: shared.busFor("learner"),
+      incarnation,
+      outDir,
+      ort: engineOf(run, trainingThreads),
+      saveModel: (stage, weights) => saveStageModel(model, stage, weights, outDir),
+    }),
     data,
     journal,
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),

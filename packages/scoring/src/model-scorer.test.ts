@@ -4,7 +4,7 @@ import type { PolicyAnnouncement } from "@oarlock/checkpoint";
 import { combineScorers } from "./combined-scorers.ts";
 import { createModelScorer } from "./model-scorer.ts";
 import type { ModelScorerOptions } from "./model-scorer.ts";
-import type { TrajectoryInput } from "./scoring.ts";
+import type { TrajectoryInput } from "./scorer-set.ts";
 
 const input = (tokens: readonly number[]): TrajectoryInput => ({
   prompt: "p",

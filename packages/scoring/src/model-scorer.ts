@@ -10,7 +10,7 @@ import type { Verdict } from "@oarlock/rewards";
 import { waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
-import type { TrajectoryInput } from "./scoring.ts";
+import type { TrajectoryInput } from "./scorer-set.ts";
 
 export interface ModelScorerOptions {
   readonly name: string;

@@ -3,7 +3,7 @@ import type { ScoringInput, Verdict } from "@oarlock/rewards";
 import { failed } from "@oarlock/rewards";
 import type { ScorerPool } from "@oarlock/sandbox";
 import type { BatchScorer } from "./model-scorer.ts";
-import type { ScorerSet, TrajectoryInput } from "./scoring.ts";
+import type { ScorerSet, TrajectoryInput } from "./scorer-set.ts";
 
 /** Where the scorer of each place in the plan's list is: in the pool, or a model of its own. */
 export type ScorerPlace = { readonly pooled: number } | { readonly model: BatchScorer };
