@@ -12,6 +12,7 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "generate.": async () => (await import("./generate.ts")).rows(),
   "grpo.": async () => (await import("./grpo.ts")).rows(),
   "ppo.": async () => (await import("./ppo.ts")).rows(),
+  "bus.": async () => (await import("./bus-scale.ts")).rows(),
 };
 
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));

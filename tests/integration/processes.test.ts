@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import type { NatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
-import { startProcessesRun } from "@oarlock/cli/processes";
-import type { ProcessesOptions } from "@oarlock/cli/processes";
+import { liveStatus, startProcessesRun } from "@oarlock/cli/processes";
+import type { LiveProcess, ProcessesOptions } from "@oarlock/cli/processes";
 import { parseMetrics } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
@@ -58,8 +58,16 @@ describe.skipIf(program.absent)(`a run on several processes${program.note}`, () 
       await startLocalRun(PLAN, { outDir: together, baseDir: together })
     ).finished;
     const [apart, server] = [runFolder(PLAN), await startNats()];
-    const outcome = await runApart(apart, server);
+    let asked: Promise<readonly LiveProcess[]> | undefined;
+    const outcome = await runApart(apart, server, {
+      onEvent: (event) => {
+        if (event.type === "step" && event.globalStep === 7) asked = liveStatus(apart);
+      },
+    });
     expect(outcome).toMatchObject({ status: "completed", steps: 12, model: join(apart, "final") });
+    const answers = (await asked)?.map(({ instance, service }) => [instance, service?.version]);
+    expect(answers).toEqual(["learner-0", "reward-0", "actor-0", "actor-1"].map((name) => [name, "0.1.0"]));
+    expect(await liveStatus(apart)).toEqual([]);
     expect(digestsOf(apart)).toEqual(digestsOf(together));
     expect(finalWeights(apart)).toBe(finalWeights(together));
     expect(await consumersLeft(server)).toBe(0);

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -67,7 +67,6 @@ spec:
         groupSize: 8
         sampling: { maxNewTokens: 4 }
         rewards: [{ name: answer, type: exact }]
-        advantage: dr-grpo
         optimizer: { learningRate: 4e-4, warmupSteps: 5, weightDecay: 0 }
   checkpoints: { every: 10 }
   roles: [{ name: actor, replicas: 1, maxReplicas: 8 }]
@@ -114,7 +113,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
   }, 60_000);
 
   it("D1: is scaled, killed, suspended and resumed, and ends with the weights of one undisturbed process", async () => {
-    const { kubectl, kubelet, plane } = cluster;
+    const { kubelet, plane } = cluster;
+    const kubectl = (...args: readonly string[]) => cluster.kubectl(...args);
     await kubectl("apply", "-f", join(folder, "run.yaml"));
     const { uid } = (await get()).metadata;
     await reach(5);
@@ -172,10 +172,19 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
         .update(readFileSync(join(run, "final/model.safetensors")))
         .digest("hex");
     expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+    expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
   }, 900_000);
 
-  it("leaves nothing behind when it is deleted", async () => {
+  it("leaves no object and no stream behind when it is deleted", async () => {
+    const { uid } = (await get()).metadata;
+    // What the message server stores lies in folders that carry the run's uid.
+    const stored = (): string[] =>
+      readdirSync(join(folder, "nats/store"), { recursive: true, encoding: "utf8" }).filter((path) =>
+        path.includes(uid),
+      );
+    expect(stored().length).toBeGreaterThan(0);
     await cluster.kubectl("delete", "trun", "addition", "--timeout=120s");
+    expect(stored()).toEqual([]);
     const kinds = "rpool,deploy,job,pod,svc,cm,sa,pvc,pdb,netpol";
     await eventually(
       "all objects of the run to go",

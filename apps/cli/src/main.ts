@@ -15,6 +15,7 @@ import { validateCommand } from "./commands/validate.ts";
 import type { CommandContext } from "./context.ts";
 import { EXIT, EXIT_CODES_HELP, type ExitCode } from "./exit-codes.ts";
 import { oarlockVersion } from "./facts.ts";
+import { isInterruption } from "./interrupt.ts";
 import { bugReport } from "./render/bug.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
@@ -65,14 +66,19 @@ function createProgram(context: CommandContext): Command {
     command
       .exitOverride()
       .configureOutput({ writeOut: trimmed(terminal.print), writeErr: trimmed(terminal.note) })
-      .showHelpAfterError(false);
+      .showHelpAfterError(`${pathOf(command)} --help shows what is accepted`)
+      .showSuggestionAfterError(true);
   }
   return program;
 }
 
+const pathOf = (command: Command): string =>
+  command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
+
 /** Says what went wrong and picks the exit code. */
 function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   if (reason instanceof CommanderError) return reason.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (isInterruption(reason)) return EXIT.interrupted;
   const [first = "", ...causes] = causeChain(reason);
   note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
   if (isOarlockError(reason)) return EXIT.refused;

@@ -29,10 +29,12 @@ export async function loadRunFile(path: string, set: readonly string[]): Promise
 
 async function readText(path: string): Promise<string> {
   const info = await stat(path).catch((cause: unknown) => {
+    // That it is not there says all; other reasons are the system's to tell.
+    const absent = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
     throw new OarlockError(
       "RUN_FILE_MISSING",
-      `${path}: cannot be read; expected a run file (YAML or JSON)`,
-      { cause },
+      `${path}: ${absent ? "does not exist" : "cannot be read"}; expected a run file (YAML or JSON)`,
+      absent ? {} : { cause },
     );
   });
   if (info.isDirectory())

@@ -14,6 +14,7 @@ import {
   summarize,
 } from "@oarlock/report";
 import { processEnvironment } from "@oarlock/runtime";
+import { isInterruption } from "./interrupt.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
 import { renderEvaluation } from "./render/outcome.ts";
@@ -99,6 +100,8 @@ async function finish(drive: Drive): Promise<RunEnd> {
     const outcome = await run.finished;
     return { status: outcome.status, outcome };
   } catch (failure) {
+    // Before there was anything to drain, e.g. while the model was read.
+    if (isInterruption(failure)) return { status: "stopped" };
     return { status: "failed", failure };
   }
 }

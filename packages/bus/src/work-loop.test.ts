@@ -30,7 +30,7 @@ afterEach(() => bus.close());
 const send = (...items: string[]) => Promise.all(items.map((item) => stream.publish("w", Buffer.from(item))));
 
 /** A worker whose items end when the test says so. */
-function worker(options: { room?: number; poison?: string } = {}) {
+function worker(options: { room?: number; poison?: string; broken?: string } = {}) {
   const ends = new Map<string, { resolve: (result: string) => void; reject: (reason: Error) => void }>();
   const events: string[] = [];
   let inHand = 0;
@@ -58,12 +58,26 @@ function worker(options: { room?: number; poison?: string } = {}) {
         return { done };
       },
       isPoison: (reason) => reason instanceof OarlockError && reason.code === options.poison,
+      isBroken: (reason) => reason instanceof OarlockError && reason.code === options.broken,
     },
   });
   return { loop, ends, events };
 }
 
 describe("work loop", () => {
+  it("L1: ends with the failure of the worker itself, and hands back all that it held", async () => {
+    const { loop, ends, events } = worker({ broken: "ENGINE" });
+    const running = loop.run(new AbortController().signal);
+    const ended = expect(running).rejects.toThrow(/the engine is gone/);
+    await send("a", "b");
+    await clock.advance(1);
+    ends.get("a")?.reject(new OarlockError("ENGINE", "the engine is gone"));
+    await clock.advance(1);
+    await ended;
+    expect(events.toSorted()).toEqual(["handed-back a", "handed-back b", "pulled a", "pulled b"]);
+    expect(await stream.info()).toMatchObject({ messages: 2 });
+  });
+
   it("T2: acknowledges an item only once it is done", async () => {
     const { loop, ends, events } = worker();
     const stop = new AbortController();

@@ -37,6 +37,8 @@ export interface WorkHandler<Item, Result> {
   start(item: Item, id: string, signal: AbortSignal): Promise<{ readonly done: Promise<Result> }>;
   /** Failures that no retry can cure: they park the message. Default: none. */
   readonly isPoison?: (reason: unknown) => boolean;
+  /** Failures of the worker itself: it hands everything back and ends with them, so that others take over. Default: none. */
+  readonly isBroken?: (reason: unknown) => boolean;
 }
 
 /** What happened to an item; the worker keeps its state by these. */
@@ -74,6 +76,7 @@ export class WorkLoop<Item, Result> {
   readonly #giveUp = new AbortController();
   readonly #stopPulling = new AbortController();
   #watchers: (() => void)[] = [];
+  #broken: { readonly reason: unknown } | undefined;
 
   constructor(options: WorkLoopOptions<Item, Result>) {
     this.#options = options;
@@ -93,7 +96,7 @@ export class WorkLoop<Item, Result> {
     return this.#inHand.size;
   }
 
-  /** Pulls until drained, or until the signal aborts, which hands everything back at once; rejects when the bus fails. */
+  /** Pulls until drained, or until the signal aborts, which hands everything back at once; rejects when the bus or the worker itself fails. */
   async run(signal: AbortSignal): Promise<void> {
     const onAbort = (): void => {
       this.#giveUp.abort(abortReason(signal));
@@ -112,6 +115,7 @@ export class WorkLoop<Item, Result> {
       stopBeating();
       signal.removeEventListener("abort", onAbort);
     }
+    if (this.#broken !== undefined) throw this.#broken.reason;
   }
 
   /** Pulls no more; resolves when nothing is in hand: what is not done after `graceMs` is handed back. */
@@ -179,6 +183,11 @@ export class WorkLoop<Item, Result> {
   async #fail(message: Message, id: string, reason: unknown): Promise<void> {
     const { handler, handBackDelayMs = HAND_BACK_DELAY_MS } = this.#options;
     if (handler.isPoison?.(reason) === true) return this.#park(message, id, reason);
+    if (handler.isBroken?.(reason) === true && this.#broken === undefined) {
+      this.#broken = { reason };
+      this.#giveUp.abort(reason);
+      this.#stopPulling.abort();
+    }
     const givingUp = this.#giveUp.signal.aborted;
     if (!givingUp) this.#log.warn("handed work back", { item: id, err: reason });
     await this.#answer(id, () => message.nak(givingUp ? 0 : handBackDelayMs));

@@ -2,6 +2,14 @@
 import { ServiceStatusSchema, create, durationFromMs } from "@oarlock/proto";
 import type { ServiceStatus } from "@oarlock/proto";
 
+export interface QueueFacts {
+  readonly name: string;
+  readonly depth: number;
+  readonly capacity: number;
+  /** Age of what has waited longest, where it is known. */
+  readonly oldestMs?: number;
+}
+
 /** Measured by the service; times in milliseconds. */
 export interface ServiceFacts {
   /** Role and number, e.g. "actor-0". */
@@ -10,7 +18,7 @@ export interface ServiceFacts {
   readonly uptimeMs: number;
   readonly draining: boolean;
   readonly waits: readonly { readonly name: string; readonly ageMs: number; readonly remainingMs: number }[];
-  readonly queues: readonly { readonly name: string; readonly depth: number; readonly capacity: number }[];
+  readonly queues: readonly QueueFacts[];
   readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number };
   readonly fingerprintDigest: string;
 }
@@ -29,10 +37,11 @@ export function serviceStatus(facts: ServiceFacts): ServiceStatus {
       age: durationFromMs(Math.round(ageMs)),
       remaining: durationFromMs(Math.round(remainingMs)),
     })),
-    queues: facts.queues.map(({ name, depth, capacity }) => ({
+    queues: facts.queues.map(({ name, depth, capacity, oldestMs }) => ({
       name,
       depth: BigInt(depth),
       capacity: BigInt(capacity),
+      ...(oldestMs === undefined ? {} : { oldest: durationFromMs(Math.round(oldestMs)) }),
     })),
     eventLoopDelayP50: durationFromMs(Math.round(facts.loopDelay.p50Ms)),
     eventLoopDelayP99: durationFromMs(Math.round(facts.loopDelay.p99Ms)),

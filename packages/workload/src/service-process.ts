@@ -79,7 +79,7 @@ export async function runServiceProcess(
   const log = createLog({ level, fields: { instance, pid: process.pid } });
   const lifecycle = new Lifecycle({ name: instance, log, graceMs: graceMs + CLOSING_MS });
   lifecycle.listenToSignals();
-  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(lifecycle);
+  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(log);
   let serving = false;
   try {
     const parts = await open(environment, { ...role, lifecycle, log });
@@ -114,9 +114,15 @@ function codeOf(reason: unknown): string {
   return isOarlockError(reason) ? reason.code : "";
 }
 
-/** A supervisor holds our standard input open while it lives: nobody is left behind when it is killed. */
-function endWithStdin(lifecycle: Lifecycle): void {
-  const end = (): void => void lifecycle.end("the supervisor is gone").catch(() => undefined);
+/**
+ * A supervisor holds our standard input open while it lives. When it is killed nobody is left behind, and nobody hurries: what
+ * is needed to go on is in checkpoints, as after any other death.
+ */
+function endWithStdin(log: Log): void {
+  const end = (): void => {
+    log.error("the supervisor is gone");
+    process.exit(SERVICE_EXIT.failed);
+  };
   process.stdin.once("end", end).once("error", end).resume();
 }
 

@@ -36,6 +36,8 @@ import type { GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
+/** After these the generator gives nothing any more: the actor ends, and another takes its work. */
+const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const PUBLISH_TIMEOUT_MS = 30_000;
 
 export interface ActorOptions {
@@ -159,6 +161,7 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
   const isSuperseded = async ({ incarnation }: RolloutWork): Promise<boolean> =>
     ((await options.policies.current())?.incarnation ?? 0) > incarnation;
   return {
+    isBroken: (reason) => ENGINE_FAILURES.some((code) => isOarlockError(reason, code)),
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);

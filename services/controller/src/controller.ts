@@ -3,6 +3,7 @@
  * write is deterministic and safe beside that of another controller: names are fixed, applies name their manager, deletes
  * name the object's uid.
  */
+import { setMaxListeners } from "node:events";
 import {
   type Controller,
   createController,
@@ -87,6 +88,8 @@ export function createRunController(parts: RunControllerParts): RunController {
     controller,
     synced,
     async run(signal) {
+      // Every view and every worker listens to it.
+      setMaxListeners(LISTENERS, signal);
       const watching = informers.map((informer) => informer.run(signal));
       // A view that is not whole would show children as missing.
       while (!synced() && !signal.aborted)
@@ -98,6 +101,7 @@ export function createRunController(parts: RunControllerParts): RunController {
 }
 
 const SYNC_POLL_MS = 50;
+const LISTENERS = 100;
 
 interface WorkerParts extends RunControllerParts {
   readonly runs: Informer<TrainingRun>;

@@ -8,6 +8,7 @@ import type { ServiceFacts } from "@oarlock/run";
 import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { waitFor } from "@oarlock/runtime";
+import type { BusWatch } from "./bus-watch.ts";
 import type { Learner } from "./learner.ts";
 import { remainingSeconds } from "./metrics.ts";
 import { stepsOf } from "./plan.ts";
@@ -34,6 +35,8 @@ export interface HandlerParts {
   readonly incarnation: number;
   /** Unix time at which this incarnation started. */
   readonly startedAtMs: number;
+  /** What lies on the bus. */
+  readonly onBus: Pick<BusWatch, "queues" | "parked">;
   /** What the service knows of itself, besides its queues. */
   readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
 }
@@ -52,7 +55,10 @@ export function learnerHandlers(parts: HandlerParts): ServiceImpl<typeof Learner
       const service = serviceStatus({
         ...parts.facts(),
         draining: learner.state().phase === "draining",
-        queues: [{ name: "groups in flight", depth: open, capacity: Math.max(open, boundOf(parts.run)) }],
+        queues: [
+          { name: "groups in flight", depth: open, capacity: Math.max(open, boundOf(parts.run)) },
+          ...parts.onBus.queues(),
+        ],
       });
       return { run: runStatus(parts), service };
     },
@@ -107,7 +113,7 @@ function boundOf(run: ResolvedRun): number {
 }
 
 function runStatus(parts: HandlerParts): RunStatusInit {
-  const { learner, run, uid, incarnation, startedAtMs } = parts;
+  const { learner, run, uid, incarnation, startedAtMs, onBus } = parts;
   const { phase, message, position, policy, metrics, lastCheckpointStep } = learner.state();
   const conductor = learner.rollouts.state();
   const stage = run.spec.stages[position.stage];
@@ -117,7 +123,9 @@ function runStatus(parts: HandlerParts): RunStatusInit {
     runUid: uid,
     name: run.name,
     phase: PHASES[phase],
-    message: message === "" && phase === "running" ? learner.rollouts.waits() : message,
+    message: [message === "" && phase === "running" ? learner.rollouts.waits() : message, onBus.parked()]
+      .filter((sentence) => sentence !== "")
+      .join("; "),
     stage: position.stage,
     stageName: stage?.name ?? "",
     step: position.step,

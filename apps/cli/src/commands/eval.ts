@@ -59,9 +59,16 @@ interface Subject {
 }
 
 async function subjectOf(named: string, options: EvalOptions): Promise<Subject> {
-  if ((await stat(named).catch(() => undefined))?.isDirectory() === true) {
+  const info = await stat(named).catch(() => undefined);
+  if (info?.isDirectory() === true) {
     const { run, baseDir } = await readPlan(named);
     return { spec: run.spec, baseDir, model: options.model ?? named };
+  }
+  if (info === undefined) {
+    throw new OarlockError(
+      "RUN_FILE_MISSING",
+      `${named}: does not exist; expected a run folder, or a run file whose evaluation to use`,
+    );
   }
   const { source, plan } = await prepare(named, options.set);
   const { spec } = plan.run;

@@ -34,10 +34,20 @@ export function samplesCommand({ terminal }: CommandContext): Command {
       const chosen = samples.filter((sample) => matches(sample, options)).slice(-options.count);
       terminal.print(
         chosen.length === 0
-          ? "no such samples"
+          ? `no such samples; there are ${placesOf(samples)}`
           : chosen.map((sample) => renderSample(sample, style)).join("\n\n"),
       );
     });
+}
+
+/** Stages with the steps whose samples were kept, e.g. `sft 1 to 500`. */
+function placesOf(samples: readonly SampleRecord[]): string {
+  const stages = [...new Set(samples.map(({ stage }) => stage))];
+  const places = stages.map((stage) => {
+    const steps = samples.filter((sample) => sample.stage === stage).map(({ step }) => step);
+    return `${stage} ${steps.reduce((a, b) => Math.min(a, b))} to ${steps.reduce((a, b) => Math.max(a, b))}`;
+  });
+  return places.length === 0 ? "none yet" : `stage and steps ${places.join(", ")}`;
 }
 
 function matches(sample: SampleRecord, { stage, step, failed }: SamplesOptions): boolean {

@@ -1,9 +1,12 @@
-/** `oarlock status DIR`: where a run stands, from its folder alone. */
+/** `oarlock status DIR`: where a run stands, from its folder, and from its processes where it runs on several. */
 import { Command } from "commander";
 import { type MetricsRecord, formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
 import { blockOf, rolloutsOf } from "@oarlock/runfile";
 import type { CommandContext } from "../context.ts";
+import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
+import { renderProcesses } from "../render/processes.ts";
+import type { Terminal } from "../terminal.ts";
 import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
 
 /** Values of a curve shown as bars. */
@@ -49,6 +52,7 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
       traceLines(records).forEach((line) => terminal.print(style.dim(line)));
+      await printProcesses(terminal, folder);
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
 }
@@ -59,6 +63,11 @@ function traceLines(records: readonly MetricsRecord[]): string[] {
   return traced === undefined
     ? []
     : [`  trace of ${traced.kind} ${traced.step} of ${traced.stage}: ${traced.traceId}`];
+}
+
+async function printProcesses({ print, style }: Terminal, folder: string): Promise<void> {
+  const processes = await liveStatus(folder);
+  if (processes.length > 0) print(`\n${renderProcesses(processes, style)}`);
 }
 
 const EXAMPLES = `

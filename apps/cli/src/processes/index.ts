@@ -2,3 +2,4 @@ export { requireBroker } from "./broker.ts";
 export { startProcessesRun } from "./start.ts";
 export type { ProcessesFile, ProcessesOptions, ProcessesOutcome, ProcessesRun } from "./start.ts";
 export type { ChildFacts } from "./child.ts";
+export { liveStatus, type LiveProcess } from "./live-status.ts";

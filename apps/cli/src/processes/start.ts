@@ -80,6 +80,8 @@ export async function startProcessesRun(run: ResolvedRun, options: ProcessesOpti
     return child;
   };
   const learner: Child = start("learner", 0, (text) => {
+    // A library's own output, which no line of ours looks like.
+    if (!text.startsWith('{"type":')) return;
     // Written by our own learner: `LearnerLine` is what it writes.
     const line = JSON.parse(text) as LearnerLine;
     if (line.type === "step" && line.globalStep > furthest) {

@@ -2,6 +2,7 @@
  * One connection to a NATS server and how its failures are read: what may pass is tried again for a while (a server that
  * restarts, a leader that moves), what will not is an error of ours. It does not know streams or buckets.
  */
+import { setMaxListeners } from "node:events";
 import { OarlockError } from "@oarlock/errors";
 import { retry } from "@oarlock/runtime";
 import type { WaitRegistry } from "@oarlock/runtime";
@@ -52,6 +53,8 @@ export class Broker {
 
   constructor(parts: BrokerParts) {
     this.parts = parts;
+    // Every pull listens to it: as many as there are readers, more than Node's alarm for leaks expects.
+    setMaxListeners(0, this.closing.signal);
     void this.#followStatus();
   }
 

@@ -68,13 +68,16 @@ function identity(
 }
 
 function readCredentials(path: string): Uint8Array {
+  const refuse = (what: string, cause?: unknown): OarlockError =>
+    new OarlockError("SETTING_INVALID", `NATS_CREDS=${JSON.stringify(path)} ${what}`, { cause });
+  let content: Buffer;
   try {
-    return readFileSync(path);
+    content = readFileSync(path);
   } catch (cause) {
-    throw new OarlockError(
-      "SETTING_INVALID",
-      `NATS_CREDS=${JSON.stringify(path)} cannot be read; accepted: a credentials file`,
-      { cause },
-    );
+    throw refuse("cannot be read; accepted: a credentials file", cause);
   }
+  // What the client looks for; it would try again and again with what it cannot read.
+  const blocks = content.toString().match(/-{3,}BEGIN [^\n]*-{3,}\n.+\n-{3,}END [^\n]*-{3,}\n/g) ?? [];
+  if (blocks.length < 2) throw refuse("holds no JWT and seed; accepted: a credentials file");
+  return content;
 }

@@ -2,9 +2,10 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nkeys } from "@nats-io/transport-node";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { WaitRegistry, sleep } from "@oarlock/runtime";
@@ -180,6 +181,16 @@ describe.skipIf(program.absent)(`who may use a server${program.note}`, () => {
     expect(performance.now() - startMs).toBeLessThan(5_000);
   });
 
+  it("by a credentials file", async () => {
+    const { configuration, credentials } = decentralised();
+    const file = join(temporaryFolder("creds"), "user.creds");
+    writeFileSync(file, credentials);
+    const server = await start({ configuration });
+    const options = readNatsOptions({ NATS_URL: server.url, NATS_CREDS: file });
+    await queue(await open(server, options));
+    await expect(open(server)).rejects.toMatchObject({ code: "BUS_REFUSED" });
+  });
+
   it("by mutual TLS", async () => {
     // Made by the RPC package's `make.sh`.
     const file = (name: string): string =>
@@ -252,6 +263,8 @@ describe("settings", () => {
     );
     expect(() => readNatsOptions({ ...url, NATS_CERT: "c" })).toThrow(/NATS_CERT and NATS_KEY/);
     expect(() => readNatsOptions({ ...url, NATS_CREDS: "/no/such" })).toThrow(/NATS_CREDS="\/no\/such"/);
+    const other = fileURLToPath(import.meta.url);
+    expect(() => readNatsOptions({ ...url, NATS_CREDS: other })).toThrow(/holds no JWT and seed/);
   });
 
   it("find the server on the PATH, or not", () => {
@@ -259,6 +272,48 @@ describe("settings", () => {
     expect(findNatsServer({})).toBeUndefined();
   });
 });
+
+/** An operator with one account that may use JetStream, and one user of it: what `nsc` would make. */
+function decentralised(): { readonly configuration: string; readonly credentials: string } {
+  const [operator, account, system, user] = [
+    nkeys.createOperator(),
+    nkeys.createAccount(),
+    nkeys.createAccount(),
+    nkeys.createUser(),
+  ];
+  const encode = (part: object): string => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const token = (issuer: typeof operator, subject: typeof operator, nats: object): string => {
+    const head = encode({ typ: "JWT", alg: "ed25519-nkey" });
+    const claims = { jti: "x", iat: 1_700_000_000, iss: issuer.getPublicKey(), sub: subject.getPublicKey() };
+    const signed = `${head}.${encode({ ...claims, name: "test", nats: { version: 2, ...nats } })}`;
+    return `${signed}.${Buffer.from(issuer.sign(bytes(signed))).toString("base64url")}`;
+  };
+  const none = {
+    subs: -1,
+    data: -1,
+    payload: -1,
+    imports: -1,
+    exports: -1,
+    wildcards: true,
+    conn: -1,
+    leaf: -1,
+  };
+  const store = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const accountToken = token(operator, account, { type: "account", limits: { ...none, ...store } });
+  const systemToken = token(operator, system, { type: "account", limits: none });
+  const userToken = token(account, user, { type: "user", pub: {}, sub: {}, subs: -1, data: -1, payload: -1 });
+  const configuration = [
+    `operator: ${token(operator, operator, { type: "operator" })}`,
+    `system_account: ${system.getPublicKey()}`,
+    "resolver: MEMORY",
+    `resolver_preload: { ${account.getPublicKey()}: ${accountToken}, ${system.getPublicKey()}: ${systemToken} }`,
+  ].join("\n");
+  const credentials = [
+    `-----BEGIN NATS USER JWT-----\n${userToken}\n------END NATS USER JWT------`,
+    `-----BEGIN USER NKEY SEED-----\n${text(user.getSeed())}\n------END USER NKEY SEED------\n`,
+  ].join("\n\n");
+  return { configuration, credentials };
+}
 
 async function freePort(): Promise<number> {
   const server = createServer();

@@ -67,10 +67,16 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
       // A power failure must not cost what was acknowledged (T2): sync within a second, not within two minutes.
       `jetstream { store_dir: ${storage}, sync_interval: "1s" }\n${configuration}\n`,
   );
-  const child = spawn(path, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
+  // Not of the terminal's group: Ctrl-C ends whoever uses it first.
+  const child = spawn(path, ["-c", file], { stdio: ["ignore", "ignore", "pipe"], detached: true });
+  const endWithUs = (): void => void child.kill("SIGKILL");
+  process.once("exit", endWithUs);
   const exited = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(code === null ? `signal ${signal}` : `exit code ${code}`));
+    child.once("exit", (code, signal) => {
+      process.off("exit", endWithUs);
+      resolve(code === null ? `signal ${signal}` : `exit code ${code}`);
+    });
   });
   const lines: string[] = [];
   const ready = listening(child, lines);

@@ -43,11 +43,17 @@ export function createApi({ url, certificate, token }: ApiOptions): Api {
     signal?: AbortSignal,
   ): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
-      const headers = { authorization: `Bearer ${token}`, "content-type": contentType };
+      const text = body === undefined ? "" : JSON.stringify(body);
+      const headers = {
+        authorization: `Bearer ${token}`,
+        "content-type": contentType,
+        // Without it Node sends the body of a DELETE as the start of the next request.
+        "content-length": Buffer.byteLength(text),
+      };
       const options = { method, agent, headers, ...(signal === undefined ? {} : { signal }) };
       const sent = request(url + path, options, resolve);
       sent.on("error", reject);
-      sent.end(body === undefined ? undefined : JSON.stringify(body));
+      sent.end(text);
     });
   return {
     async request<T>(method: string, path: string, options: ApiRequestOptions = {}) {

@@ -55,7 +55,10 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     const { uid } = pod.metadata;
     const podIp = `127.64.${Math.floor(++number / 250)}.${(number % 250) + 1}`;
     const home = join(folder, uid);
-    const report = (status: PodStatus): Promise<void> => reportStatus(api, pod, { podIp, status });
+    let last: Promise<void> = Promise.resolve();
+    // In order: a late report must not undo a newer one. The API server may be away: the next report says the same or more.
+    const report = (status: PodStatus): Promise<void> =>
+      (last = last.then(() => reportStatus(api, pod, { podIp, status })).catch(() => undefined));
     // The pod counts as known at once: events of it arrive while its volumes are made.
     const starting: { process?: PodProcess } = {};
     const running: RunningPod = {
@@ -194,10 +197,11 @@ async function reportStatus(
     status: holds ? "True" : "False",
     lastTransitionTime: now,
   });
+  // A patch merges: the other state must be taken away.
   const state =
     terminated === undefined
-      ? { running: { startedAt: now } }
-      : { terminated: { ...terminated, finishedAt: now } };
+      ? { running: { startedAt: now }, terminated: null }
+      : { running: null, terminated: { ...terminated, reason: "Ended", startedAt: now, finishedAt: now } };
   const body = {
     status: {
       phase,

@@ -1,0 +1,67 @@
+/** What the processes of a run say of themselves now: who serves, who waits for whom, what lies on the bus. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
+import type { ServiceStatus } from "@oarlock/proto";
+import { openChannel } from "@oarlock/rpc";
+import type { RpcChannel } from "@oarlock/rpc";
+import type { ChildFacts } from "./child.ts";
+import type { ChildRole } from "./restarts.ts";
+import type { ProcessesFile } from "./start.ts";
+
+/** One process, as far as it answers. */
+export interface LiveProcess extends ChildFacts {
+  /** Undefined where it does not answer. */
+  readonly service: ServiceStatus | undefined;
+  /** Of the learner: one sentence on where the run stands. */
+  readonly message: string;
+}
+
+const ASK = { timeoutMs: 1_000 };
+
+type Answer = { readonly service: ServiceStatus | undefined; readonly message: string };
+
+const ask: { readonly [Role in ChildRole]: (channel: RpcChannel) => Promise<Answer> } = {
+  async learner(channel) {
+    const { run, service } = await channel.client(LearnerService).getRunStatus({}, ASK);
+    return { service, message: run?.message ?? "" };
+  },
+  async actor(channel) {
+    const { service, slotsBusy, slots, policies } = await channel.client(ActorService).getStatus({}, ASK);
+    const held = policies.map(({ version }) => version).join(", ") || "none";
+    return { service, message: `${slotsBusy} of ${slots} slots busy, policy versions held: ${held}` };
+  },
+  async reward(channel) {
+    const { service } = await channel.client(RewardService).getStatus({}, ASK);
+    return { service, message: "" };
+  },
+};
+
+/** The processes of the run in `folder`; none where it does not run on several, or not any more. */
+export async function liveStatus(folder: string): Promise<readonly LiveProcess[]> {
+  const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
+  if (text === undefined) return [];
+  // Written whole, and only by the supervisor.
+  const { children } = JSON.parse(text) as ProcessesFile;
+  if (children.every(({ pid }) => pid === undefined || !isAlive(pid))) return [];
+  return Promise.all(
+    children.map(async (child) => {
+      const silent = { ...child, service: undefined, message: "does not answer" };
+      if (child.address === undefined) return silent;
+      using channel = openChannel(child.address);
+      return ask[child.role](channel).then(
+        (answer) => ({ ...child, ...answer }),
+        () => silent,
+      );
+    }),
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

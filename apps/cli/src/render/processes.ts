@@ -1,0 +1,30 @@
+/** The processes of a run as lines for people: pure, from what they said. */
+import { shortDuration } from "@oarlock/report";
+import type { LiveProcess } from "../processes/index.ts";
+import type { TextStyle } from "@oarlock/report";
+
+/** A wait that is younger is no news. */
+const NOTABLE_SECONDS = 2;
+
+/** One paragraph per process. */
+export function renderProcesses(processes: readonly LiveProcess[], style: TextStyle): string {
+  return processes.map((one) => renderProcess(one, style)).join("\n");
+}
+
+function renderProcess(
+  { instance, address, restarts, service, message }: LiveProcess,
+  style: TextStyle,
+): string {
+  const again = restarts === 0 ? "" : `, started again ${restarts} times`;
+  const head = `  ${style.bold(instance)} ${style.dim(`${address ?? "no address"}${again}`)} ${message}`;
+  const waits = (service?.waits ?? [])
+    .filter(({ age }) => Number(age?.seconds ?? 0) >= NOTABLE_SECONDS)
+    .map(({ name, age }) => `    waits ${shortDuration(Number(age?.seconds ?? 0))} for ${name}`);
+  const queues = (service?.queues ?? [])
+    .filter(({ depth }) => depth > 0n)
+    .map(({ name, depth, capacity, oldest }) => {
+      const age = oldest === undefined ? "" : `, the oldest ${shortDuration(Number(oldest.seconds))} old`;
+      return `    ${depth} of ${capacity} ${name}${age}`;
+    });
+  return [head, ...queues, ...waits].join("\n");
+}
