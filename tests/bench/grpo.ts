@@ -2,29 +2,15 @@
  * The whole system on the step that peers are timed on: stories260K, 8 prompts × 8 samples × 48 new tokens, reward " happy",
  * KL β 0.1, AdamW 3e-4, through services, bus, verified policy versions and journal. Peers run in the same sitting.
  */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { type Measured, measureRun, MODEL, phaseRows, TEXT } from "./measured-run.ts";
 import { runPeer } from "./peers.ts";
-import { type BenchRow, median, type SkippedRow } from "./row.ts";
+import type { BenchRow, SkippedRow } from "./row.ts";
 
-const root = join(import.meta.dirname, "../..");
-const MODEL = process.env["OARLOCK_BENCH_MODEL"] ?? join(root, "../shared/models/stories260K/hf");
-const TEXT = process.env["OARLOCK_BENCH_TEXT"] ?? join(root, "../shared/data/text/tinystories_niklas6.txt");
 const STEPS = 20;
 const PEER_STEPS = 12;
 /** The first steps load sessions and fill caches; the peers leave theirs out too. */
 const WARM_STEPS = 3;
-
-/** The first 60 characters of the first 64 stories longer than 120: what the peers' `prompts.py` takes. */
-function storyPrompts(text: string): string[] {
-  const stories = text.split(/<\|endoftext\|>|\n\s*\n/).map((story) => story.trim());
-  return stories
-    .filter((story) => story.length > 120)
-    .slice(0, 64)
-    .map((story) => story.slice(0, 60));
-}
 
 interface RunFileOptions {
   readonly data: string;
@@ -61,54 +47,13 @@ const runFile = ({ data, lag }: RunFileOptions): string =>
     },
   });
 
-interface Measured {
-  /** Median wall seconds from the end of one step to the end of the next. */
-  readonly stepSeconds: number;
-  /** Medians of the phases, by metric name. */
-  readonly phases: Readonly<Record<string, number>>;
-  readonly loopDelayMs: number | undefined;
-}
-
-interface StepRecord {
-  readonly kind: string;
-  readonly timeMs: number;
-  readonly metrics: Readonly<Record<string, number>>;
-}
-
-function measure(lag: number): Measured {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-bench-"));
-  try {
-    const data = join(folder, "prompts.jsonl");
-    const lines = storyPrompts(readFileSync(TEXT, "utf8")).map((prompt) => JSON.stringify({ prompt }));
-    writeFileSync(data, `${lines.join("\n")}\n`);
-    writeFileSync(join(folder, "run.json"), runFile({ data, lag }));
-    const oarlock = join(root, "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [oarlock, "run", join(folder, "run.json"), "--out", join(folder, "out")], {
-      stdio: "pipe",
-    });
-    const records = readFileSync(join(folder, "out/metrics.jsonl"), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as StepRecord);
-    const steps = records.filter(({ kind }) => kind === "step").slice(WARM_STEPS);
-    const gaps = steps.slice(1).map((step, i) => (step.timeMs - (steps[i]?.timeMs ?? 0)) / 1000);
-    const names = Object.keys(steps[0]?.metrics ?? {}).filter((name) => name.startsWith("timing_s/"));
-    const phases = names.map((name) => [
-      name,
-      median(steps.map(({ metrics }) => metrics[name] ?? Number.NaN)),
-    ]);
-    const summary = JSON.parse(readFileSync(join(folder, "out/summary.json"), "utf8")) as {
-      loopDelay?: { p99Ms: number };
-    };
-    return {
-      stepSeconds: median(gaps),
-      phases: Object.fromEntries(phases),
-      loopDelayMs: summary.loopDelay?.p99Ms,
-    };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
+const measure = (lag: number): Measured =>
+  measureRun({
+    stage: "happy",
+    warmSteps: WARM_STEPS,
+    text: TEXT,
+    runFile: (data) => runFile({ data, lag }),
+  });
 
 /** `grpo.step_seconds` at lag 0 and 1, its breakdown, the services' loop delay, and the peers. */
 export function rows(): (BenchRow | SkippedRow)[] {
@@ -127,13 +72,7 @@ export function rows(): (BenchRow | SkippedRow)[] {
       relative_to: "lag 0",
       ratio: overlapped.stepSeconds / synchronous.stepSeconds,
     },
-    ...Object.entries(synchronous.phases).map(([name, value]) => ({
-      name: `grpo.${name}`,
-      value,
-      unit: "s",
-      relative_to: "step",
-      ratio: value / synchronous.stepSeconds,
-    })),
+    ...phaseRows("grpo", synchronous),
   ];
   if (overlapped.loopDelayMs !== undefined) {
     result.push({

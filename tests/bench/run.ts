@@ -11,6 +11,7 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "train.": async () => (await import("./train.ts")).rows(),
   "generate.": async () => (await import("./generate.ts")).rows(),
   "grpo.": async () => (await import("./grpo.ts")).rows(),
+  "ppo.": async () => (await import("./ppo.ts")).rows(),
   "bus.": async () => (await import("./bus-scale.ts")).rows(),
 };
 

@@ -10,7 +10,7 @@ import {
 } from "@oarlock/nn";
 import { createGraph, type Graph, mul, neg, reduceSum } from "@oarlock/onnx";
 
-interface PackedArray {
+export interface PackedArray {
   readonly shape: readonly number[];
   /** Little-endian float32, base64. */
   readonly data: string;

@@ -7,57 +7,35 @@ import { createGraph, evaluate, type Graph, type Value } from "@oarlock/onnx";
 import {
   type Aggregation,
   type ClipBounds,
+  generalisedAdvantages,
   groupAdvantages,
   grpoLoss,
   klEstimate,
   type KlEstimator,
   mismatchMetrics,
+  nextKlCoefficient,
   passAtK,
   penalisedReward,
   policyRatio,
   surrogateLoss,
+  tokenRewards,
   tokenWeights,
+  whiten,
 } from "@oarlock/rl";
-
-/** One sequence of the fixture: log-probs under θ, old, rollout and reference, and the sequence's advantage. */
-interface GoldenSequence {
-  readonly th: readonly number[];
-  readonly old: readonly number[];
-  readonly ro: readonly number[];
-  readonly ref: readonly number[];
-  readonly A: number;
-}
-
-/** The part of the file that SFT and GRPO are about. */
-export interface GoldenFile {
-  readonly advantage: Record<string, unknown> & { readonly input: { readonly rewards: readonly number[] } };
-  readonly policy: Record<string, unknown> & { readonly input: readonly GoldenSequence[] };
-  readonly misc: Record<string, unknown>;
-}
-
-export interface GoldenCheck {
-  /** Path in the file. */
-  readonly name: string;
-  /** `reference`: plain float64 formulas. `graph`: the training graph's nodes, evaluated in float64. */
-  readonly form: "reference" | "graph";
-  readonly actual: readonly number[];
-  readonly expected: readonly number[];
-}
+import { flat, type GoldenCheck, type GoldenFile, type GoldenSequence } from "./file.ts";
+import { preferenceChecks, valueChecks } from "./score-checks.ts";
 
 /** L_max of the fixture (algorithms.md §7). */
 const MAX_LENGTH = 16;
 const CLIP: ClipBounds = { low: 0.2, high: 0.2 };
 
-/** All numbers of nested lists; none of an absent entry. */
-const flat = (value: unknown): number[] =>
-  Array.isArray(value) ? value.flatMap(flat) : value === undefined ? [] : [Number(value)];
-
 /** The checks of this file, family by family; entries that the file does not have are not checked. */
 export function goldenChecks(file: GoldenFile): GoldenCheck[] {
-  const { advantage, policy, misc } = file;
+  const { advantage, policy, preference, misc } = file;
   const checks = [
     ...(advantage ? advantageChecks(file) : []),
     ...(policy ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file)] : []),
+    ...(preference ? preferenceChecks(preference) : []),
     ...(misc ? miscChecks(file) : []),
   ];
   return checks.filter(({ expected }) => expected.length > 0);
@@ -71,18 +49,67 @@ function advantageChecks({ advantage }: GoldenFile): GoldenCheck[] {
     actual: flat(groupAdvantages(name, rewards)),
     expected: flat(advantage[key]),
   });
-  return [check("grpo_ddof1_eps1e-6", "grpo"), check("dr_grpo", "dr-grpo"), ...klInReward(advantage)];
+  return [
+    check("grpo_ddof1_eps1e-6", "grpo"),
+    check("dr_grpo", "dr-grpo"),
+    ...whitened(advantage),
+    ...gaeChecks(advantage),
+    ...klInReward(advantage),
+  ];
 }
 
-/** The total that the group's advantages are made from is the return from the first token. */
+/** REINFORCE++ with a group baseline is R − mean, whitened over the tokens of the batch. */
+function whitened({ input, ...entries }: GoldenFile["advantage"]): GoldenCheck[] {
+  const key = "reinforcepp_baseline_ddof1_eps1e-8(verl,slime)";
+  const { rewards } = input;
+  const lengths = flat((input as { lengths?: unknown }).lengths);
+  const mean = rewards.reduce((total, reward) => total + reward, 0) / rewards.length;
+  const tokens = rewards.map((reward, i) => Array.from({ length: lengths[i] ?? 0 }, () => reward - mean));
+  const all = whiten(tokens.flat());
+  const firsts = lengths.map((_, i) => lengths.slice(0, i).reduce((total, length) => total + length, 0));
+  const actual = firsts.map((first) => all[first] ?? Number.NaN);
+  return [{ name: `advantage.${key}`, form: "reference", actual, expected: flat(entries[key]) }];
+}
+
+function gaeChecks({ gae }: GoldenFile["advantage"]): GoldenCheck[] {
+  const entry = gae as ({ rewards: number[]; values: number[] } & Record<string, number[][]>) | undefined;
+  if (!entry) return [];
+  return Object.keys(entry).flatMap((key): GoldenCheck[] => {
+    const [, gamma, lambda] = /^g([\d.]+)_l([\d.]+)$/.exec(key) ?? [];
+    if (gamma === undefined) return [];
+    const settings = { gamma: Number(gamma), lambda: Number(lambda) };
+    const { advantages, returns } = generalisedAdvantages(entry.rewards, entry.values, settings);
+    const actual = [...advantages, ...returns];
+    return [{ name: `advantage.gae.${key}`, form: "reference", actual, expected: flat(entry[key]) }];
+  });
+}
+
+/** The total that a group's advantages are made from is the return from the first token; PPO's are one a token. */
 function klInReward(advantage: GoldenFile["advantage"]): GoldenCheck[] {
   const key = "kl_in_reward(beta0.1,k1,R=1)";
-  const entry = advantage[key] as { old: number[]; ref: number[]; returns_g1: number[] } | undefined;
+  const entry = advantage[key] as
+    | { old: number[]; ref: number[]; returns_g1: number[]; token_rewards: number[] }
+    | undefined;
   if (!entry) return [];
   const gaps = entry.old.map((value, t) => value - (entry.ref[t] ?? 0));
-  const actual = penalisedReward(1, gaps, { estimator: "k1", coefficient: 0.1 });
-  const expected = entry.returns_g1.slice(0, 1);
-  return [{ name: `advantage.${key}`, form: "reference", actual: [actual], expected }];
+  const kl = { estimator: "k1", coefficient: 0.1 } as const;
+  const tokens = tokenRewards(1, gaps, { kl, clip: 10 });
+  const { returns } = generalisedAdvantages(
+    tokens,
+    gaps.map(() => 0),
+    { gamma: 1, lambda: 1 },
+  );
+  const check = (part: string, actual: ArrayLike<number>, expected: unknown): GoldenCheck => ({
+    name: `advantage.${key}${part}`,
+    form: "reference",
+    actual: Array.from(actual),
+    expected: flat(expected),
+  });
+  return [
+    check(".total", [penalisedReward(1, gaps, kl)], entry.returns_g1.slice(0, 1)),
+    check(".token_rewards", tokens, entry.token_rewards),
+    check(".returns_g1", returns, entry.returns_g1),
+  ];
 }
 
 const aggregations: Readonly<Record<string, Aggregation>> = {
@@ -142,6 +169,7 @@ function policyChecks({ policy }: GoldenFile): GoldenCheck[] {
       [dot(dapo, weightsOf(policy.input, "token-mean-global"))],
       policy["dapo_0.2_0.28_token-mean"],
     ),
+    ...valueChecks(policy),
     dualClipCheck(policy, "dual_clip_cases(eps.2,c3)", 3),
     dualClipCheck(policy, "two_sided_clip_delta4(INTELLECT-2)", 4),
     ...(["k1", "k2", "k3"] as const).map((estimator) =>
@@ -260,6 +288,14 @@ function miscChecks({ misc }: GoldenFile): GoldenCheck[] {
       form: "reference",
       actual: Object.keys(expected).map((k) => passAtK(16, 4, Number(k))),
       expected: Object.values(expected),
+    },
+    {
+      name: "misc.kl_ctrl_ziegler(v.2,kl8,target6,n256,H10000)",
+      form: "reference",
+      actual: [
+        nextKlCoefficient(0.2, { type: "adaptive", target: 6, horizon: 10_000 }, { kl: 8, samples: 256 }),
+      ],
+      expected: flat(misc["kl_ctrl_ziegler(v.2,kl8,target6,n256,H10000)"]),
     },
   ];
 }

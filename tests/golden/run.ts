@@ -4,7 +4,8 @@
  * no such file.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { type GoldenFile, goldenChecks, greatestDifference, uncovered } from "./checks.ts";
+import { goldenChecks, greatestDifference, uncovered } from "./checks.ts";
+import type { GoldenFile } from "./file.ts";
 
 const TOLERANCE = 1e-6;
 const path = process.env["OARLOCK_GOLDEN"] ?? "../shared/golden/objectives.json";

@@ -6,7 +6,7 @@ import { createGenerator } from "@oarlock/generation";
 import { initialWeights } from "@oarlock/nn";
 import type { OpenOrtOptions } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
-import type { Calibration, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
+import { type Calibration, passOf, type ResolvedRun, type ResolvedStage } from "@oarlock/runfile";
 import { createTrainer, type StepOptions, type TrainingRow } from "@oarlock/training";
 
 /** Time that each of the two measurements may take; at least one round is measured. */
@@ -37,7 +37,7 @@ async function measureTraining({ run, ort, weights }: Measured): Promise<number>
   const { trainingThreads } = run.spec.compute;
   const config = run.inputs.model.shape;
   await using trainer = await createTrainer({ config, weights, ort: { ...ort, threads: trainingThreads } });
-  const { sequences, length } = passOf(run.spec.stages.at(-1), config.maxPositions);
+  const { sequences, length } = longestPass(run.spec.stages.at(-1), config.maxPositions);
   const rows = Array.from({ length: sequences }, (_, row) => randomRow(row, length, config.vocabSize));
   const options: StepOptions = {
     objective: { type: "sft" },
@@ -91,21 +91,13 @@ async function rateOf(round: () => Promise<number>): Promise<number> {
   return work / ((performance.now() - startedMs) / 1000);
 }
 
-function passOf(
+function longestPass(
   stage: ResolvedStage | undefined,
   maxPositions: number,
 ): { sequences: number; length: number } {
-  if (stage?.type === "grpo") {
-    const { microBatchSize, maxPromptLength, sampling } = stage.grpo;
-    return {
-      sequences: microBatchSize,
-      length: Math.min(maxPositions, maxPromptLength + sampling.maxNewTokens),
-    };
-  }
-  return {
-    sequences: stage?.sft.microBatchSize ?? 1,
-    length: Math.min(maxPositions, stage?.sft.maxLength ?? maxPositions),
-  };
+  if (stage === undefined) return { sequences: 1, length: maxPositions };
+  const { sequences, length } = passOf(stage);
+  return { sequences, length: Math.min(maxPositions, length) };
 }
 
 /** Any tokens do: time does not depend on them. */

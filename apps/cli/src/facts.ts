@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { totalmem } from "node:os";
 import { openOrt } from "@oarlock/ort";
 import {
+  type DataUse,
   dataUses,
   type EngineInput,
   functionUses,
@@ -12,13 +13,20 @@ import {
 } from "@oarlock/runfile";
 import { rewardDigest } from "@oarlock/sandbox";
 import { readCliEnvironment } from "./config.ts";
-import { openData } from "@oarlock/workload";
-import { openModel } from "@oarlock/workload";
-import { longestTokens, renderingOf } from "@oarlock/workload";
+import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
 
 /** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */
 const USABLE_MEMORY = 0.9;
+
+/** What of a row decides how long a stage's sequences are. */
+const MEASURED: { readonly [P in DataUse["purpose"]]: Measured } = {
+  sft: "demonstration",
+  "reward-model": "pair",
+  grpo: "prompt",
+  ppo: "prompt",
+  evaluation: "prompt",
+};
 
 /** Everything that `resolvePlan` wants to know. Throws a typed error where model, data or a function cannot be used. */
 export async function gatherFacts(
@@ -31,11 +39,13 @@ export async function gatherFacts(
   const data = new Map<string, PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never>();
   for (const use of dataUses(spec)) {
     const dataset = await openData(use.data, options);
-    const mask = use.purpose === "sft" ? maskAt(spec, use.path) : undefined;
-    const longestPrompt = longestTokens(dataset, renderingOf(use.data), {
-      tokenizer: model.tokenizer,
-      ...(mask === undefined ? {} : { mask }),
-    });
+    const { tokenizer } = model;
+    const measured = MEASURED[use.purpose];
+    // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
+    const isMeasurable = measured !== "pair" || dataset.parts.includes("rejected");
+    const longestPrompt = isMeasurable
+      ? longestTokens(dataset, renderingOf(use.data), { tokenizer, measured })
+      : 0;
     data.set(use.path, {
       digest: dataset.digest,
       rows: dataset.rows.length,
@@ -58,11 +68,6 @@ export async function gatherFacts(
     engine: await engineFacts(spec),
     machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
   };
-}
-
-function maskAt(spec: ResolvedSpec, path: string): "completion" | "all" {
-  const stage = spec.stages[Number(path.split(".")[1])];
-  return stage?.type === "sft" ? stage.sft.mask : "completion";
 }
 
 /** Opens the engine as the run will, and asks what it is. */

@@ -18,3 +18,5 @@ export {
   readCheckpoint,
   readNewestCheckpoint,
 } from "./run-checkpoints.ts";
+export { openStageArtifacts } from "./stage-artifacts.ts";
+export type { StageArtifact, StageArtifacts } from "./stage-artifacts.ts";

@@ -9,16 +9,39 @@ import { type FieldReader, fieldReader, isObject, type JsonObject } from "./json
 interface Family {
   /** `model_type`. */
   readonly type: string;
+  /** Class of a policy, and of a model that gives a score. */
   readonly architecture: string;
+  readonly scorer: string;
   readonly qkvBias: boolean;
   readonly qkNorm: boolean;
   readonly maxPositions: number;
 }
 
 const families: readonly Family[] = [
-  { type: "llama", architecture: "LlamaForCausalLM", qkvBias: false, qkNorm: false, maxPositions: 2048 },
-  { type: "qwen2", architecture: "Qwen2ForCausalLM", qkvBias: true, qkNorm: false, maxPositions: 32_768 },
-  { type: "qwen3", architecture: "Qwen3ForCausalLM", qkvBias: false, qkNorm: true, maxPositions: 32_768 },
+  {
+    type: "llama",
+    architecture: "LlamaForCausalLM",
+    scorer: "LlamaForSequenceClassification",
+    qkvBias: false,
+    qkNorm: false,
+    maxPositions: 2048,
+  },
+  {
+    type: "qwen2",
+    architecture: "Qwen2ForCausalLM",
+    scorer: "Qwen2ForSequenceClassification",
+    qkvBias: true,
+    qkNorm: false,
+    maxPositions: 32_768,
+  },
+  {
+    type: "qwen3",
+    architecture: "Qwen3ForCausalLM",
+    scorer: "Qwen3ForSequenceClassification",
+    qkvBias: false,
+    qkNorm: true,
+    maxPositions: 32_768,
+  },
 ];
 
 const CODE = "MODEL_CONFIG";
@@ -61,7 +84,17 @@ export function readLlamaConfig(config: JsonObject, file = "config.json"): Llama
     tiedEmbeddings: fields.flag("tie_word_embeddings", false),
     qkvBias: family.qkvBias,
     qkNorm: family.qkNorm,
+    ...readHead(config, family, fields),
   });
+}
+
+/** A classifier with one label is a model that gives a score. transformers says how many labels by naming them. */
+function readHead(config: JsonObject, family: Family, fields: FieldReader): Pick<LlamaConfig, "head"> {
+  const { architectures, id2label, num_labels: stated } = config;
+  if (!Array.isArray(architectures) || architectures[0] !== family.scorer) return {};
+  const labels = isObject(id2label) ? Object.keys(id2label).length : (stated ?? 2);
+  if (labels !== 1) fields.refuse("id2label", labels, "one label: a reward model");
+  return { head: "score" };
 }
 
 function refuseExtensions(config: JsonObject, family: Family, fields: FieldReader): void {
@@ -110,7 +143,9 @@ export function writeLlamaConfig(config: LlamaConfig, specials: SpecialTokens, d
     throw new OarlockError(CODE, "qkvBias and qkNorm are both true; accepted: at most one of them");
   }
   return {
-    architectures: [family.architecture],
+    ...(config.head === "score"
+      ? { architectures: [family.scorer], id2label: { 0: "score" }, label2id: { score: 0 } }
+      : { architectures: [family.architecture] }),
     model_type: family.type,
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,

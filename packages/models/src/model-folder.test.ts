@@ -53,10 +53,12 @@ const model = (of: LlamaConfig = config): ModelToSave => ({
 });
 
 describe("a saved model", () => {
-  it.each([
+  it.each<[string, LlamaConfig]>([
     ["Llama", config],
     ["Llama, untied", { ...config, tiedEmbeddings: false }],
     ["Qwen2", { ...config, qkvBias: true }],
+    ["a reward model", { ...config, head: "score" }],
+    ["a reward model of Qwen2", { ...config, qkvBias: true, tiedEmbeddings: false, head: "score" }],
     ["Qwen3, head size of its own", { ...config, qkNorm: true, headSize: 6 }],
   ])("%s: is read back bit for bit", async (_, of) => {
     const folder = join(temporaryFolder("model"), "deep", "final");
@@ -68,6 +70,19 @@ describe("a saved model", () => {
     expect(read.tokenizer).toEqual(saved.tokenizer);
     expect(read.specials).toEqual(saved.specials);
     expect(read.digest).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it("says in transformers' words what a reward model is, and reads no classifier of several labels", async () => {
+    const folder = join(temporaryFolder("model"), "final");
+    await saveModel(folder, model({ ...config, head: "score" }));
+    const path = join(folder, "config.json");
+    const stated = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    expect(stated).toMatchObject({
+      architectures: ["LlamaForSequenceClassification"],
+      id2label: { 0: "score" },
+    });
+    writeFileSync(path, JSON.stringify({ ...stated, id2label: { 0: "bad", 1: "good" } }));
+    await expect(loadModelFolder(folder)).rejects.toThrow(/id2label.*one label/);
   });
 
   it("replaces a folder whole, and leaves nothing beside it", async () => {

@@ -4,6 +4,9 @@ import { OarlockError } from "@oarlock/errors";
 /** Which elements of a head are rotated together: i with i + size/2 (Hugging Face), or 2i with 2i + 1 (llama2.c). */
 export type RopeConvention = "half-split" | "interleaved";
 
+/** What comes out of a token: a logit for every word of the vocabulary, or one score. */
+export type LlamaHead = "logits" | "score";
+
 export interface LlamaConfig {
   readonly vocabSize: number;
   /** D, the width of the residual stream. */
@@ -28,6 +31,8 @@ export interface LlamaConfig {
   readonly qkvBias: boolean;
   /** RMSNorm over each head of q and k, before the rotation (Qwen3). */
   readonly qkNorm: boolean;
+  /** Default "logits": a policy. "score": a reward model or a critic. */
+  readonly head?: LlamaHead;
 }
 
 const sizes = [

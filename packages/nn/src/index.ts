@@ -6,7 +6,7 @@
  * the flat gradient array.
  */
 export { checkConfig } from "./config.ts";
-export type { LlamaConfig, RopeConvention } from "./config.ts";
+export type { LlamaConfig, LlamaHead, RopeConvention } from "./config.ts";
 export { parameterCount, parameterLayout } from "./layout.ts";
 export type { Parameter, ParameterLayout, WeightView } from "./layout.ts";
 export { initialWeights } from "./init.ts";
@@ -21,8 +21,11 @@ export { causalAttention, causalMask } from "./llama/causal-attention.ts";
 export type { CausalAttentionOptions } from "./llama/causal-attention.ts";
 export { tokenLogprobs } from "./llama/token-logprobs.ts";
 export type { TokenLogprobs } from "./llama/token-logprobs.ts";
-export { llamaTraining } from "./llama/training-graph.ts";
-export type { LlamaTraining, LlamaTrainingOptions } from "./llama/training-graph.ts";
+export { scoreWeights, withScoreHead } from "./score-head.ts";
+export type { ModelWeights } from "./score-head.ts";
+export { llamaScores } from "./llama/scores.ts";
+export { llamaScoring, llamaTraining } from "./llama/training-graph.ts";
+export type { LlamaScoring, LlamaTraining, LlamaTrainingOptions } from "./llama/training-graph.ts";
 export {
   ADAMW_FACTORS,
   adamwFactors,

@@ -23,7 +23,7 @@ export interface Parameter {
 
 /** A stretch of the flat array that the graphs take as one matrix or vector. */
 export interface WeightView {
-  /** The name of the graph's input: "embedding", "layer0.qkv", …, "finalNorm", "head". */
+  /** The name of the graph's input: "embedding", "layer0.qkv", …, "finalNorm", "head" or "score". */
   readonly name: string;
   readonly shape: readonly number[];
   readonly offset: number;
@@ -110,12 +110,22 @@ function matrices(config: LlamaConfig): Group[] {
       { view: `layer${layer}.down`, parts: [part("mlp.down_proj", D, F)] },
     ];
   };
-  const head: Group = { view: "head", parts: [{ name: "lm_head.weight", shape: [V, D] }] };
   return [
     { view: "embedding", parts: [{ name: "model.embed_tokens.weight", shape: [V, D] }] },
     ...layerNumbers(config).flatMap(inLayer),
-    ...(config.tiedEmbeddings ? [] : [head]),
+    ...headMatrices(config),
   ];
+}
+
+/** A score needs a matrix of its own; logits only where they are not those of the embedding. */
+function headMatrices({
+  head = "logits",
+  tiedEmbeddings,
+  vocabSize: V,
+  hiddenSize: D,
+}: LlamaConfig): Group[] {
+  if (head === "score") return [{ view: "score", parts: [{ name: "score.weight", shape: [1, D] }] }];
+  return tiedEmbeddings ? [] : [{ view: "head", parts: [{ name: "lm_head.weight", shape: [V, D] }] }];
 }
 
 function vectors(config: LlamaConfig): Group[] {

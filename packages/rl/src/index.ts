@@ -6,6 +6,7 @@ export {
   block,
   initialNormals,
   normals,
+  passOrder,
   permutation,
   PURPOSES,
   randomStream,
@@ -19,10 +20,28 @@ export { AGGREGATIONS, tokenWeights } from "./aggregation.ts";
 export type { AggregatedSequence, Aggregation, AggregationOptions } from "./aggregation.ts";
 export { KL_ESTIMATORS, klEstimate, klGraph, penalisedReward } from "./kl.ts";
 export type { KlEstimator, KlPenalty } from "./kl.ts";
+export { generalisedAdvantages } from "./gae.ts";
+export type { Advantages, GaeSettings } from "./gae.ts";
+export { tokenRewards } from "./token-rewards.ts";
+export type { TokenRewardSettings } from "./token-rewards.ts";
+export { whiten } from "./whitening.ts";
+export type { WhiteningOptions } from "./whitening.ts";
+export { KL_CONTROLLERS, nextKlCoefficient } from "./kl-controller.ts";
+export type { KlController, KlControllerName, ObservedKl } from "./kl-controller.ts";
 export { mismatchMetrics } from "./mismatch.ts";
 export type { SampledSequence } from "./mismatch.ts";
 export { policyRatio, surrogateLoss } from "./policy-loss.ts";
 export type { ClipBounds, SurrogateToken } from "./policy-loss.ts";
+export { valueLoss } from "./value-loss.ts";
+export type { ValueToken } from "./value-loss.ts";
+export { allPairsLoss, bradleyTerryLoss, plackettLuceLoss } from "./preference.ts";
+export type { PairSettings } from "./preference.ts";
+export { pairReport } from "./preference-metrics.ts";
+export type { HistogramBar, PairReport, PairScores } from "./preference-metrics.ts";
+export { criticLoss } from "./graph/critic-loss.ts";
+export type { CriticLoss, CriticTokens } from "./graph/critic-loss.ts";
+export { allPairsGraph, pairLoss, plackettLuceGraph } from "./graph/preference-loss.ts";
+export type { PairLoss, ScoredPairs } from "./graph/preference-loss.ts";
 export { grpoLoss } from "./graph/grpo-loss.ts";
 export type { GrpoLoss, GrpoLossSettings, GrpoSums, GrpoTokens } from "./graph/grpo-loss.ts";
 export { sftLoss } from "./graph/sft-loss.ts";

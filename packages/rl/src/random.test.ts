@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   block,
   normals,
+  passOrder,
   permutation,
   philox,
   PURPOSES,
@@ -140,5 +141,22 @@ describe("distributions", () => {
       firsts[shuffledOrder({ seed: 1, stage: 0, epoch, count: 6 })[0]!]! += 1;
     expect(Math.max(...firsts)).toBeLessThan(1000 + 5 * 29);
     expect(Math.min(...firsts)).toBeGreaterThan(1000 - 5 * 29);
+  });
+});
+
+describe("passOrder", () => {
+  it("is a permutation of its own for every pass and step, and no data order", () => {
+    const at = { seed: 3, stage: 1, step: 2, pass: 0, count: 50 };
+    const orders = [
+      passOrder(at),
+      passOrder({ ...at, pass: 1 }),
+      passOrder({ ...at, step: 3 }),
+      passOrder({ ...at, stage: 2 }),
+      shuffledOrder({ seed: 3, stage: 1, epoch: 2, count: 50 }),
+    ];
+    for (const order of orders)
+      expect([...order].toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    expect(new Set(orders.map((order) => order.join())).size).toBe(5);
+    expect(passOrder(at)).toEqual(orders[0]);
   });
 });

@@ -143,6 +143,19 @@ export function shuffledOrder(options: {
   return permutation(stream, count);
 }
 
+/** The order in which a pass (0-based) over the batch of a step takes its `count` rows. No data order has such a stream. */
+export function passOrder(options: {
+  seed: number;
+  stage: number;
+  step: number;
+  pass: number;
+  count: number;
+}): Int32Array {
+  const { seed, stage, step, pass, count } = options;
+  const key = { seed, purpose: "shuffle", stage, step, group: 1 + pass, draw: 0, sample: 0 } as const;
+  return permutation(randomStream(key), count);
+}
+
 /** The normal numbers that initialise parameter number `index` (its place in the layout) of a new model. */
 export function initialNormals(seed: number, index: number, count: number): Float32Array {
   const stream = randomStream({ seed, purpose: "init", stage: 0, step: 0, group: index, draw: 0, sample: 0 });

@@ -16,7 +16,15 @@ export type {
 export type { BatchState, GroupState, SampleStatus, SampleVerdict } from "./batch.ts";
 export { DROP_REASONS } from "./admission.ts";
 export type { DropReason, ScoredHead } from "./admission.ts";
-export { START, advance, evaluationMoment, isPolicyServed, nextAction, totalSteps } from "./program.ts";
+export {
+  START,
+  advance,
+  evaluationMoment,
+  isPolicyServed,
+  nextAction,
+  samples,
+  totalSteps,
+} from "./program.ts";
 export type { Action, EvaluationMoment, Position, Program, ProgramStage, StageType } from "./program.ts";
 export { describeWaits, idleMs, openWaits } from "./stall.ts";
 export type { BatchWait } from "./stall.ts";

@@ -9,7 +9,7 @@ const programs: fc.Arbitrary<Program> = fc.record(
     stages: fc.array(
       fc.record({
         name: fc.constantFrom("a", "b"),
-        type: fc.constantFrom("sft" as const, "grpo" as const),
+        type: fc.constantFrom("sft" as const, "grpo" as const, "ppo" as const),
         steps: fc.integer({ min: 1, max: 12 }),
       }),
       { minLength: 1, maxLength: 3 },
@@ -89,6 +89,42 @@ describe("program", () => {
         "train train evaluate checkpoint finish-stage".split(" "),
       ].flat(),
     );
+  });
+
+  test("a reward model is judged once, when it is done, whether or not policies are evaluated", () => {
+    for (const evaluation of [undefined, { every: 1 }]) {
+      const program: Program = {
+        stages: [
+          { name: "r", type: "reward-model", steps: 3 },
+          { name: "p", type: "ppo", steps: 1 },
+        ],
+        ...(evaluation && { evaluation }),
+        checkpointEvery: 2,
+      };
+      const judged = runAll(program).filter(({ action }) => action.type === "evaluate" && action.stage === 0);
+      expect(judged.map(({ action }) => action)).toEqual([
+        { type: "evaluate", stage: 0, step: 3, when: "after" },
+      ]);
+      const actions = runAll(program).map(({ action }) => action.type);
+      expect(actions.slice(0, 8)).toEqual(
+        "begin-stage train train checkpoint train evaluate checkpoint finish-stage".split(" "),
+      );
+    }
+  });
+
+  test("the policy is served at a reward model's end where the next stage goes on from it", () => {
+    const stages = (restarts: boolean): Program => ({
+      stages: [
+        { name: "r", type: "reward-model", steps: 2 },
+        { name: "p", type: "ppo", steps: 1, restarts },
+      ],
+      evaluation: { every: 1 },
+      checkpointEvery: 0,
+    });
+    const served = (restarts: boolean) =>
+      [0, 1, 2].map((step) => isPolicyServed(stages(restarts), { ...START, step, begun: true }));
+    expect(served(false)).toEqual([false, false, true]);
+    expect(served(true)).toEqual([false, false, false]);
   });
 
   test("a supervised stage serves only the policies that someone generates from", () => {

@@ -5,14 +5,21 @@
  * Position is plain JSON and goes into the checkpoint manifest (T3). Nothing here knows how any of it is done.
  */
 
-/** `sft` needs no rollouts, `grpo` does. */
-export type StageType = "sft" | "grpo";
+/** `sft` and `reward-model` learn from data, `grpo` and `ppo` from what the policy samples. */
+export type StageType = "sft" | "reward-model" | "grpo" | "ppo";
+
+/** Whether actors sample for stages of a kind. */
+export function samples(type: StageType): boolean {
+  return type === "grpo" || type === "ppo";
+}
 
 export interface ProgramStage {
   readonly name: string;
   readonly type: StageType;
-  /** Policy versions that the stage makes. */
+  /** Versions that the stage makes, of the policy or of a reward model. */
   readonly steps: number;
+  /** Whether the stage starts from a policy that is not the one before it. Default false. */
+  readonly restarts?: boolean;
 }
 
 export interface Program {
@@ -93,12 +100,16 @@ const transitions: { readonly [Type in Action["type"]]: (at: Position) => Positi
   done: (at) => at,
 };
 
-/** Which evaluation the schedule wants at `position`, done or not. */
+/**
+ * Which evaluation the schedule wants at `position`, done or not. A reward model is always evaluated, on held-out pairs, and
+ * only when it is done: the policy does not change meanwhile.
+ */
 export function evaluationMoment(
   program: Program,
   stage: ProgramStage,
   position: Pick<Position, "step">,
 ): EvaluationMoment | undefined {
+  if (stage.type === "reward-model") return position.step >= stage.steps ? "after" : undefined;
   if (program.evaluation === undefined) return undefined;
   if (position.step === 0) return "before";
   if (position.step >= stage.steps) return "after";
@@ -116,9 +127,10 @@ function isCheckpointDue(program: Program, stage: ProgramStage, position: Positi
 export function isPolicyServed(program: Program, position: Position): boolean {
   const stage = program.stages[position.stage];
   if (stage === undefined) return false;
-  if (stage.type === "grpo") return true;
-  if (evaluationMoment(program, stage, position) !== undefined) return true;
-  return position.step >= stage.steps && program.stages[position.stage + 1]?.type === "grpo";
+  if (samples(stage.type)) return true;
+  if (stage.type !== "reward-model" && evaluationMoment(program, stage, position) !== undefined) return true;
+  const next = program.stages[position.stage + 1];
+  return position.step >= stage.steps && next !== undefined && samples(next.type) && next.restarts !== true;
 }
 
 /** Steps of all stages. */

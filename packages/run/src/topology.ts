@@ -2,6 +2,7 @@
  * The run on the bus: streams and consumers with limits derived from the plan (Q1), the same for every service, since
  * a stream that is opened with other limits is refused. Plain data in the bus's terms; nothing here opens anything.
  */
+import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 
 /** What of the bus's names the topology needs: `subjects(uid)` of `@oarlock/bus`. */
@@ -54,8 +55,8 @@ const BYTES_PER_TRAJECTORY = 16_384;
 
 /** Groups in flight at most, of rollouts and of one evaluation together (Q1). */
 export function groupsInFlightBound(run: ResolvedRun): number {
-  const rollouts = run.spec.stages.map((stage) =>
-    stage.type === "grpo" ? (run.spec.pipeline.lag + 1) * stage.grpo.promptsPerStep : 0,
+  const rollouts = run.spec.stages.map(
+    (stage) => (run.spec.pipeline.lag + 1) * (rolloutsOf(stage)?.promptsPerStep ?? 0),
   );
   return Math.max(0, ...rollouts) + evaluationWindow(run);
 }
@@ -68,7 +69,7 @@ export function evaluationWindow(run: ResolvedRun): number {
 }
 
 function samplesPerGroupBound(run: ResolvedRun): number {
-  const sizes = run.spec.stages.map((stage) => (stage.type === "grpo" ? stage.grpo.groupSize : 1));
+  const sizes = run.spec.stages.map((stage) => rolloutsOf(stage)?.groupSize ?? 1);
   return Math.max(1, run.spec.evaluation?.samples ?? 1, ...sizes);
 }
 

@@ -29,8 +29,14 @@ export type {
   ResolvedHubData,
   ResolvedModel,
   ResolvedModelInit,
+  ResolvedCritic,
+  ResolvedKl,
   ResolvedOptimizer,
+  ResolvedPpo,
   ResolvedReward,
+  ResolvedRewardModel,
+  ResolvedRollouts,
+  ResolvedStart,
   ResolvedRun,
   ResolvedSampling,
   ResolvedSft,
@@ -43,6 +49,7 @@ export type {
 export type {
   Advantage,
   Aggregation,
+  KlController,
   KlEstimator,
   KlPlacement,
   LossMask,
@@ -50,6 +57,7 @@ export type {
   RoleName,
   ScalingMode,
   Schedule,
+  StageType,
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
@@ -74,3 +82,15 @@ export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
+export {
+  blockOf,
+  policyBefore,
+  referencedStage,
+  referencesOf,
+  restartsPolicy,
+  rolloutsOf,
+  stageResult,
+  trainsPolicy,
+} from "./stage-parts.ts";
+export type { StageBlock } from "./stage-parts.ts";
+export { passOf } from "./plan/memory.ts";

@@ -11,6 +11,7 @@ import type {
   DataFormat,
   Driver,
   GenerationLayout,
+  KlController,
   KlEstimator,
   KlPlacement,
   LengthUnit,
@@ -210,9 +211,17 @@ export interface ResolvedOptimizer {
 
 export type ResolvedStage =
   | { readonly name: string; readonly type: "sft"; readonly sft: ResolvedSft }
-  | { readonly name: string; readonly type: "grpo"; readonly grpo: ResolvedGrpo };
+  | { readonly name: string; readonly type: "reward-model"; readonly "reward-model": ResolvedRewardModel }
+  | { readonly name: string; readonly type: "grpo"; readonly grpo: ResolvedGrpo }
+  | { readonly name: string; readonly type: "ppo"; readonly ppo: ResolvedPpo };
+
+/** `stage/<name>` for the result of an earlier stage, `model` for the run's own model. */
+export interface ResolvedStart {
+  readonly from: string;
+}
 
 export interface ResolvedSft {
+  readonly model: ResolvedStart;
   readonly data: ResolvedData;
   /** Optimizer steps. */
   readonly steps: number;
@@ -226,6 +235,29 @@ export interface ResolvedSft {
   readonly optimizer: ResolvedOptimizer;
 }
 
+export interface ResolvedRewardModel {
+  /** Whose trunk it starts from; a policy's head is replaced by one of zeros. */
+  readonly model: ResolvedStart;
+  /** Preference pairs. */
+  readonly data: ResolvedData;
+  readonly steps: number;
+  /** Pairs per step. */
+  readonly batchSize: number;
+  /** Pairs per gradient pass; divides `batchSize`. */
+  readonly microBatchSize: number;
+  /** Tokens of prompt and answer at most; pairs with a longer side are left out. */
+  readonly maxLength: number;
+  /** Share of the pairs that is kept from training; all pairs of one first turn lie on one side. */
+  readonly heldOut: number;
+  /** m: by how much the score of the preferred answer should lead. */
+  readonly margin: number;
+  /** η: weight of (R_w + R_l)². */
+  readonly centering: number;
+  /** Held-out accuracy below which the run ends after this stage. */
+  readonly minimumAccuracy: number;
+  readonly optimizer: ResolvedOptimizer;
+}
+
 export interface ResolvedSampling {
   readonly temperature: number;
   /** 0 = off. */
@@ -235,11 +267,14 @@ export interface ResolvedSampling {
   readonly maxNewTokens: number;
 }
 
-export interface ResolvedGrpo {
+/** What stages that learn from their own samples have in common. */
+export interface ResolvedRollouts {
+  readonly model: ResolvedStart;
   readonly data: ResolvedData;
-  /** Policy versions made; each has `epochs` optimizer steps. */
+  /** Policy versions made; each has `epochs` passes over its batch. */
   readonly steps: number;
   readonly promptsPerStep: number;
+  /** Completions per prompt. */
   readonly groupSize: number;
   /** Passes over each batch. */
   readonly epochs: number;
@@ -249,16 +284,57 @@ export interface ResolvedGrpo {
   readonly maxPromptLength: number;
   readonly sampling: ResolvedSampling;
   readonly rewards: readonly ResolvedReward[];
-  readonly advantage: Advantage;
   readonly clip: { readonly low: number; readonly high: number };
   /** Lower bound c of the dual clip (> 1); 0 = off. */
   readonly dualClip: number;
-  readonly kl: {
-    readonly placement: KlPlacement;
-    readonly estimator: KlEstimator;
-    readonly coefficient: number;
-  };
+  readonly kl: ResolvedKl;
   readonly aggregation: Aggregation;
+  readonly optimizer: ResolvedOptimizer;
+}
+
+export interface ResolvedKl {
+  readonly placement: KlPlacement;
+  readonly estimator: KlEstimator;
+  readonly coefficient: number;
+}
+
+export interface ResolvedGrpo extends ResolvedRollouts {
+  readonly advantage: Advantage;
+}
+
+export interface ResolvedPpo extends ResolvedRollouts {
+  /** Updates of one pass; divides `promptsPerStep × groupSize`. */
+  readonly miniBatches: number;
+  /** γ. */
+  readonly gamma: number;
+  /** λ of GAE. */
+  readonly lambda: number;
+  /** Scores are cut to ± this; 0 = never. */
+  readonly rewardClip: number;
+  readonly whitenRewards: boolean;
+  readonly whitenAdvantages: boolean;
+  readonly entropyCoefficient: number;
+  /** Nats a token from the policy before the step; no update is made beyond; 0 = off. */
+  readonly maxKl: number;
+  readonly kl: ResolvedPpoKl;
+  readonly critic: ResolvedCritic;
+}
+
+export interface ResolvedPpoKl extends ResolvedKl {
+  readonly controller: KlController;
+  /** KL of one completion that the adaptive controller steers to, nats. */
+  readonly target: number;
+  /** Samples over which it may change the coefficient by a fifth. */
+  readonly horizon: number;
+}
+
+export interface ResolvedCritic {
+  /** Where its weights start: a reward model, or a policy whose head is replaced by one of zeros. */
+  readonly from: string;
+  /** ε: values move at most so far from those before the step; 0 = no clip. */
+  readonly clip: number;
+  /** Steps at the stage's start that train the critic alone. */
+  readonly warmupSteps: number;
   readonly optimizer: ResolvedOptimizer;
 }
 
@@ -282,7 +358,8 @@ export type ResolvedReward =
   | (RewardHead & {
       readonly type: "function";
       readonly function: { readonly file: string; readonly export: string };
-    });
+    })
+  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart });
 
 export interface ResolvedExact {
   /** The row's part that holds the expected text. */

@@ -11,6 +11,7 @@ import type {
   DataFormat,
   Driver,
   GenerationLayout,
+  KlController,
   KlEstimator,
   KlPlacement,
   LengthUnit,
@@ -25,6 +26,7 @@ import type {
   ScalingMode,
   Schedule,
   StorageType,
+  StageType,
   TaskName,
   TaskSplit,
   TrapCode,
@@ -223,12 +225,34 @@ export interface OptimizerSpec {
 
 export interface StageSpec {
   readonly name: string;
-  readonly type: "sft" | "grpo";
+  readonly type: StageType;
   readonly sft?: SftSpec | undefined;
+  readonly "reward-model"?: RewardModelSpec | undefined;
   readonly grpo?: GrpoSpec | undefined;
+  readonly ppo?: PpoSpec | undefined;
+}
+
+/** Whose result a model starts from: `stage/<name>`, or `model`, the run's own. */
+export interface StartSpec {
+  readonly from?: string | undefined;
+}
+
+export interface RewardModelSpec {
+  readonly model?: StartSpec | undefined;
+  readonly data: DataSpec;
+  readonly steps: number;
+  readonly batchSize?: number | undefined;
+  readonly microBatchSize?: number | undefined;
+  readonly maxLength?: number | undefined;
+  readonly heldOut?: number | undefined;
+  readonly margin?: number | undefined;
+  readonly centering?: number | undefined;
+  readonly minimumAccuracy?: number | undefined;
+  readonly optimizer?: OptimizerSpec | undefined;
 }
 
 export interface SftSpec {
+  readonly model?: StartSpec | undefined;
   readonly data: DataSpec;
   readonly steps: number;
   readonly batchSize?: number | undefined;
@@ -245,7 +269,9 @@ export interface SamplingSpec {
   readonly maxNewTokens?: number | undefined;
 }
 
-export interface GrpoSpec {
+/** What stages that learn from their own samples have in common. */
+export interface RolloutSpec {
+  readonly model?: StartSpec | undefined;
   readonly data: DataSpec;
   readonly steps: number;
   readonly promptsPerStep?: number | undefined;
@@ -255,11 +281,34 @@ export interface GrpoSpec {
   readonly maxPromptLength?: number | undefined;
   readonly sampling?: SamplingSpec | undefined;
   readonly rewards: readonly RewardSpec[];
-  readonly advantage?: Advantage | undefined;
   readonly clip?: { readonly low?: number | undefined; readonly high?: number | undefined } | undefined;
   readonly dualClip?: number | undefined;
-  readonly kl?: KlSpec | undefined;
   readonly aggregation?: Aggregation | undefined;
+  readonly optimizer?: OptimizerSpec | undefined;
+}
+
+export interface GrpoSpec extends RolloutSpec {
+  readonly advantage?: Advantage | undefined;
+  readonly kl?: KlSpec | undefined;
+}
+
+export interface PpoSpec extends RolloutSpec {
+  readonly miniBatches?: number | undefined;
+  readonly gamma?: number | undefined;
+  readonly lambda?: number | undefined;
+  readonly rewardClip?: number | undefined;
+  readonly whitenRewards?: boolean | undefined;
+  readonly whitenAdvantages?: boolean | undefined;
+  readonly entropyCoefficient?: number | undefined;
+  readonly maxKl?: number | undefined;
+  readonly kl?: PpoKlSpec | undefined;
+  readonly critic?: CriticSpec | undefined;
+}
+
+export interface CriticSpec {
+  readonly from?: string | undefined;
+  readonly clip?: number | undefined;
+  readonly warmupSteps?: number | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
 
@@ -267,6 +316,12 @@ export interface KlSpec {
   readonly placement?: KlPlacement | undefined;
   readonly estimator?: KlEstimator | undefined;
   readonly coefficient?: number | undefined;
+}
+
+export interface PpoKlSpec extends KlSpec {
+  readonly controller?: KlController | undefined;
+  readonly target?: number | undefined;
+  readonly horizon?: number | undefined;
 }
 
 export interface RewardSpec {
@@ -283,6 +338,8 @@ export interface RewardSpec {
   readonly format?: FormatSpec | undefined;
   readonly length?: LengthSpec | undefined;
   readonly function?: FunctionSpec | undefined;
+  /** A reward model of the run: `from: stage/<name>`. */
+  readonly model?: { readonly from: string } | undefined;
 }
 
 export interface ExactSpec {

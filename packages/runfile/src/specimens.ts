@@ -23,3 +23,30 @@ spec:
         rewards: [{ name: answer, type: exact }]
 `;
 }
+
+/** The classic three stages: a supervised policy, a reward model from preferences, PPO against it. */
+export function threeStageRun(): string {
+  return `apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: rlhf }
+spec:
+  seed: 7
+  model:
+    init: { hiddenSize: 64, intermediateSize: 192, layers: 4, heads: 4, maxPositions: 32,
+            tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } } }
+  stages:
+    - name: warm
+      type: sft
+      sft: { data: { type: task, task: { name: addition } }, steps: 20 }
+    - name: judge
+      type: reward-model
+      reward-model: { data: { type: file, file: { path: pairs.jsonl } }, steps: 20 }
+    - name: learn
+      type: ppo
+      ppo:
+        data: { type: task, task: { name: addition } }
+        steps: 20
+        sampling: { maxNewTokens: 8 }
+        rewards: [{ name: preferred, type: model, model: { from: stage/judge } }]
+`;
+}

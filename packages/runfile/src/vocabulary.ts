@@ -63,6 +63,14 @@ export type Aggregation = (typeof AGGREGATIONS)[number];
 export const KL_PLACEMENTS = ["none", "loss", "reward"] as const;
 export type KlPlacement = (typeof KL_PLACEMENTS)[number];
 
+/** `fixed`: β stays; `adaptive`: it follows the KL of a completion (Ziegler et al. 2019). */
+export const KL_CONTROLLERS = ["fixed", "adaptive"] as const;
+export type KlController = (typeof KL_CONTROLLERS)[number];
+
+/** Kinds of stages. */
+export const STAGE_TYPES = ["sft", "reward-model", "grpo", "ppo"] as const;
+export type StageType = (typeof STAGE_TYPES)[number];
+
 export const KL_ESTIMATORS = ["k1", "k2", "k3"] as const;
 export type KlEstimator = (typeof KL_ESTIMATORS)[number];
 
@@ -74,6 +82,7 @@ export const REWARD_TYPES = [
   "format",
   "length",
   "function",
+  "model",
 ] as const;
 export type RewardType = (typeof REWARD_TYPES)[number];
 

@@ -5,15 +5,24 @@
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
-import { objectiveInputs, type OldLogprobs } from "./objective.ts";
+import { checkHead, objectiveInputs, type OldLogprobs } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
-import { checkStepOptions, checkTrainerOptions } from "./options.ts";
-import { checkRows, isTrained, pieces, trainedTokens, weighRows } from "./packing.ts";
+import { checkPairs, checkStepOptions, checkTrainerOptions } from "./options.ts";
+import {
+  type Batching,
+  checkRows,
+  isTrained,
+  passBatches,
+  pieces,
+  trainedTokens,
+  weighRows,
+} from "./packing.ts";
 import { forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
 import { createSessionCache } from "./sessions.ts";
 import { createFlatState, type FlatState, restoreFlatState, type Tensors, viewTensors } from "./state.ts";
 import { addSums, emptySums, meanSums, tokenMeans } from "./sums.ts";
 import type {
+  ForwardOptions,
   LogprobOptions,
   LogprobSource,
   StepOptions,
@@ -83,23 +92,29 @@ export class TrainerCore {
     const begin = performance.now();
     checkRows(rows, this.#parts.context.config);
     checkStepOptions(options);
-    const { epochs = 1, miniBatchSize = rows.length } = options;
+    checkPairs(rows.length, options);
+    checkHead(options.objective, this.#parts.context.config);
+    const { epochs = 1, miniBatchSize = rows.length, maxKl = Number.POSITIVE_INFINITY } = options;
     const updateCount = epochs * Math.ceil(rows.length / Math.max(1, miniBatchSize));
     const { rows: complete, old } = await this.#completeRows(rows, options, updateCount, signal);
     const updates: UpdateResult[] = [];
-    let computed = 0;
-    for (let epoch = 0; epoch < epochs; epoch++) {
-      for (const miniBatch of pieces(complete, miniBatchSize)) {
-        const found = await this.#update(miniBatch, options, old, signal);
-        computed += found.computed;
-        updates.push(found.update);
-      }
+    let [computed, stopped] = [0, false];
+    for (const indices of this.#updatesOf(complete, options)) {
+      const found = await this.#accumulate(indices, complete, { options, old }, signal);
+      computed += found.computed;
+      stopped = found.sums.oldKl > maxKl;
+      if (stopped) break;
+      const applyMs = performance.now();
+      const outcome = this.#apply(options, found.used);
+      const applySeconds = (performance.now() - applyMs) / 1000;
+      updates.push({ sums: found.sums, ...outcome, gradSeconds: found.gradSeconds, applySeconds });
     }
     return {
       sums: meanSums(updates.map(({ sums }) => sums)),
       gradNorm: updates.reduce((sum, { gradNorm }) => sum + gradNorm, 0) / updates.length,
       applied: updates.every(({ applied }) => applied),
       updates,
+      stopped,
       tokens: {
         trained: rows.reduce((sum, row) => sum + trainedTokens(row), 0),
         total: rows.reduce((sum, { tokens }) => sum + tokens.length, 0),
@@ -117,12 +132,19 @@ export class TrainerCore {
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
     checkRows(rows, this.#parts.context.config);
-    const pass = {
-      weights: this.#weightsOf(source),
-      temperature: options.temperature ?? 1,
-      wanted: () => true,
-    };
-    return this.#forward(rows, options.microBatchSize, pass, signal);
+    const { trainedOnly = false, temperature = 1 } = options;
+    const wanted = trainedOnly ? isTrained : () => true;
+    return this.#forward(rows, options, { weights: this.#weightsOf(source), temperature, wanted }, signal);
+  }
+
+  async scores(
+    rows: readonly TrainingRow[],
+    options: ForwardOptions,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[]> {
+    const { head = "logits" } = this.#parts.context.config;
+    if (head === "score") return this.logprobs(rows, "policy", options, signal);
+    throw new OarlockError("TRAINING_OPTION", `this model gives ${head}; scores need one that gives scores`);
   }
 
   captureReference(): void {
@@ -172,14 +194,21 @@ export class TrainerCore {
 
   async #forward(
     rows: readonly TrainingRow[],
-    microBatchSize: number,
+    options: ForwardOptions,
     pass: ForwardPass,
     signal: AbortSignal | undefined,
   ): Promise<Float32Array[]> {
-    const results: Float32Array[] = [];
-    for (const microBatch of pieces(rows, microBatchSize)) {
+    const { microBatchSize, miniBatchSize = rows.length, order = identity(rows.length) } = options;
+    const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
+    // As a step will take them, so that its first update finds the very same numbers; those it leaves out come in order.
+    const batching = { microBatchSize, miniBatchSize, paired: false };
+    const microBatches = options.trainedOnly
+      ? passBatches(rows, order, batching).flat()
+      : pieces(Array.from(order), microBatchSize);
+    for (const indices of microBatches) {
       await pause(signal);
-      results.push(...(await forwardPass(this.#parts.context, microBatch, pass)));
+      const found = await forwardPass(this.#parts.context, pick(rows, indices), pass);
+      indices.forEach((index, i) => results[index]?.set(found[i] ?? []));
     }
     return results;
   }
@@ -194,14 +223,16 @@ export class TrainerCore {
     const given = rows.every(({ oldLogprobs }) => oldLogprobs !== undefined);
     const old: OldLogprobs = given || updateCount > 1 ? "fed" : "own";
     const needed = objectiveInputs(options.objective, old);
-    const logprobsOf = (source: LogprobSource): Promise<Float32Array[]> => {
-      const pass = {
-        weights: this.#weightsOf(source),
-        temperature: options.temperature ?? 1,
-        wanted: isTrained,
-      };
-      return this.#forward(rows, options.microBatchSize, pass, signal);
-    };
+    const { microBatchSize, miniBatchSize = rows.length, temperature = 1 } = options;
+    const order = options.order?.[0] ?? identity(rows.length);
+    const forward = { microBatchSize, miniBatchSize, order, trainedOnly: true };
+    const logprobsOf = (source: LogprobSource): Promise<Float32Array[]> =>
+      this.#forward(
+        rows,
+        forward,
+        { weights: this.#weightsOf(source), temperature, wanted: isTrained },
+        signal,
+      );
     let complete = rows;
     if (needed.includes("oldLogprobs") && !given) {
       const found = await logprobsOf("policy");
@@ -214,39 +245,43 @@ export class TrainerCore {
     return { rows: complete, old };
   }
 
-  async #update(
+  /** The updates of a step: which rows, in which micro-batches. */
+  #updatesOf(rows: readonly TrainingRow[], options: StepOptions): number[][][] {
+    const { microBatchSize, miniBatchSize = rows.length, epochs = 1 } = options;
+    const batching: Batching = { microBatchSize, miniBatchSize, paired: options.objective.type === "pairs" };
+    return Array.from({ length: epochs }, (_, epoch) =>
+      passBatches(rows, options.order?.[epoch] ?? identity(rows.length), batching),
+    ).flat();
+  }
+
+  /** The gradients of one update, left in the lanes; with the sums of its loss. */
+  async #accumulate(
+    microBatches: readonly (readonly number[])[],
     rows: readonly TrainingRow[],
-    options: StepOptions,
-    old: OldLogprobs,
+    { options, old }: { readonly options: StepOptions; readonly old: OldLogprobs },
     signal: AbortSignal | undefined,
-  ): Promise<{ update: UpdateResult; computed: number }> {
+  ): Promise<{ sums: StepSums; computed: number; used: number; gradSeconds: number }> {
     const { context, lanes } = this.#parts;
-    const trained = weighRows(rows, options.aggregation, options.maxLength).filter(
-      (row) => trainedTokens(row) > 0,
-    );
+    const trained = pick(rows, microBatches.flat());
     if (trained.length === 0) {
       throw new OarlockError(
         "TRAINING_NOTHING_TO_TRAIN",
         `none of the ${rows.length} rows has a token to train`,
       );
     }
-    // Rows of like length together: less padding. The order is a function of the rows (D1).
-    const ordered = trained.toSorted((a, b) => a.tokens.length - b.tokens.length);
-    const microBatches = pieces(ordered, options.microBatchSize);
+    const weighted = weighRows(trained, options.aggregation, options.maxLength);
     const run = { weights: this.#weights, options, old, pause: () => pause(signal) };
+    const batches = pieces(weighted, options.microBatchSize);
     const beginMs = performance.now();
-    const { results, used } = await runLanes(context, lanes, microBatches, run);
-    const gradMs = performance.now();
+    const { results, used } = await runLanes(context, lanes, batches, run);
+    const gradSeconds = (performance.now() - beginMs) / 1000;
     const total = results.reduce<StepSums>((sum, { sums }) => addSums(sum, sums), emptySums());
-    const weight = ordered.reduce((sum, row) => row.tokenWeights.reduce((all, one) => all + one, sum), 0);
-    const outcome = this.#apply(options, used);
-    const seconds = {
-      gradSeconds: (gradMs - beginMs) / 1000,
-      applySeconds: (performance.now() - gradMs) / 1000,
-    };
+    const weight = weighted.reduce((sum, row) => row.tokenWeights.reduce((all, one) => all + one, sum), 0);
     return {
-      update: { sums: tokenMeans(total, weight), ...outcome, ...seconds },
-      computed: results.reduce((sum, { computed }) => sum + computed, 0),
+      sums: tokenMeans(total, weight),
+      computed: results.reduce((sum, one) => sum + one.computed, 0),
+      used,
+      gradSeconds,
     };
   }
 
@@ -260,6 +295,11 @@ export class TrainerCore {
     return { gradNorm, applied: true };
   }
 }
+
+const identity = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
+
+const pick = (rows: readonly TrainingRow[], indices: readonly number[]): TrainingRow[] =>
+  indices.flatMap((index) => rows[index] ?? []);
 
 const withArray = (
   row: TrainingRow,

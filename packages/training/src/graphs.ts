@@ -1,8 +1,14 @@
-/** The trainer's graphs as ONNX models: log-probs alone, and loss with gradients. Knows no engine and no buffer. */
+/** The trainer's graphs as ONNX models: log-probs or scores alone, and loss with gradients. Knows no engine and no buffer. */
 import { gradients } from "@oarlock/autodiff";
-import { type LlamaConfig, type LlamaTraining, llamaTraining, parameterLayout } from "@oarlock/nn";
+import {
+  type LlamaConfig,
+  llamaScoring,
+  llamaTraining,
+  parameterLayout,
+  type WeightLookup,
+} from "@oarlock/nn";
 import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
-import { buildLoss, type OldLogprobs } from "./objective.ts";
+import { buildLoss, type OldLogprobs, type TokenOutputs } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
@@ -26,40 +32,54 @@ export const gradientName = (view: string): string => `gradient.${view}`;
 export const accumulatorName = (view: string): string => `accumulated.${view}`;
 export const sumName = (name: string): string => `sum.${name}`;
 
-function forward(graph: Graph, { config, length, temperature, chosen }: ForwardSpec): LlamaTraining {
-  return llamaTraining(graph, {
-    config,
-    batch: "rows",
-    length,
-    temperature,
-    ...(chosen ? { chosen: "trained" } : {}),
-  });
+interface Forward {
+  readonly outputs: TokenOutputs;
+  readonly weights: WeightLookup;
 }
 
-/** Inputs as `llamaTraining`; output: logprobs [M]. */
-export function logprobModel(spec: ForwardSpec): Uint8Array {
-  const graph = createGraph("logprobs");
-  const { logprobs } = forward(graph, spec);
-  graph.output("logprobs", logprobs);
+/** `trained` names the number of chosen tokens. */
+function forward(
+  graph: Graph,
+  { config, length, temperature, chosen }: ForwardSpec,
+  trained = "trained",
+): Forward {
+  const options = { config, batch: "rows", length, ...(chosen ? { chosen: trained } : {}) };
+  if (config.head === "score") {
+    const { scores, weights } = llamaScoring(graph, options);
+    return { outputs: { head: "score", scores }, weights };
+  }
+  const { logprobs, entropy, weights } = llamaTraining(graph, { ...options, temperature });
+  return { outputs: { head: "logits", logprobs, entropy }, weights };
+}
+
+/** Name of the output of `forwardModel`. */
+export const FORWARD_OUTPUT = "tokens";
+
+const ofTokens = (outputs: TokenOutputs) => (outputs.head === "score" ? outputs.scores : outputs.logprobs);
+
+/** Inputs as `llamaTraining` or `llamaScoring`; output: the log-prob or the score of each chosen token [M]. */
+export function forwardModel(spec: ForwardSpec): Uint8Array {
+  const graph = createGraph("forward");
+  graph.output(FORWARD_OUTPUT, ofTokens(forward(graph, spec).outputs));
   return serializeModel(graph);
 }
 
 /**
- * Inputs as `llamaTraining`, weight [M], those of the objective, and the accumulators.
+ * Inputs as `forwardModel`, weight [M], those of the objective, and the accumulators.
  * Outputs: the gradient of every view, and the objective's sums. A gradient may be bound over its accumulator: nothing
  * else reads that.
  */
 export function gradientModel(spec: GradientSpec): Uint8Array {
   const graph = createGraph("gradients");
   const { config, objective, old, accumulate } = spec;
-  const training = forward(graph, spec);
-  const { logprobs, entropy } = training;
-  const weight = graph.input("weight", "float32", logprobs.shape);
-  const sums = buildLoss({ graph, logprobs, entropy, weight }, objective, old);
+  // Of pairs the graph knows that there are two rows of each.
+  const { outputs, weights } = forward(graph, spec, objective.type === "pairs" ? "2*pairs" : "trained");
+  const weight = graph.input("weight", "float32", ofTokens(outputs).shape);
+  const sums = buildLoss({ graph, outputs, weight }, objective, old);
   const { views } = parameterLayout(config);
   const found = gradients(
     sums.loss,
-    views.map(({ name }) => training.weights(name)),
+    views.map(({ name }) => weights(name)),
   );
   for (const [i, { name, shape }] of views.entries()) {
     const gradient = found[i];

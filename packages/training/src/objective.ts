@@ -5,14 +5,20 @@
  * `weight` [M] carries mask ÷ global denominator, so a micro-batch adds its share and the split changes nothing.
  */
 import { defineGradient } from "@oarlock/autodiff";
-import { type Graph, identity, type Value } from "@oarlock/onnx";
-import { grpoLoss, sftLoss } from "@oarlock/rl";
+import { OarlockError } from "@oarlock/errors";
+import type { LlamaConfig, LlamaHead } from "@oarlock/nn";
+import { add, type Graph, identity, reshape, split, squeeze, type Value } from "@oarlock/onnx";
+import { criticLoss, grpoLoss, pairLoss, sftLoss } from "@oarlock/rl";
 import type { Objective, StepSums } from "./types.ts";
+
+/** What the model gives for each chosen token. */
+export type TokenOutputs =
+  | { readonly head: "logits"; readonly logprobs: Value; readonly entropy: Value } // [M]
+  | { readonly head: "score"; readonly scores: Value }; // [M]
 
 export interface LossInputs {
   readonly graph: Graph;
-  readonly logprobs: Value; // [M]
-  readonly entropy: Value; // [M]
+  readonly outputs: TokenOutputs;
   readonly weight: Value; // [M]
 }
 
@@ -22,11 +28,33 @@ export type LossSums = { readonly loss: Value } & { readonly [N in keyof StepSum
 /** Where the log-probs of the policy before the update come from: fed, or this very forward pass (ratio exactly 1). */
 export type OldLogprobs = "fed" | "own";
 
-export type TokenInput = "advantages" | "oldLogprobs" | "refLogprobs";
+export type TokenInput = "advantages" | "oldLogprobs" | "refLogprobs" | "returns" | "oldValues" | "margins";
+
+const heads: { readonly [T in Objective["type"]]: LlamaHead } = {
+  sft: "logits",
+  grpo: "logits",
+  value: "score",
+  pairs: "score",
+};
+
+/** Throws `TRAINING_OPTION` where the model's head is not the one that the objective is about. */
+export function checkHead(objective: Objective, { head = "logits" }: LlamaConfig): void {
+  const needed = heads[objective.type];
+  if (head === needed) return;
+  throw new OarlockError(
+    "TRAINING_OPTION",
+    `objective.type is ${objective.type}; it needs a model that gives ${needed}, and this one gives ${head}`,
+  );
+}
+
+/** Name of the scalar input of an objective with a KL term. */
+export const KL_COEFFICIENT = "klCoefficient";
 
 /** Names of the per-token inputs that an objective adds. */
 export function objectiveInputs(objective: Objective, old: OldLogprobs): readonly TokenInput[] {
   if (objective.type === "sft") return [];
+  if (objective.type === "pairs") return ["margins"];
+  if (objective.type === "value") return objective.clip > 0 ? ["returns", "oldValues"] : ["returns"];
   const names: TokenInput[] = ["advantages"];
   if (old === "fed") names.push("oldLogprobs");
   if (objective.klCoefficient !== 0) names.push("refLogprobs");
@@ -42,10 +70,12 @@ function stopGradient(value: Value): Value {
 
 /** Adds the objective's inputs and its loss. */
 export function buildLoss(inputs: LossInputs, objective: Objective, old: OldLogprobs): LossSums {
-  const { graph, logprobs, entropy, weight } = inputs;
+  const { graph, outputs, weight } = inputs;
+  const perToken = (name: TokenInput): Value => graph.input(name, "float32", weight.shape);
+  if (outputs.head === "score") return scoreLoss({ scores: outputs.scores, weight, perToken }, objective);
+  const { logprobs, entropy } = outputs;
   const nll = sftLoss({ logprobs, weight });
-  if (objective.type === "sft") return { loss: nll, nll };
-  const perToken = (name: TokenInput): Value => graph.input(name, "float32", logprobs.shape);
+  if (objective.type !== "grpo") return { loss: nll, nll };
   const needed = objectiveInputs(objective, old);
   const tokens = {
     logprobs,
@@ -55,6 +85,34 @@ export function buildLoss(inputs: LossInputs, objective: Objective, old: OldLogp
     oldLogprobs: old === "fed" ? perToken("oldLogprobs") : stopGradient(logprobs),
     ...(needed.includes("refLogprobs") ? { refLogprobs: perToken("refLogprobs") } : {}),
   };
-  const { loss, sums } = grpoLoss(tokens, objective);
+  // Fed, so that a controller may move it without a graph of its own for every value.
+  const klCoefficient = objective.klCoefficient === 0 ? 0 : graph.input(KL_COEFFICIENT, "float32", []);
+  const { loss, sums } = grpoLoss(tokens, { ...objective, klCoefficient });
   return { nll, ...sums, loss };
+}
+
+interface ScoreInputs {
+  readonly scores: Value; // [M]
+  readonly weight: Value; // [M]
+  readonly perToken: (name: TokenInput) => Value;
+}
+
+function scoreLoss({ scores, weight, perToken }: ScoreInputs, objective: Objective): LossSums {
+  if (objective.type === "value") {
+    const returns = perToken("returns");
+    const oldValues = objective.clip > 0 ? perToken("oldValues") : returns;
+    const { loss, sums } = criticLoss({ values: scores, oldValues, returns, weight }, objective.clip);
+    return { ...sums, loss };
+  }
+  const [preferred, rejected] = columns(scores);
+  const [margin] = columns(perToken("margins"));
+  const pairs = { preferred, rejected, margin, weight: add(...columns(weight)) };
+  const { loss, sums } = pairLoss(pairs, objective.type === "pairs" ? objective.centering : 0);
+  return { ...sums, loss };
+}
+
+/** Rows come in pairs: [M] → two vectors [M / 2]. */
+function columns(values: Value): [Value, Value] {
+  const [first = values, second = values] = split(reshape(values, [-1, 2]), [1, 1], 1);
+  return [squeeze(first, [1]), squeeze(second, [1])];
 }

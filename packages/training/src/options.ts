@@ -32,7 +32,9 @@ function check(name: string, value: number | undefined, { least, most }: Bound, 
 }
 
 function checkObjective(objective: Objective): void {
-  if (objective.type === "sft") return;
+  if (objective.type === "value") check("objective.clip", objective.clip, { least: 0, most: 1e6 });
+  if (objective.type === "pairs") check("objective.centering", objective.centering, { least: 0, most: 1e6 });
+  if (objective.type !== "grpo") return;
   const { clip } = objective;
   for (const [name, bound] of Object.entries(objectiveBounds)) {
     check(
@@ -46,10 +48,22 @@ function checkObjective(objective: Objective): void {
   check("objective.clip.dual", clip.dual, { least: 0, most: 1e6 });
 }
 
+/** Throws `TRAINING_OPTION` where a mini-batch or a micro-batch would cut a pair in two. */
+export function checkPairs(rows: number, { objective, microBatchSize, miniBatchSize }: StepOptions): void {
+  if (objective.type !== "pairs") return;
+  if (rows % 2 !== 0)
+    throw new OarlockError("TRAINING_OPTION", `${rows} rows are no pairs; accepted: an even number`);
+  for (const [name, size] of Object.entries({ microBatchSize, miniBatchSize })) {
+    if (size === undefined || size % 2 === 0) continue;
+    throw new OarlockError("TRAINING_OPTION", `${name} is ${size}; accepted for pairs: an even number`);
+  }
+}
+
 /** Throws `TRAINING_OPTION`, naming the field, its value and what would be accepted. */
 export function checkStepOptions(options: StepOptions): void {
   for (const name of ["microBatchSize", "epochs", "miniBatchSize", "maxLength"] as const)
     check(name, options[name], WHOLE, true);
+  check("maxKl", options.maxKl, { least: 0, most: 1e6 });
   check("temperature", options.temperature, { least: 1e-3, most: 1e3 });
   checkObjective(options.objective);
   const { optimizer } = options;

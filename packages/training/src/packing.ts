@@ -48,6 +48,9 @@ export function checkRows(
       advantages: row.advantages,
       oldLogprobs: row.oldLogprobs,
       refLogprobs: row.refLogprobs,
+      returns: row.returns,
+      oldValues: row.oldValues,
+      margins: row.margins,
     };
     for (const [name, array] of Object.entries(sideArrays)) {
       if (array !== undefined && array.length !== length)
@@ -86,6 +89,35 @@ export function pieces<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
     items.slice(i * size, (i + 1) * size),
   );
+}
+
+/** How a step takes its rows; see `StepOptions`. */
+export interface Batching {
+  readonly microBatchSize: number;
+  readonly miniBatchSize: number;
+  /** Rows 2i and 2i + 1 stay together. */
+  readonly paired: boolean;
+}
+
+/**
+ * The rows of one pass, as lists of indices: updates, and micro-batches within each. Rows (or pairs) of like length go
+ * together, for less padding; the order is a function of the rows (D1). Rows without a trained token are left out.
+ */
+export function passBatches(
+  rows: readonly TrainingRow[],
+  order: ArrayLike<number>,
+  { microBatchSize, miniBatchSize, paired }: Batching,
+): number[][][] {
+  const lengthOf = (unit: readonly number[]): number =>
+    unit.reduce((most, index) => Math.max(most, rows[index]?.tokens.length ?? 0), 0);
+  const isUsed = (index: number): boolean => {
+    const row = rows[index];
+    return row !== undefined && trainedTokens(row) > 0;
+  };
+  return pieces(Array.from(order), miniBatchSize).map((miniBatch) => {
+    const units = pieces(miniBatch.filter(isUsed), paired ? 2 : 1);
+    return pieces(units.toSorted((a, b) => lengthOf(a) - lengthOf(b)).flat(), microBatchSize);
+  });
 }
 
 /** The padded length for `rows`: a function of the rows alone (D1). */

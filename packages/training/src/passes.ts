@@ -1,12 +1,12 @@
 /**
- * One run of a graph over one micro-batch: log-probs alone, or loss with gradients. Packs the rows, runs, reads the results,
+ * One run of a graph over one micro-batch: log-probs or scores alone, or loss with gradients. Packs the rows, runs, reads the results,
  * and releases what was made for this run. It keeps no state and does not know updates.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
-import { sumName } from "./graphs.ts";
-import { objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
+import { FORWARD_OUTPUT, sumName } from "./graphs.ts";
+import { KL_COEFFICIENT, objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
 import {
   gatherPlaces,
   isTrained,
@@ -19,7 +19,7 @@ import {
 import type { SessionCache } from "./sessions.ts";
 import type { Tensors } from "./state.ts";
 import { emptySums, SUM_NAMES } from "./sums.ts";
-import type { StepOptions, StepSums, TrainingRow } from "./types.ts";
+import type { Objective, StepOptions, StepSums, TrainingRow } from "./types.ts";
 
 /** What every pass of a trainer shares. */
 export interface PassContext {
@@ -37,7 +37,7 @@ export interface ForwardPass {
   readonly wanted: WantedToken;
 }
 
-/** Log-probs of the wanted tokens of each row, 0 elsewhere. */
+/** Log-probs or scores of the wanted tokens of each row, 0 elsewhere. */
 export async function forwardPass(
   context: PassContext,
   rows: readonly TrainingRow[],
@@ -46,20 +46,20 @@ export async function forwardPass(
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
   const packed = pack(context, rows, pass.wanted);
   if (packed.chosenCount === 0) return results;
-  const session = await context.sessions.logprobs({
+  const session = await context.sessions.forward({
     config: context.config,
     length: packed.length,
     temperature: pass.temperature,
     chosen: !coversAll(packed),
   });
-  const logprobs = context.ort.tensor("float32", [packed.chosenCount]);
+  const found = context.ort.tensor("float32", [packed.chosenCount]);
   await run(context, session, {
     inputs: { kept: pass.weights, fresh: packedTensors(context, packed) },
-    outputs: { kept: {}, fresh: { logprobs } },
+    outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: found } },
   });
   for (let i = 0; i < packed.chosenCount; i++) {
     const result = results[packed.rowOf[i] ?? 0];
-    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(logprobs.data[i]);
+    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(found.data[i]);
   }
   return results;
 }
@@ -93,7 +93,7 @@ export async function gradientPass(
     length: packed.length,
     temperature,
     chosen: !coversAll(packed),
-    objective,
+    objective: graphObjective(objective),
     old: pass.old,
     accumulate: pass.accumulators !== undefined,
   });
@@ -102,6 +102,7 @@ export async function gradientPass(
   });
   const fresh: Tensors = Object.assign(
     packedTensors(context, packed),
+    klTensor(context, objective),
     perToken("weight", (row) => row.tokenWeights),
     ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
   );
@@ -119,6 +120,18 @@ export async function gradientPass(
   return { sums, computed: packed.batch * packed.length };
 }
 
+/** The objective as far as it decides the graph: how large a β is does not. */
+function graphObjective(objective: Objective): Objective {
+  return objective.type === "grpo" && objective.klCoefficient !== 0
+    ? { ...objective, klCoefficient: 1 }
+    : objective;
+}
+
+function klTensor({ ort }: PassContext, objective: Objective): Tensors {
+  if (objective.type !== "grpo" || objective.klCoefficient === 0) return {};
+  return { [KL_COEFFICIENT]: ort.tensor("float32", [], Float32Array.of(objective.klCoefficient)) };
+}
+
 function pack(context: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {
   return packRows(rows, paddedLength(rows, context.lengthMultiple, context.config.maxPositions), wanted);
 }
@@ -126,12 +139,12 @@ function pack(context: PassContext, rows: readonly TrainingRow[], wanted: Wanted
 /** Whether every position of the padded rows is predicted from, so that choosing would only copy. */
 const coversAll = ({ batch, length, chosenCount }: PackedRows): boolean => chosenCount === batch * length;
 
-function packedTensors({ ort }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
+function packedTensors({ ort, config }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
   const { batch, length, chosenCount } = packed;
   return {
     ids: ort.tensor("int64", [batch, length], packed.ids),
     positions: ort.tensor("int64", [batch, length], packed.positions),
-    targets: ort.tensor("int64", [chosenCount], packed.targets),
+    ...(config.head === "score" ? {} : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
     ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
   };
 }

@@ -1,5 +1,6 @@
 /** Calls between a trainer's owner and its worker thread. */
 import type {
+  ForwardOptions,
   LogprobOptions,
   LogprobSource,
   PolicySnapshot,
@@ -24,10 +25,17 @@ export interface LogprobRequest {
   readonly options: LogprobOptions;
 }
 
+export interface ScoreRequest {
+  readonly call: number;
+  readonly rows: readonly TrainingRow[];
+  readonly options: ForwardOptions;
+}
+
 export type TrainerMethods = {
   open(request: TrainerOptions): Promise<void>;
   step(request: StepRequest): Promise<StepResult>;
   logprobs(request: LogprobRequest): Promise<Float32Array[]>;
+  scores(request: ScoreRequest): Promise<Float32Array[]>;
   abort(request: { readonly call: number }): void;
   captureReference(request: undefined): Promise<void>;
   policy(request: undefined): Promise<PolicySnapshot>;

@@ -1,13 +1,13 @@
 /** Sessions by what they compute, made when first needed, the longest unused closed beyond `CAPACITY`. */
 import { type LlamaConfig, parameterCount } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession } from "@oarlock/ort";
-import { type ForwardSpec, gradientModel, type GradientSpec, logprobModel } from "./graphs.ts";
+import { forwardModel, type ForwardSpec, gradientModel, type GradientSpec } from "./graphs.ts";
 
 /** Lengths × objectives in use at once are few; each session keeps its own scratch memory. */
 const CAPACITY = 24;
 
 export interface SessionCache {
-  logprobs(spec: ForwardSpec): Promise<OrtSession>;
+  forward(spec: ForwardSpec): Promise<OrtSession>;
   gradients(spec: GradientSpec): Promise<OrtSession>;
   close(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
   const key = (kind: string, { config: _config, ...rest }: ForwardSpec): string =>
     `${kind} ${JSON.stringify(rest)}`;
   return {
-    logprobs: (spec) => open(key("logprobs", spec), () => logprobModel(spec)),
+    forward: (spec) => open(key("forward", spec), () => forwardModel(spec)),
     gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec)),
     async close() {
       await Promise.allSettled([...sessions.values()].map(async (session) => (await session).close()));

@@ -10,7 +10,15 @@ export const SUM_NAMES: readonly (keyof StepSums)[] = [
   "entropy",
   "clipFraction",
   "clipFractionLower",
+  "value",
+  "valueClipFraction",
+  "accuracy",
+  "lead",
+  "score",
 ];
+
+/** Aggregated as the loss is: what the user asked to minimise, whatever its weights add up to. */
+const partsOfLoss: ReadonlySet<keyof StepSums> = new Set(["loss", "policyLoss", "refKl"]);
 
 type MutableSums = { -readonly [N in keyof StepSums]: StepSums[N] };
 
@@ -24,6 +32,11 @@ export function emptySums(): MutableSums {
     entropy: 0,
     clipFraction: 0,
     clipFractionLower: 0,
+    value: 0,
+    valueClipFraction: 0,
+    accuracy: 0,
+    lead: 0,
+    score: 0,
   };
 }
 
@@ -42,7 +55,6 @@ export function meanSums(all: readonly StepSums[]): StepSums {
 /** Sums whose weights add up to `totalWeight`, as means; what the loss is made of stays as it is. */
 export function tokenMeans(sums: StepSums, totalWeight: number): MutableSums {
   const means = addSums(sums, emptySums());
-  for (const name of ["nll", "oldKl", "entropy", "clipFraction", "clipFractionLower"] as const)
-    means[name] /= totalWeight;
+  for (const name of SUM_NAMES) if (!partsOfLoss.has(name)) means[name] /= totalWeight;
   return means;
 }

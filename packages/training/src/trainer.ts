@@ -57,6 +57,10 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
           { timeoutMs: CALL_TIMEOUT_MS },
         ),
       ),
+    scores: (rows, forwardOptions, signal) =>
+      abortable(signal, (call) =>
+        client.call("scores", { call, rows, options: forwardOptions }, { timeoutMs: CALL_TIMEOUT_MS }),
+      ),
     captureReference: () => client.call("captureReference", undefined, small),
     policy: () => client.call("policy", undefined, small),
     snapshot: () => client.call("snapshot", undefined, small),

@@ -21,11 +21,20 @@ export interface TrainingRow {
   readonly oldLogprobs?: Float32Array;
   /** Log-probs under the reference policy. Absent where an objective with a KL term needs them: the trainer computes them. */
   readonly refLogprobs?: Float32Array;
+  /** Critics only; as long as `tokens`: what the value before each trained token should have been. */
+  readonly returns?: Float32Array;
+  /** Values under the critic that the first update of this batch starts from; needed where they are clipped. */
+  readonly oldValues?: Float32Array;
+  /** Reward models only; as long as `tokens`: by how much the score of a preferred row should lead, at its trained token. */
+  readonly margins?: Float32Array;
   /** Which prompt's group the row belongs to, for `token-mean-group`. Default: one of its own. */
   readonly group?: number;
 }
 
-/** How the loss is made of tokens; part of the graph. */
+/**
+ * How the loss is made of tokens; part of the graph. The first two need a model that gives logits, the others one that gives
+ * scores.
+ */
 export type Objective =
   | { readonly type: "sft" }
   | {
@@ -36,7 +45,11 @@ export type Objective =
       readonly klCoefficient: number;
       readonly klEstimator: KlEstimator;
       readonly entropyCoefficient: number;
-    };
+    }
+  /** A critic: regression of `returns`; values move at most `clip` away from `oldValues` (0: no bound). */
+  | { readonly type: "value"; readonly clip: number }
+  /** A reward model: rows 2i and 2i + 1 are a pair, the preferred one first. `centering` is the weight of (R_w + R_l)². */
+  | { readonly type: "pairs"; readonly centering: number };
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) after clipping by global norm. */
 export interface OptimizerSettings {
@@ -69,6 +82,10 @@ export interface StepOptions {
   readonly epochs?: number;
   /** Rows per update, taken in order. Default: all rows. */
   readonly miniBatchSize?: number;
+  /** The order of the rows in each pass, a permutation for each. Default: as given. */
+  readonly order?: readonly Int32Array[];
+  /** No update is made once the policy is further than this from that before the step (k1, nats a token). Default: never. */
+  readonly maxKl?: number;
 }
 
 /**
@@ -91,6 +108,13 @@ export interface StepSums {
   readonly clipFraction: number;
   /** Fraction of tokens that the dual clip cut. */
   readonly clipFractionLower: number;
+  /** Critics: the value of a trained token, and the fraction of tokens whose clipped error was the greater one. */
+  readonly value: number;
+  readonly valueClipFraction: number;
+  /** Reward models, means over pairs: whether the preferred row leads, by how much, and the score of both. */
+  readonly accuracy: number;
+  readonly lead: number;
+  readonly score: number;
 }
 
 /** One optimizer update. */
@@ -113,6 +137,8 @@ export interface StepResult {
   /** Whether every update was applied. */
   readonly applied: boolean;
   readonly updates: readonly UpdateResult[];
+  /** Whether `maxKl` ended the step early. */
+  readonly stopped: boolean;
   /** Trained tokens, tokens of all rows, tokens computed with padding. */
   readonly tokens: { readonly trained: number; readonly total: number; readonly computed: number };
   readonly seconds: number;
@@ -140,12 +166,19 @@ export interface PolicySnapshot {
 /** Whether log-probs are those of the policy in training or of the captured reference. */
 export type LogprobSource = "policy" | "reference";
 
-export interface LogprobOptions {
-  readonly microBatchSize: number;
+/** `miniBatchSize` and `order` as those of the step that follows: its first update then finds the very same numbers. */
+export interface ForwardOptions extends Pick<StepOptions, "microBatchSize" | "miniBatchSize"> {
+  /** Of the first pass. */
+  readonly order?: Int32Array;
+  /** Trained tokens only, 0 elsewhere. Default false. */
+  readonly trainedOnly?: boolean;
+}
+
+export interface LogprobOptions extends ForwardOptions {
   readonly temperature?: number;
 }
 
-/** Updates one policy. Calls are answered one after another. */
+/** Updates one model: a policy, a critic or a reward model. Calls are answered one after another. */
 export interface Trainer extends AsyncDisposable {
   /** One global batch: `epochs` × mini-batches updates, each of one or more micro-batches. */
   step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult>;
@@ -154,6 +187,12 @@ export interface Trainer extends AsyncDisposable {
     rows: readonly TrainingRow[],
     source: LogprobSource,
     options: LogprobOptions,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[]>;
+  /** Of a model with a score head: the score where each token would be predicted (index 0 is 0). */
+  scores(
+    rows: readonly TrainingRow[],
+    options: ForwardOptions,
     signal?: AbortSignal,
   ): Promise<Float32Array[]>;
   /** The reference policy becomes a copy of the present weights. */

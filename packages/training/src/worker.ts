@@ -48,6 +48,10 @@ const methods: TrainerMethods = {
     const found = await abortable(call, (signal) => opened().logprobs(rows, source, options, signal));
     return withTransfer(found, buffersOf(found));
   }),
+  scores: inOrder(async ({ call, rows, options }) => {
+    const found = await abortable(call, (signal) => opened().scores(rows, options, signal));
+    return withTransfer(found, buffersOf(found));
+  }),
   /** Not in order: it stops the call that runs. */
   abort: ({ call }) => running.get(call)?.abort(),
   captureReference: inOrder(() => opened().captureReference()),

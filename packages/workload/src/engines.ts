@@ -7,7 +7,7 @@ import type { Generator } from "@oarlock/generation";
 import { parameterLayout } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson } from "@oarlock/runfile";
+import { canonicalJson, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
@@ -20,7 +20,7 @@ const SPARE_VERSIONS = 4;
 const VERSION_OVERHEAD_BYTES = 1024 * 1024;
 
 /** How every engine of the run is opened. */
-function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
+export function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
   const { driver, provider, optimizationLevel, libraryPath } = run.spec.compute;
   return {
     driver,
@@ -33,9 +33,10 @@ function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
 
 /** The longest sequence that any work of the plan can make: no memory for longer ones is held. */
 function longestSequence(run: ResolvedRun): number {
-  const ofStages = run.spec.stages.map((stage) =>
-    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
-  );
+  const ofStages = run.spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
+  });
   const { evaluation } = run.spec;
   const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
   return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));

@@ -1,12 +1,26 @@
 /** What a run's plan names, opened: model, data, scorers, engines, policy store, and the surroundings of its processes. */
 export { modelParts, openModel, type OpenedModel, type OpenModelOptions } from "./model.ts";
 export { openData, type OpenDataOptions } from "./data.ts";
-export { longestTokens, promptTokens, renderingOf, type Rendering, type TokenizedPrompt } from "./tokens.ts";
+export {
+  longestTokens,
+  type Measured,
+  promptTokens,
+  renderingOf,
+  type Rendering,
+  type TokenizedPair,
+  type TokenizedPrompt,
+} from "./tokens.ts";
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
-export type { PromptRow } from "./rows.ts";
+export type { Preferences, PromptRow } from "./rows.ts";
 export { openRunScorers, type OpenedScorers } from "./scorers.ts";
-export { saveFinal } from "./final-model.ts";
-export { openRunGenerator, openRunPolicies, openRunTrainer, type RunPolicyOptions } from "./engines.ts";
+export { saveFinal, saveStageModel } from "./final-model.ts";
+export {
+  engineOf,
+  openRunGenerator,
+  openRunPolicies,
+  openRunTrainer,
+  type RunPolicyOptions,
+} from "./engines.ts";
 export { readPlanFile, type PlanFile } from "./plan-file.ts";
 export {
   runServiceProcess,

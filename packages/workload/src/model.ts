@@ -76,6 +76,12 @@ async function storedModel(from: string, { baseDir, signal }: OpenModelOptions):
     shared: true,
     ...(signal === undefined ? {} : { signal }),
   });
+  if (loaded.config.head === "score") {
+    throw new OarlockError(
+      "MODEL_IS_SCORER",
+      `${from} is a reward model (LlamaForSequenceClassification): it gives scores and no text; accepted: a language model`,
+    );
+  }
   if (loaded.tokenizer === undefined) {
     throw new OarlockError(
       "TOKENIZER_MISSING",

@@ -3,13 +3,14 @@
  * so that the event loop answers in between (P1).
  */
 import { setImmediate as immediate } from "node:timers/promises";
-import type { Row } from "@oarlock/data";
+import { createHash } from "node:crypto";
+import type { Prompt, Row } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
 import type { LossMask } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { demonstrationTokens, promptTokens } from "./tokens.ts";
-import type { Rendering } from "./tokens.ts";
+import { demonstrationTokens, pairTokens, promptTokens } from "./tokens.ts";
+import type { Rendering, TokenizedPair } from "./tokens.ts";
 
 const SLICE_MS = 5;
 
@@ -79,6 +80,61 @@ export async function demonstrationRows(
     return length < 2 || length > maxTokens ? undefined : demonstration;
   });
   return nonEmpty(demonstrations, rows.length, `demonstrations of at most ${maxTokens} tokens`);
+}
+
+/** The pairs of a reward model's stage: tokens of the whole texts. */
+export interface Preferences {
+  readonly training: readonly TokenizedPair[];
+  /** No first turn of these is among those of `training`. */
+  readonly heldOut: readonly TokenizedPair[];
+  /** Pairs that were left out because a side was too long. */
+  readonly overlong: number;
+}
+
+/** How pairs are split. */
+export interface PreferenceOptions extends RowOptions {
+  /** Share of first turns whose pairs are kept from training. */
+  readonly heldOut: number;
+  readonly seed: number;
+}
+
+/**
+ * The preference pairs of `rows`. Those of one first turn lie on one side of the split: answers to one question on both sides
+ * would let a model that remembers look like one that judges.
+ */
+export async function preferencePairs(
+  rows: readonly Row[],
+  options: PreferenceOptions,
+): Promise<Preferences> {
+  const { tokenizer, rendering, maxTokens } = options;
+  let overlong = 0;
+  const pairs = await inSlices(rows, (row) => {
+    const pair = pairTokens(row, rendering, tokenizer);
+    const fits = Math.max(pair.preferred.length, pair.rejected.length) <= maxTokens;
+    if (!fits) overlong++;
+    return fits ? { pair, isHeldOut: isHeldOut(row.prompt, options) } : undefined;
+  });
+  const side = (heldOut: boolean): TokenizedPair[] =>
+    pairs.filter((one) => one.isHeldOut === heldOut).map(({ pair }) => pair);
+  const training = nonEmpty(side(false), rows.length, `training pairs of at most ${maxTokens} tokens a side`);
+  const heldOut = side(true);
+  if (options.heldOut > 0)
+    nonEmpty(heldOut, rows.length, `held-out pairs of at most ${maxTokens} tokens a side`);
+  return { training, heldOut, overlong };
+}
+
+/** By a hash of the first turn and the seed: neither the order of the rows nor which others there are decides. */
+function isHeldOut(prompt: Prompt, { heldOut, seed }: PreferenceOptions): boolean {
+  const hash = createHash("sha256")
+    .update(`${seed}\n${firstTurn(prompt)}`)
+    .digest();
+  return hash.readUInt32BE(0) / 2 ** 32 < heldOut;
+}
+
+/** What the first person says: the first user message, or the text before the first answer. */
+function firstTurn(prompt: Prompt): string {
+  if (typeof prompt !== "string") return prompt.find(({ role }) => role === "user")?.content ?? "";
+  return prompt.split("\n\nAssistant:", 1)[0] ?? "";
 }
 
 function nonEmpty<T>(items: T[], rows: number, what: string): T[] {

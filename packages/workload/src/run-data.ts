@@ -1,14 +1,14 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
 import type { Dataset } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
-import { dataUses } from "@oarlock/runfile";
+import { dataUses, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { openData } from "./data.ts";
 import { renderingOf } from "./tokens.ts";
-import { demonstrationRows, promptRows } from "./rows.ts";
-import type { PromptRow } from "./rows.ts";
+import { demonstrationRows, preferencePairs, promptRows } from "./rows.ts";
+import type { Preferences, PromptRow } from "./rows.ts";
 
 /** Data of a run, tokenised once, before the first step. */
 export interface RunData {
@@ -16,6 +16,8 @@ export interface RunData {
   demonstrations(stage: number): readonly TrainingRow[];
   /** Of a rollout stage. */
   prompts(stage: number): readonly PromptRow[];
+  /** Of a reward model's stage. */
+  preferences(stage: number): Preferences;
   readonly evaluation: readonly PromptRow[];
   /** Name of the evaluation data in metrics, e.g. "addition". */
   readonly evaluationName: string;
@@ -40,15 +42,21 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const { evaluation, stages } = run.spec;
   const demonstrations: (readonly TrainingRow[])[] = [];
   const prompts: (readonly PromptRow[])[] = [];
+  const preferences: Preferences[] = [];
   for (const [index, stage] of stages.entries()) {
+    const { rows } = await opened(options, `stages.${index}.${stage.type}.data`);
+    const rollouts = rolloutsOf(stage);
     if (stage.type === "sft") {
       const { data, maxLength, mask } = stage.sft;
-      const { rows } = await opened(options, `stages.${index}.sft.data`);
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
-    } else {
-      const { data, maxPromptLength } = stage.grpo;
-      const { rows } = await opened(options, `stages.${index}.grpo.data`);
+    } else if (stage.type === "reward-model") {
+      const { data, maxLength, heldOut } = stage["reward-model"];
+      const { seed } = run.spec;
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, heldOut, seed };
+      preferences[index] = await preferencePairs(rows, settings);
+    } else if (rollouts !== undefined) {
+      const { data, maxPromptLength } = rollouts;
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
       prompts[index] = await promptRows(rows, settings);
     }
@@ -65,6 +73,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   return {
     demonstrations: (stage) => demonstrations[stage] ?? [],
     prompts: (stage) => prompts[stage] ?? [],
+    preferences: (stage) => preferences[stage] ?? { training: [], heldOut: [], overlong: 0 },
     evaluation: evaluationPrompts,
     evaluationName: evaluated?.name ?? "",
     stopTokens,

@@ -1,38 +1,87 @@
-/** The scorers of a run: one pool per distinct list of rewards, so that an evaluation by the stage's own rewards shares it. */
+/**
+ * The scorers of a run: one set per distinct list of rewards, so that an evaluation by the stage's own rewards shares it.
+ * Verifiers and functions are in a pool of threads, reward models in threads of their own.
+ */
+import type { Bus } from "@oarlock/bus";
+import type { LlamaConfig } from "@oarlock/nn";
+import { withScoreHead } from "@oarlock/nn";
+import { canonicalJson, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
-import { canonicalJson } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
-import type { ScorerPool } from "@oarlock/sandbox";
+import { combineScorers, createModelScorer, openRewardModelStore } from "@oarlock/scoring";
+import type { BatchScorer, ScorerPlace, ScorerSet } from "@oarlock/scoring";
+import { createScoreModel } from "@oarlock/training";
+import { engineOf } from "./engines.ts";
 
 export interface OpenedScorers extends AsyncDisposable {
   readonly scorers: {
     /** By stage index; a stage without rollouts has none. */
-    readonly stages: ReadonlyMap<number, ScorerPool>;
-    readonly evaluation: ScorerPool | undefined;
+    readonly stages: ReadonlyMap<number, ScorerSet>;
+    readonly evaluation: ScorerSet | undefined;
   };
 }
 
+export interface ScorersOptions {
+  /** Folder that reward files are relative to. */
+  readonly baseDir: string;
+  readonly bus: Bus;
+  readonly uid: string;
+  /** Of the run's policy. */
+  readonly config: LlamaConfig;
+}
+
+type ModelReward = Extract<ResolvedReward, { type: "model" }>;
+
 /** Opens the scorers of every stage and of the evaluation. */
-export async function openRunScorers(run: ResolvedRun, baseDir: string): Promise<OpenedScorers> {
-  const pools = new Map<string, ScorerPool>();
-  const open = async (rewards: readonly ResolvedReward[]): Promise<ScorerPool> => {
+export async function openRunScorers(run: ResolvedRun, options: ScorersOptions): Promise<OpenedScorers> {
+  const sets = new Map<string, ScorerSet>();
+  const closing: (() => Promise<void>)[] = [];
+  const open = async (rewards: readonly ResolvedReward[]): Promise<ScorerSet> => {
     const key = canonicalJson(rewards);
-    const known = pools.get(key);
+    const known = sets.get(key);
     if (known !== undefined) return known;
-    const pool = await openScorers(rewards, { baseDir, workers: run.spec.compute.rewardWorkers });
-    pools.set(key, pool);
-    return pool;
+    const pooled = rewards.filter((reward) => reward.type !== "model");
+    const { baseDir } = options;
+    const pool = await openScorers(pooled, { baseDir, workers: run.spec.compute.rewardWorkers });
+    closing.push(() => pool.close());
+    const places: ScorerPlace[] = [];
+    for (const reward of rewards) {
+      if (reward.type !== "model") {
+        places.push({ pooled: pooled.indexOf(reward) });
+        continue;
+      }
+      const model = await openModelScorer(run, reward, options);
+      closing.push(() => model.close());
+      places.push({ model });
+    }
+    const set = combineScorers(pool, places);
+    sets.set(key, set);
+    return set;
   };
-  const stages = new Map<number, ScorerPool>();
+  const stages = new Map<number, ScorerSet>();
   for (const [index, stage] of run.spec.stages.entries()) {
-    if (stage.type === "grpo") stages.set(index, await open(stage.grpo.rewards));
+    const rollouts = rolloutsOf(stage);
+    if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
   }
   const { evaluation } = run.spec;
   const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
   return {
     scorers: { stages, evaluation: evaluated },
     async [Symbol.asyncDispose]() {
-      await Promise.all([...pools.values()].map((pool) => pool.close()));
+      await Promise.all(closing.map((close) => close()));
     },
   };
+}
+
+/** The plan has checked that the reference names an earlier stage that trains a reward model. */
+async function openModelScorer(
+  run: ResolvedRun,
+  { name, optional, timeoutMs, model: { from } }: ModelReward,
+  { bus, uid, config }: ScorersOptions,
+): Promise<BatchScorer> {
+  const stage = referencedStage(run.spec.stages, from) ?? 0;
+  const store = await openRewardModelStore({ bus, uid, stage, config, incarnation: 0 });
+  const open = (weights: Float32Array) =>
+    createScoreModel({ config: withScoreHead(config), weights, ort: engineOf(run, 1) });
+  return createModelScorer({ name, optional, timeoutMs, store, open });
 }

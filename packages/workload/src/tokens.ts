@@ -68,6 +68,29 @@ export function demonstrationTokens(
   return { tokens, promptLength: prompt.length, lossMask };
 }
 
+/** Both sides of a preference pair, each with the prompt and the end token. */
+export interface TokenizedPair {
+  readonly preferred: Int32Array;
+  readonly rejected: Int32Array;
+}
+
+/** The tokens of a pair. Throws `DATA_PREFERENCE_MISSING` where the row is none. */
+export function pairTokens(row: Row, rendering: Rendering, tokenizer: Tokenizer): TokenizedPair {
+  const { chosen, rejected } = row;
+  if (chosen === undefined || rejected === undefined) {
+    throw new OarlockError(
+      "DATA_PREFERENCE_MISSING",
+      "a reward model needs a preferred and a rejected answer in every row; accepted: columns chosen and rejected, or a field mapping",
+    );
+  }
+  const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
+  const whole = { prompt, rendering, tokenizer };
+  return {
+    preferred: wholeTokens(row.prompt, chosen, whole),
+    rejected: wholeTokens(row.prompt, rejected, whole),
+  };
+}
+
 interface Whole {
   readonly prompt: Int32Array;
   readonly rendering: Rendering;
@@ -104,18 +127,27 @@ function plainText(prompt: Prompt): string {
   return typeof prompt === "string" ? prompt : prompt.map(({ content }) => content).join("\n");
 }
 
-/** Tokens of the longest prompt of a data set, or of the longest whole row where `mask` is given; 0 for no rows. */
+/** What of a row is as long as it gets: its prompt, the whole demonstration, or the longer side of a pair. */
+export type Measured = "prompt" | "demonstration" | "pair";
+
+const lengths: {
+  readonly [M in Measured]: (row: Row, rendering: Rendering, tokenizer: Tokenizer) => number;
+} = {
+  prompt: ({ prompt }, rendering, tokenizer) => promptTokens(prompt, rendering, tokenizer).tokens.length,
+  demonstration: (row, rendering, tokenizer) =>
+    demonstrationTokens(row, rendering, { tokenizer, mask: "all" }).tokens.length,
+  pair(row, rendering, tokenizer) {
+    const { preferred, rejected } = pairTokens(row, rendering, tokenizer);
+    return Math.max(preferred.length, rejected.length);
+  },
+};
+
+/** Tokens of the longest row of a data set; 0 for no rows. */
 export function longestTokens(
   dataset: Dataset,
   rendering: Rendering,
-  options: { tokenizer: Tokenizer; mask?: LossMask },
+  { tokenizer, measured }: { readonly tokenizer: Tokenizer; readonly measured: Measured },
 ): number {
-  const { tokenizer, mask } = options;
-  return dataset.rows.reduce((longest, row) => {
-    const { tokens } =
-      mask === undefined
-        ? promptTokens(row.prompt, rendering, tokenizer)
-        : demonstrationTokens(row, rendering, { tokenizer, mask });
-    return Math.max(longest, tokens.length);
-  }, 0);
+  const lengthOf = lengths[measured];
+  return dataset.rows.reduce((longest, row) => Math.max(longest, lengthOf(row, rendering, tokenizer)), 0);
 }

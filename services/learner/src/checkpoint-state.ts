@@ -4,6 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import type { Ledger, PolicyVersion, Position } from "@oarlock/run";
+import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
 
 export interface LearnerCheckpoint {
@@ -21,12 +22,26 @@ export interface LearnerCheckpoint {
   readonly laggingPolicies: readonly PolicyVersion[];
   readonly ledger: Ledger;
   readonly evaluations: readonly EvaluationRecord[];
+  /** What finished stages made, by name; the weights are kept under their digests. */
+  readonly results?: Readonly<Record<string, StageArtifact>>;
+  /** β of the stage, where a controller moves it. */
+  readonly klCoefficient?: number;
+  /** Updates of the critic or reward model; its weights and moments are arrays `scorer-…`. */
+  readonly scorerStep?: number;
   /** Training seconds so far, over all incarnations. */
   readonly seconds: number;
 }
 
-/** Names of the arrays. `reference` is absent where the stage needs none. */
-export const ARRAYS = { weights: "weights", m: "m", v: "v", reference: "reference" } as const;
+/** Names of the arrays. `reference` and those of the critic or reward model are absent where the stage has none. */
+export const ARRAYS = {
+  weights: "weights",
+  m: "m",
+  v: "v",
+  reference: "reference",
+  scorerWeights: "scorer-weights",
+  scorerM: "scorer-m",
+  scorerV: "scorer-v",
+} as const;
 
 /** Name of the array of an older policy version. */
 export function policyArray(number: number): string {

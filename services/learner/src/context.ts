@@ -2,7 +2,7 @@
  * What the learner's actions share: the plan, the parts they drive, and where the run stands. One object, made by
  * `learner.ts`; actions change `position` and `current` only through it.
  */
-import type { CheckpointInfo, RunCheckpoints } from "@oarlock/checkpoint";
+import type { CheckpointInfo, RunCheckpoints, StageArtifact } from "@oarlock/checkpoint";
 import type { PolicyVersion, Position, Program } from "@oarlock/run";
 import type { ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 import type { Clock, TraceContext, Tracer } from "@oarlock/runtime";
@@ -10,9 +10,10 @@ import type { Trainer } from "@oarlock/training";
 import { OarlockError } from "@oarlock/errors";
 import type { GroupTraces } from "./group-traces.ts";
 import type { LearnerRecorders } from "./instruments.ts";
-import type { EvaluationRecord, LearnerEvent, RunData, RunJournal } from "./ports.ts";
+import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
+import type { ScoreTrainer } from "./score-trainer.ts";
 
 /** Fixed for the life of a learner. */
 export interface LearnerParts {
@@ -20,6 +21,9 @@ export interface LearnerParts {
   readonly program: Program;
   readonly uid: string;
   readonly trainer: Trainer;
+  /** The critic or the reward model of the present stage, where it has one. */
+  readonly scorer: ScoreTrainer;
+  readonly models: ModelPorts;
   readonly data: RunData;
   readonly checkpoints: RunCheckpoints;
   readonly journal: RunJournal;
@@ -43,6 +47,10 @@ export interface LearnerProgress {
   /** Number of the policy at the stage's start. */
   readonly basePolicy: number;
   readonly evaluations: readonly EvaluationRecord[];
+  /** What finished stages made, by name. */
+  readonly results: Readonly<Record<string, StageArtifact>>;
+  /** β of the present stage, where a controller moves it. */
+  readonly klCoefficient: number | undefined;
   /** Newest metrics by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Training seconds of earlier incarnations. */

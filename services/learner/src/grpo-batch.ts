@@ -4,7 +4,7 @@
  */
 import { groupAdvantages, klEstimate } from "@oarlock/rl";
 import type { Trajectory } from "@oarlock/proto";
-import type { ResolvedGrpo } from "@oarlock/runfile";
+import type { ResolvedGrpo, ResolvedRollouts } from "@oarlock/runfile";
 import type { TrainingRow } from "@oarlock/training";
 import { sampleReward } from "./sample-reward.ts";
 import type { SampleReward } from "./sample-reward.ts";
@@ -32,11 +32,11 @@ export interface GrpoBatch {
 /** Samples with their rewards and rows, before advantages. The rows' old log-probs are those of the behaviour policy. */
 export function judgeSamples(
   trajectories: readonly (readonly Trajectory[])[],
-  grpo: ResolvedGrpo,
+  { rewards }: Pick<ResolvedRollouts, "rewards">,
 ): JudgedSample[][] {
   return trajectories.map((group) =>
     group.map((trajectory) => {
-      const reward = sampleReward(trajectory, grpo.rewards);
+      const reward = sampleReward(trajectory, rewards);
       return { trajectory, reward, row: rowOf(trajectory, reward.total !== undefined) };
     }),
   );

@@ -5,6 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { groupsOut, rolloutGroupsInFlight, serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
+import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { waitFor } from "@oarlock/runtime";
 import type { BusWatch } from "./bus-watch.ts";
@@ -107,7 +108,7 @@ export function learnerHandlers(parts: HandlerParts): ServiceImpl<typeof Learner
 }
 
 function boundOf(run: ResolvedRun): number {
-  const sizes = run.spec.stages.map((stage) => (stage.type === "grpo" ? stage.grpo.promptsPerStep : 0));
+  const sizes = run.spec.stages.map((stage) => rolloutsOf(stage)?.promptsPerStep ?? 0);
   return (run.spec.pipeline.lag + 1) * Math.max(0, ...sizes);
 }
 

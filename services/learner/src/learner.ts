@@ -20,25 +20,29 @@ import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
+import { evaluateRewardModel } from "./reward-model-stage.ts";
 import { createControl } from "./control.ts";
 import type { Control } from "./control.ts";
 import { createFeed } from "./feed.ts";
 import type { MetricsFeed } from "./feed.ts";
 import { createGroupTraces } from "./group-traces.ts";
 import type { LearnerRecorders } from "./instruments.ts";
-import { programOf, rolloutPlanOf } from "./plan.ts";
-import type { EvaluationRecord, LearnerEvent, RunData, RunJournal } from "./ports.ts";
+import { programOf } from "./plan.ts";
+import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import { createPublication } from "./publication.ts";
 import { createRollouts } from "./rollouts.ts";
 import type { Rollouts, StallLimits } from "./rollouts.ts";
 import { restoreCheckpoint, saveCheckpoint } from "./save.ts";
-import { needsReference, trainStep } from "./train-step.ts";
+import { createScoreTrainer } from "./score-trainer.ts";
+import { announceScorers, announceStage, beginStage, finishStage } from "./stage-borders.ts";
+import { trainStep } from "./train-step.ts";
 import { createDescriber } from "./work-items.ts";
 
 export interface LearnerOptions {
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly trainer: Trainer;
+  readonly models: ModelPorts;
   readonly data: RunData;
   readonly policies: PolicyStore;
   readonly checkpoints: RunCheckpoints;
@@ -123,6 +127,7 @@ export function createLearner(options: LearnerOptions): Learner {
         feed.end();
         await consuming.catch(() => undefined);
         parts.groupTraces.abandon();
+        await parts.scorer.close();
       }
     },
   };
@@ -134,9 +139,10 @@ function partsOf(
   control: Control,
   signal: AbortSignal,
 ): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
-  const { run, uid, trainer, data, checkpoints, clock, log, telemetry } = options;
+  const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry } = options;
   const { tracer, recorders } = telemetry;
   const groupTraces = createGroupTraces(telemetry);
+  const scorer = createScoreTrainer((weights) => models.openScoreTrainer(weights));
   const { incarnation } = checkpoints;
   const feed = createFeed();
   const onEvent = (event: LearnerEvent): void => {
@@ -176,8 +182,8 @@ function partsOf(
   };
   const program = programOf(run);
   const publication = createPublication(options.policies, signal, tracer);
-  const parts = { run, program, uid, trainer, data, checkpoints, journal, rollouts, publication };
-  const listeners = { onEvent, onCheckpoint, tracer, groupTraces, recorders };
+  const parts = { run, program, uid, trainer, scorer, models, data, checkpoints, journal, rollouts };
+  const listeners = { publication, onEvent, onCheckpoint, tracer, groupTraces, recorders };
   return { parts: { ...parts, ...listeners, clock, signal }, feed };
 }
 
@@ -200,14 +206,17 @@ const act: Act = {
       beginStage(parts, progress, stage),
     );
   },
-  evaluate: evaluatePolicy,
+  evaluate: (parts, progress, action) =>
+    stageAt(parts.run, action.stage).type === "reward-model"
+      ? evaluateRewardModel(parts, progress, action)
+      : evaluatePolicy(parts, progress, action),
   train: trainStep,
   async checkpoint(parts, progress) {
     const position = { ...progress.position, checkpointedPolicy: progress.position.policy };
     await saveCheckpoint(parts, { ...progress, position });
     return progress;
   },
-  "finish-stage": async (_, progress) => progress,
+  "finish-stage": (parts, progress, { stage }) => finishStage(parts, progress, stage),
   done: async (_, progress) => progress,
 };
 
@@ -255,18 +264,22 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
       current,
       basePolicy: 0,
       evaluations: [],
+      results: {},
+      klCoefficient: undefined,
       metrics: {},
       earlierSeconds: 0,
       startedMs,
     };
   }
   const { state, current, lagging } = await restoreCheckpoint(parts, checkpoints.resumed);
-  const { position, basePolicy, evaluations, seconds } = state;
+  const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient } = state;
   const progress = {
     position,
     current,
     basePolicy,
     evaluations,
+    results,
+    klCoefficient,
     metrics: {},
     earlierSeconds: seconds,
     startedMs,
@@ -276,39 +289,11 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
   const isServed = isPolicyServed(parts.program, position);
   if (isServed) await parts.publication.publish(current, at);
   if (position.begun) {
+    await announceScorers(parts, progress, stageAt(parts.run, position.stage));
     const published = isServed ? [...lagging, current].map(({ policy }) => policy) : [];
     announceStage(parts, progress, published);
   }
   return progress;
-}
-
-/** A stage starts from the current policy, which is also its reference; moments start anew. */
-async function beginStage(
-  parts: LearnerParts,
-  progress: LearnerProgress,
-  index: number,
-): Promise<LearnerProgress> {
-  const stage = stageAt(parts.run, index);
-  const { current } = progress;
-  const steps = parts.program.stages[index]?.steps ?? 0;
-  parts.onEvent({ type: "stage", stage: stage.name, index, steps });
-  await parts.trainer.resetOptimizer();
-  if (stage.type === "grpo" && needsReference(stage.grpo)) await parts.trainer.captureReference();
-  const begun = { ...progress, basePolicy: current.policy.number };
-  if (stage.type === "grpo") await parts.publication.publish(current, { stage: index, step: 0 });
-  announceStage(parts, begun, stage.type === "grpo" ? [current.policy] : []);
-  return begun;
-}
-
-function announceStage(
-  parts: LearnerParts,
-  progress: LearnerProgress,
-  published: readonly PolicyVersion[],
-): void {
-  const { stage, step } = progress.position;
-  if (stage >= parts.run.spec.stages.length) return;
-  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
-  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained: step, published });
 }
 
 function outcomeOf(

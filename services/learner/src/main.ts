@@ -16,7 +16,7 @@ import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
 import { createLearner } from "./learner.ts";
 import type { Learner } from "./learner.ts";
-import type { LearnerEvent, RunData, RunJournal } from "./ports.ts";
+import type { LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { StallLimits } from "./rollouts.ts";
 
 /** What the learner is given: it opens none of these itself, so that one process can share them. */
@@ -28,6 +28,7 @@ export interface LearnerServiceParts {
   readonly policies: PolicyStore;
   readonly checkpoints: RunCheckpoints;
   readonly trainer: Trainer;
+  readonly models: ModelPorts;
   readonly data: RunData;
   readonly journal: RunJournal;
   readonly onEvent?: (event: LearnerEvent) => void;

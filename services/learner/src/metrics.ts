@@ -93,7 +93,10 @@ export function timingMetrics(timing: StepTiming): Numbers {
 /** Metrics of an optimizer step. */
 export function updateMetrics(result: StepResult, options: StepOptions): Numbers {
   const { sums, gradNorm, applied } = result;
-  const isRl = options.objective.type === "grpo";
+  const { objective } = options;
+  const isRl = objective.type === "grpo";
+  // Where the KL is no term of the loss it is not computed there: it is no 0.
+  const hasKl = objective.type === "grpo" && objective.klCoefficient !== 0;
   return {
     "actor/grad_norm": gradNorm,
     "actor/lr": options.optimizer.learningRate,
@@ -103,7 +106,7 @@ export function updateMetrics(result: StepResult, options: StepOptions): Numbers
           "actor/entropy": sums.entropy,
           "actor/loss": sums.loss,
           "actor/pg_loss": sums.policyLoss,
-          "actor/kl_loss": sums.refKl,
+          ...(hasKl ? { "actor/kl_loss": sums.refKl } : {}),
           "actor/ppo_kl": sums.oldKl,
           "actor/pg_clipfrac": sums.clipFraction,
           "actor/pg_clipfrac_lower": sums.clipFractionLower,

@@ -5,15 +5,16 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openRunCheckpoints } from "@oarlock/checkpoint";
-import { openRunData, openRunPolicies, openRunTrainer } from "@oarlock/workload";
+import { engineOf, openRunData, openRunPolicies, openRunTrainer, saveStageModel } from "@oarlock/workload";
 import type { OpenedModel } from "@oarlock/workload";
 import { openJournal } from "./journal.ts";
 import { startLearner } from "./main.ts";
+import { createModelPorts } from "./model-ports.ts";
 import type { LearnerServiceParts, RunningLearner } from "./main.ts";
 
 export type OpenLearnerParts = Omit<
   LearnerServiceParts,
-  "policies" | "checkpoints" | "trainer" | "data" | "journal"
+  "policies" | "checkpoints" | "trainer" | "models" | "data" | "journal"
 > & {
   readonly model: OpenedModel;
   /** Folder that relative paths of the plan are relative to. */
@@ -49,5 +50,15 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
   const journal = lifecycle.use("journal", await openJournal(outDir, cut));
   const trainer = lifecycle.use("trainer", await openRunTrainer(run, model));
   const policies = await openRunPolicies({ bus, run, uid, config: model.config, incarnation });
-  return startLearner({ ...parts, policies, checkpoints, trainer, data, journal });
+  const models = createModelPorts({
+    run,
+    uid,
+    bus,
+    incarnation,
+    outDir,
+    model,
+    ort: engineOf(run, run.spec.compute.trainingThreads),
+    saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
+  });
+  return startLearner({ ...parts, policies, checkpoints, trainer, models, data, journal });
 }

@@ -1,17 +1,23 @@
 /** The resolved run in the learner's terms: its program, its evaluation groups, its sampling. Pure. */
 import type { Program, RolloutPlan } from "@oarlock/run";
+import { blockOf, restartsPolicy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedEvaluation, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 
-/** Policy versions that a stage makes. */
+/** Versions that a stage makes, of the policy or of a reward model. */
 export function stepsOf(stage: ResolvedStage): number {
-  return stage.type === "sft" ? stage.sft.steps : stage.grpo.steps;
+  return blockOf(stage).steps;
 }
 
 /** What the stage machine runs. */
 export function programOf(run: ResolvedRun): Program {
   const { stages, evaluation, checkpoints } = run.spec;
   return {
-    stages: stages.map((stage) => ({ name: stage.name, type: stage.type, steps: stepsOf(stage) })),
+    stages: stages.map((stage, index) => ({
+      name: stage.name,
+      type: stage.type,
+      steps: stepsOf(stage),
+      restarts: restartsPolicy(stages, index),
+    })),
     ...(evaluation === undefined ? {} : { evaluation: { every: evaluation.every } }),
     checkpointEvery: checkpoints.every,
   };
@@ -23,13 +29,14 @@ export function rolloutPlanOf(
   stage: ResolvedStage,
   basePolicy: number,
 ): RolloutPlan | undefined {
-  if (stage.type !== "grpo") return undefined;
+  const rollouts = rolloutsOf(stage);
+  if (rollouts === undefined) return undefined;
   return {
     lag: run.spec.pipeline.lag,
-    steps: stage.grpo.steps,
+    steps: rollouts.steps,
     basePolicy,
-    groupsPerStep: stage.grpo.promptsPerStep,
-    samplesPerGroup: stage.grpo.groupSize,
+    groupsPerStep: rollouts.promptsPerStep,
+    samplesPerGroup: rollouts.groupSize,
   };
 }
 

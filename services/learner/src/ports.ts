@@ -4,8 +4,23 @@
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { PolicyVersion } from "@oarlock/run";
+import type { StageArtifact } from "@oarlock/checkpoint";
+import type { Trainer } from "@oarlock/training";
 
-export type { PromptRow, RunData } from "@oarlock/workload";
+export type { PromptRow, RunData, TokenizedPair as PreferencePair } from "@oarlock/workload";
+
+/** Where models other than the policy in training come from, and where finished ones go. */
+export interface ModelPorts {
+  /** The run's own model, as it was before the first stage. */
+  initialWeights(): Promise<Float32Array>;
+  /** A trainer of a model with a score head that starts from these weights. */
+  openScoreTrainer(weights: Float32Array): Promise<Trainer>;
+  /** Durable when it resolves. */
+  save(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
+  load(artifact: StageArtifact, signal: AbortSignal): Promise<Float32Array>;
+  /** Makes a reward model available to scorers; the same again changes nothing. */
+  announce(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
+}
 
 /** The run's written record. Appends in order; never loses a line that it acknowledged. */
 export interface RunJournal {

@@ -56,7 +56,7 @@ export function sampleRecord(
 /** The first samples of a rollout batch, one per group in turn, as many as the plan writes per step. */
 export function rolloutSamples(
   parts: LearnerParts,
-  batch: GrpoBatch,
+  batch: Pick<GrpoBatch, "groups">,
   at: { readonly stage: number; readonly step: number },
 ): SampleRecord[] {
   const { run, data } = parts;

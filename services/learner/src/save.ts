@@ -41,6 +41,7 @@ export function saveCheckpoint(parts: LearnerParts, progress: LearnerProgress): 
 async function write(parts: LearnerParts, progress: LearnerProgress): Promise<CheckpointInfo> {
   const { trainer, checkpoints, run } = parts;
   const trained = await trainer.snapshot();
+  const scorer = parts.scorer.isOpen() ? await parts.scorer.get().snapshot() : undefined;
   const lagging = laggingPolicies(parts, progress);
   const state: LearnerCheckpoint = {
     uid: parts.uid,
@@ -53,6 +54,9 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     laggingPolicies: lagging.map(({ policy }) => policy),
     ledger: survivingLedger(parts),
     evaluations: progress.evaluations,
+    results: progress.results,
+    ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
+    ...(scorer === undefined ? {} : { scorerStep: scorer.optimizerStep }),
     seconds: secondsOf(parts, progress),
   };
   const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
@@ -61,6 +65,13 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     [ARRAYS.m]: trained.firstMoments,
     [ARRAYS.v]: trained.secondMoments,
     ...(trained.reference === undefined ? {} : { [ARRAYS.reference]: trained.reference }),
+    ...(scorer === undefined
+      ? {}
+      : {
+          [ARRAYS.scorerWeights]: scorer.weights,
+          [ARRAYS.scorerM]: scorer.firstMoments,
+          [ARRAYS.scorerV]: scorer.secondMoments,
+        }),
     ...Object.fromEntries(older),
   };
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
@@ -83,7 +94,7 @@ export interface RestoredLearner {
 
 /** Restores the trainer from a verified checkpoint. Throws `CHECKPOINT_MISMATCH` where it is of something else. */
 export async function restoreCheckpoint(
-  parts: Pick<LearnerParts, "uid" | "run" | "trainer">,
+  parts: Pick<LearnerParts, "uid" | "run" | "trainer" | "scorer">,
   loaded: LoadedCheckpoint,
 ): Promise<RestoredLearner> {
   const state = readLearnerCheckpoint(loaded.state, { uid: parts.uid, planDigest: parts.run.digest });
@@ -98,6 +109,7 @@ export async function restoreCheckpoint(
       ? {}
       : { reference: arrayOf(loaded, ARRAYS.reference) }),
   });
+  if (state.scorerStep !== undefined) await restoreScorer(parts, loaded, state.scorerStep);
   return {
     state,
     current: { policy: state.policy, weights },
@@ -106,6 +118,18 @@ export async function restoreCheckpoint(
       weights: arrayOf(loaded, policyArray(policy.number)),
     })),
   };
+}
+
+/** The critic or the reward model of the stage, as it was. */
+async function restoreScorer(
+  { scorer }: Pick<LearnerParts, "scorer">,
+  loaded: LoadedCheckpoint,
+  optimizerStep: number,
+): Promise<void> {
+  const weights = arrayOf(loaded, ARRAYS.scorerWeights);
+  const trainer = await scorer.open(weights);
+  const [firstMoments, secondMoments] = [arrayOf(loaded, ARRAYS.scorerM), arrayOf(loaded, ARRAYS.scorerV)];
+  await trainer.restore({ weights, firstMoments, secondMoments, optimizerStep });
 }
 
 function arrayOf(loaded: LoadedCheckpoint, name: string): Float32Array {

@@ -1,6 +1,6 @@
 /** What the trainer is told for one step: objective, averaging, optimizer at this step's rate. Pure; all from the plan. */
 import { learningRateAt } from "@oarlock/nn";
-import type { ResolvedGrpo, ResolvedOptimizer, ResolvedSft } from "@oarlock/runfile";
+import type { ResolvedGrpo, ResolvedOptimizer, ResolvedPpo, ResolvedSft } from "@oarlock/runfile";
 import type { OptimizerSettings, StepOptions } from "@oarlock/training";
 
 /** The optimizer at step `step` (0-based) of `steps`. */
@@ -52,5 +52,55 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
     microBatchSize: grpo.microBatchSize,
     temperature: grpo.sampling.temperature,
     epochs: grpo.epochs,
+  };
+}
+
+/** What of a PPO step the plan does not say. */
+export interface PpoMoment {
+  readonly step: number;
+  /** β of this step. */
+  readonly klCoefficient: number;
+  /** Order of the rows in every pass. */
+  readonly order: readonly Int32Array[];
+}
+
+/** Sequences of one update, before failed ones are left out. */
+export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: ResolvedPpo): number {
+  return Math.ceil((promptsPerStep * groupSize) / miniBatches);
+}
+
+/** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
+export function ppoStepOptions(ppo: ResolvedPpo, { step, klCoefficient, order }: PpoMoment): StepOptions {
+  const { kl, clip, dualClip, entropyCoefficient, maxKl } = ppo;
+  return {
+    objective: {
+      type: "grpo",
+      clip: { ...clip, dual: dualClip },
+      klCoefficient: kl.placement === "loss" ? klCoefficient : 0,
+      klEstimator: kl.estimator,
+      entropyCoefficient,
+    },
+    aggregation: ppo.aggregation,
+    maxLength: ppo.sampling.maxNewTokens,
+    optimizer: optimizerAt(ppo.optimizer, step, ppo.steps),
+    microBatchSize: ppo.microBatchSize,
+    miniBatchSize: miniBatchSize(ppo),
+    temperature: ppo.sampling.temperature,
+    epochs: ppo.epochs,
+    order,
+    ...(maxKl > 0 ? { maxKl } : {}),
+  };
+}
+
+/** Of the critic in a PPO step: the same rows in the same order. */
+export function criticStepOptions(ppo: ResolvedPpo, { step, order }: PpoMoment): StepOptions {
+  return {
+    objective: { type: "value", clip: ppo.critic.clip },
+    aggregation: "token-mean-global",
+    optimizer: optimizerAt(ppo.critic.optimizer, step, ppo.steps),
+    microBatchSize: ppo.microBatchSize,
+    miniBatchSize: miniBatchSize(ppo),
+    epochs: ppo.epochs,
+    order,
   };
 }

@@ -1,11 +1,12 @@
 /**
- * The two kinds of training step. Both end alike: a snapshot of the new policy with its digest (W1), published in the
+ * A training step of any stage. All end alike: a snapshot of the new policy with its digest (W1), published in the
  * background where someone will generate from it, and a line of metrics.
  */
 import type { Trajectory } from "@oarlock/proto";
 import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import type { ResolvedGrpo, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
+import { rolloutsOf } from "@oarlock/runfile";
+import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
@@ -15,10 +16,15 @@ import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, judgeSamples } from "./grpo-batch.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
+import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { rolloutPlanOf } from "./plan.ts";
+import { needsReference } from "./ppo-settings.ts";
+import { ppoStep } from "./ppo-step.ts";
+import { rewardModelStep } from "./reward-model-stage.ts";
 import { rolloutSamples } from "./samples.ts";
 import { sampleReward } from "./sample-reward.ts";
+import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, updateSpans } from "./step-traces.ts";
 
@@ -26,9 +32,32 @@ type Numbers = Readonly<Record<string, number>>;
 
 /** What a step made, before it is published and written down. */
 interface StepOutcome {
+  /** Undefined: nothing could be learned from. */
   readonly result: StepResult | undefined;
   readonly metrics: Numbers;
   readonly sampleLines: () => ReturnType<typeof rolloutSamples>;
+  /** β of the next step, where a controller moves it. */
+  readonly klCoefficient?: number;
+}
+
+async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPlace): Promise<StepOutcome> {
+  const stage = stageAt(parts.run, at.stage);
+  switch (stage.type) {
+    case "sft":
+      return sftStep(parts, stage.sft, at);
+    case "reward-model":
+      return { ...(await rewardModelStep(parts, stage, at)), sampleLines: () => [] };
+    case "grpo":
+      return grpoStep(parts, progress, { grpo: stage.grpo, at });
+    case "ppo": {
+      const onCollected = (groups: readonly (readonly Trajectory[])[]): void =>
+        linkBatch(parts, at, { groups, rewards: stage.ppo.rewards });
+      const outcome = await ppoStep(parts, progress, { ppo: stage.ppo, at, onCollected });
+      const { policy, critic, groups, metrics, klCoefficient } = outcome;
+      const sampleLines = () => rolloutSamples(parts, { groups }, at);
+      return { result: policy ?? critic, metrics, sampleLines, klCoefficient };
+    }
+  }
 }
 
 /** Where a step is, and its span. */
@@ -62,14 +91,14 @@ async function stepUnder(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, at.stage);
   const startMs = parts.clock.monotonicMs();
-  const outcome =
-    stage.type === "sft" ? await sftStep(parts, stage.sft, at) : await grpoStep(parts, stage.grpo, at);
+  const outcome = await stepOf(parts, progress, at);
   const trainedMs = parts.clock.monotonicMs();
-  const snapshot = await traced(parts.tracer, { name: "snapshot" }, () => parts.trainer.policy());
-  const policy = nextPolicy(progress, snapshot.digest);
+  const { made, current } = await traced(parts.tracer, { name: "snapshot" }, () =>
+    versionsOf(parts, progress, stage),
+  );
+  const policy = current.policy;
   const position = { ...progress.position, step: at.step + 1, policy: policy.number };
-  const current = { policy, weights: snapshot.weights };
-  const after = { ...progress, current };
+  const after = { ...progress, current, klCoefficient: outcome.klCoefficient ?? progress.klCoefficient };
   handOver(parts, after, { stage, at, position });
   const endMs = parts.clock.monotonicMs();
   const seconds = (endMs - startMs) / 1000;
@@ -82,8 +111,27 @@ async function stepUnder(
     "perf/throughput": seconds > 0 ? tokens / seconds : 0,
     "training/global_step": policy.number,
   };
-  await record(parts, { stage, at, policy, metrics, outcome });
+  await record(parts, { stage, at, policy: made, metrics, outcome });
   return { ...after, metrics };
+}
+
+/** The version that the step made, and the policy after it: a reward model's step leaves the policy's weights alone. */
+async function versionsOf(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  stage: ResolvedStage,
+): Promise<{ readonly made: PolicyVersion; readonly current: LearnerProgress["current"] }> {
+  if (stage.type === "reward-model") {
+    const { digest } = await parts.scorer.get().policy();
+    const { weights, policy } = progress.current;
+    return {
+      made: nextPolicy(progress, digest),
+      current: { policy: nextPolicy(progress, policy.digest), weights },
+    };
+  }
+  const { weights, digest } = await parts.trainer.policy();
+  const made = nextPolicy(progress, digest);
+  return { made, current: { policy: made, weights } };
 }
 
 /** Tells the conductor, and publishes the new version if anyone will generate from it, without waiting (W1). */
@@ -98,7 +146,7 @@ function handOver(
 ): void {
   const { rollouts, publication } = parts;
   const { stage, at, position } = step;
-  if (stage.type === "grpo") {
+  if (rolloutsOf(stage) !== undefined) {
     rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", stage: at.stage, step: at.step } });
   }
   if (!isPolicyServed(parts.program, position)) return;
@@ -138,15 +186,18 @@ async function sftStep(
   return { result, metrics, sampleLines: () => [] };
 }
 
-async function grpoStep(parts: LearnerParts, grpo: ResolvedGrpo, at: StepPlace): Promise<StepOutcome> {
+async function grpoStep(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  { grpo, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
+): Promise<StepOutcome> {
   const { clock, trainer, signal, tracer } = parts;
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
   const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
+  checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
-  const rewardOf = (trajectory: Trajectory): number | undefined =>
-    sampleReward(trajectory, grpo.rewards).total;
-  linkGroups(parts, at.span, { batch: name, groups: trajectories, rewardOf, policyNumber: at.before.number });
+  linkBatch(parts, at, { groups: trajectories, rewards: grpo.rewards });
   const judged = judgeSamples(trajectories, grpo);
   const references = await referenceLogprobs(parts, grpo, judged.flat());
   const referencedMs = clock.monotonicMs();
@@ -170,6 +221,21 @@ async function grpoStep(parts: LearnerParts, grpo: ResolvedGrpo, at: StepPlace):
     }),
   };
   return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at) };
+}
+
+/** Ties the groups of the step's batch to its span. */
+function linkBatch(
+  parts: LearnerParts,
+  at: StepPlace,
+  collected: {
+    readonly groups: readonly (readonly Trajectory[])[];
+    readonly rewards: readonly ResolvedReward[];
+  },
+): void {
+  const { groups, rewards } = collected;
+  const batch = { purpose: "rollout", stage: at.stage, step: at.step } as const;
+  const rewardOf = (trajectory: Trajectory): number | undefined => sampleReward(trajectory, rewards).total;
+  linkGroups(parts, at.span, { batch, groups, rewardOf, policyNumber: at.before.number });
 }
 
 /** The trainer's work under its span, with what it says of its parts. */
@@ -203,23 +269,18 @@ async function referenceLogprobs(
   );
 }
 
-/** Whether a stage compares with the policy of its start. */
-export function needsReference(grpo: ResolvedGrpo): boolean {
-  return grpo.kl.placement !== "none" && grpo.kl.coefficient !== 0;
-}
-
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
   batch: GrpoBatch,
 ): Parameters<typeof batchMetrics>[0] {
-  const named: Record<string, number[]> = {};
-  for (const { reward } of batch.groups.flat()) {
-    for (const [name, value] of Object.entries(reward.named)) {
-      if (value !== null) (named[name] ??= []).push(value);
-    }
-  }
   const scores = batch.groups.map((group) => group.map(({ reward }) => reward.total));
-  return { trajectories, scores, rewards: batch.rewards, advantages: batch.advantages, named };
+  return {
+    trajectories,
+    scores,
+    rewards: batch.rewards,
+    advantages: batch.advantages,
+    named: namedValues(batch.groups),
+  };
 }
 
 async function record(

@@ -2,6 +2,7 @@
 import { RolloutPurpose } from "@oarlock/proto";
 import type { RolloutWork, Trajectory } from "@oarlock/proto";
 import type { WorkItem } from "@oarlock/run";
+import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { OarlockError } from "@oarlock/errors";
 import { stageAt } from "./context.ts";
@@ -33,9 +34,10 @@ export function createDescriber(options: {
   const rollout = (item: WorkItem): { prompt: PromptRow | undefined; sampling: SamplingPlan } => {
     const { stage: index, step, group } = item.identity;
     const stage = stageAt(run, index);
-    if (stage.type !== "grpo") throw new OarlockError("WORK_UNKNOWN", `stage ${index} has no rollouts`);
+    const rollouts = rolloutsOf(stage);
+    if (rollouts === undefined) throw new OarlockError("WORK_UNKNOWN", `stage ${index} has no rollouts`);
     const prompts = data.prompts(index);
-    const { promptsPerStep, sampling } = stage.grpo;
+    const { promptsPerStep, sampling } = rollouts;
     const order =
       orders.get(index) ?? dataOrder({ seed, stage: index, count: prompts.length, perStep: promptsPerStep });
     orders.set(index, order);
@@ -51,7 +53,7 @@ export function createDescriber(options: {
   const scorersOf = (trajectory: Trajectory): readonly ResolvedReward[] => {
     if (trajectory.purpose === RolloutPurpose.EVALUATION) return evaluation?.rewards ?? [];
     const stage = run.spec.stages[trajectory.group?.stage ?? -1];
-    return stage?.type === "grpo" ? stage.grpo.rewards : [];
+    return rolloutsOf(stage)?.rewards ?? [];
   };
 
   return {

@@ -12,9 +12,9 @@ export type OpenRewardParts = Omit<RewardParts, "scorers" | "decoder"> & {
 
 /** Opens and starts it. */
 export async function openReward(parts: OpenRewardParts): Promise<RunningReward> {
-  const { run, baseDir, lifecycle } = parts;
-  const { tokenizer } = parts.model;
-  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, baseDir));
+  const { run, uid, bus, baseDir, lifecycle } = parts;
+  const { tokenizer, config } = parts.model;
+  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, { baseDir, bus, uid, config }));
   const decoder = {
     decode: (tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };

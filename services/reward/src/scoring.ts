@@ -6,8 +6,9 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
-import type { ScoringInput, Verdict } from "@oarlock/rewards";
-import type { ScoredListener, ScorerInfo, ScorerPool } from "@oarlock/sandbox";
+import type { Verdict } from "@oarlock/rewards";
+import type { ScoredListener, ScorerInfo } from "@oarlock/sandbox";
+import type { ScorerSet, TrajectoryInput } from "@oarlock/scoring";
 
 /** Tokens to text, for scorers only: training never decodes. */
 export interface TextDecoder {
@@ -16,9 +17,6 @@ export interface TextDecoder {
 
 /** Decoding is done in slices of so long, so that the event loop answers in between (P1). */
 const SLICE_MS = 5;
-
-/** A named vector of scorers, as far as the service uses it. */
-export type ScorerSet = Pick<ScorerPool, "scorers" | "score">;
 
 /** The scorers of every kind of work of a run. */
 export interface RunScorers {
@@ -86,7 +84,7 @@ export async function scoreTrajectories(
   const [first] = trajectories;
   if (first === undefined) return [];
   const set = scorersFor(parts.scorers, first);
-  const inputs: ScoringInput[] = [];
+  const inputs: TrajectoryInput[] = [];
   let sliceMs = performance.now();
   for (const trajectory of trajectories) {
     inputs.push(scoringInput(parts.decoder, trajectory));
@@ -104,7 +102,7 @@ export async function scoreTrajectories(
 }
 
 /** What scorers see of a trajectory. The stop token ends the completion and is not part of its text. */
-function scoringInput(decoder: TextDecoder, trajectory: Trajectory): ScoringInput {
+function scoringInput(decoder: TextDecoder, trajectory: Trajectory): TrajectoryInput {
   const { promptLength, tokenIds, finishReason, prompt } = trajectory;
   const end = finishReason === FinishReason.STOP ? tokenIds.length - 1 : tokenIds.length;
   return {
@@ -113,5 +111,6 @@ function scoringInput(decoder: TextDecoder, trajectory: Trajectory): ScoringInpu
     completionTokens: tokenIds.length - promptLength,
     fields: rowFields(prompt?.fieldsJson ?? ""),
     truncated: finishReason === FinishReason.LENGTH,
+    tokens: Int32Array.from(tokenIds),
   };
 }

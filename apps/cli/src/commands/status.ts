@@ -1,6 +1,7 @@
 /** `oarlock status DIR`: where a run stands, from its folder, and from its processes where it runs on several. */
 import { Command } from "commander";
 import { type MetricsRecord, formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
+import { blockOf, rolloutsOf } from "@oarlock/runfile";
 import type { CommandContext } from "../context.ts";
 import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
@@ -39,8 +40,8 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
       terminal.print(`${style.bold(plan.run.name)} ${summary?.status ?? "running or killed"}${age}`);
       for (const stage of plan.run.spec.stages) {
         const steps = records.filter((record) => record.kind === "step" && record.stage === stage.name);
-        const wanted = stage.type === "sft" ? stage.sft.steps : stage.grpo.steps;
-        const shown = stage.type === "sft" ? "loss" : "reward";
+        const wanted = blockOf(stage).steps;
+        const shown = rolloutsOf(stage) === undefined ? "loss" : "reward";
         const values = steps
           .map(({ metrics }) => metricOf(metrics, shown))
           .filter((value) => value !== undefined);

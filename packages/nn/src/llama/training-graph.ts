@@ -8,6 +8,7 @@
 import { type Dim, gather, type Graph, product, reshape, type Value } from "@oarlock/onnx";
 import type { LlamaConfig } from "../config.ts";
 import { causalAttention } from "./causal-attention.ts";
+import { llamaScores } from "./scores.ts";
 import { llamaLogits, llamaStack } from "./stack.ts";
 import { tokenLogprobs } from "./token-logprobs.ts";
 import { declareWeights, type WeightLookup, type WeightRole } from "./weights.ts";
@@ -39,6 +40,13 @@ export interface LlamaTraining {
   readonly logits: Value;
 }
 
+/** The forward pass of a model with a score head. */
+export interface LlamaScoring {
+  readonly weights: WeightLookup;
+  /** The score at each chosen token. [M] */
+  readonly scores: Value;
+}
+
 /**
  * Adds to `graph` the inputs
  * - `ids` int64 [batch, length]: the tokens read;
@@ -50,15 +58,28 @@ export interface LlamaTraining {
  * and the forward pass.
  */
 export function llamaTraining(graph: Graph, options: LlamaTrainingOptions): LlamaTraining {
-  const { config, batch, length, temperature = 1 } = options;
+  const { config, temperature = 1 } = options;
+  const { weights, stream } = trunk(graph, options);
+  const { batch, length } = options;
+  const targets = graph.input("targets", "int64", [options.chosen ?? product([batch, length])]);
+  const logits = llamaLogits({ config, weights, stream, temperature });
+  return { weights, logits, ...tokenLogprobs(logits, targets) };
+}
+
+/** As `llamaTraining` without `targets`, for a configuration whose head is "score". */
+export function llamaScoring(graph: Graph, options: Omit<LlamaTrainingOptions, "temperature">): LlamaScoring {
+  const { weights, stream } = trunk(graph, options);
+  return { weights, scores: llamaScores({ config: options.config, weights, stream }) };
+}
+
+/** Everything below the head: the residual stream of the chosen tokens. [M, D] */
+function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLookup; stream: Value } {
+  const { config, batch, length } = options;
   const ids = graph.input("ids", "int64", [batch, length]);
   const positions = graph.input("positions", "int64", [batch, length]);
   const chosen = options.chosen === undefined ? undefined : graph.input("chosen", "int64", [options.chosen]);
-  const targets = graph.input("targets", "int64", [options.chosen ?? product([batch, length])]);
   const weights = declareWeights(graph, config, options.weightRole);
   const attention = causalAttention(graph, { config, batch, length, positions });
   const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [B·T, D]
-  const stream = chosen ? gather(all, chosen, 0) : all; // [M, D]
-  const logits = llamaLogits({ config, weights, stream, temperature });
-  return { weights, logits, ...tokenLogprobs(logits, targets) };
+  return { weights, stream: chosen ? gather(all, chosen, 0) : all };
 }

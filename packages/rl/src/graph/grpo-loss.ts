@@ -42,8 +42,8 @@ export interface GrpoTokens {
 
 export interface GrpoLossSettings {
   readonly clip: ClipBounds;
-  /** β; 0 leaves the term out. Default 0. */
-  readonly klCoefficient?: number;
+  /** β; 0 leaves the term out. A value of the graph is fed, for a β that moves. Default 0. */
+  readonly klCoefficient?: number | Value;
   /** Default k3. */
   readonly klEstimator?: KlEstimator;
   /** c; the loss falls by c times the entropy. Default 0. */
@@ -71,7 +71,7 @@ export interface GrpoLoss {
 
 /** Adds the objective to the graph of its inputs. Throws `RL_INPUT_MISSING` where a term lacks its input. */
 export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLoss {
-  if (!tokens.refLogprobs && (settings.klCoefficient ?? 0) > 0) throw missing("KL", "refLogprobs");
+  if (!tokens.refLogprobs && isPositive(settings.klCoefficient)) throw missing("KL", "refLogprobs");
   if (!tokens.entropy && (settings.entropyCoefficient ?? 0) > 0) throw missing("entropy", "entropy");
   const { logprobs, oldLogprobs, refLogprobs, advantages, weight, entropy } = tokens;
   const weighted = (value: Value): Value => reduceSum(mul(value, weight));
@@ -91,13 +91,17 @@ export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLo
 const missing = (term: string, input: string): OarlockError =>
   new OarlockError("RL_INPUT_MISSING", `the objective has a term of ${term}: it needs ${input}`);
 
+const isPositive = (coefficient: number | Value = 0): boolean =>
+  typeof coefficient !== "number" || coefficient > 0;
+
 /** policy loss + β · KL − c · entropy, leaving out what is weighted 0. */
 function withRegularisers(
   sums: GrpoSums,
   { klCoefficient = 0, entropyCoefficient = 0 }: GrpoLossSettings,
 ): Value {
   const { policyLoss, refKl, entropy } = sums;
-  const anchored = refKl && klCoefficient > 0 ? add(policyLoss, mul(refKl, klCoefficient)) : policyLoss;
+  const anchored =
+    refKl && isPositive(klCoefficient) ? add(policyLoss, mul(refKl, klCoefficient)) : policyLoss;
   return entropy && entropyCoefficient > 0 ? sub(anchored, mul(entropy, entropyCoefficient)) : anchored;
 }
 

@@ -5,9 +5,9 @@ import type { RewardType } from "../vocabulary.ts";
 import type { Scope } from "./origins.ts";
 
 const TASK_DIGITS = 2;
-/** Deadline of a verifier, and of a function that a user wrote, for one sample. */
+/** Deadlines for one sample: of a verifier, of a function that a user wrote, of a reward model. */
 const VERIFIER_TIMEOUT_MS = 1_000;
-const FUNCTION_TIMEOUT_MS = 10_000;
+const TIMEOUTS_MS: { readonly [T in RewardType]?: number } = { function: 10_000, model: 120_000 };
 
 export function fillData(data: DataSpec, at: Scope): ResolvedData {
   const type = at.given("type", data.type);
@@ -66,7 +66,7 @@ export function fillRewards(rewards: readonly RewardSpec[], at: Scope): Resolved
 }
 
 function fillReward(reward: RewardSpec, at: Scope): ResolvedReward {
-  const timeoutMs = reward.type === "function" ? FUNCTION_TIMEOUT_MS : VERIFIER_TIMEOUT_MS;
+  const timeoutMs = TIMEOUTS_MS[reward.type] ?? VERIFIER_TIMEOUT_MS;
   const head = {
     name: at.given("name", reward.name),
     weight: at.fill("weight", reward.weight, 1),
@@ -130,4 +130,5 @@ const BLOCKS: { readonly [T in RewardType]: (reward: RewardSpec, at: Scope) => B
       export: at.fill("export", reward.function?.export, "reward"),
     },
   }),
+  model: ({ model }, at) => ({ type: "model", model: { from: at.given("from", model?.from) } }),
 };

@@ -1,21 +1,23 @@
 /** Which things outside the run file a run reads: data blocks and functions, by their path in the spec. Pure. */
 import type { ResolvedData, ResolvedReward, ResolvedSpec } from "../resolved.ts";
+import { blockOf, rolloutsOf } from "../stage-parts.ts";
+import type { StageType } from "../vocabulary.ts";
 
 /** One source of rows and what it is for. */
 export interface DataUse {
   /** E.g. `stages.0.sft.data`. */
   readonly path: string;
   readonly data: ResolvedData;
-  readonly purpose: "sft" | "grpo" | "evaluation";
+  readonly purpose: StageType | "evaluation";
 }
 
 /** Every data block, stages in order, the evaluation last. */
 export function dataUses(spec: ResolvedSpec): DataUse[] {
-  const ofStages = spec.stages.map((stage, index): DataUse =>
-    stage.type === "sft"
-      ? { path: `stages.${index}.sft.data`, data: stage.sft.data, purpose: "sft" }
-      : { path: `stages.${index}.grpo.data`, data: stage.grpo.data, purpose: "grpo" },
-  );
+  const ofStages = spec.stages.map((stage, index): DataUse => ({
+    path: `stages.${index}.${stage.type}.data`,
+    data: blockOf(stage).data,
+    purpose: stage.type,
+  }));
   const { evaluation } = spec;
   if (evaluation === undefined) return ofStages;
   return [...ofStages, { path: "evaluation.data", data: evaluation.data, purpose: "evaluation" }];
@@ -32,7 +34,7 @@ export interface FunctionUse {
 /** Every reward of type `function`; those that the evaluation takes over from a stage appear once more, under it. */
 export function functionUses(spec: ResolvedSpec): FunctionUse[] {
   const ofStages = spec.stages.flatMap((stage, index) =>
-    stage.type === "grpo" ? functionsOf(stage.grpo.rewards, `stages.${index}.grpo.rewards`) : [],
+    functionsOf(rolloutsOf(stage)?.rewards ?? [], `stages.${index}.${stage.type}.rewards`),
   );
   return [...ofStages, ...functionsOf(spec.evaluation?.rewards ?? [], "evaluation.rewards")];
 }

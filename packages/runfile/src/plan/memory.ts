@@ -4,7 +4,8 @@
  * Weights, gradients and moments are exact; activations count the tensors that the backward pass keeps. Knows no
  * engine; tests hold it against measured peaks.
  */
-import type { ModelShape, ResolvedSpec } from "../resolved.ts";
+import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
+import { rolloutsOf } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -18,8 +19,10 @@ export interface MemoryEstimate {
   readonly runtime: number;
   /** Weights of the trainer, its gradients and both moments. */
   readonly trainer: number;
-  /** The frozen reference policy of a GRPO stage with KL. */
+  /** The frozen reference policy of a stage with KL. */
   readonly reference: number;
+  /** Weights, gradients and moments of a critic or a reward model in training, and reward models that score. */
+  readonly scorers: number;
   /** Snapshots of the weights: those published and not yet pruned, and the one being written. */
   readonly snapshots: number;
   /** Weights as the actors hold them, with the engine's prepacked copy. */
@@ -34,28 +37,47 @@ export interface MemoryEstimate {
 /** The peak over all stages. */
 export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEstimate {
   const weights = parameterCount(shape) * FLOAT_BYTES;
-  const generates = spec.evaluation !== undefined || spec.stages.some(({ type }) => type === "grpo");
-  const reference = spec.stages.some((stage) => stage.type === "grpo" && stage.grpo.kl.placement !== "none");
-  const passes = spec.stages.map((stage) =>
-    stage.type === "sft"
-      ? { sequences: stage.sft.microBatchSize, length: stage.sft.maxLength }
-      : {
-          sequences: stage.grpo.microBatchSize,
-          length: stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens,
-        },
-  );
+  const generates =
+    spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
+  const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
   const parts = {
     runtime: RUNTIME_BYTES,
     trainer: 4 * weights,
     reference: reference ? weights : 0,
+    scorers: scorerWeights(spec) * weights,
     snapshots: (spec.pipeline.lag + 2) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
       : 0,
-    activations: Math.max(0, ...passes.map((pass) => activationBytes(shape, pass))),
+    activations: Math.max(
+      0,
+      ...spec.stages.map((stage) =>
+        activationBytes(shape, { ...passOf(stage), logits: stage.type !== "reward-model" }),
+      ),
+    ),
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
+}
+
+/** Sequences of one gradient pass, and their length at most. */
+export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
+  if (stage.type === "sft") return { sequences: stage.sft.microBatchSize, length: stage.sft.maxLength };
+  if (stage.type === "reward-model") {
+    const { microBatchSize, maxLength } = stage["reward-model"];
+    return { sequences: 2 * microBatchSize, length: maxLength };
+  }
+  const { microBatchSize, maxPromptLength, sampling } = stage.type === "grpo" ? stage.grpo : stage.ppo;
+  return { sequences: microBatchSize, length: maxPromptLength + sampling.maxNewTokens };
+}
+
+/** One trainer beside the policy's at a time (weights, gradients, moments), and the reward models that score. */
+function scorerWeights({ stages }: ResolvedSpec): number {
+  const trained = stages.some(({ type }) => type === "reward-model" || type === "ppo") ? 4 : 0;
+  const scoring = stages.map(
+    (stage) => (rolloutsOf(stage)?.rewards ?? []).filter(({ type }) => type === "model").length,
+  );
+  return trained + Math.max(0, ...scoring);
 }
 
 /** Each session packs the weights; as initializers, the engine holds a prepacked copy besides. */
@@ -69,9 +91,10 @@ function cacheBytes(shape: ModelShape, slots: number, length: number): number {
 }
 
 function longestGenerated(spec: ResolvedSpec): number {
-  const ofStages = spec.stages.map((stage) =>
-    stage.type === "grpo" ? stage.grpo.maxPromptLength + stage.grpo.sampling.maxNewTokens : 0,
-  );
+  const ofStages = spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
+  });
   const { evaluation } = spec;
   return Math.max(
     ...ofStages,
@@ -82,12 +105,13 @@ function longestGenerated(spec: ResolvedSpec): number {
 /** What the backward pass of one micro-batch keeps. */
 function activationBytes(
   shape: ModelShape,
-  { sequences, length }: { sequences: number; length: number },
+  { sequences, length, logits }: { sequences: number; length: number; logits: boolean },
 ): number {
   const tokens = sequences * length;
   const { hiddenSize, intermediateSize, heads, kvHeads, headSize } = shape;
   // Residuals, norms and their outputs (6), projections with rotated copies (2 each), attention scores and weights.
   const attention = 2 * headSize * (heads + 2 * kvHeads) + 2 * heads * length;
   const perToken = 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
-  return (shape.layers * perToken + LOGIT_COPIES * shape.vocabSize) * tokens * FLOAT_BYTES;
+  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
+  return (shape.layers * perToken + head) * tokens * FLOAT_BYTES;
 }

@@ -1,8 +1,9 @@
 /** Fills every default of a checked run file: run file → resolved spec with the origin of each value. Pure. */
 import type { ReadRunFile } from "../read-run-file.ts";
-import type { ResolvedSpec } from "../resolved.ts";
+import type { ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { fillCheckpoints, fillCompute, fillModel, fillOutput, fillPipeline } from "./fill-model.ts";
-import { fillEvaluation, fillStage, type StageContext } from "./fill-stages.ts";
+import { fillEvaluation, fillStage } from "./fill-stages.ts";
+import type { StageContext } from "./stage-defaults.ts";
 import { createScope, type Origin, type Origins } from "./origins.ts";
 
 /** What defaults may follow from besides the run file. */
@@ -20,9 +21,10 @@ export function resolveSpec(
   const { spec } = file.run;
   const at = createScope(origins, (path) => file.source(path), ["spec"]);
   const context = { ...measured, fresh: spec.model.init !== undefined };
-  const stages = spec.stages.map((stage, index) =>
-    fillStage(stage, at.inside("stages", index), { ...context, index }),
-  );
+  const stages: ResolvedStage[] = [];
+  for (const [index, stage] of spec.stages.entries()) {
+    stages.push(fillStage(stage, at.inside("stages", index), { ...context, index, before: stages }));
+  }
   const evaluation =
     spec.evaluation === undefined
       ? {}

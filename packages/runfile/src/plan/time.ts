@@ -36,7 +36,15 @@ export function stageTokens(stage: ResolvedStage, longestPrompt: number): StageT
       trainedTokens: batchSize * length,
     };
   }
-  const { steps, promptsPerStep, groupSize, epochs, maxPromptLength, sampling } = stage.grpo;
+  if (stage.type === "reward-model") {
+    const { steps, batchSize, maxLength } = stage["reward-model"];
+    const length = longestPrompt > 0 ? Math.min(longestPrompt, maxLength) : maxLength;
+    const sequences = 2 * batchSize;
+    return { stage: stage.name, steps, sequences, generatedTokens: 0, trainedTokens: sequences * length };
+  }
+  const networks = stage.type === "ppo" ? 2 : 1; // the critic reads and learns what the policy does
+  const { steps, promptsPerStep, groupSize, epochs, maxPromptLength, sampling } =
+    stage.type === "grpo" ? stage.grpo : stage.ppo;
   const sequences = promptsPerStep * groupSize;
   const prompt = longestPrompt > 0 ? Math.min(longestPrompt, maxPromptLength) : maxPromptLength;
   return {
@@ -44,7 +52,7 @@ export function stageTokens(stage: ResolvedStage, longestPrompt: number): StageT
     steps,
     sequences,
     generatedTokens: sequences * sampling.maxNewTokens,
-    trainedTokens: epochs * sequences * (prompt + sampling.maxNewTokens),
+    trainedTokens: networks * epochs * sequences * (prompt + sampling.maxNewTokens),
   };
 }
 

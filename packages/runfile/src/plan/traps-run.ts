@@ -1,27 +1,36 @@
-/** Traps across blocks: evaluation on training data, data too small, an evaluation without a metric. */
-import type { ResolvedEvaluation } from "../resolved.ts";
+/** Traps across blocks: lineage, evaluation on training data, data too small, an evaluation without a metric. */
+import type { ResolvedEvaluation, ResolvedStage } from "../resolved.ts";
+import { rolloutsOf } from "../stage-parts.ts";
+import { lineage } from "./traps-lineage.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
 import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 const lag: TrapCheck = ({ spec }) =>
   spec.stages.flatMap((stage, index) =>
-    trapWhen(stage.type === "grpo" && spec.pipeline.lag >= stage.grpo.steps, () => ({
+    trapWhen(spec.pipeline.lag >= (rolloutsOf(stage)?.steps ?? Number.POSITIVE_INFINITY), () => ({
       code: "LAG_TOO_LONG",
       path: ["spec", "pipeline", "lag"],
       message: `with lag ${spec.pipeline.lag}, all steps of stage ${index + 1} would be sampled before the first update`,
       value: String(spec.pipeline.lag),
-      accepted: "a lag below the steps of every GRPO stage; 0 or 1 are usual",
+      accepted: "a lag below the steps of every stage that samples; 0 or 1 are usual",
     })),
   );
+
+/** Rows that one step takes. */
+function rowsOfStep(stage: ResolvedStage): number {
+  if (stage.type === "sft") return stage.sft.batchSize;
+  return (
+    rolloutsOf(stage)?.promptsPerStep ?? (stage.type === "reward-model" ? stage[stage.type].batchSize : 1)
+  );
+}
 
 const dataSize: TrapCheck = ({ spec, facts }) =>
   dataUses(spec).flatMap(({ path, purpose }) => {
     const rows = facts.data.get(path)?.rows;
     const [, stageIndex] = path.split(".");
     const stage = purpose === "evaluation" ? undefined : spec.stages[Number(stageIndex)];
-    const needed =
-      stage === undefined ? 1 : stage.type === "sft" ? stage.sft.batchSize : stage.grpo.promptsPerStep;
+    const needed = stage === undefined ? 1 : rowsOfStep(stage);
     const at = ["spec", ...path.split(".").map((step) => (/^\d+$/.test(step) ? Number(step) : step))];
     if (rows === 0) {
       return [
@@ -69,7 +78,7 @@ function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number):
     ...trapWhen(rewards.length === 0, () => ({
       code: "EVALUATION_WITHOUT_REWARD",
       path,
-      message: "the run has no GRPO stage whose rewards the evaluation could use",
+      message: "the run has no stage that samples, whose rewards the evaluation could use",
       accepted: "evaluation.rewards: [{name, type, …}]",
     })),
     ...trapWhen(rewards.length > 0 && !rewards.some(({ name }) => name === metric), () => ({
@@ -93,4 +102,4 @@ const evaluation: TrapCheck = ({ spec, shape }) =>
   spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
 
 /** Checks across blocks. */
-export const RUN_TRAPS: readonly TrapCheck[] = [lag, dataSize, evaluationOnTraining, evaluation];
+export const RUN_TRAPS: readonly TrapCheck[] = [lineage, lag, dataSize, evaluationOnTraining, evaluation];

@@ -1,6 +1,14 @@
 /** Traps in the stages: batches that do not divide, estimators without a signal, sequences that do not fit. */
 import type { Path } from "../problem.ts";
-import type { ResolvedGrpo, ResolvedOptimizer, ResolvedSft } from "../resolved.ts";
+import type {
+  ResolvedGrpo,
+  ResolvedOptimizer,
+  ResolvedPpo,
+  ResolvedReward,
+  ResolvedRewardModel,
+  ResolvedRollouts,
+  ResolvedSft,
+} from "../resolved.ts";
 import { type AllowableTrap, type Trap, type TrapCheck, type TrapContext, trapWhen } from "./trap.ts";
 
 /** A check of one stage; `path` is that of its block. */
@@ -74,7 +82,7 @@ const sft: StageCheck<ResolvedSft> = (stage, path, context) => [
   })),
 ];
 
-const context: StageCheck<ResolvedGrpo> = (stage, path, { shape, facts }) => {
+const context: StageCheck<ResolvedRollouts> = (stage, path, { shape, facts }) => {
   const { maxPromptLength, sampling } = stage;
   const longest = facts.data.get(path.slice(1).concat("data").join("."))?.longestPrompt ?? 0;
   const room = shape.maxPositions - sampling.maxNewTokens;
@@ -97,7 +105,7 @@ const context: StageCheck<ResolvedGrpo> = (stage, path, { shape, facts }) => {
   ];
 };
 
-const sampling: StageCheck<ResolvedGrpo> = ({ sampling: { temperature, topK, topP } }, path) => [
+const sampling: StageCheck<ResolvedRollouts> = ({ sampling: { temperature, topK, topP } }, path) => [
   ...trapWhen(temperature === 0, () => ({
     code: "GREEDY_TRAINING",
     path: [...path, "sampling", "temperature"],
@@ -115,14 +123,16 @@ const sampling: StageCheck<ResolvedGrpo> = ({ sampling: { temperature, topK, top
   })),
 ];
 
-const estimator: StageCheck<ResolvedGrpo> = (stage, path) => [
-  ...trapWhen(stage.groupSize < 2, () => ({
+const group: StageCheck<ResolvedGrpo> = ({ groupSize }, path) =>
+  trapWhen(groupSize < 2, () => ({
     code: "GROUP_TOO_SMALL",
     path: [...path, "groupSize"],
     message: "a group of one has advantage 0: nothing would be learned",
-    value: String(stage.groupSize),
+    value: String(groupSize),
     accepted: "at least 2; 8 to 16 are usual",
-  })),
+  }));
+
+const estimator: StageCheck<ResolvedRollouts> = (stage, path) => [
   ...trapWhen(stage.epochs > 8, (): AllowableTrap => ({
     code: "EPOCHS_MANY",
     path: [...path, "epochs"],
@@ -139,7 +149,7 @@ const estimator: StageCheck<ResolvedGrpo> = (stage, path) => [
   })),
 ];
 
-const kl: StageCheck<ResolvedGrpo> = ({ kl: { placement, estimator: kind, coefficient } }, path) => [
+const kl: StageCheck<ResolvedRollouts> = ({ kl: { placement, estimator: kind, coefficient } }, path) => [
   ...trapWhen(placement !== "none" && coefficient === 0, () => ({
     code: "KL_WITHOUT_EFFECT",
     path: [...path, "kl", "coefficient"],
@@ -163,7 +173,7 @@ const kl: StageCheck<ResolvedGrpo> = ({ kl: { placement, estimator: kind, coeffi
   })),
 ];
 
-const rewards: StageCheck<ResolvedGrpo> = (stage, path, { facts }) => {
+const rewards: StageCheck<ResolvedRollouts> = (stage, path, { facts }) => {
   const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
   return [
     ...trapWhen(
@@ -189,13 +199,13 @@ const rewards: StageCheck<ResolvedGrpo> = (stage, path, { facts }) => {
 };
 
 /** The row's part that a verifier compares with, if it does. */
-function fieldOf(reward: ResolvedGrpo["rewards"][number]): string | undefined {
+function fieldOf(reward: ResolvedReward): string | undefined {
   if (reward.type === "exact") return reward.exact.field;
   if (reward.type === "numeric") return reward.numeric.field;
   return reward.type === "contains" && reward.contains.text === "" ? reward.contains.field : undefined;
 }
 
-const grpo: StageCheck<ResolvedGrpo> = (stage, path, outer) => [
+const rollouts: StageCheck<ResolvedRollouts> = (stage, path, outer) => [
   ...batch(stage.promptsPerStep * stage.groupSize, "promptsPerStep × groupSize")(stage, path, outer),
   ...optimizer(
     stage.optimizer,
@@ -206,10 +216,81 @@ const grpo: StageCheck<ResolvedGrpo> = (stage, path, outer) => [
   ...[context, sampling, estimator, kl, rewards].flatMap((check) => check(stage, path, outer)),
 ];
 
+const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
+  const { miniBatches, microBatchSize, promptsPerStep, groupSize, critic, steps } = stage;
+  const sequences = promptsPerStep * groupSize;
+  return [
+    ...rollouts(stage, path, outer),
+    ...trapWhen(sequences % (miniBatches * microBatchSize) !== 0, () => ({
+      code: "BATCH_NOT_DIVISIBLE",
+      path: [...path, "miniBatches"],
+      message: `promptsPerStep × groupSize = ${sequences} sequences do not split into ${miniBatches} mini-batches of whole micro-batches of ${microBatchSize}`,
+      value: String(miniBatches),
+      accepted: `a divisor of ${Math.max(1, Math.floor(sequences / microBatchSize))}, or a smaller microBatchSize`,
+    })),
+    ...optimizer(critic.optimizer, [...path, "critic", "optimizer"], SFT_RATES, steps),
+    ...trapWhen(critic.warmupSteps >= steps, () => ({
+      code: "CRITIC_WARMUP_TOO_LONG",
+      path: [...path, "critic", "warmupSteps"],
+      message: `the policy would never be trained: the stage has ${steps} steps`,
+      value: String(critic.warmupSteps),
+      accepted: `less than ${steps}`,
+    })),
+    ...trapWhen(
+      stage.kl.controller === "adaptive" && (stage.kl.placement === "none" || stage.kl.target <= 0),
+      () => ({
+        code: "KL_CONTROLLER_WITHOUT_AIM",
+        path: [...path, "kl", "controller"],
+        message: "an adaptive controller steers a KL term to a target: it needs both",
+        value: "adaptive",
+        accepted: "placement: reward or loss with a target above 0, or controller: fixed",
+      }),
+    ),
+  ];
+};
+
+const rewardModel: StageCheck<ResolvedRewardModel> = (stage, path, outer) => [
+  ...batch(stage.batchSize, "batchSize")(stage, path, outer),
+  ...optimizer(stage.optimizer, [...path, "optimizer"], SFT_RATES, stage.steps),
+  ...trapWhen(stage.maxLength > outer.shape.maxPositions, () => ({
+    code: "CONTEXT_TOO_SHORT",
+    path: [...path, "maxLength"],
+    message: `the model holds ${outer.shape.maxPositions} positions`,
+    value: String(stage.maxLength),
+    accepted: `at most ${outer.shape.maxPositions}`,
+  })),
+  ...trapWhen(stage.minimumAccuracy > 0 && stage.heldOut === 0, () => ({
+    code: "GATE_WITHOUT_DATA",
+    path: [...path, "minimumAccuracy"],
+    message: "nothing is held out that an accuracy could be measured on",
+    value: String(stage.minimumAccuracy),
+    accepted: "heldOut above 0 (0.1 is usual), or minimumAccuracy: 0",
+  })),
+  ...trapWhen(preferencesMissing(outer, path), () => ({
+    code: "PREFERENCES_MISSING",
+    path: [...path, "data"],
+    message: "the rows have no preferred and rejected answer",
+    accepted: "columns chosen and rejected, or data fields: {chosen: <column>, rejected: <column>}",
+  })),
+];
+
+function preferencesMissing({ facts }: TrapContext, path: Path): boolean {
+  const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
+  return parts !== undefined && !(parts.includes("chosen") && parts.includes("rejected"));
+}
+
 /** Checks of every stage. */
 export const stageTraps: TrapCheck = (outer) =>
-  outer.spec.stages.flatMap((stage, index) =>
-    stage.type === "sft"
-      ? sft(stage.sft, ["spec", "stages", index, "sft"], outer)
-      : grpo(stage.grpo, ["spec", "stages", index, "grpo"], outer),
-  );
+  outer.spec.stages.flatMap((stage, index) => {
+    const path = ["spec", "stages", index, stage.type];
+    switch (stage.type) {
+      case "sft":
+        return sft(stage.sft, path, outer);
+      case "reward-model":
+        return rewardModel(stage[stage.type], path, outer);
+      case "grpo":
+        return [...rollouts(stage.grpo, path, outer), ...group(stage.grpo, path, outer)];
+      case "ppo":
+        return ppo(stage.ppo, path, outer);
+    }
+  });

@@ -37,6 +37,27 @@ export function name(): z.ZodString {
   return z.string().min(1).max(40).regex(NAME_PATTERN);
 }
 
+/** `stage/<name>`: the result of an earlier stage. */
+export const STAGE_REFERENCE: RegExp = /^stage\/[a-z]([-a-z0-9]*[a-z0-9])?$/;
+
+/** The result of an earlier stage. */
+export function stageReference(): z.ZodString {
+  return z
+    .string()
+    .min(7)
+    .max(46)
+    .regex(STAGE_REFERENCE)
+    .describe("stage/<name>: an earlier stage's result.");
+}
+
+/** Where a model starts. */
+export const START_REFERENCE: RegExp = /^(model|stage\/[a-z]([-a-z0-9]*[a-z0-9])?)$/;
+
+/** The run's own model, or the result of an earlier stage. */
+export function startReference(): z.ZodString {
+  return z.string().min(5).max(46).regex(START_REFERENCE);
+}
+
 /** An integer in [min, max]; max defaults to 2^53 − 1, the largest that every reader keeps exact. */
 export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): z.ZodInt {
   return z.int().min(min).max(max);
@@ -196,9 +217,9 @@ function checkUnion(value: unknown, { types, optional, report }: UnionCheck): vo
   }
 }
 
-/** CEL escapes its reserved words: `function` is written `__function__`. */
+/** CEL escapes its reserved words and dashes: `function` is written `__function__`, `a-b` `a__dash__b`. */
 function celField(field: string): string {
-  return CEL_RESERVED.has(field) ? `__${field}__` : field;
+  return CEL_RESERVED.has(field) ? `__${field}__` : field.replaceAll("-", "__dash__");
 }
 
 const CEL_RESERVED = new Set([

@@ -2,7 +2,18 @@
 import { z } from "zod";
 import type { RewardSpec } from "../run-file.ts";
 import { LENGTH_UNITS, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, name, namedList, real, text, union } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  list,
+  name,
+  namedList,
+  real,
+  stageReference,
+  text,
+  union,
+} from "./primitives.ts";
 
 const MAX_REWARDS = 16;
 /** Weights and tolerances beyond this are typing errors. */
@@ -50,6 +61,7 @@ const blocks = {
     file: text(1024).describe("TypeScript or JavaScript file, relative to the run file."),
     export: text(64).describe("Name of the exported function (default: reward).").optional(),
   }),
+  model: closed({ from: stageReference() }),
 };
 
 const reward: z.ZodType<RewardSpec> = union(
@@ -66,6 +78,7 @@ const reward: z.ZodType<RewardSpec> = union(
     format: blocks.format.describe("1 where the completion has the wanted parts.").optional(),
     length: blocks.length.describe("1 inside a range of lengths.").optional(),
     function: blocks.function.describe("A function of yours.").optional(),
+    model: blocks.model.describe("The score of a reward model that the run has trained.").optional(),
   }),
   REWARD_TYPES,
   { optionalBlocks: ["exact", "numeric"] },

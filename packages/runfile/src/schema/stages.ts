@@ -1,16 +1,18 @@
 /** The `stages` list: what is trained, in order. Knows options and bounds; defaults are the plan's. */
-import type { z } from "zod";
-import type { GrpoSpec, OptimizerSpec, SftSpec, StageSpec } from "../run-file.ts";
+import { z } from "zod";
+import type { GrpoSpec, OptimizerSpec, PpoSpec, RewardModelSpec, SftSpec, StageSpec } from "../run-file.ts";
 import {
   ADVANTAGES,
   AGGREGATIONS,
+  KL_CONTROLLERS,
   KL_ESTIMATORS,
   KL_PLACEMENTS,
   LOSS_MASKS,
   SCHEDULES,
+  STAGE_TYPES,
 } from "../vocabulary.ts";
 import { dataSchema } from "./data.ts";
-import { choice, closed, integer, name, namedList, real, union } from "./primitives.ts";
+import { choice, closed, integer, name, namedList, real, startReference, union } from "./primitives.ts";
 import { rewardsSchema } from "./rewards.ts";
 
 const MAX_STAGES = 16;
@@ -35,7 +37,14 @@ const microBatchSize = integer(1, MAX_BATCH)
   .describe("Sequences per gradient pass; divides the batch.")
   .optional();
 
+const start = closed({
+  from: startReference().describe("model, or stage/<name> (default: the policy so far).").optional(),
+})
+  .describe("Whose weights the stage starts from.")
+  .optional();
+
 const sft: z.ZodType<SftSpec> = closed({
+  model: start,
   data: dataSchema,
   steps,
   batchSize: integer(1, MAX_BATCH).describe("Sequences per step.").optional(),
@@ -52,18 +61,21 @@ const sampling = closed({
   maxNewTokens: integer(1, MAX_TOKENS).describe("Tokens per completion at most.").optional(),
 }).describe("How completions are drawn.");
 
-const kl = closed({
+const klFields = {
   placement: choice(KL_PLACEMENTS).describe("Where the KL to the reference goes.").optional(),
   estimator: choice(KL_ESTIMATORS).describe("Per-token estimator.").optional(),
   coefficient: real(0, 100).describe("Weight of the KL term (beta).").optional(),
-}).describe("KL to the policy that the stage started from.");
+};
+
+const kl = closed(klFields).describe("KL to the policy that the stage started from.");
 
 const clip = closed({
   low: real(0, 1).describe("Ratios below 1 − low are clipped.").optional(),
   high: real(0, 100).describe("Ratios above 1 + high are clipped.").optional(),
 }).describe("Bounds of the policy ratio.");
 
-const grpo: z.ZodType<GrpoSpec> = closed({
+const rollouts = {
+  model: start,
   data: dataSchema,
   steps,
   promptsPerStep: integer(1, MAX_BATCH).describe("Prompts per step.").optional(),
@@ -75,22 +87,72 @@ const grpo: z.ZodType<GrpoSpec> = closed({
     .optional(),
   sampling: sampling.optional(),
   rewards: rewardsSchema,
-  advantage: choice(ADVANTAGES).describe("How rewards of a group become advantages.").optional(),
   clip: clip.optional(),
   dualClip: real(0, 100).describe("Bound c of the dual clip for negative advantages; 0 is off.").optional(),
-  kl: kl.optional(),
   aggregation: choice(AGGREGATIONS).describe("How token losses become one number.").optional(),
   optimizer: optimizer.optional(),
+};
+
+const grpo: z.ZodType<GrpoSpec> = closed({
+  ...rollouts,
+  advantage: choice(ADVANTAGES).describe("How rewards of a group become advantages.").optional(),
+  kl: kl.optional(),
 }).describe("Group relative policy optimisation.");
+
+const critic = closed({
+  from: startReference()
+    .describe("model, or stage/<name> (default: the last reward model, else the policy).")
+    .optional(),
+  clip: real(0, 100).describe("Values move at most so far in a step; 0 is off.").optional(),
+  warmupSteps: integer(0, MAX_STEPS).describe("Steps that train the critic alone.").optional(),
+  optimizer: optimizer.optional(),
+}).describe("The network that estimates what is to come.");
+
+const ppo: z.ZodType<PpoSpec> = closed({
+  ...rollouts,
+  miniBatches: integer(1, MAX_BATCH).describe("Updates per pass; divides the batch.").optional(),
+  gamma: real(0, 1).describe("Discount per token.").optional(),
+  lambda: real(0, 1).describe("Lambda of generalised advantage estimation.").optional(),
+  rewardClip: real(0, 1e6).describe("Scores are cut to plus or minus this; 0 is off.").optional(),
+  whitenRewards: z.boolean().describe("Scale the rewards of a batch to variance 1.").optional(),
+  whitenAdvantages: z.boolean().describe("Scale the advantages of a batch.").optional(),
+  entropyCoefficient: real(0, 100).describe("Weight of the entropy bonus.").optional(),
+  maxKl: real(0, 100).describe("No update beyond this KL from the step's start; 0 is off.").optional(),
+  kl: closed({
+    ...klFields,
+    controller: choice(KL_CONTROLLERS).describe("How the coefficient moves.").optional(),
+    target: real(0, 1e6).describe("KL per completion that adaptive steers to.").optional(),
+    horizon: real(1, 1e12).describe("Samples of the adaptive controller's horizon.").optional(),
+  })
+    .describe("KL to the policy that the stage started from.")
+    .optional(),
+  critic: critic.optional(),
+}).describe("Proximal policy optimisation with a critic.");
+
+const rewardModel: z.ZodType<RewardModelSpec> = closed({
+  model: start,
+  data: dataSchema,
+  steps,
+  batchSize: integer(1, MAX_BATCH).describe("Pairs per step.").optional(),
+  microBatchSize: integer(1, MAX_BATCH).describe("Pairs per gradient pass; divides the batch.").optional(),
+  maxLength: integer(2, MAX_TOKENS).describe("Tokens of prompt and answer at most.").optional(),
+  heldOut: real(0, 0.9).describe("Share of the pairs kept from training.").optional(),
+  margin: real(0, 100).describe("By how much the preferred answer should lead.").optional(),
+  centering: real(0, 100).describe("Weight of the squared sum of a pair's scores.").optional(),
+  minimumAccuracy: real(0, 1).describe("Held-out accuracy without which the run ends here.").optional(),
+  optimizer: optimizer.optional(),
+}).describe("A reward model from preferences.");
 
 const stage: z.ZodType<StageSpec> = union(
   closed({
     name: name().describe("Name of the stage, unique in the run."),
-    type: choice(["sft", "grpo"]).describe("What the stage does."),
+    type: choice(STAGE_TYPES).describe("What the stage does."),
     sft: sft.optional(),
+    "reward-model": rewardModel.optional(),
     grpo: grpo.optional(),
+    ppo: ppo.optional(),
   }),
-  ["sft", "grpo"],
+  STAGE_TYPES,
 );
 
 /** Stages run in order; each starts from the final policy of the one before. */

@@ -1,0 +1,85 @@
+/**
+ * What held-out pairs say of a reward model: how often the preferred answer scores higher, whether its probabilities can be
+ * believed, and how scores are spread. Pure: scores in, numbers out.
+ */
+import { type Estimate, estimateShare } from "./pass-at-k.ts";
+
+export interface PairScores {
+  readonly preferred: number;
+  readonly rejected: number;
+}
+
+/** A bar of a histogram: `from` ≤ R_w − R_l < `to`. */
+export interface HistogramBar {
+  readonly from: number;
+  readonly to: number;
+  readonly count: number;
+}
+
+export interface PairReport {
+  /** Share of pairs with R_w > R_l, a tie counting half, with its 95 % interval (Wilson). */
+  readonly accuracy: Estimate;
+  /** Expected calibration error of σ(|R_w − R_l|), over ten bins of equal width. */
+  readonly calibrationError: number;
+  /** −log σ(R_w − R_l), mean. */
+  readonly loss: number;
+  readonly meanLead: number;
+  readonly margins: readonly HistogramBar[];
+}
+
+const CALIBRATION_BINS = 10;
+const HISTOGRAM_BARS = 20;
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** Throws nothing: no pairs give an accuracy of 0 over 0 and an empty histogram. */
+export function pairReport(pairs: readonly PairScores[]): PairReport {
+  const leads = pairs.map(({ preferred, rejected }) => preferred - rejected);
+  const count = Math.max(1, leads.length);
+  const wins = leads.reduce((total, lead) => total + winOf(lead), 0);
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  return {
+    accuracy: estimateShare(wins, leads.length),
+    calibrationError: calibrationError(leads),
+    loss: sum(leads.map((lead) => Math.log1p(Math.exp(-Math.abs(lead))) + Math.max(-lead, 0))) / count,
+    meanLead: sum(leads) / count,
+    margins: histogram(leads, HISTOGRAM_BARS),
+  };
+}
+
+const winOf = (lead: number): number => (lead > 0 ? 1 : lead === 0 ? 0.5 : 0);
+
+/**
+ * Expected calibration error (Guo et al., arXiv:1706.04599) of pairs: the winner is predicted with confidence σ(|lead|),
+ * from ½ to 1; Σ over the bins of their share · |accuracy − mean confidence|.
+ */
+function calibrationError(leads: readonly number[]): number {
+  const bins = Array.from({ length: CALIBRATION_BINS }, () => ({ count: 0, confidence: 0, wins: 0 }));
+  for (const lead of leads) {
+    const confidence = sigmoid(Math.abs(lead));
+    const index = Math.min(CALIBRATION_BINS - 1, Math.floor((confidence - 0.5) * 2 * CALIBRATION_BINS));
+    const bin = bins[index];
+    if (bin === undefined) continue; // one for every index
+    bin.count += 1;
+    bin.confidence += confidence;
+    bin.wins += winOf(lead);
+  }
+  return bins.reduce(
+    (total, { wins, confidence }) => total + Math.abs(wins - confidence) / Math.max(1, leads.length),
+    0,
+  );
+}
+
+/** Bars of equal width over the range of `values`. */
+function histogram(values: readonly number[], bars: number): HistogramBar[] {
+  if (values.length === 0) return [];
+  const low = values.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
+  const high = values.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  const width = high > low ? (high - low) / bars : 1;
+  const counts = Array.from({ length: high > low ? bars : 1 }, () => 0);
+  for (const value of values) {
+    const bar = Math.min(counts.length - 1, Math.floor((value - low) / width));
+    counts[bar] = (counts[bar] ?? 0) + 1;
+  }
+  return counts.map((count, i) => ({ from: low + i * width, to: low + (i + 1) * width, count }));
+}

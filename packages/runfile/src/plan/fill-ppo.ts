@@ -1,0 +1,76 @@
+/** Fills the defaults of a PPO stage: TRL's passes and lambda, InstructGPT's KL in the reward, a critic that is the reward model. */
+import type { ResolvedCritic, ResolvedPpo, ResolvedPpoKl, ResolvedStart } from "../resolved.ts";
+import type { CriticSpec, PpoKlSpec, PpoSpec } from "../run-file.ts";
+import { stageResult } from "../stage-parts.ts";
+import { fillRollouts } from "./fill-rollouts.ts";
+import type { Scope } from "./origins.ts";
+import { bySize, fillOptimizer, type RowContext } from "./stage-defaults.ts";
+
+export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedPpo {
+  const miniBatches = at.fill("miniBatches", ppo.miniBatches, 1);
+  const rollouts = fillRollouts(ppo, at, {
+    ...context,
+    groupSize: 1,
+    epochs: 4,
+    miniBatches,
+    aggregation: "token-mean-global",
+    learningRate: bySize(context, [1e-4, 5e-5, 1e-6]),
+  });
+  return {
+    ...rollouts,
+    miniBatches,
+    gamma: at.fill("gamma", ppo.gamma, 1),
+    lambda: at.fill("lambda", ppo.lambda, 0.95),
+    rewardClip: at.fill("rewardClip", ppo.rewardClip, 10),
+    whitenRewards: at.fill("whitenRewards", ppo.whitenRewards, false),
+    whitenAdvantages: at.fill("whitenAdvantages", ppo.whitenAdvantages, true),
+    entropyCoefficient: at.fill("entropyCoefficient", ppo.entropyCoefficient, 0),
+    maxKl: at.fill("maxKl", ppo.maxKl, 0),
+    kl: fillKl(ppo.kl, at.inside("kl")),
+    critic: fillCritic(ppo.critic, at.inside("critic"), {
+      ...context,
+      policy: rollouts.model,
+      steps: rollouts.steps,
+    }),
+  };
+}
+
+/** In the reward k1, detached; in the loss k3, low in variance and differentiable. */
+const KL_DEFAULTS = {
+  none: { estimator: "k3", coefficient: 0 },
+  loss: { estimator: "k3", coefficient: 0.05 },
+  reward: { estimator: "k1", coefficient: 0.05 },
+} as const;
+
+function fillKl(kl: PpoKlSpec | undefined, at: Scope): ResolvedPpoKl {
+  const placement = at.fill("placement", kl?.placement, "reward");
+  const defaults = KL_DEFAULTS[placement];
+  return {
+    placement,
+    estimator: at.derive("estimator", kl?.estimator, defaults.estimator, "placement"),
+    coefficient: at.derive("coefficient", kl?.coefficient, defaults.coefficient, "placement"),
+    controller: at.fill("controller", kl?.controller, "fixed"),
+    target: at.fill("target", kl?.target, 6),
+    horizon: at.fill("horizon", kl?.horizon, 10_000),
+  };
+}
+
+interface CriticContext extends RowContext {
+  readonly policy: ResolvedStart;
+  readonly steps: number;
+}
+
+function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticContext): ResolvedCritic {
+  const scorer = context.before.findLast(({ type }) => type === "reward-model");
+  const from = scorer === undefined ? context.policy.from : stageResult(scorer);
+  return {
+    from: at.derive("from", critic?.from, from, "the last reward model, else the policy"),
+    clip: at.fill("clip", critic?.clip, 0.2),
+    warmupSteps: at.fill("warmupSteps", critic?.warmupSteps, 0),
+    optimizer: fillOptimizer(critic?.optimizer, at.inside("optimizer"), {
+      learningRate: bySize(context, [3e-4, 1e-4, 1e-5]),
+      warmupSteps: Math.min(10, Math.ceil(context.steps / 10)),
+      schedule: "constant",
+    }),
+  };
+}

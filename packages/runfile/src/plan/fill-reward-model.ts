@@ -1,0 +1,40 @@
+/** Fills the defaults of a reward-model stage. */
+import type { ResolvedRewardModel } from "../resolved.ts";
+import type { RewardModelSpec } from "../run-file.ts";
+import { fillData } from "./fill-data.ts";
+import { fillStart } from "./fill-start.ts";
+import type { Scope } from "./origins.ts";
+import {
+  bySize,
+  fillOptimizer,
+  lengthFor,
+  microBatch,
+  MOST_LENGTH,
+  positions,
+  type RowContext,
+} from "./stage-defaults.ts";
+
+export function fillRewardModel(spec: RewardModelSpec, at: Scope, context: RowContext): ResolvedRewardModel {
+  const steps = at.given("steps", spec.steps);
+  const batchSize = at.fill("batchSize", spec.batchSize, 32);
+  const longest = Math.max(2, lengthFor(context.rows, Math.min(MOST_LENGTH, positions(context))));
+  const why = "the longest row and the model's positions";
+  const maxLength = at.derive("maxLength", spec.maxLength, longest, why);
+  return {
+    model: fillStart(spec.model, at, context),
+    data: fillData(spec.data, at.inside("data")),
+    steps,
+    batchSize,
+    microBatchSize: microBatch(spec.microBatchSize, at, { batch: batchSize, length: 2 * maxLength }),
+    maxLength,
+    heldOut: at.fill("heldOut", spec.heldOut, 0.1),
+    margin: at.fill("margin", spec.margin, 0),
+    centering: at.fill("centering", spec.centering, 0.01),
+    minimumAccuracy: at.fill("minimumAccuracy", spec.minimumAccuracy, 0.5),
+    optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
+      learningRate: context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 1e-5]),
+      warmupSteps: Math.min(steps - 1, Math.ceil(steps / 20)),
+      schedule: "cosine",
+    }),
+  };
+}

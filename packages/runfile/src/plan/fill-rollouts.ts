@@ -1,0 +1,66 @@
+/** Fills what stages that learn from their own samples have in common. */
+import type { ResolvedRollouts } from "../resolved.ts";
+import type { RolloutSpec } from "../run-file.ts";
+import type { Aggregation } from "../vocabulary.ts";
+import { fillData, fillRewards } from "./fill-data.ts";
+import { fillStart } from "./fill-start.ts";
+import type { Scope } from "./origins.ts";
+import {
+  fillOptimizer,
+  fillSampling,
+  lengthFor,
+  microBatch,
+  MOST_LENGTH,
+  positions,
+  type RowContext,
+} from "./stage-defaults.ts";
+
+/** Defaults that the algorithm decides. */
+export interface RolloutDefaults extends RowContext {
+  readonly groupSize: number;
+  readonly epochs: number;
+  /** Updates of one pass over the batch. */
+  readonly miniBatches: number;
+  readonly aggregation: Aggregation;
+  readonly learningRate: number;
+}
+
+export function fillRollouts(
+  spec: RolloutSpec,
+  at: Scope,
+  defaults: RolloutDefaults,
+): Omit<ResolvedRollouts, "kl"> {
+  const steps = at.given("steps", spec.steps);
+  const promptsPerStep = at.fill("promptsPerStep", spec.promptsPerStep, 32);
+  const groupSize = at.fill("groupSize", spec.groupSize, defaults.groupSize);
+  const sampling = fillSampling(spec.sampling, at.inside("sampling"), defaults);
+  const room = Math.max(1, Math.min(MOST_LENGTH, positions(defaults)) - sampling.maxNewTokens);
+  const longest = lengthFor(defaults.rows, room);
+  const why = "the longest prompt and the model's positions";
+  const maxPromptLength = at.derive("maxPromptLength", spec.maxPromptLength, longest, why);
+  const length = maxPromptLength + sampling.maxNewTokens;
+  const batch = Math.max(1, Math.floor((promptsPerStep * groupSize) / defaults.miniBatches));
+  return {
+    model: fillStart(spec.model, at, defaults),
+    data: fillData(spec.data, at.inside("data")),
+    steps,
+    promptsPerStep,
+    groupSize,
+    epochs: at.fill("epochs", spec.epochs, defaults.epochs),
+    microBatchSize: microBatch(spec.microBatchSize, at, { batch, length }),
+    maxPromptLength,
+    sampling,
+    rewards: fillRewards(spec.rewards, at.inside("rewards")),
+    clip: {
+      low: at.inside("clip").fill("low", spec.clip?.low, 0.2),
+      high: at.inside("clip").fill("high", spec.clip?.high, 0.2),
+    },
+    dualClip: at.fill("dualClip", spec.dualClip, 0),
+    aggregation: at.derive("aggregation", spec.aggregation, defaults.aggregation, "the algorithm"),
+    optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
+      learningRate: defaults.learningRate,
+      warmupSteps: Math.min(10, Math.ceil(steps / 10)),
+      schedule: "constant",
+    }),
+  };
+}

@@ -1,0 +1,125 @@
+/** Reward models and PPO in a plan: defaults that follow from one another, lineage, and the traps of both. */
+import { describe, expect, it } from "vitest";
+import { formatProblem } from "../problem.ts";
+import { readRunFile } from "../read-run-file.ts";
+import { threeStageRun } from "../specimens.ts";
+import { policyBefore, restartsPolicy } from "../stage-parts.ts";
+import type { PlanFacts } from "./facts.ts";
+import { type Plan, resolvePlan } from "./plan.ts";
+
+const GIB = 1024 ** 3;
+const rows = { digest: "rows", rows: 5000, longestPrompt: 6, parts: ["prompt", "completion", "answer"] };
+const pairs = { ...rows, longestPrompt: 20, parts: ["prompt", "chosen", "rejected"] };
+
+function plan(set: readonly string[] = [], preferences: typeof pairs = pairs): Plan {
+  const facts: PlanFacts = {
+    model: { vocabSize: 15, digest: "", tokenizerDigest: "t", chatTemplateDigest: "" },
+    data: new Map([
+      ["stages.0.sft.data", rows],
+      ["stages.1.reward-model.data", preferences],
+      ["stages.2.ppo.data", rows],
+      ["evaluation.data", rows],
+    ]),
+    functions: new Map(),
+    engine: { oarlock: "0.1.0", onnxruntime: "1.30.0", instructionSet: "x64-avx2" },
+    machine: { memoryBytes: 8 * GIB },
+  };
+  const read = readRunFile(threeStageRun(), { file: "run.yaml", set });
+  if (!read.ok) throw new Error(read.problems.map(formatProblem).join("\n"));
+  return resolvePlan(read.file, facts);
+}
+
+describe("the three stages", () => {
+  it("start from one another unless the file says otherwise, and say so", () => {
+    const { run, origins, problems } = plan();
+    expect(problems).toEqual([]);
+    const [warm, judge, learn] = run.spec.stages;
+    expect(warm).toMatchObject({ sft: { model: { from: "model" } } });
+    expect(judge).toMatchObject({
+      "reward-model": {
+        model: { from: "stage/warm" },
+        maxLength: 20,
+        heldOut: 0.1,
+        minimumAccuracy: 0.5,
+        microBatchSize: 32,
+      },
+    });
+    expect(learn).toMatchObject({
+      ppo: {
+        model: { from: "stage/warm" },
+        critic: { from: "stage/judge", clip: 0.2, warmupSteps: 0 },
+        groupSize: 1,
+        epochs: 4,
+        lambda: 0.95,
+        kl: { placement: "reward", estimator: "k1", controller: "fixed" },
+      },
+    });
+    expect(origins.get("spec.stages.2.ppo.critic.from")).toEqual({
+      type: "derived",
+      why: "the last reward model, else the policy",
+    });
+  });
+
+  it("have the policy as it stood before them, which a reward model does not change", () => {
+    const { stages } = plan().run.spec;
+    expect([0, 1, 2].map((index) => policyBefore(stages, index))).toEqual([
+      "model",
+      "stage/warm",
+      "stage/warm",
+    ]);
+    expect([0, 1, 2].map((index) => restartsPolicy(stages, index))).toEqual([false, false, false]);
+    const again = plan(["stages.learn.ppo.model={from: model}"]).run.spec.stages;
+    expect(restartsPolicy(again, 2)).toBe(true);
+  });
+
+  it("fit micro-batches into mini-batches by themselves", () => {
+    const { run, problems } = plan(["stages.learn.ppo.miniBatches=4"]);
+    expect(problems).toEqual([]);
+    expect(run.spec.stages[2]).toMatchObject({ ppo: { miniBatches: 4, microBatchSize: 8 } });
+  });
+
+  it("need memory for the second model, and none for logits that a score head does not have", () => {
+    expect(plan().memory.scorers).toBe(5 * 4 * plan().run.inputs.model.parameters);
+  });
+});
+
+describe("traps", () => {
+  const PPO = "stages.learn.ppo";
+  const JUDGE = "stages.judge.reward-model";
+
+  it.each([
+    ["STAGE_RESULT_UNKNOWN", `${PPO}.rewards.preferred.model={from: stage/other}`],
+    ["STAGE_RESULT_UNKNOWN", `${PPO}.rewards.preferred.model={from: stage/warm}`],
+    ["STAGE_RESULT_UNKNOWN", `${PPO}.model={from: stage/judge}`],
+    ["STAGE_RESULT_UNKNOWN", `${PPO}.critic={from: stage/learn}`],
+    ["STAGE_RESULT_UNKNOWN", `${JUDGE}.model={from: stage/learn}`],
+    ["EVALUATION_BEFORE_MODEL", "evaluation={data: {type: task, task: {name: addition, split: test}}}"],
+    ["BATCH_NOT_DIVISIBLE", `${PPO}.miniBatches=3`],
+    ["CRITIC_WARMUP_TOO_LONG", `${PPO}.critic={warmupSteps: 20}`],
+    ["KL_CONTROLLER_WITHOUT_AIM", `${PPO}.kl={controller: adaptive, target: 0}`],
+    ["KL_GRADIENT_ZERO", `${PPO}.kl={placement: loss, estimator: k1}`],
+    ["LEARNING_RATE_RANGE", `${PPO}.critic={optimizer: {learningRate: 1}}`],
+    ["LEARNING_RATE_RANGE", `${JUDGE}.optimizer={learningRate: 1}`],
+    ["CONTEXT_TOO_SHORT", `${JUDGE}.maxLength=33`],
+    ["BATCH_NOT_DIVISIBLE", `${JUDGE}.microBatchSize=5`],
+    ["GATE_WITHOUT_DATA", `${JUDGE}.heldOut=0`],
+    ["LAG_TOO_LONG", `${PPO}.steps=1`],
+  ])("%s: %s", (code, set) => {
+    const { problems } = plan([set]);
+    expect(problems.map((problem) => problem.code)).toContain(code);
+    expect(
+      problems.filter((problem) => problem.file === undefined || (problem.accepted ?? "") === ""),
+    ).toEqual([]);
+  });
+
+  it("PREFERENCES_MISSING: rows without a preferred and a rejected answer", () => {
+    const { problems } = plan([], { ...pairs, parts: ["prompt", "completion"] });
+    expect(problems.map(({ code }) => code)).toEqual(["PREFERENCES_MISSING"]);
+  });
+
+  it("names what a reference may be", () => {
+    const [problem] = plan([`${PPO}.rewards.preferred.model={from: stage/warm}`]).problems;
+    expect(problem).toMatchObject({ value: "stage/warm", accepted: "stage/judge" });
+    expect(problem?.message).toMatch(/of type sft is no reward model/);
+  });
+});

@@ -1,0 +1,73 @@
+/** Questions about a stage that do not depend on what it is: its block, its data, its rollouts, its start. Pure. */
+import type { ResolvedData, ResolvedRollouts, ResolvedStage, ResolvedStart } from "./resolved.ts";
+
+/** What every stage's block has. */
+export interface StageBlock {
+  readonly model: ResolvedStart;
+  readonly data: ResolvedData;
+  readonly steps: number;
+}
+
+/** The block that the stage's type names. */
+export function blockOf(stage: ResolvedStage): StageBlock {
+  if (stage.type === "sft") return stage.sft;
+  return stage.type === "reward-model" ? stage["reward-model"] : rolloutBlock(stage);
+}
+
+const rolloutBlock = (stage: Extract<ResolvedStage, { type: "grpo" | "ppo" }>): ResolvedRollouts =>
+  stage.type === "grpo" ? stage.grpo : stage.ppo;
+
+/** What a stage samples; undefined for one that learns from data alone. */
+export function rolloutsOf(stage: ResolvedStage | undefined): ResolvedRollouts | undefined {
+  return stage?.type === "grpo" || stage?.type === "ppo" ? rolloutBlock(stage) : undefined;
+}
+
+/** Whether what the stage trains is the policy. */
+export function trainsPolicy({ type }: Pick<ResolvedStage, "type">): boolean {
+  return type !== "reward-model";
+}
+
+/** The reference to a stage's result. */
+export function stageResult({ name }: Pick<ResolvedStage, "name">): string {
+  return `stage/${name}`;
+}
+
+/** The index of the stage that a reference names; undefined for the run's own model and for names that nothing has. */
+export function referencedStage(
+  stages: readonly Pick<ResolvedStage, "name">[],
+  from: string,
+): number | undefined {
+  const index = stages.findIndex((stage) => stageResult(stage) === from);
+  return index < 0 ? undefined : index;
+}
+
+/** The policy as it stands before the stage of that index: the result of the last stage that trained it, or the run's model. */
+export function policyBefore(stages: readonly ResolvedStage[], index: number): string {
+  const last = stages.slice(0, index).findLast(trainsPolicy);
+  return last === undefined ? "model" : stageResult(last);
+}
+
+/** Whether a stage's policy is another one than the policy before it. */
+export function restartsPolicy(stages: readonly ResolvedStage[], index: number): boolean {
+  const stage = stages[index];
+  return (
+    stage !== undefined && trainsPolicy(stage) && blockOf(stage).model.from !== policyBefore(stages, index)
+  );
+}
+
+/** Every reference of a stage to the results of others, with the fields that hold them. */
+export function referencesOf(
+  stage: ResolvedStage,
+): { readonly path: readonly (string | number)[]; readonly from: string }[] {
+  const block = [stage.type];
+  const rewards = (rolloutsOf(stage)?.rewards ?? []).flatMap((reward, index) =>
+    reward.type === "model"
+      ? [{ path: [...block, "rewards", index, "model", "from"], from: reward.model.from }]
+      : [],
+  );
+  return [
+    { path: [...block, "model", "from"], from: blockOf(stage).model.from },
+    ...(stage.type === "ppo" ? [{ path: [...block, "critic", "from"], from: stage.ppo.critic.from }] : []),
+    ...rewards,
+  ];
+}

@@ -1,0 +1,24 @@
+/** What scorers are given and what a named vector of them answers, as far as a reward worker uses it. */
+import type { ScoringInput, Verdict } from "@oarlock/rewards";
+import type { ScoredListener, ScorerInfo } from "@oarlock/sandbox";
+
+/** Text for those who read, tokens for models. */
+export interface TrajectoryInput extends ScoringInput {
+  /** Prompt and completion, with the token that ended it. */
+  readonly tokens: Int32Array;
+}
+
+/** A named vector of scorers. */
+export interface ScorerSet {
+  /** Of a model that is still to come, the version is ""; after a score, that of the model that gave it. */
+  readonly scorers: readonly ScorerInfo[];
+  /**
+   * `verdicts[i][j]` is scorer j's on input i. Never rejects for a scorer's fault (S1). `onScored` hears of each scorer when
+   * its last verdict is in.
+   */
+  score(
+    inputs: readonly TrajectoryInput[],
+    signal?: AbortSignal,
+    onScored?: ScoredListener,
+  ): Promise<readonly (readonly Verdict[])[]>;
+}

@@ -1,0 +1,188 @@
+/** Reward models and critics in the trainer; and PPO's promise about its first update. */
+import { initialWeights, type LlamaConfig, scoreWeights, withScoreHead } from "@oarlock/nn";
+import { bradleyTerryLoss, initialNormals, valueLoss } from "@oarlock/rl";
+import { afterEach, describe, expect, test } from "vitest";
+import { TrainerCore } from "./core.ts";
+import { sequenceRow } from "./sequence-row.ts";
+import type { Objective, StepOptions, TrainingRow } from "./types.ts";
+
+const policy: LlamaConfig = {
+  vocabSize: 29,
+  hiddenSize: 16,
+  intermediateSize: 40,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 4,
+  ropeTheta: 10_000,
+  ropeConvention: "half-split",
+  rmsNormEps: 1e-5,
+  maxPositions: 64,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
+const policyWeights = initialWeights(policy, (count, index) => initialNormals(7, index, count));
+const scorer = withScoreHead(policy);
+const scorerWeights = initialWeights(scorer, (count, index) => initialNormals(9, index, count));
+
+const opened: TrainerCore[] = [];
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((core) => core.close()));
+});
+async function open(config: LlamaConfig, weights: Float32Array): Promise<TrainerCore> {
+  const core = await TrainerCore.open({ config, weights, ort: { driver: "native" } });
+  opened.push(core);
+  return core;
+}
+
+const sequence = (number: number): number[] =>
+  Array.from({ length: 3 + ((number * 7) % 20) }, (_, t) => (number * 11 + t * t * 3 + t) % 29);
+
+/** Rows with 3 prompt tokens, whose arrays follow from their number alone. */
+const rowsOf = (count: number): TrainingRow[] =>
+  Array.from({ length: count }, (_, r) => {
+    const tokens = Int32Array.from(sequence(r + 1));
+    const wave = (scale: number) =>
+      Float32Array.from(tokens, (__, t) => scale * Math.sin(r * 3 + t * (1 + scale)));
+    return {
+      tokens,
+      promptLength: 2,
+      lossMask: Uint8Array.from(tokens, (__, t) => (t >= 2 ? 1 : 0)),
+      advantages: wave(1),
+      returns: wave(0.7),
+      oldValues: wave(0.5),
+    };
+  });
+
+const step = (objective: Objective, change: Partial<StepOptions> = {}): StepOptions => ({
+  objective,
+  aggregation: "token-mean-global",
+  optimizer: { learningRate: 3e-3, maxGradNorm: 1 },
+  microBatchSize: 64,
+  ...change,
+});
+const ppo: Objective = {
+  type: "grpo",
+  clip: { low: 0.2, high: 0.2 },
+  klCoefficient: 0,
+  klEstimator: "k3",
+  entropyCoefficient: 0,
+};
+
+describe("a reward model", () => {
+  const pairs = (count: number): TrainingRow[] =>
+    Array.from({ length: count }, (_, p) => [
+      sequenceRow(sequence(2 * p + 1), p / 4),
+      sequenceRow(sequence(2 * p + 2)),
+    ]).flat();
+  const objective: Objective = { type: "pairs", centering: 0.01 };
+
+  test("has the loss of its scores, whatever the micro-batches", async () => {
+    const rows = pairs(5);
+    const core = await open(scorer, scorerWeights);
+    const scores = (await core.scores(rows, { microBatchSize: 4 })).map((row) => row.at(-1)!);
+    const losses = Array.from({ length: 5 }, (_, p) =>
+      bradleyTerryLoss(scores[2 * p]!, scores[2 * p + 1]!, { margin: p / 4, centering: 0.01 }),
+    );
+    const expected = losses.reduce((a, b) => a + b) / 5;
+    const still = { optimizer: { learningRate: 0 } };
+    for (const microBatchSize of [2, 6, 64]) {
+      const { sums } = await core.step(rows, step(objective, { ...still, microBatchSize }));
+      expect(sums.loss).toBeCloseTo(expected, 5);
+      expect(sums.accuracy).toBeCloseTo(
+        losses.filter((_, p) => scores[2 * p]! > scores[2 * p + 1]!).length / 5,
+        6,
+      );
+    }
+  });
+
+  test("learns an order, and starts at 0 with a head of its own", async () => {
+    const rows = pairs(6);
+    const core = await open(scorer, scoreWeights({ config: policy, weights: policyWeights }));
+    expect((await core.scores(rows, { microBatchSize: 4 })).flatMap((row) => [...row])).toSatisfy(
+      (scores: number[]) => scores.every((score) => score === 0),
+    );
+    for (let i = 0; i < 30; i++) await core.step(rows, step({ type: "pairs", centering: 0 }));
+    const { sums } = await core.step(rows, step({ type: "pairs", centering: 0 }));
+    expect(sums.accuracy).toBeCloseTo(1, 6);
+  });
+
+  test("is refused where a pair would be cut, and objectives where the head is another", async () => {
+    const core = await open(scorer, scorerWeights);
+    await expect(core.step(pairs(2), step(objective, { microBatchSize: 3 }))).rejects.toThrow(
+      /microBatchSize is 3.*even/,
+    );
+    await expect(core.step(pairs(2).slice(1), step(objective))).rejects.toThrow(/3 rows.*pairs/);
+    await expect(core.step(rowsOf(2), step(ppo))).rejects.toThrow(/needs a model that gives logits/);
+  });
+});
+
+describe("a critic", () => {
+  test("has the loss of its values", async () => {
+    const rows = rowsOf(4);
+    const core = await open(scorer, scorerWeights);
+    const values = await core.scores(rows, { microBatchSize: 4 });
+    const losses = rows.flatMap((row, r) =>
+      Array.from(row.tokens.keys())
+        .filter((t) => row.lossMask[t] === 1)
+        .map((t) =>
+          valueLoss({ value: values[r]![t]!, oldValue: row.oldValues![t]!, return: row.returns![t]! }, 0.2),
+        ),
+    );
+    const { sums } = await core.step(rows, step({ type: "value", clip: 0.2 }));
+    expect(sums.loss).toBeCloseTo(losses.reduce((a, b) => a + b) / losses.length, 5);
+    expect(sums.valueClipFraction).toBeGreaterThan(0);
+  });
+});
+
+describe("PPO's updates", () => {
+  const order = (epochs: number, count: number): Int32Array[] =>
+    Array.from({ length: epochs }, (_, e) =>
+      Int32Array.from({ length: count }, (__, i) => (i * 5 + e * 3 + 1) % count),
+    );
+
+  test("the first ratio is exactly 1 and the first KL exactly 0 with log-probs of the same batches", async () => {
+    const rows = rowsOf(12);
+    const core = await open(policy, policyWeights);
+    const batching = { microBatchSize: 3, miniBatchSize: 6 };
+    const [first] = order(1, 12);
+    const old = await core.logprobs(rows, "policy", { ...batching, order: first!, trainedOnly: true });
+    const fed = rows.map((row, i) => ({ ...row, oldLogprobs: old[i]! }));
+    const { updates } = await core.step(fed, step(ppo, { ...batching, order: order(2, 12), epochs: 2 }));
+    expect(updates).toHaveLength(4);
+    expect(updates[0]!.sums).toMatchObject({ oldKl: 0, clipFraction: 0 });
+    expect(updates[1]!.sums.oldKl).not.toBe(0);
+  });
+
+  test("end before the update that finds the policy too far away, which is not made", async () => {
+    const rows = rowsOf(8);
+    const free = await open(policy, policyWeights);
+    const bounded = await open(policy, policyWeights);
+    const options = step(ppo, { epochs: 6, optimizer: { learningRate: 0.02 } });
+    const all = await free.step(rows, options);
+    expect(all).toMatchObject({ stopped: false });
+    const limit = all.updates[2]!.sums.oldKl / 2 + all.updates[3]!.sums.oldKl / 2;
+    const far = all.updates.findIndex(({ sums }) => sums.oldKl > limit);
+    expect(far).toBeGreaterThan(0);
+    const early = await bounded.step(rows, { ...options, maxKl: limit });
+    expect(early).toMatchObject({ stopped: true, optimizerStep: far });
+    expect(early.updates).toHaveLength(far);
+  });
+
+  test("another order gives other weights, the same order the same", async () => {
+    const rows = rowsOf(8);
+    const run = async (orders: readonly Int32Array[]): Promise<Float32Array> => {
+      const core = await open(policy, policyWeights);
+      await core.step(rows, step(ppo, { epochs: 2, miniBatchSize: 4, order: orders }));
+      return core.weights.slice();
+    };
+    const [once, again, other] = [
+      await run(order(2, 8)),
+      await run(order(2, 8)),
+      await run(order(2, 8).toReversed()),
+    ];
+    expect(again).toEqual(once);
+    expect(other).not.toEqual(once);
+  });
+});

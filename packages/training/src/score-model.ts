@@ -1,0 +1,66 @@
+/**
+ * A reward model at work: scores of texts, in a worker thread of its own (P1). It is not trained here.
+ *
+ * Each text is a run of its own, at its own padded length: a score is a function of the text alone (D3), whatever else is
+ * asked for at the same time.
+ */
+import { createRequire } from "node:module";
+import { Worker } from "node:worker_threads";
+import type { LlamaConfig } from "@oarlock/nn";
+import type { OpenOrtOptions } from "@oarlock/ort";
+import { WorkerClient } from "@oarlock/runtime";
+
+export interface ScoreModelOptions {
+  /** Of a model with a score head. */
+  readonly config: LlamaConfig;
+  /** Flat, in nn's layout. */
+  readonly weights: Float32Array;
+  readonly ort?: OpenOrtOptions;
+}
+
+export interface ScoreModel extends AsyncDisposable {
+  /** The score at the last token of each text. */
+  score(texts: readonly Int32Array[], options: ScoreCallOptions): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+export interface ScoreCallOptions {
+  /** L1: for the whole call. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Calls between a score model's owner and its worker thread. @internal */
+export type ScoreModelMethods = {
+  open(request: ScoreModelOptions): Promise<void>;
+  score(request: { readonly texts: readonly Int32Array[] }): Promise<Float32Array>;
+  close(request: undefined): Promise<void>;
+};
+
+const SMALL_CALL_TIMEOUT_MS = 10 * 60_000;
+
+/** Starts the worker and opens the engine. */
+export async function createScoreModel(options: ScoreModelOptions): Promise<ScoreModel> {
+  const client = new WorkerClient<ScoreModelMethods>({
+    name: "score model",
+    // Resolved by `require`, which ignores the source condition: always the built file.
+    start: () =>
+      new Worker(createRequire(import.meta.url).resolve("@oarlock/training/score-worker"), { execArgv: [] }),
+  });
+  const small = { timeoutMs: SMALL_CALL_TIMEOUT_MS };
+  const close = async (): Promise<void> => {
+    await client.call("close", undefined, small).catch(() => undefined); // the thread may be gone already
+    await client.close();
+  };
+  try {
+    await client.call("open", options, small);
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return {
+    score: (texts, call) => client.call("score", { texts }, call),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

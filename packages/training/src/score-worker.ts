@@ -1,0 +1,32 @@
+/** The worker thread of a reward model: its calls answered one after another. */
+import { OarlockError } from "@oarlock/errors";
+import { serveWorker, type WorkerMethods } from "@oarlock/runtime";
+import { openScoreCore, type ScoreCore } from "./score-core.ts";
+import type { ScoreModelMethods } from "./score-model.ts";
+
+let core: ScoreCore | undefined;
+let last: Promise<unknown> = Promise.resolve();
+
+function inOrder<Q, R>(work: (request: Q) => Promise<R>): (request: Q) => Promise<R> {
+  return (request) => {
+    const result = last.then(() => work(request));
+    last = result.catch(() => undefined);
+    return result;
+  };
+}
+
+const methods: ScoreModelMethods = {
+  open: inOrder(async (options) => {
+    core = await openScoreCore(options);
+  }),
+  score: inOrder(async ({ texts }) => {
+    if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the score model is not open");
+    return core.score(texts);
+  }),
+  close: inOrder(async () => {
+    await core?.close();
+    core = undefined;
+  }),
+} satisfies WorkerMethods<ScoreModelMethods>;
+
+serveWorker<ScoreModelMethods>(methods);

@@ -1,0 +1,41 @@
+import { join } from "node:path";
+import { saveModel } from "@oarlock/models";
+import { initialWeights, type LlamaConfig, withScoreHead } from "@oarlock/nn";
+import { temporaryFolder } from "@oarlock/testkit";
+import { characterTokenizer } from "@oarlock/tokenizer";
+import { expect, test } from "vitest";
+import { openModel } from "./model.ts";
+
+const policy: LlamaConfig = {
+  vocabSize: 15,
+  hiddenSize: 8,
+  intermediateSize: 12,
+  layers: 1,
+  heads: 2,
+  kvHeads: 2,
+  headSize: 4,
+  ropeTheta: 10_000,
+  ropeConvention: "half-split",
+  rmsNormEps: 1e-5,
+  maxPositions: 32,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
+
+async function saved(config: LlamaConfig): Promise<string> {
+  const folder = join(temporaryFolder("model"), "m");
+  const weights = initialWeights(config, (count) => new Float32Array(count).fill(0.1));
+  const tokenizer = characterTokenizer({ alphabet: "0123456789+=" });
+  await saveModel(folder, { config, weights, tokenizer, specials: { eosTokenIds: [] } });
+  return folder;
+}
+
+test("X1: a reward model is no policy, though its trunk would make text", async () => {
+  const [language, scorer] = [await saved(policy), await saved(withScoreHead(policy))];
+  const opened = await openModel({ from: language }, { baseDir: "/", seed: 0 });
+  expect(opened.config.vocabSize).toBe(15);
+  await expect(openModel({ from: scorer }, { baseDir: "/", seed: 0 })).rejects.toThrow(
+    /MODEL_IS_SCORER.*is a reward model.*accepted: a language model/,
+  );
+});

@@ -1,0 +1,54 @@
+/** Preference pairs: no first turn on both sides of the split, and what is too long is counted. */
+import type { Row } from "@oarlock/data";
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import { describe, expect, test } from "vitest";
+import { preferencePairs } from "./rows.ts";
+
+const tokenizer = createTokenizer(
+  characterTokenizer({ alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n" }),
+);
+/** Two questions in each first turn: hh-rlhf has several pairs of one conversation. */
+const rows = Array.from({ length: 200 }, (_, i): Row => ({
+  prompt: `\n\nHuman: question ${Math.floor(i / 2)}\n\nAssistant: well\n\nHuman: and ${i}\n\nAssistant:`,
+  chosen: " yes",
+  rejected: ` no ${i}`,
+  fields: {},
+}));
+const options = {
+  tokenizer,
+  rendering: { systemPrompt: "", chatTemplate: "auto" },
+  maxTokens: 200,
+  heldOut: 0.3,
+  seed: 1,
+} as const;
+const questionOf = (tokens: Int32Array): string =>
+  /question (\d+)/.exec(tokenizer.decode([...tokens], { skipSpecialTokens: true }))?.[1] ?? "";
+
+describe("preference pairs", () => {
+  test("are split by first turn, by a share of about the one asked for, whatever the order of the rows", async () => {
+    const { training, heldOut, overlong } = await preferencePairs(rows, options);
+    expect(overlong).toBe(0);
+    expect(training.length + heldOut.length).toBe(200);
+    expect(heldOut.length).toBeGreaterThan(30);
+    expect(heldOut.length).toBeLessThan(90);
+    const trained = new Set(training.map(({ preferred }) => questionOf(preferred)));
+    expect(heldOut.filter(({ preferred }) => trained.has(questionOf(preferred)))).toEqual([]);
+    const reversed = await preferencePairs(rows.toReversed(), options);
+    expect(reversed.heldOut.map(({ preferred }) => questionOf(preferred)).toSorted()).toEqual(
+      heldOut.map(({ preferred }) => questionOf(preferred)).toSorted(),
+    );
+    const other = await preferencePairs(rows, { ...options, seed: 2 });
+    expect(other.heldOut.map(({ preferred }) => questionOf(preferred))).not.toEqual(
+      heldOut.map(({ preferred }) => questionOf(preferred)),
+    );
+  });
+
+  test("leave out and count what is too long, and say where nothing is left", async () => {
+    const long: Row = { ...rows[0]!, chosen: " y".repeat(200) };
+    const { overlong } = await preferencePairs([...rows, long], options);
+    expect(overlong).toBe(1);
+    await expect(preferencePairs(rows, { ...options, maxTokens: 10 })).rejects.toThrow(
+      /DATA_EMPTY.*200 rows.*training pairs of at most 10 tokens a side/,
+    );
+  });
+});

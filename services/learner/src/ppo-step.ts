@@ -1,0 +1,208 @@
+/**
+ * One step of PPO: the batch's log-probs, reference and values are computed once, by the learner, in the batches of the first
+ * pass (so that its first ratio is exactly 1); then policy and critic learn from the same rows in the same order.
+ */
+import type { Trajectory } from "@oarlock/proto";
+import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
+import type { ResolvedPpo } from "@oarlock/runfile";
+import { traced } from "@oarlock/runtime";
+import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { judgeSamples } from "./grpo-batch.ts";
+import type { JudgedSample } from "./grpo-batch.ts";
+import { batchMetrics, updateMetrics } from "./metrics.ts";
+import { namedValues } from "./named-values.ts";
+import { assemblePpoBatch } from "./ppo-batch.ts";
+import type { PpoBatch } from "./ppo-batch.ts";
+import { needsReference } from "./ppo-settings.ts";
+import { checkPins, scorerPins } from "./scorer-pins.ts";
+import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
+import type { PpoMoment } from "./step-options.ts";
+
+type Numbers = Readonly<Record<string, number>>;
+type Place = { readonly stage: number; readonly step: number };
+
+export interface PpoOutcome {
+  /** Undefined: nothing could be learned, or the critic alone was trained. */
+  readonly policy: StepResult | undefined;
+  readonly critic: StepResult | undefined;
+  readonly metrics: Numbers;
+  readonly groups: readonly (readonly JudgedSample[])[];
+  /** β of the next step. */
+  readonly klCoefficient: number;
+}
+
+export interface PpoStep {
+  readonly ppo: ResolvedPpo;
+  readonly at: Place;
+  /** Hears of the batch before anything is made of it. */
+  readonly onCollected: (groups: readonly (readonly Trajectory[])[]) => void;
+}
+
+/** A judged sample that learning can use: scored, with a token to train. */
+type Used = JudgedSample & { readonly score: number };
+
+function usable(groups: readonly (readonly JudgedSample[])[]): Used[] {
+  return groups.flat().flatMap((sample) => {
+    const score = sample.reward.total;
+    return score === undefined || !sample.row.lossMask.includes(1) ? [] : [{ ...sample, score }];
+  });
+}
+
+/** Trains policy and critic on the batch of a step. */
+export async function ppoStep(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  { ppo, at, onCollected }: PpoStep,
+): Promise<PpoOutcome> {
+  const { clock, rollouts, tracer, signal } = parts;
+  const startMs = clock.monotonicMs();
+  const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
+  const trajectories = await traced(tracer, { name: "collect" }, () => rollouts.collect(name, signal));
+  onCollected(trajectories);
+  checkPins(trajectories, scorerPins(parts, progress, at.stage));
+  const collectedMs = clock.monotonicMs();
+  const groups = judgeSamples(trajectories, ppo);
+  const used = usable(groups);
+  const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
+  const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
+  if (used.length === 0) {
+    const metrics = { ...batchNumbers(trajectories, groups, undefined), ...gen };
+    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
+  }
+  const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
+  const forward = await startNumbers(parts, ppo, used, moment);
+  const batch = assemblePpoBatch(forward.samples, ppo, klCoefficient);
+  const critic = await timed(parts, () =>
+    parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+  );
+  const options = ppoStepOptions(ppo, moment);
+  const policy = await timed(parts, async () =>
+    at.step < ppo.critic.warmupSteps ? undefined : parts.trainer.step(batch.rows, options, signal),
+  );
+  const next = nextKlCoefficient(
+    klCoefficient,
+    { ...ppo.kl, type: ppo.kl.controller },
+    { kl: batch.kl, samples: used.length },
+  );
+  const metrics = {
+    ...batchNumbers(trajectories, groups, { used, batch }),
+    ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
+    ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
+    ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
+    "actor/reward_kl_penalty": batch.tokenKl,
+    "actor/kl_per_sample": batch.kl,
+    "actor/reward_kl_penalty_coeff": klCoefficient,
+    ...gen,
+    ...forward.seconds,
+    "timing_s/update_critic": critic.seconds,
+    "timing_s/update_actor": policy.seconds,
+  };
+  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next };
+}
+
+/** A permutation for every pass, keyed by where the run is (D2). */
+function ordersOf({ run }: LearnerParts, { epochs }: ResolvedPpo, at: Place, count: number): Int32Array[] {
+  const { seed } = run.spec;
+  return Array.from({ length: epochs }, (_, pass) =>
+    passOrder({ seed, stage: at.stage, step: at.step, pass, count }),
+  );
+}
+
+async function timed<T>(
+  { clock }: LearnerParts,
+  work: () => Promise<T>,
+): Promise<{ value: T; seconds: number }> {
+  const startMs = clock.monotonicMs();
+  const value = await work();
+  return { value, seconds: (clock.monotonicMs() - startMs) / 1000 };
+}
+
+/** Log-probs, reference log-probs and values before the first update, each once. */
+async function startNumbers(
+  parts: LearnerParts,
+  ppo: ResolvedPpo,
+  used: readonly Used[],
+  { order: [order] }: PpoMoment,
+): Promise<{ samples: Parameters<typeof assemblePpoBatch>[0]; seconds: Numbers }> {
+  const { trainer, scorer, signal } = parts;
+  const rows = used.map(({ row }) => row);
+  const batching = {
+    microBatchSize: ppo.microBatchSize,
+    miniBatchSize: miniBatchSize(ppo),
+    trainedOnly: true,
+    ...(order === undefined ? {} : { order }),
+  };
+  const atTemperature = { ...batching, temperature: ppo.sampling.temperature };
+  const old = await timed(parts, () => trainer.logprobs(rows, "policy", atTemperature, signal));
+  const reference = await timed(parts, async () =>
+    needsReference(ppo) ? trainer.logprobs(rows, "reference", atTemperature, signal) : undefined,
+  );
+  const values = await timed(parts, () => scorer.get().scores(rows, batching, signal));
+  const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
+  return {
+    samples: used.map(({ row, score }, i) => ({
+      row,
+      score,
+      logprobs: old.value[i] ?? none(row),
+      refLogprobs: reference.value?.[i],
+      values: values.value[i] ?? none(row),
+    })),
+    seconds: {
+      "timing_s/old_log_prob": old.seconds,
+      "timing_s/ref": reference.seconds,
+      "timing_s/values": values.seconds,
+    },
+  };
+}
+
+/** The sampler's log-probs beside the learner's, of trained tokens. */
+function sampled(row: TrainingRow, logprobs: Float32Array): { rollout: number[]; training: number[] } {
+  const trained = Array.from(row.lossMask.keys()).filter((token) => token > 0 && row.lossMask[token] === 1);
+  return {
+    rollout: trained.map((token) => row.oldLogprobs?.[token] ?? Number.NaN),
+    training: trained.map((token) => logprobs[token] ?? Number.NaN),
+  };
+}
+
+function policyMetrics(result: StepResult, options: StepOptions): Numbers {
+  return {
+    ...updateMetrics(result, options),
+    "actor/updates": result.updates.length,
+    "actor/stopped_at_kl": result.stopped ? 1 : 0,
+  };
+}
+
+function criticMetrics(
+  { sums, gradNorm, applied }: StepResult,
+  batch: PpoBatch,
+  options: StepOptions,
+): Numbers {
+  return {
+    "critic/vf_loss": sums.loss,
+    "critic/vf_clipfrac": sums.valueClipFraction,
+    "critic/vf_explained_var": batch.explainedVariance,
+    "critic/values/mean": batch.meanValue,
+    "critic/returns/mean": batch.meanReturn,
+    "critic/grad_norm": gradNorm,
+    "critic/lr": options.optimizer.learningRate,
+    "critic/update_rejected": applied ? 0 : 1,
+  };
+}
+
+function batchNumbers(
+  trajectories: readonly (readonly Trajectory[])[],
+  groups: readonly (readonly JudgedSample[])[],
+  learned: { readonly used: readonly Used[]; readonly batch: PpoBatch } | undefined,
+): Numbers {
+  const at = new Map(learned?.used.map(({ trajectory }, i) => [trajectory, i]));
+  const valuesOf = (list: readonly number[] | undefined): (number | undefined)[][] =>
+    groups.map((group) => group.map(({ trajectory }) => list?.[at.get(trajectory) ?? -1]));
+  return batchMetrics({
+    trajectories,
+    scores: groups.map((group) => group.map(({ reward }) => reward.total)),
+    rewards: valuesOf(learned?.batch.rewards),
+    advantages: valuesOf(learned?.batch.advantages),
+    named: namedValues(groups),
+  });
+}

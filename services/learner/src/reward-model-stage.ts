@@ -1,0 +1,146 @@
+/**
+ * A reward model in training: pairs into rows, one step, the verdict of held-out pairs when it is done, and the gate that
+ * keeps a run from going on with a model that does not know which answer people preferred.
+ */
+import { OarlockError } from "@oarlock/errors";
+import { pairReport } from "@oarlock/rl";
+import type { PairReport, PairScores } from "@oarlock/rl";
+import type { ResolvedRewardModel, ResolvedStage } from "@oarlock/runfile";
+import { sequenceRow } from "@oarlock/training";
+import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import { stageAt } from "./context.ts";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { dataOrder } from "./order.ts";
+import type { EvaluationRecord, PreferencePair } from "./ports.ts";
+import { optimizerAt } from "./step-options.ts";
+
+type Numbers = Readonly<Record<string, number>>;
+type RewardModelStage = Extract<ResolvedStage, { type: "reward-model" }>;
+
+/** A pair as two rows of one forward pass, the preferred one first. */
+export function pairRows({ preferred, rejected }: PreferencePair, margin = 0): TrainingRow[] {
+  return [sequenceRow(preferred, margin), sequenceRow(rejected)];
+}
+
+/** Of one step (0-based): two rows a pair. */
+export function rewardModelOptions(plan: ResolvedRewardModel, step: number): StepOptions {
+  return {
+    objective: { type: "pairs", centering: plan.centering },
+    aggregation: "seq-mean-token-mean",
+    optimizer: optimizerAt(plan.optimizer, step, plan.steps),
+    microBatchSize: 2 * plan.microBatchSize,
+  };
+}
+
+/** Trains one step on the next pairs of the data's order. */
+export async function rewardModelStep(
+  parts: LearnerParts,
+  stage: RewardModelStage,
+  at: { readonly stage: number; readonly step: number },
+): Promise<{ readonly result: StepResult; readonly metrics: Numbers }> {
+  const plan = stage["reward-model"];
+  const { training } = parts.data.preferences(at.stage);
+  const { seed } = parts.run.spec;
+  const order = dataOrder({ seed, stage: at.stage, count: training.length, perStep: plan.batchSize });
+  const rows = order.rowsOf(at.step).flatMap((index) => {
+    const pair = training[index];
+    return pair === undefined ? [] : pairRows(pair, plan.margin);
+  });
+  const options = rewardModelOptions(plan, at.step);
+  const startMs = parts.clock.monotonicMs();
+  const result = await parts.scorer.get().step(rows, options, parts.signal);
+  const { sums, gradNorm, applied, tokens } = result;
+  const metrics = {
+    "train/loss": sums.loss,
+    "reward_model/loss": sums.loss,
+    "reward_model/accuracy": sums.accuracy,
+    "reward_model/margin": sums.lead,
+    "reward_model/score": sums.score,
+    "reward_model/grad_norm": gradNorm,
+    "reward_model/lr": options.optimizer.learningRate,
+    "reward_model/update_rejected": applied ? 0 : 1,
+    "perf/padding_fraction": 1 - tokens.total / Math.max(1, tokens.computed),
+    "perf/total_num_tokens": tokens.total,
+    "timing_s/update_reward_model": (parts.clock.monotonicMs() - startMs) / 1000,
+    "training/epoch": order.epochOf(at.step + 1),
+  };
+  return { result, metrics };
+}
+
+const accuracyName = (stage: string): string => `val-core/held-out/${stage}/accuracy`;
+
+/** What held-out pairs say, as metrics: a bar of the histogram is named by where it begins. */
+export function pairMetrics(stage: string, report: PairReport, pairs: number, overlong: number): Numbers {
+  const { accuracy, calibrationError, loss, meanLead, margins } = report;
+  const name = accuracyName(stage);
+  const bars = margins.map(({ from, count }) => [`val-aux/${stage}/margins/${from.toFixed(3)}`, count]);
+  return {
+    [name]: accuracy.mean,
+    [`${name}/ci_low`]: accuracy.low,
+    [`${name}/ci_high`]: accuracy.high,
+    [`val-aux/${stage}/calibration_error`]: calibrationError,
+    [`val-aux/${stage}/loss`]: loss,
+    [`val-aux/${stage}/margin`]: meanLead,
+    [`val-aux/${stage}/pairs`]: pairs,
+    [`val-aux/${stage}/pairs_overlong`]: overlong,
+    ...Object.fromEntries(bars),
+  };
+}
+
+/** Scores the held-out pairs. Returns the progress with the record added. */
+export async function evaluateRewardModel(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: { readonly stage: number; readonly step: number },
+): Promise<LearnerProgress> {
+  const stage = stageAt(parts.run, at.stage);
+  if (stage.type !== "reward-model") return progress;
+  const { heldOut, overlong } = parts.data.preferences(at.stage);
+  const startMs = parts.clock.monotonicMs();
+  const scorer = parts.scorer.get();
+  const { microBatchSize } = rewardModelOptions(stage["reward-model"], 0);
+  const rows = heldOut.flatMap((pair) => pairRows(pair));
+  const scores = (await scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal)).map(
+    (row) => row.at(-1) ?? Number.NaN,
+  );
+  const pairs = heldOut.map((_, p): PairScores => ({
+    preferred: scores[2 * p] ?? Number.NaN,
+    rejected: scores[2 * p + 1] ?? Number.NaN,
+  }));
+  const metrics = {
+    ...(pairs.length === 0 ? {} : pairMetrics(stage.name, pairReport(pairs), pairs.length, overlong)),
+    "timing_s/testing": (parts.clock.monotonicMs() - startMs) / 1000,
+  };
+  const { number } = progress.current.policy;
+  const policy = { number, digest: (await scorer.policy()).digest };
+  const record: EvaluationRecord = { stage: stage.name, when: "after", step: at.step, policy, metrics };
+  await parts.journal.metrics({
+    kind: "evaluation",
+    when: "after",
+    stage: stage.name,
+    step: at.step,
+    globalStep: number,
+    policyVersion: number,
+    policyDigest: policy.digest,
+    timeMs: parts.clock.nowMs(),
+    metrics,
+  });
+  parts.onEvent({ type: "evaluation", ...record });
+  return { ...progress, evaluations: [...progress.evaluations, record] };
+}
+
+/** Throws `GATE_NOT_PASSED` where the held-out accuracy is below what the plan asks for. */
+export function checkGate(stage: RewardModelStage, evaluations: readonly EvaluationRecord[]): void {
+  const { minimumAccuracy } = stage["reward-model"];
+  if (minimumAccuracy === 0) return;
+  const record = evaluations.findLast((one) => one.stage === stage.name && one.when === "after");
+  const accuracy = record?.metrics[accuracyName(stage.name)];
+  if (accuracy !== undefined && accuracy >= minimumAccuracy) return;
+  const found = accuracy === undefined ? "was not measured" : `is ${accuracy.toFixed(4)}`;
+  throw new OarlockError(
+    "GATE_NOT_PASSED",
+    `stage ${stage.name}: the held-out accuracy ${found}, minimumAccuracy is ${minimumAccuracy}: the next stage does not start. ` +
+      "Train longer, on more or cleaner pairs, or lower stages." +
+      `${stage.name}.reward-model.minimumAccuracy`,
+  );
+}

@@ -1,0 +1,131 @@
+/**
+ * Where one stage ends and the next begins: what it made is kept under its digest with what it came from, gates are asked,
+ * and the next one gets its starting weights, its reference and its critic.
+ */
+import type { StageArtifact } from "@oarlock/checkpoint";
+import { digestOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import type { ResolvedStage } from "@oarlock/runfile";
+import type { PolicyVersion } from "@oarlock/run";
+import { stageAt } from "./context.ts";
+import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { rolloutPlanOf } from "./plan.ts";
+import { checkGate } from "./reward-model-stage.ts";
+import { policyStart, scorerStart } from "./stage-start.ts";
+import { needsReference } from "./ppo-settings.ts";
+
+/** A stage starts from its policy, which is also its reference; moments start anew. */
+export async function beginStage(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  index: number,
+): Promise<LearnerProgress> {
+  const stage = stageAt(parts.run, index);
+  const steps = parts.program.stages[index]?.steps ?? 0;
+  parts.onEvent({ type: "stage", stage: stage.name, index, steps });
+  await parts.trainer.resetOptimizer();
+  const started = await restart(parts, progress, index);
+  const { current } = started;
+  const rollouts = rolloutsOf(stage);
+  if (rollouts !== undefined && needsReference(rollouts)) await parts.trainer.captureReference();
+  const scorer = await scorerStart(parts, started, index);
+  if (scorer !== undefined) await parts.scorer.open(scorer);
+  await announceScorers(parts, started, stage);
+  const begun = { ...started, basePolicy: current.policy.number, klCoefficient: rollouts?.kl.coefficient };
+  if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
+  announceStage(parts, begun, rollouts === undefined ? [] : [current.policy]);
+  return begun;
+}
+
+/** Another policy than the one that stands is a version of its own. */
+async function restart(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  index: number,
+): Promise<LearnerProgress> {
+  const weights = await policyStart(parts, progress, index);
+  if (weights === undefined) return progress;
+  const { length } = weights;
+  const zeros = (): Float32Array => new Float32Array(length);
+  await parts.trainer.restore({
+    weights,
+    firstMoments: zeros(),
+    secondMoments: zeros(),
+    optimizerStep: 0,
+  });
+  const snapshot = await parts.trainer.policy();
+  const number = progress.position.policy + 1;
+  return {
+    ...progress,
+    position: { ...progress.position, policy: number },
+    current: { policy: { number, digest: snapshot.digest }, weights: snapshot.weights },
+  };
+}
+
+/** Makes the reward models that a stage scores with available to the scorers of this incarnation. */
+export async function announceScorers(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  stage: ResolvedStage,
+): Promise<void> {
+  for (const artifact of scorersOf(parts, progress, stage)) {
+    await parts.models.announce(artifact, await parts.models.load(artifact, parts.signal), parts.signal);
+  }
+}
+
+/** The reward models that a stage scores with. */
+export function scorersOf(
+  { run }: Pick<LearnerParts, "run">,
+  { results }: Pick<LearnerProgress, "results">,
+  stage: ResolvedStage,
+): StageArtifact[] {
+  const { stages } = run.spec;
+  return (rolloutsOf(stage)?.rewards ?? []).flatMap((reward) => {
+    if (reward.type !== "model") return [];
+    const name = stages[referencedStage(stages, reward.model.from) ?? -1]?.name ?? "";
+    return results[name] ?? [];
+  });
+}
+
+/** Tells the conductor what to issue. */
+export function announceStage(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  published: readonly PolicyVersion[],
+): void {
+  const { stage, step } = progress.position;
+  if (stage >= parts.run.spec.stages.length) return;
+  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
+  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained: step, published });
+}
+
+/** Keeps what the stage made. Throws `GATE_NOT_PASSED` where it may not be built upon: the next stage does not start. */
+export async function finishStage(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  index: number,
+): Promise<LearnerProgress> {
+  const stage = stageAt(parts.run, index);
+  const isReward = stage.type === "reward-model";
+  if (isReward) checkGate(stage, progress.evaluations);
+  const made = isReward
+    ? await parts.scorer.get().policy()
+    : { weights: progress.current.weights, digest: progress.current.policy.digest };
+  const artifact: StageArtifact = {
+    stage: stage.name,
+    kind: isReward ? "reward-model" : "policy",
+    digest: made.digest,
+    elements: made.weights.length,
+    parents: parentsOf(parts, progress, index),
+  };
+  await parts.models.save(artifact, made.weights, parts.signal);
+  await parts.scorer.close();
+  return { ...progress, results: { ...progress.results, [stage.name]: artifact }, klCoefficient: undefined };
+}
+
+/** Digests of everything that a stage was made from: models, data, and what was configured. */
+function parentsOf({ run }: LearnerParts, { results }: LearnerProgress, index: number): string[] {
+  const stage = stageAt(run, index);
+  const data = run.inputs.data.find(({ path }) => path.startsWith(`stages.${index}.`))?.digest ?? "";
+  const models = Object.values(results).map(({ digest }) => digest);
+  return [run.inputs.model.digest, ...models, data, digestOf(stage)].filter((digest) => digest !== "");
+}

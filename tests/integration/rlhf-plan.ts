@@ -1,0 +1,117 @@
+/** The resolved plan of a tiny run of all stages: supervised, reward model, PPO against it. From a run file as a user writes it. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openFileData, taskAlphabet, taskDataset } from "@oarlock/data";
+import { dataUses, readRunFile, resolvePlan, resolveSpec } from "@oarlock/runfile";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+
+const RUN_FILE = `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: rlhf }
+spec:
+  seed: 11
+  model:
+    init:
+      hiddenSize: 32
+      intermediateSize: 64
+      layers: 2
+      heads: 2
+      maxPositions: 24
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  pipeline: { mode: lockstep, lag: 0 }
+  compute: { slots: 16, generationWorkers: 1, trainingThreads: 1 }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 4
+        batchSize: 16
+        optimizer: { learningRate: 0.003 }
+    - name: rm
+      type: reward-model
+      reward-model:
+        data: { type: file, file: { path: pairs.jsonl } }
+        steps: 6
+        batchSize: 16
+        heldOut: 0.3
+        optimizer: { learningRate: 0.003 }
+    - name: ppo
+      type: ppo
+      ppo:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 5
+        promptsPerStep: 8
+        groupSize: 2
+        epochs: 2
+        miniBatches: 2
+        sampling: { maxNewTokens: 4 }
+        rewards:
+          - { name: preferred, type: model, model: { from: stage/rm } }
+          - { name: short, type: length, weight: 0.5, length: { unit: tokens, min: 1, max: 2, softness: 2 } }
+        kl: { coefficient: 0.05, controller: adaptive, target: 0.5, horizon: 200 }
+        optimizer: { learningRate: 0.0005 }
+  checkpoints: { every: 2, keep: 3 }
+`;
+
+/** Preferences by a rule: of two answers to a sum, the shorter one. Writes `pairs.jsonl` into `folder`. */
+export function writePairs(folder: string): void {
+  const lines = Array.from({ length: 90 }, (_, i) => {
+    const [a, b] = [Math.floor(i / 10), i % 10];
+    const rejected = `${a + b}${(i * 7) % 10}${i % 2 === 0 ? (i * 3) % 10 : ""}`;
+    return JSON.stringify({ prompt: `${a}+${b}=`, chosen: String(a + b), rejected });
+  });
+  writeFileSync(join(folder, "pairs.jsonl"), `${lines.join("\n")}\n`);
+}
+
+/** A fourth stage: GRPO that goes on from the supervised policy, against the same reward model. */
+export const BRANCH = `    - name: branch
+      type: grpo
+      grpo:
+        model: { from: stage/sft }
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 2
+        promptsPerStep: 4
+        groupSize: 4
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: preferred, type: model, model: { from: stage/rm } }]
+`;
+
+/** The plan with `--set` values and further stages over the pairs in `folder`; problems of the plan as one error. */
+export async function rlhfPlan(
+  folder: string,
+  set: readonly string[] = [],
+  stages = "",
+): Promise<ResolvedRun> {
+  const text = RUN_FILE.replace("  checkpoints:", `${stages}  checkpoints:`);
+  const read = readRunFile(text, { file: "rlhf.yaml", set });
+  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
+  const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
+  const data = new Map<
+    string,
+    { digest: string; rows: number; longestPrompt: number; parts: readonly string[] }
+  >();
+  for (const { path, data: block } of dataUses(resolveSpec(read.file).spec)) {
+    const { digest, rows, parts } =
+      block.type === "task"
+        ? taskDataset(block.task.name, block.task)
+        : await openFileData(block.type === "file" ? block.file : { path: "" }, { baseDir: folder });
+    data.set(path, { digest, rows: rows.length, longestPrompt: 10, parts });
+  }
+  const plan = resolvePlan(read.file, {
+    model: {
+      vocabSize: tokenizer.vocabSize,
+      digest: "",
+      tokenizerDigest: tokenizer.digest,
+      chatTemplateDigest: "",
+    },
+    data,
+    functions: new Map(),
+    engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
+    machine: { memoryBytes: 8e9 },
+  });
+  if (plan.problems.length > 0) throw new Error(JSON.stringify(plan.problems));
+  return plan.run;
+}
