@@ -9,7 +9,13 @@ const project = (name: string, include: string[], testTimeout: number) => ({
 
 const disturbed = (of: ReturnType<typeof project>) => ({
   ...of,
-  test: { ...of.test, globalSetup: ["tests/chaos/calm.setup.ts"], fileParallelism: false },
+  test: {
+    ...of.test,
+    globalSetup: ["tests/chaos/calm.setup.ts"],
+    fileParallelism: false,
+    // After everything else: others measure how fast something answers.
+    sequence: { groupOrder: 1 },
+  },
 });
 
 /**

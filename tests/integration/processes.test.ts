@@ -20,6 +20,7 @@ import { additionPlan } from "./addition-plan.ts";
 import { service } from "./service-child.ts";
 
 const program = requireNatsServer();
+const UID = "apart-1";
 const PLAN = additionPlan(["pipeline.lag=1", "compute.actors=2"]);
 
 async function startNats(): Promise<NatsServer> {
@@ -28,7 +29,7 @@ async function startNats(): Promise<NatsServer> {
   return server;
 }
 
-function runFolder(run: ResolvedRun, uid = "apart-1"): string {
+function runFolder(run: ResolvedRun, uid = UID): string {
   const outDir = temporaryFolder("apart");
   writeFileSync(join(outDir, "plan.json"), JSON.stringify({ uid, baseDir: outDir, run }));
   return outDir;
@@ -47,7 +48,7 @@ function finalWeights(outDir: string): string {
 
 async function runApart(outDir: string, server: NatsServer, options: Partial<ProcessesOptions> = {}) {
   const environment = { ...process.env, NATS_URL: server.url };
-  const started = await startProcessesRun(PLAN, { outDir, uid: "apart-1", environment, ...options });
+  const started = await startProcessesRun(PLAN, { outDir, uid: UID, environment, ...options });
   return started.finished;
 }
 
@@ -91,6 +92,18 @@ describe.skipIf(program.absent)(`a run on several processes${program.note}`, () 
     const resumed = await runApart(apart, server);
     expect(resumed).toMatchObject({ status: "completed", steps: 12 });
     expect(digestsOf(apart)).toEqual(digestsOf(together));
+  });
+
+  test("two runs of one name on one server never meet, nor does one that is made again at once", async () => {
+    const server = await startNats();
+    const [first, second] = [runFolder(PLAN), runFolder(PLAN, "apart-2")];
+    await Promise.all([runApart(first, server), runApart(second, server, { uid: "apart-2" })]);
+    // Within the duplicate window: every message id of the first run comes again.
+    const again = runFolder(PLAN);
+    await runApart(again, server);
+    expect(digestsOf(first)).toHaveLength(12);
+    expect(digestsOf(second)).toEqual(digestsOf(first));
+    expect(digestsOf(again)).toEqual(digestsOf(first));
   });
 
   test("ends with the reason when a child cannot go on", async () => {

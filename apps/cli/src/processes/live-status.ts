@@ -17,7 +17,7 @@ export interface LiveProcess extends ChildFacts {
   readonly message: string;
 }
 
-const ASK = { timeoutMs: 1_000 };
+const ASK = { timeoutMs: 5_000 };
 
 type Answer = { readonly service: ServiceStatus | undefined; readonly message: string };
 
@@ -49,10 +49,8 @@ export async function liveStatus(folder: string): Promise<readonly LiveProcess[]
       const silent = { ...child, service: undefined, message: "does not answer" };
       if (child.address === undefined) return silent;
       using channel = openChannel(child.address);
-      return ask[child.role](channel).then(
-        (answer) => ({ ...child, ...answer }),
-        () => silent,
-      );
+      const answer = await ask[child.role](channel).catch(() => silent);
+      return { ...child, ...answer };
     }),
   );
 }

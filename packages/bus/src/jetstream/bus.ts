@@ -9,6 +9,7 @@ import type {
   StreamConfig,
   StreamInfo,
 } from "../types.ts";
+import { subjects } from "../subjects.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
 import { openKeyValue } from "./key-value.ts";
@@ -59,7 +60,7 @@ export class JetStreamBus implements Bus {
   async removeRun(uid: string): Promise<void> {
     const broker = this.#broker;
     const { manager } = broker.parts;
-    const ofRun = new RegExp(`^(KV_|OBJ_)?OARLOCK_${uid}_`);
+    const ofRun = new RegExp(`^(KV_|OBJ_)?OARLOCK_${subjects(uid).uid}_`);
     const names = await broker.call("list its streams", async () => {
       const listed: string[] = [];
       for await (const name of manager.streams.names()) listed.push(name);
