@@ -21,7 +21,7 @@ interface Run {
       readonly status: string;
       readonly reason: string;
     }[];
-    readonly roles?: readonly { readonly name: string; readonly ready: number }[];
+    readonly roles?: readonly { readonly name: string; readonly ready: number; readonly restarts: number }[];
     readonly metrics?: readonly { readonly name: string; readonly value: string }[];
   };
 }
@@ -161,6 +161,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     const { status } = await get();
     expect(status?.progress).toMatchObject({ step: 180, totalSteps: 180 });
     expect(status?.metrics?.some(({ name }) => name === "reward_mean")).toBe(true);
+    // The killed process is the only failure: the deleted pod and the suspension ended in order.
+    expect(status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(1);
     const described = await kubectl("describe", "trun", "addition");
     for (const reason of ["Training", "Scaled", "Suspended", "Complete"]) expect(described).toContain(reason);
 
