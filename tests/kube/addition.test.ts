@@ -20,8 +20,9 @@ interface Run {
       readonly type: string;
       readonly status: string;
       readonly reason: string;
+      readonly message: string;
     }[];
-    readonly roles?: readonly { readonly name: string; readonly ready: number }[];
+    readonly roles?: readonly { readonly name: string; readonly ready: number; readonly restarts: number }[];
     readonly metrics?: readonly { readonly name: string; readonly value: string }[];
   };
 }
@@ -161,6 +162,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     const { status } = await get();
     expect(status?.progress).toMatchObject({ step: 180, totalSteps: 180 });
     expect(status?.metrics?.some(({ name }) => name === "reward_mean")).toBe(true);
+    // The killed process is the only failure: the deleted pod and the suspension ended in order.
+    expect(status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(1);
     const described = await kubectl("describe", "trun", "addition");
     for (const reason of ["Training", "Scaled", "Suspended", "Complete"]) expect(described).toContain(reason);
 
@@ -174,6 +177,23 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
   }, 900_000);
+
+  it("is refused for good where its plan walks into a trap, in the command line's words", async () => {
+    const uneven = RUN.replace("name: addition }\nspec", "name: uneven }\nspec").replace(
+      "batchSize: 32\n",
+      "batchSize: 32\n        microBatchSize: 5\n",
+    );
+    writeFileSync(join(folder, "uneven.yaml"), uneven);
+    await cluster.kubectl("apply", "-f", join(folder, "uneven.yaml"));
+    await cluster.kubectl("wait", "trun/uneven", "--for=condition=Failed", "--timeout=60s");
+    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "uneven"]);
+    const failed = status?.conditions?.find(({ type }) => type === "Failed");
+    expect(failed?.reason).toBe("PlanRefused");
+    expect(failed?.message).toContain("32 sequences do not split into micro-batches of 5");
+    const { code } = await cluster.plane.kubectl(["-n", NAMESPACE, "get", "job", "uneven-learner"]);
+    expect(code).not.toBe(0);
+    await cluster.kubectl("delete", "trun", "uneven", "--timeout=60s");
+  }, 180_000);
 
   it("leaves no object and no stream behind when it is deleted", async () => {
     const { uid } = (await get()).metadata;

@@ -133,6 +133,15 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     expect((await fetch(`http://${one.address}/readyz`)).status).toBe(200);
   }, 300_000);
 
+  it("gives autoscalers a number and a selector to work with", async () => {
+    const path = "/apis/oarlock.dev/v1alpha1/namespaces/default/rolepools/run-0-actor/scale";
+    const { stdout } = await plane.kubectl(["get", "--raw", path]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      spec: { replicas: 2 },
+      status: { replicas: 0, selector: "oarlock.dev/run=run-0,oarlock.dev/role=actor" },
+    });
+  });
+
   it("repairs what somebody changed or deleted, and goes on after the API server was away", async () => {
     await plane.kubectl(["delete", "svc", "run-0-actor"]);
     await plane.kubectl(["patch", "deploy", "run-1-actor", "--type=merge", "-p", '{"spec":{"replicas":9}}']);

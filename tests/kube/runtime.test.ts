@@ -140,10 +140,10 @@ describe.skipIf(kube.absent)(`controller runtime${kube.note}`, () => {
     expect(controller.metrics.count("success")).toBe(2);
   });
 
-  const contend = (identity: string, signal: AbortSignal) =>
+  const contend = (identity: string, signal: AbortSignal, by: KubeClient = client) =>
     acquireLead(
       {
-        client,
+        client: by,
         lease: { namespace: "default", name: "lead" },
         identity,
         leaseSeconds: 3,
@@ -169,6 +169,27 @@ describe.skipIf(kube.absent)(`controller runtime${kube.note}`, () => {
     await plane.startApiServer();
     const three = await contend("three", stop.signal);
     await three.release();
+    stop.abort();
+  });
+
+  it("tells a leader that is cut off that it lost before another leads", async () => {
+    const stop = new AbortController();
+    let cut = false;
+    const fragile: KubeClient = {
+      ...client,
+      get: (...args) => (cut ? Promise.reject(new Error("cut off")) : client.get(...args)),
+    };
+    const four = await contend("four", stop.signal, fragile);
+    const waiting = contend("five", stop.signal).then((lead) => ({ lead, atMs: performance.now() }));
+    const lost = four.lost.catch(() => performance.now());
+    cut = true;
+    const cutAtMs = performance.now();
+    const [lostAtMs, { lead, atMs }] = await Promise.all([lost, waiting]);
+    expect(lostAtMs).toBeLessThan(atMs);
+    // The lease has 3 s, the deadline 2 s, a retry 0.2 s: on a busy machine a little more.
+    expect(lostAtMs - cutAtMs).toBeLessThan(3_000);
+    expect(atMs - cutAtMs).toBeLessThan(8_000);
+    await lead.release();
     stop.abort();
   });
 
