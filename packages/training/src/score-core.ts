@@ -26,7 +26,7 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
     );
   }
   const ort = await openOrt(engine);
-  const sessions = createSessionCache(ort);
+  const sessions = createSessionCache(ort, config);
   const context = { ort, config, sessions, lengthMultiple: LENGTH_MULTIPLE, concurrent: false };
   const pass = {
     weights: viewTensors(ort, layout.views, { flat: weights }),

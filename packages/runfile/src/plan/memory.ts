@@ -14,6 +14,9 @@ const RUNTIME_BYTES = 220 * 1024 * 1024;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
+/** Versions besides those that lag needs: the current one, one being published, and those not yet pruned. */
+const HELD_VERSIONS = 5;
+
 /** Bytes by what they hold; `total` is their sum. */
 export interface MemoryEstimate {
   readonly runtime: number;
@@ -25,6 +28,8 @@ export interface MemoryEstimate {
   readonly scorers: number;
   /** Snapshots of the weights: those published and not yet pruned, and the one being written. */
   readonly snapshots: number;
+  /** What a checkpoint copies before it is written: weights, both moments, the reference, what lag needs. */
+  readonly checkpoint: number;
   /** Weights as the actors hold them, with the engine's prepacked copy. */
   readonly samplers: number;
   /** Keys and values of all slots of all actors. */
@@ -45,7 +50,8 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: 4 * weights,
     reference: reference ? weights : 0,
     scorers: scorerWeights(spec) * weights,
-    snapshots: (spec.pipeline.lag + 2) * weights,
+    snapshots: (spec.pipeline.lag + HELD_VERSIONS) * weights,
+    checkpoint: (3 + (reference ? 1 : 0) + spec.pipeline.lag) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
