@@ -165,12 +165,18 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
   test("X1: refuses settings that are missing or wrong, with exit code 3 and a sentence", async () => {
     const [outDir, server] = [runFolder(PLAN), await startNats()];
     const good = { NATS_URL: server.url, OARLOCK_PLAN: join(outDir, "plan.json") };
+    const engine = { ...PLAN.inputs.engine, onnxruntime: "0.9.0", instructionSet: "abacus" };
+    const elsewhere = runFolder({ ...PLAN, inputs: { ...PLAN.inputs, engine } });
     const cases = [
       [{ ...good, NATS_URL: "" }, "SETTING_MISSING"],
       [{ ...good, OARLOCK_PLAN: "" }, "SETTING_MISSING"],
       [{ ...good, OARLOCK_PLAN: join(outDir, "none.json") }, "PLAN_MISSING"],
       [{ ...good, OARLOCK_PORT: "many" }, "SETTING_INVALID"],
     ] as const;
+    // D1b: on another kind of machine it would compute other bits.
+    const foreign = service("actor", { ...good, OARLOCK_PLAN: join(elsewhere, "plan.json") });
+    expect(await foreign.exit).toBe(3);
+    expect(foreign.log.join("\n")).toContain("ENGINE_MISMATCH");
     await Promise.all(
       cases.map(async ([environment, code]) => {
         const one = service("reward", environment);

@@ -1,4 +1,5 @@
 /** Engines, generator and policy store of a run: all of it from the plan (D1), the same in every process. */
+import { OarlockError } from "@oarlock/errors";
 import { openPolicyStore } from "@oarlock/checkpoint";
 import type { PolicyStore } from "@oarlock/checkpoint";
 import type { Bus } from "@oarlock/bus";
@@ -6,6 +7,7 @@ import { createGenerator } from "@oarlock/generation";
 import type { Generator } from "@oarlock/generation";
 import { parameterLayout } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
+import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
 import { canonicalJson, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
@@ -42,8 +44,27 @@ function longestSequence(run: ResolvedRun): number {
   return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));
 }
 
+/**
+ * D1b: another engine or instruction set computes other bits. @throws OarlockError `ENGINE_MISMATCH` where the plan was made
+ * with another one; a plan that names none is not held to any.
+ */
+async function requireEngine(run: ResolvedRun): Promise<void> {
+  const { onnxruntime, instructionSet } = run.inputs.engine;
+  if (onnxruntime === "" && instructionSet === "") return;
+  const engine = await openOrt(engineOf(run, 1));
+  const { fingerprint } = engine;
+  await engine.close();
+  if (fingerprint.version === onnxruntime && fingerprint.instructionSet === instructionSet) return;
+  throw new OarlockError(
+    "ENGINE_MISMATCH",
+    `this machine has ONNX Runtime ${fingerprint.version} on ${fingerprint.instructionSet}, the plan was made with ` +
+      `${onnxruntime} on ${instructionSet}: use machines of one kind, or make a new plan`,
+  );
+}
+
 /** The generator of one actor. */
-export function openRunGenerator(run: ResolvedRun, config: LlamaConfig): Promise<Generator> {
+export async function openRunGenerator(run: ResolvedRun, config: LlamaConfig): Promise<Generator> {
+  await requireEngine(run);
   const { slots, generationWorkers, generationThreads, generationLayout } = run.spec.compute;
   const { threads: _, ...ort } = engineOf(run, generationThreads);
   return createGenerator({
@@ -59,6 +80,7 @@ export function openRunGenerator(run: ResolvedRun, config: LlamaConfig): Promise
 
 /** The learner's trainer, on the model's initial weights. */
 export async function openRunTrainer(run: ResolvedRun, model: OpenedModel): Promise<Trainer> {
+  await requireEngine(run);
   return createTrainer({
     config: model.config,
     weights: await model.weights(),

@@ -34,6 +34,8 @@ export const API = {
   streamNotFound: 10_059,
   subjectsOverlap: 10_065,
   wrongLastSequence: 10_071,
+  /** Of deleting a message: as a rule since it is not there. */
+  deleteFailed: 10_057,
   storeFailed: 10_077,
   consumerNotUnique: 10_100,
   consumersUnfiltered: 10_099,

@@ -20,6 +20,13 @@ interface Delivery {
 /** What the server says of a message that is not there (any more). */
 const ABSENT: ReadonlySet<number> = new Set([API.noMessage, API.sequenceNotFound, API.streamNotFound]);
 
+function isAbsent(reason: unknown): boolean {
+  const code = apiCode(reason);
+  // One code for every failure to delete; this one says that an earlier answer was heard, and only its confirmation lost.
+  if (code === API.deleteFailed) return reason instanceof Error && /no message found/.test(reason.message);
+  return ABSENT.has(code);
+}
+
 /** Parts after `$JS.ACK`: stream, consumer, deliveries, stream sequence, consumer sequence, time, pending. */
 const SHORT_PARTS = 9;
 /** With domain and account hash before the stream, and a random last part. */
@@ -70,7 +77,7 @@ export function createMessage(broker: Broker, raw: Msg, host: MessageHost): Mess
     broker.call(`${name} message ${delivery.sequence} on ${subject}`, async (attempt) => {
       if (attempt === 0 || retention !== "work-queue") return say(payload);
       await manager.streams.deleteMessage(stream, delivery.sequence, false).catch((reason: unknown) => {
-        if (!ABSENT.has(apiCode(reason))) throw reason;
+        if (!isAbsent(reason)) throw reason;
       });
     });
   const settle = (end: () => Promise<void>): Promise<void> => {
