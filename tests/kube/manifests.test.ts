@@ -52,6 +52,20 @@ describe.skipIf(kube.absent)(`manifests${kube.note}`, () => {
     expect(read.ok ? [] : read.problems.map(formatProblem)).toEqual([]);
   });
 
+  it("the addition sample is the example, with a cluster's fields beside", () => {
+    const specOf = (path: string): object => {
+      const read = readRunFile(readFileSync(join(repositoryRoot(), path), "utf8"), { file: path });
+      return read.ok ? read.file.run.spec : {};
+    };
+    const example = specOf("examples/addition.yaml");
+    expect(Object.keys(example)).toContain("stages");
+    expect(specOf("deploy/k8s/samples/addition.yaml")).toEqual({
+      ...example,
+      roles: expect.any(Array) as unknown,
+      storage: expect.any(Object) as unknown,
+    });
+  });
+
   it("grants by name, never by wildcard, and no secrets", async () => {
     const { stdout } = await plane.kubectl(["kustomize", join(folder, "base")]);
     const rules = stdout.split("---").filter((text) => /^kind: (Cluster)?Role$/m.test(text));
