@@ -72,13 +72,17 @@ function nameOf(item: unknown): unknown {
 
 type Plain = Record<string, unknown>;
 
+/** Where a stage or a scorer takes its model from; a run's own model comes from elsewhere. */
+const STAGE_REFERENCE = /^(model|stage\/.*)$/;
+
 /** What the rules across fields want, so that most files are right before the slips: they have tests of their own. */
 function mend(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(mend);
   if (typeof value !== "object" || value === null) return value;
   const { from, url, ...rest } = value as Plain;
   const mended: Plain = Object.fromEntries(Object.entries(rest).map(([key, child]) => [key, mend(child)]));
-  if (from !== undefined && mended["init"] === undefined) mended["from"] = "hf://org/name";
+  if (from !== undefined && mended["init"] === undefined)
+    mended["from"] = typeof from === "string" && STAGE_REFERENCE.test(from) ? from : "hf://org/name";
   if (url !== undefined && mended["urlSecretRef"] === undefined) mended["url"] = url;
   if (mended["acceptLoss"] !== undefined) mended["acceptLoss"] = true;
   if (mended["model"] !== undefined && Object.keys(mended["model"] as Plain).length === 0)
@@ -113,6 +117,8 @@ function texts({ pattern, minLength = 0, maxLength = 8 }: SchemaNode): fc.Arbitr
 const EXAMPLES = [
   "a",
   "b-1",
+  "model",
+  "stage/a",
   "think",
   "hf://datasets/org/name",
   "500m",

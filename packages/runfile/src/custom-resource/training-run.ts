@@ -43,6 +43,9 @@ const readable: Readonly<Record<string, readonly Rule[]>> = {
   "stages[].sft.data": noFile,
   "stages[].grpo.data": noFile,
   "stages[].grpo.rewards[]": noFunction,
+  "stages[].reward-model.data": noFile,
+  "stages[].ppo.data": noFile,
+  "stages[].ppo.rewards[]": noFunction,
   "evaluation.data": noFile,
   "evaluation.rewards[]": noFunction,
 };
