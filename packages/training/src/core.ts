@@ -205,10 +205,14 @@ export class TrainerCore {
     const microBatches = options.trainedOnly
       ? passBatches(rows, order, batching).flat()
       : pieces(Array.from(order), microBatchSize);
-    for (const indices of microBatches) {
-      await pause(signal);
-      const found = await forwardPass(this.#parts.context, pick(rows, indices), pass);
+    const { context, lanes } = this.#parts;
+    const forward = async (indices: readonly number[]): Promise<void> => {
+      const found = await forwardPass(context, pick(rows, indices), pass);
       indices.forEach((index, i) => results[index]?.set(found[i] ?? []));
+    };
+    for (const together of pieces(microBatches, lanes.length)) {
+      await pause(signal);
+      await Promise.all(together.map(forward));
     }
     return results;
   }

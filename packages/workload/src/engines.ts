@@ -13,7 +13,7 @@ import { canonicalJson, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
-import type { Trainer } from "@oarlock/training";
+import type { Trainer, TrainerOptions } from "@oarlock/training";
 import type { OpenedModel } from "./model.ts";
 
 /** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
@@ -78,13 +78,21 @@ export async function openRunGenerator(run: ResolvedRun, config: LlamaConfig): P
   });
 }
 
+/**
+ * How a trainer is opened: a lane for each training thread, which is faster than several threads on every operation (they
+ * share the micro-batches of a step), and changes bits, so the plan says how many (D1).
+ */
+export function trainingEngine(run: ResolvedRun): Required<Pick<TrainerOptions, "lanes" | "ort">> {
+  return { lanes: run.spec.compute.trainingThreads, ort: engineOf(run, 1) };
+}
+
 /** The learner's trainer, on the model's initial weights. */
 export async function openRunTrainer(run: ResolvedRun, model: OpenedModel): Promise<Trainer> {
   await requireEngine(run);
   return createTrainer({
     config: model.config,
     weights: await model.weights(),
-    ort: engineOf(run, run.spec.compute.trainingThreads),
+    ...trainingEngine(run),
   });
 }
 

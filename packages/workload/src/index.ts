@@ -15,7 +15,7 @@ export type { Preferences, PromptRow } from "./rows.ts";
 export { openRunScorers, type OpenedScorers } from "./scorers.ts";
 export { saveFinal, saveStageModel } from "./final-model.ts";
 export {
-  engineOf,
+  trainingEngine,
   openRunGenerator,
   openRunPolicies,
   openRunTrainer,

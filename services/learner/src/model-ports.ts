@@ -19,17 +19,17 @@ export interface ModelPortsOptions {
   /** The run's own model. */
   readonly model: { readonly config: LlamaConfig; weights(): Promise<Float32Array> };
   /** How the trainers' engine is opened (D1: from the plan). */
-  readonly ort: NonNullable<TrainerOptions["ort"]>;
+  readonly engine: Pick<TrainerOptions, "lanes" | "ort">;
   /** Writes a finished reward model for other tools. */
   readonly saveModel: (stage: string, weights: Float32Array) => Promise<void>;
 }
 
 export function createModelPorts(options: ModelPortsOptions): ModelPorts {
-  const { run, uid, bus, model, incarnation, ort } = options;
+  const { run, uid, bus, model, incarnation, engine } = options;
   const artifacts = openStageArtifacts(join(options.outDir, "artifacts"));
   return {
     initialWeights: () => model.weights(),
-    openScoreTrainer: (weights) => createTrainer({ config: withScoreHead(model.config), weights, ort }),
+    openScoreTrainer: (weights) => createTrainer({ config: withScoreHead(model.config), weights, ...engine }),
     async save(artifact, weights, signal) {
       await artifacts.save(artifact, weights, signal);
       if (artifact.kind === "reward-model") await options.saveModel(artifact.stage, weights);

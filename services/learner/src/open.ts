@@ -5,7 +5,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openRunCheckpoints } from "@oarlock/checkpoint";
-import { engineOf, openRunData, openRunPolicies, openRunTrainer, saveStageModel } from "@oarlock/workload";
+import {
+  openRunData,
+  openRunPolicies,
+  openRunTrainer,
+  saveStageModel,
+  trainingEngine,
+} from "@oarlock/workload";
 import type { OpenedModel } from "@oarlock/workload";
 import { openJournal } from "./journal.ts";
 import { startLearner } from "./main.ts";
@@ -57,7 +63,7 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     incarnation,
     outDir,
     model,
-    ort: engineOf(run, run.spec.compute.trainingThreads),
+    engine: trainingEngine(run),
     saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
   });
   return startLearner({ ...parts, policies, checkpoints, trainer, models, data, journal });

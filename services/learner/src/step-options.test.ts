@@ -42,7 +42,7 @@ describe("step options", () => {
     if (resolved.type !== "ppo") throw new Error("not PPO");
     const order = [Int32Array.of(1, 0)];
     const moment = { step: 0, klCoefficient: 0.7, order };
-    const shared = { miniBatchSize: 4, microBatchSize: 4, epochs: 4, order };
+    const shared = { miniBatchSize: 4, microBatchSize: 1, epochs: 4, order };
     expect(ppoStepOptions(resolved.ppo, moment)).toMatchObject({
       ...shared,
       objective: { klCoefficient: 0.7, klEstimator: "k3" },

@@ -45,9 +45,11 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
   const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
+  const lanes = spec.compute.trainingThreads;
   const parts = {
     runtime: RUNTIME_BYTES,
-    trainer: 4 * weights,
+    // Each lane has gradients of its own.
+    trainer: (3 + lanes) * weights,
     reference: reference ? weights : 0,
     scorers: scorerWeights(spec) * weights,
     snapshots: (spec.pipeline.lag + HELD_VERSIONS) * weights,
@@ -56,12 +58,14 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
       : 0,
-    activations: Math.max(
-      0,
-      ...spec.stages.map((stage) =>
-        activationBytes(shape, { ...passOf(stage), logits: stage.type !== "reward-model" }),
+    activations:
+      lanes *
+      Math.max(
+        0,
+        ...spec.stages.map((stage) =>
+          activationBytes(shape, { ...passOf(stage), logits: stage.type !== "reward-model" }),
+        ),
       ),
-    ),
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }

@@ -46,7 +46,7 @@ describe("defaults", () => {
         groupSize: 4,
         promptsPerStep: 32,
         maxPromptLength: 6,
-        microBatchSize: 128,
+        microBatchSize: 32,
         aggregation: "token-mean-global",
         kl: { placement: "loss", estimator: "k3", coefficient: 0.04 },
         optimizer: { learningRate: 1e-4, schedule: "constant", warmupSteps: 2 },

@@ -41,7 +41,7 @@ describe("the three stages", () => {
         maxLength: 20,
         heldOut: 0.1,
         minimumAccuracy: 0.5,
-        microBatchSize: 32,
+        microBatchSize: 8,
       },
     });
     expect(learn).toMatchObject({
@@ -75,7 +75,7 @@ describe("the three stages", () => {
   it("fit micro-batches into mini-batches by themselves", () => {
     const { run, problems } = plan(["stages.learn.ppo.miniBatches=4"]);
     expect(problems).toEqual([]);
-    expect(run.spec.stages[2]).toMatchObject({ ppo: { miniBatches: 4, microBatchSize: 8 } });
+    expect(run.spec.stages[2]).toMatchObject({ ppo: { miniBatches: 4, microBatchSize: 2 } });
   });
 
   it("need memory for the second model, and none for logits that a score head does not have", () => {

@@ -19,8 +19,10 @@ const ASSUMED_POSITIONS = 1024;
 /** Default bounds of generated text and of a sequence in training. */
 export const MOST_NEW_TOKENS = 256;
 export const MOST_LENGTH = 1024;
-/** Tokens of one gradient pass that a default micro-batch stays within. */
-const MICRO_BATCH_TOKENS = 8192;
+/** Tokens of one gradient pass that a default micro-batch stays within: small ones stay in a core's cache. */
+const MICRO_BATCH_TOKENS = 1024;
+/** Training threads that a default micro-batch leaves work for: each takes whole micro-batches. */
+const LANES_FED = 4;
 
 /** A stage whose data was measured. */
 export interface RowContext extends StageContext {
@@ -107,13 +109,13 @@ interface BatchShape {
 }
 
 export function microBatch(given: number | undefined, at: Scope, { batch, length }: BatchShape): number {
-  const fits = Math.max(1, Math.floor(MICRO_BATCH_TOKENS / length));
+  const fits = Math.max(1, Math.min(Math.floor(MICRO_BATCH_TOKENS / length), Math.floor(batch / LANES_FED)));
   let size = Math.min(batch, fits);
   while (batch % size !== 0) size--;
   return at.derive(
     "microBatchSize",
     given,
     size,
-    `largest divisor of the batch within ${MICRO_BATCH_TOKENS} tokens`,
+    `largest divisor of a quarter of the batch within ${MICRO_BATCH_TOKENS} tokens`,
   );
 }
