@@ -139,6 +139,7 @@ export interface ResolvedCompute {
   readonly generationThreads: number;
   /** Worker threads of one actor, each with a session and its share of the slots; changes speed, never bits (D3). */
   readonly generationWorkers: number;
+  /** Lanes of the trainer, of one thread each. They decide the order of additions, so they change bits (D1). */
   readonly trainingThreads: number;
   /** Actors of a local run; changes speed, never bits (D1). */
   readonly actors: number;

@@ -94,7 +94,9 @@ const compute: z.ZodType<ComputeSpec> = closed({
   generationWorkers: integer(1, MAX_THREADS)
     .describe("Sampling sessions of one actor, in threads of their own.")
     .optional(),
-  trainingThreads: threads("the trainer"),
+  trainingThreads: integer(1, MAX_THREADS)
+    .describe("Micro-batches that the trainer computes at a time, each on a thread of its own.")
+    .optional(),
   actors: integer(1, 1024).describe("Actors of a local run.").optional(),
   rewardWorkers: integer(1, 1024).describe("Reward workers of a local run.").optional(),
   slots: integer(1, 65_536).describe("Sequences that one actor decodes at a time.").optional(),
