@@ -1,0 +1,29 @@
+/** A bus that does something before every publication of a service: faults and delays for tests. Else it is the wrapped bus. */
+import type { Bus, Stream } from "@oarlock/bus";
+
+/** `bus`, which awaits `before` with the number of each publication, from 0, and then publishes. */
+export function beforePublishing(bus: Bus, before: (n: number) => Promise<void>): Bus {
+  let count = 0;
+  const watched = (stream: Stream): Stream => ({
+    config: stream.config,
+    async publish(subject, data, options) {
+      await before(count++);
+      return stream.publish(subject, data, options);
+    },
+    consumer: (config) => stream.consumer(config),
+    info: () => stream.info(),
+    purge: () => stream.purge(),
+    delete: () => stream.delete(),
+  });
+  return {
+    driver: bus.driver,
+    maxPayloadBytes: bus.maxPayloadBytes,
+    stream: async (config) => watched(await bus.stream(config)),
+    kv: (config) => bus.kv(config),
+    objects: (config) => bus.objects(config),
+    info: () => bus.info(),
+    removeRun: (uid) => bus.removeRun(uid),
+    close: () => bus.close(),
+    [Symbol.asyncDispose]: () => bus[Symbol.asyncDispose](),
+  };
+}
