@@ -36,7 +36,9 @@ export function goldenChecks(file: GoldenFile): GoldenCheck[] {
   const { advantage, policy, preference, misc } = file;
   const checks = [
     ...(advantage ? advantageChecks(file) : []),
-    ...(policy ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file), ...correctionChecks(file)] : []),
+    ...(policy
+      ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file), ...correctionChecks(file)]
+      : []),
     ...(preference ? preferenceChecks(preference) : []),
     ...(misc ? miscChecks(file) : []),
   ];
@@ -239,7 +241,7 @@ export function objectiveGraph(tokens: number, clip: ClipBounds): Graph {
 export function objectiveFeeds(
   file: GoldenFile,
   aggregation: Aggregation,
-  correction: CorrectionSettings = { correction: "none", minRatio: 0, maxRatio: 1 },
+  correction: CorrectionSettings = { level: "none", minRatio: 0, maxRatio: 1 },
 ): Record<string, number[]> {
   const tokens = file.policy.input.flatMap(rows);
   return {
@@ -292,11 +294,11 @@ function graphChecks(file: GoldenFile): GoldenCheck[] {
 
 /** Decoupled PPO, in both forms; the file's names of the corrections that we have. */
 const corrections: Readonly<Record<string, CorrectionSettings>> = {
-  no_IS: { correction: "none", minRatio: 0, maxRatio: 1 },
-  token_TIS_C2: { correction: "token", minRatio: 0, maxRatio: 2 },
-  "token_TIS_C1.05": { correction: "token", minRatio: 0, maxRatio: 1.05 },
-  "icepop_[0.95,1.05]": { correction: "token-mask", minRatio: 0.95, maxRatio: 1.05 },
-  seq_TIS_C2: { correction: "sequence", minRatio: 0, maxRatio: 2 },
+  no_IS: { level: "none", minRatio: 0, maxRatio: 1 },
+  token_TIS_C2: { level: "token", minRatio: 0, maxRatio: 2 },
+  "token_TIS_C1.05": { level: "token", minRatio: 0, maxRatio: 1.05 },
+  "icepop_[0.95,1.05]": { level: "token-mask", minRatio: 0.95, maxRatio: 1.05 },
+  seq_TIS_C2: { level: "sequence", minRatio: 0, maxRatio: 2 },
 };
 
 function correctionChecks(file: GoldenFile): GoldenCheck[] {

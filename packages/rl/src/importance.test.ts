@@ -5,7 +5,7 @@ import type { Correction, CorrectionSettings } from "./importance.ts";
 
 const logprobs = fc.array(fc.double({ min: -8, max: 0, noNaN: true }), { minLength: 1, maxLength: 12 });
 const bounds = { minRatio: 0.5, maxRatio: 2 };
-const settings = (correction: Correction): CorrectionSettings => ({ correction, ...bounds });
+const settings = (correction: Correction): CorrectionSettings => ({ level: correction, ...bounds });
 
 describe("importance weights", () => {
   test.prop([logprobs, fc.constantFrom(...CORRECTIONS)])(
@@ -46,7 +46,7 @@ describe("importance weights", () => {
     const log = Math.log;
     const sequence = { rollout: [log(0.125), log(0.5), -1], training: [log(0.5), log(0.25), -1] };
     const rounded = (correction: Correction, maxRatio: number): number[] =>
-      importanceWeights(sequence, { correction, minRatio: 0.6, maxRatio }).map((w) => Math.fround(w));
+      importanceWeights(sequence, { level: correction, minRatio: 0.6, maxRatio }).map((w) => Math.fround(w));
     expect(rounded("token", 3)).toEqual([3, Math.fround(0.6), 1]);
     expect(rounded("sequence", 3)).toEqual([2, 2, 2]);
     expect(rounded("sequence", 1.5)).toEqual([1.5, 1.5, 1.5]);

@@ -14,7 +14,7 @@ export const CORRECTIONS = ["none", "token", "sequence", "token-mask"] as const;
 export type Correction = (typeof CORRECTIONS)[number];
 
 export interface CorrectionSettings {
-  readonly correction: Correction;
+  readonly level: Correction;
   /** Bounds of the ratio, 0 ≤ min ≤ 1 ≤ max. */
   readonly minRatio: number;
   readonly maxRatio: number;
@@ -50,7 +50,7 @@ const rules: {
 
 /** w of each trained token of a sequence. */
 export function importanceWeights(sequence: SampledSequence, settings: CorrectionSettings): number[] {
-  return rules[settings.correction](sequence, settings);
+  return rules[settings.level](sequence, settings);
 }
 
 const mean = (values: readonly number[]): number =>
@@ -65,12 +65,10 @@ export function importanceMetrics(
   settings: CorrectionSettings,
 ): Record<string, number> {
   const used = sequences.filter(({ training }) => training.length > 0);
-  if (settings.correction === "none" || used.length === 0) return {};
+  if (settings.level === "none" || used.length === 0) return {};
   const weights = used.flatMap((sequence) => importanceWeights(sequence, settings));
   const raw = used.flatMap((sequence) =>
-    settings.correction === "sequence"
-      ? Array.from(sequence.training, () => product(sequence))
-      : ratios(sequence),
+    settings.level === "sequence" ? Array.from(sequence.training, () => product(sequence)) : ratios(sequence),
   );
   const center = mean(weights);
   const squares = mean(weights.map((weight) => weight ** 2));

@@ -93,4 +93,5 @@ export {
   trainsPolicy,
 } from "./stage-parts.ts";
 export type { StageBlock } from "./stage-parts.ts";
+export { batchesInFlight, correctionOf, irreproducibleBecause, laggingVersions } from "./pipeline.ts";
 export { passOf } from "./plan/memory.ts";

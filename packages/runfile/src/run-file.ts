@@ -9,6 +9,7 @@ import type {
   Aggregation,
   ChatTemplateUse,
   DataFormat,
+  CorrectionLevel,
   Driver,
   GenerationLayout,
   KlController,
@@ -18,6 +19,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PipelineMode,
   Precision,
   Provider,
   RewardType,
@@ -149,8 +151,16 @@ export interface TokenizerSpec {
 }
 
 export interface PipelineSpec {
-  readonly mode?: "lockstep" | undefined;
+  readonly mode?: PipelineMode | undefined;
   readonly lag?: number | undefined;
+  readonly maxStaleness?: number | undefined;
+  readonly correction?: CorrectionSpec | undefined;
+}
+
+export interface CorrectionSpec {
+  readonly level?: CorrectionLevel | undefined;
+  readonly minRatio?: number | undefined;
+  readonly maxRatio?: number | undefined;
 }
 
 export interface ComputeSpec {

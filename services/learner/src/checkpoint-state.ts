@@ -3,7 +3,7 @@
  * read back is checked field by field. Pure.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { Ledger, PolicyVersion, Position } from "@oarlock/run";
+import type { Ledger, PolicyVersion, Position, StreamCursor } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
 
@@ -21,6 +21,8 @@ export interface LearnerCheckpoint {
   /** Older versions that lag still needs, oldest first; their weights are arrays `policy-<number>`. */
   readonly laggingPolicies: readonly PolicyVersion[];
   readonly ledger: Ledger;
+  /** Streaming mode: which groups of the stage are neither trained nor dropped, and are issued again. */
+  readonly stream?: StreamCursor;
   readonly evaluations: readonly EvaluationRecord[];
   /** What finished stages made, by name; the weights are kept under their digests. */
   readonly results?: Readonly<Record<string, StageArtifact>>;

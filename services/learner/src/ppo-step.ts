@@ -3,7 +3,8 @@
  * pass (so that its first ratio is exactly 1); then policy and critic learn from the same rows in the same order.
  */
 import type { Trajectory } from "@oarlock/proto";
-import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
+import { nextKlCoefficient, passOrder } from "@oarlock/rl";
+import { correctionOf } from "@oarlock/runfile";
 import type { ResolvedPpo } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
@@ -11,6 +12,7 @@ import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
+import { importanceOf, offPolicyMetrics } from "./off-policy.ts";
 import { namedValues } from "./named-values.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
@@ -70,9 +72,19 @@ export async function ppoStep(
     const metrics = { ...batchNumbers(trajectories, groups, undefined), ...gen };
     return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
   }
-  const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
+  const order = ordersOf(parts, ppo, at, used.length);
+  const correction = correctionOf(parts.run.spec.pipeline);
+  const moment: PpoMoment = { step: at.step, klCoefficient, order, correction };
   const forward = await startNumbers(parts, ppo, used, moment);
-  const batch = assemblePpoBatch(forward.samples, ppo, klCoefficient);
+  const samples = forward.samples.map((sample) =>
+    correction === undefined
+      ? sample
+      : {
+          ...sample,
+          row: { ...sample.row, importance: importanceOf(sample.row, sample.logprobs, correction) },
+        },
+  );
+  const batch = assemblePpoBatch(samples, ppo, klCoefficient);
   const critic = await timed(parts, () =>
     parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
   );
@@ -89,7 +101,7 @@ export async function ppoStep(
     ...batchNumbers(trajectories, groups, { used, batch }),
     ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
-    ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
+    ...offPolicyMetrics(forward.samples, correction),
     "actor/reward_kl_penalty": batch.tokenKl,
     "actor/kl_per_sample": batch.kl,
     "actor/reward_kl_penalty_coeff": klCoefficient,
@@ -153,15 +165,6 @@ async function startNumbers(
       "timing_s/ref": reference.seconds,
       "timing_s/values": values.seconds,
     },
-  };
-}
-
-/** The sampler's log-probs beside the learner's, of trained tokens. */
-function sampled(row: TrainingRow, logprobs: Float32Array): { rollout: number[]; training: number[] } {
-  const trained = Array.from(row.lossMask.keys()).filter((token) => token > 0 && row.lossMask[token] === 1);
-  return {
-    rollout: trained.map((token) => row.oldLogprobs?.[token] ?? Number.NaN),
-    training: trained.map((token) => logprobs[token] ?? Number.NaN),
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { CheckpointInfo, LoadedCheckpoint } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { oldestPolicyNeeded } from "@oarlock/run";
+import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
 import { traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
@@ -43,6 +43,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const trained = await trainer.snapshot();
   const scorer = parts.scorer.isOpen() ? await parts.scorer.get().snapshot() : undefined;
   const lagging = laggingPolicies(parts, progress);
+  const { stream } = parts.rollouts.state();
   const state: LearnerCheckpoint = {
     uid: parts.uid,
     incarnation: checkpoints.incarnation,
@@ -53,6 +54,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     basePolicy: progress.basePolicy,
     laggingPolicies: lagging.map(({ policy }) => policy),
     ledger: survivingLedger(parts),
+    ...(stream === undefined || !progress.position.begun ? {} : { stream: streamCursor(stream) }),
     evaluations: progress.evaluations,
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
@@ -82,7 +84,8 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
 /** Work in flight is issued again after a resume: in the surviving lineage it was not issued yet (T1). */
 function survivingLedger({ rollouts }: LearnerParts): LearnerCheckpoint["ledger"] {
   const { ledger } = rollouts.state();
-  return { ...ledger, groupsIssued: ledger.groupsTrained + ledger.groupsEvaluated };
+  const done = ledger.groupsTrained + ledger.groupsEvaluated + groupsDropped(ledger);
+  return { ...ledger, groupsIssued: done };
 }
 
 /** A checkpoint read back, for the learner. */

@@ -5,10 +5,10 @@
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { digestOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
-import type { PolicyVersion } from "@oarlock/run";
+import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { rolloutPlanOf } from "./plan.ts";
+import { rolloutPlanOf, streamPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
 import { needsReference } from "./ppo-settings.ts";
@@ -86,16 +86,21 @@ export function scorersOf(
   });
 }
 
-/** Tells the conductor what to issue. */
+/** Tells the conductor what to issue; in streaming mode from where a checkpoint left it. */
 export function announceStage(
   parts: LearnerParts,
   progress: LearnerProgress,
   published: readonly PolicyVersion[],
+  cursor?: StreamCursor,
 ): void {
   const { stage, step } = progress.position;
   if (stage >= parts.run.spec.stages.length) return;
-  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
-  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained: step, published });
+  const { basePolicy } = progress;
+  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
+  const streamed = streamPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
+  const stream = streamed && { plan: streamed, ...(cursor === undefined ? {} : { cursor }) };
+  const began = { type: "stage-began", stage, plan, trained: step, published } as const;
+  parts.rollouts.dispatch(stream === undefined ? began : { ...began, stream });
 }
 
 /** Keeps what the stage made. Throws `GATE_NOT_PASSED` where it may not be built upon: the next stage does not start. */

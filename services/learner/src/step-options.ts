@@ -1,6 +1,12 @@
 /** What the trainer is told for one step: objective, averaging, optimizer at this step's rate. Pure; all from the plan. */
 import { learningRateAt } from "@oarlock/nn";
-import type { ResolvedGrpo, ResolvedOptimizer, ResolvedPpo, ResolvedSft } from "@oarlock/runfile";
+import type {
+  ResolvedCorrection,
+  ResolvedGrpo,
+  ResolvedOptimizer,
+  ResolvedPpo,
+  ResolvedSft,
+} from "@oarlock/runfile";
 import type { OptimizerSettings, StepOptions } from "@oarlock/training";
 
 /** The optimizer at step `step` (0-based) of `steps`. */
@@ -34,8 +40,12 @@ export function sftStepOptions(sft: ResolvedSft, step: number): StepOptions {
   };
 }
 
-/** Of a GRPO step. */
-export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
+/** Of a GRPO step; with a `correction`, rows carry the weights of samples that older policies drew. */
+export function grpoStepOptions(
+  grpo: ResolvedGrpo,
+  step: number,
+  correction?: ResolvedCorrection,
+): StepOptions {
   const { kl, clip } = grpo;
   return {
     objective: {
@@ -44,6 +54,7 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient: 0,
+      ...(correction === undefined ? {} : { importance: true }),
     },
     aggregation: grpo.aggregation,
     // L_max of `dr-grpo`: no completion has more trained tokens.
@@ -62,6 +73,8 @@ export interface PpoMoment {
   readonly klCoefficient: number;
   /** Order of the rows in every pass. */
   readonly order: readonly Int32Array[];
+  /** Rows carry the weights of samples that older policies drew. */
+  readonly correction?: ResolvedCorrection | undefined;
 }
 
 /** Sequences of one update, before failed ones are left out. */
@@ -70,7 +83,10 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 }
 
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
-export function ppoStepOptions(ppo: ResolvedPpo, { step, klCoefficient, order }: PpoMoment): StepOptions {
+export function ppoStepOptions(
+  ppo: ResolvedPpo,
+  { step, klCoefficient, order, correction }: PpoMoment,
+): StepOptions {
   const { kl, clip, dualClip, entropyCoefficient, maxKl } = ppo;
   return {
     objective: {
@@ -79,6 +95,7 @@ export function ppoStepOptions(ppo: ResolvedPpo, { step, klCoefficient, order }:
       klCoefficient: kl.placement === "loss" ? klCoefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient,
+      ...(correction === undefined ? {} : { importance: true }),
     },
     aggregation: ppo.aggregation,
     maxLength: ppo.sampling.maxNewTokens,

@@ -1,5 +1,7 @@
 /** `oarlock reproduce DIR`: runs a folder's plan again, and names the first step that differs and what changed. */
 import { join } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import { irreproducibleBecause } from "@oarlock/runfile";
 import { Command } from "commander";
 import { type ChangedInput, changedInputs, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
@@ -22,6 +24,10 @@ export function reproduceCommand(context: CommandContext): Command {
 async function reproduce(context: CommandContext, folder: string, out: string): Promise<void> {
   const { terminal, exit } = context;
   const was = await readPlan(folder);
+  const because = irreproducibleBecause(was.run.spec.pipeline);
+  if (because !== undefined) {
+    throw new OarlockError("RUN_NOT_REPRODUCIBLE", `${folder} cannot be reproduced: ${because}`);
+  }
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));
