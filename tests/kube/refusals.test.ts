@@ -71,6 +71,8 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a reward of an unknown type", reward({ type: "bleu" })],
   ["a reward with the block of another type", reward({ regex: { pattern: "x" } })],
   ["a deadline of 0", reward({ timeoutMs: 0 })],
+  ["a guard that watches nothing known", grpo({ guards: [{ name: "g", watch: "mood", reaction: "stop" }] })],
+  ["a guard without a reaction", grpo({ guards: [{ name: "g", watch: "kl" }] })],
   ["lag of 9", { pipeline: { lag: 9 } }],
   ["an unknown mode", { pipeline: { mode: "chaos" } }],
   ["an unknown provider", { compute: { provider: "tpu" } }],

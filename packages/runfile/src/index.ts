@@ -34,6 +34,7 @@ export type {
   ResolvedOptimizer,
   ResolvedPpo,
   ResolvedReward,
+  ResolvedGuard,
   ResolvedRewardModel,
   ResolvedRollouts,
   ResolvedStart,

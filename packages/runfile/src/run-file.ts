@@ -11,6 +11,8 @@ import type {
   DataFormat,
   Driver,
   GenerationLayout,
+  GuardReaction,
+  GuardType,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -25,8 +27,8 @@ import type {
   RopeConvention,
   ScalingMode,
   Schedule,
-  StorageType,
   StageType,
+  StorageType,
   TaskName,
   TaskSplit,
   TrapCode,
@@ -245,6 +247,7 @@ export interface RewardModelSpec {
   readonly microBatchSize?: number | undefined;
   readonly maxLength?: number | undefined;
   readonly heldOut?: number | undefined;
+  readonly fold?: number | undefined;
   readonly margin?: number | undefined;
   readonly centering?: number | undefined;
   readonly minimumAccuracy?: number | undefined;
@@ -283,8 +286,21 @@ export interface RolloutSpec {
   readonly rewards: readonly RewardSpec[];
   readonly clip?: { readonly low?: number | undefined; readonly high?: number | undefined } | undefined;
   readonly dualClip?: number | undefined;
+  readonly entropyCoefficient?: number | undefined;
   readonly aggregation?: Aggregation | undefined;
+  readonly guards?: readonly GuardSpec[] | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
+}
+
+/** An alarm over the metrics of a stage, and what follows from it. */
+export interface GuardSpec {
+  readonly name: string;
+  readonly watch: GuardType;
+  readonly reaction: GuardReaction;
+  readonly limit?: number | undefined;
+  readonly window?: number | undefined;
+  readonly gold?: string | undefined;
+  readonly factor?: number | undefined;
 }
 
 export interface GrpoSpec extends RolloutSpec {
@@ -299,7 +315,6 @@ export interface PpoSpec extends RolloutSpec {
   readonly rewardClip?: number | undefined;
   readonly whitenRewards?: boolean | undefined;
   readonly whitenAdvantages?: boolean | undefined;
-  readonly entropyCoefficient?: number | undefined;
   readonly maxKl?: number | undefined;
   readonly kl?: PpoKlSpec | undefined;
   readonly critic?: CriticSpec | undefined;
@@ -330,6 +345,8 @@ export interface RewardSpec {
   readonly weight?: number | undefined;
   /** A failed optional scorer is left out; a failed required one fails the sample (S1). */
   readonly optional?: boolean | undefined;
+  /** A gold scorer: it is observed and never trained on. */
+  readonly heldOut?: boolean | undefined;
   readonly timeoutMs?: number | undefined;
   readonly exact?: ExactSpec | undefined;
   readonly regex?: RegexSpec | undefined;

@@ -19,6 +19,7 @@ const options = {
   rendering: { systemPrompt: "", chatTemplate: "auto" },
   maxTokens: 200,
   heldOut: 0.3,
+  fold: 0,
   seed: 1,
 } as const;
 const questionOf = (tokens: Int32Array): string =>
@@ -41,6 +42,15 @@ describe("preference pairs", () => {
     expect(other.heldOut.map(({ preferred }) => questionOf(preferred))).not.toEqual(
       heldOut.map(({ preferred }) => questionOf(preferred)),
     );
+  });
+
+  test("have folds that hold out every pair once", async () => {
+    const folds = await Promise.all(
+      [0, 1, 2, 3].map((fold) => preferencePairs(rows, { ...options, heldOut: 0.25, fold })),
+    );
+    const held = folds.flatMap(({ heldOut }) => heldOut.map(({ rejected }) => rejected.join()));
+    expect(held).toHaveLength(200);
+    expect(new Set(held).size).toBe(200);
   });
 
   test("leave out and count what is too long, and say where nothing is left", async () => {

@@ -95,6 +95,8 @@ export interface Preferences {
 export interface PreferenceOptions extends RowOptions {
   /** Share of first turns whose pairs are kept from training. */
   readonly heldOut: number;
+  /** Which share of them, from 0: folds do not overlap. */
+  readonly fold: number;
   readonly seed: number;
 }
 
@@ -124,11 +126,12 @@ export async function preferencePairs(
 }
 
 /** By a hash of the first turn and the seed: neither the order of the rows nor which others there are decides. */
-function isHeldOut(prompt: Prompt, { heldOut, seed }: PreferenceOptions): boolean {
+function isHeldOut(prompt: Prompt, { heldOut, fold, seed }: PreferenceOptions): boolean {
   const hash = createHash("sha256")
     .update(`${seed}\n${firstTurn(prompt)}`)
     .digest();
-  return hash.readUInt32BE(0) / 2 ** 32 < heldOut;
+  const place = hash.readUInt32BE(0) / 2 ** 32;
+  return place >= fold * heldOut && place < (fold + 1) * heldOut;
 }
 
 /** What the first person says: the first user message, or the text before the first answer. */

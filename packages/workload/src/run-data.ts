@@ -51,9 +51,9 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
     } else if (stage.type === "reward-model") {
-      const { data, maxLength, heldOut } = stage["reward-model"];
+      const { data, maxLength, heldOut, fold } = stage["reward-model"];
       const { seed } = run.spec;
-      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, heldOut, seed };
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, heldOut, fold, seed };
       preferences[index] = await preferencePairs(rows, settings);
     } else if (rollouts !== undefined) {
       const { data, maxPromptLength } = rollouts;

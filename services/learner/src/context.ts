@@ -9,6 +9,7 @@ import type { Clock, TraceContext, Tracer } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { OarlockError } from "@oarlock/errors";
 import type { GroupTraces } from "./group-traces.ts";
+import type { GuardProgress } from "./guards.ts";
 import type { LearnerRecorders } from "./instruments.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { Publication, ServedPolicy } from "./publication.ts";
@@ -51,6 +52,8 @@ export interface LearnerProgress {
   readonly results: Readonly<Record<string, StageArtifact>>;
   /** β of the present stage, where a controller moves it. */
   readonly klCoefficient: number | undefined;
+  /** Of the present stage, where it has guards. */
+  readonly guards?: GuardProgress | undefined;
   /** Newest metrics by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Training seconds of earlier incarnations. */

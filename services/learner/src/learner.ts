@@ -271,7 +271,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
       startedMs,
     };
   }
-  const { state, current, lagging } = await restoreCheckpoint(parts, checkpoints.resumed);
+  const { state, current, lagging, guards } = await restoreCheckpoint(parts, checkpoints.resumed);
   const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient } = state;
   const progress = {
     position,
@@ -280,6 +280,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     evaluations,
     results,
     klCoefficient,
+    guards,
     metrics: {},
     earlierSeconds: seconds,
     startedMs,

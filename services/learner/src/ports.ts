@@ -3,7 +3,7 @@
  * hand-driven ones. Nothing here says how anything is done.
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
-import type { PolicyVersion } from "@oarlock/run";
+import type { Alarm, PolicyVersion } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
 
@@ -33,6 +33,7 @@ export type LearnerEvent =
   | { readonly type: "stage"; readonly stage: string; readonly index: number; readonly steps: number }
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
+  | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
   | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };

@@ -4,7 +4,7 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
-import type { ResolvedPpo } from "@oarlock/runfile";
+import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -67,7 +67,7 @@ export async function ppoStep(
   const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
   const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
   if (used.length === 0) {
-    const metrics = { ...batchNumbers(trajectories, groups, undefined), ...gen };
+    const metrics = { ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, undefined), ...gen };
     return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
   }
   const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
@@ -86,7 +86,7 @@ export async function ppoStep(
     { kl: batch.kl, samples: used.length },
   );
   const metrics = {
-    ...batchNumbers(trajectories, groups, { used, batch }),
+    ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, { used, batch }),
     ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
     ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
@@ -192,9 +192,13 @@ function criticMetrics(
 
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
-  groups: readonly (readonly JudgedSample[])[],
+  judged: {
+    readonly groups: readonly (readonly JudgedSample[])[];
+    readonly rewards: readonly ResolvedReward[];
+  },
   learned: { readonly used: readonly Used[]; readonly batch: PpoBatch } | undefined,
 ): Numbers {
+  const { groups, rewards } = judged;
   const at = new Map(learned?.used.map(({ trajectory }, i) => [trajectory, i]));
   const valuesOf = (list: readonly number[] | undefined): (number | undefined)[][] =>
     groups.map((group) => group.map(({ trajectory }) => list?.[at.get(trajectory) ?? -1]));
@@ -203,6 +207,6 @@ function batchNumbers(
     scores: groups.map((group) => group.map(({ reward }) => reward.total)),
     rewards: valuesOf(learned?.batch.rewards),
     advantages: valuesOf(learned?.batch.advantages),
-    named: namedValues(groups),
+    named: namedValues(groups, rewards),
   });
 }

@@ -7,6 +7,7 @@ import { digestOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { PolicyVersion } from "@oarlock/run";
 import { stageAt } from "./context.ts";
+import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { rolloutPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
@@ -30,7 +31,12 @@ export async function beginStage(
   const scorer = await scorerStart(parts, started, index);
   if (scorer !== undefined) await parts.scorer.open(scorer);
   await announceScorers(parts, started, stage);
-  const begun = { ...started, basePolicy: current.policy.number, klCoefficient: rollouts?.kl.coefficient };
+  const begun = {
+    ...started,
+    basePolicy: current.policy.number,
+    klCoefficient: rollouts?.kl.coefficient,
+    guards: beginGuards(stage, current),
+  };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
   announceStage(parts, begun, rollouts === undefined ? [] : [current.policy]);
   return begun;
@@ -86,16 +92,17 @@ export function scorersOf(
   });
 }
 
-/** Tells the conductor what to issue. */
+/** Tells the conductor what to issue: of a stage that a guard has ended, nothing more. */
 export function announceStage(
   parts: LearnerParts,
   progress: LearnerProgress,
   published: readonly PolicyVersion[],
 ): void {
-  const { stage, step } = progress.position;
+  const { stage, step, ended = false } = progress.position;
   if (stage >= parts.run.spec.stages.length) return;
-  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
-  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained: step, published });
+  const plan = ended ? undefined : rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
+  const trained = ended ? (parts.program.stages[stage]?.steps ?? step) : step;
+  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained, published });
 }
 
 /** Keeps what the stage made. Throws `GATE_NOT_PASSED` where it may not be built upon: the next stage does not start. */
@@ -119,7 +126,8 @@ export async function finishStage(
   };
   await parts.models.save(artifact, made.weights, parts.signal);
   await parts.scorer.close();
-  return { ...progress, results: { ...progress.results, [stage.name]: artifact }, klCoefficient: undefined };
+  const results = { ...progress.results, [stage.name]: artifact };
+  return { ...progress, results, klCoefficient: undefined, guards: undefined };
 }
 
 /** Digests of everything that a stage was made from: models, data, and what was configured. */

@@ -43,7 +43,7 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
       clip: { ...clip, dual: grpo.dualClip },
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
-      entropyCoefficient: 0,
+      entropyCoefficient: grpo.entropyCoefficient,
     },
     aggregation: grpo.aggregation,
     // L_max of `dr-grpo`: no completion has more trained tokens.

@@ -4,7 +4,7 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
-import type { PolicyVersion } from "@oarlock/run";
+import type { Alarm, PolicyVersion } from "@oarlock/run";
 import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
@@ -13,8 +13,9 @@ import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { assembleBatch, judgeSamples } from "./grpo-batch.ts";
+import { assembleBatch, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
+import { checkStop, guardStep } from "./guards.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
@@ -22,6 +23,7 @@ import { rolloutPlanOf } from "./plan.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
+import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
 import { sampleReward } from "./sample-reward.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
@@ -92,26 +94,41 @@ async function stepUnder(
   const stage = stageAt(parts.run, at.stage);
   const startMs = parts.clock.monotonicMs();
   const outcome = await stepOf(parts, progress, at);
+  const guarded = await guardStep(parts, progress, { stage, metrics: outcome.metrics });
   const trainedMs = parts.clock.monotonicMs();
   const { made, current } = await traced(parts.tracer, { name: "snapshot" }, () =>
     versionsOf(parts, progress, stage),
   );
   const policy = current.policy;
-  const position = { ...progress.position, step: at.step + 1, policy: policy.number };
-  const after = { ...progress, current, klCoefficient: outcome.klCoefficient ?? progress.klCoefficient };
+  const position = {
+    ...progress.position,
+    step: at.step + 1,
+    policy: policy.number,
+    ...(guarded.ended ? { ended: true } : {}),
+  };
+  const beta = outcome.klCoefficient ?? progress.klCoefficient;
+  const after = {
+    ...progress,
+    position: guarded.ended ? { ...progress.position, ended: true } : progress.position,
+    current,
+    klCoefficient: beta === undefined ? undefined : beta * guarded.betaFactor,
+    guards: guarded.guards,
+  };
   handOver(parts, after, { stage, at, position });
   const endMs = parts.clock.monotonicMs();
   const seconds = (endMs - startMs) / 1000;
   const tokens = outcome.metrics["perf/total_num_tokens"] ?? 0;
   const metrics = {
     ...outcome.metrics,
+    ...guarded.metrics,
     "timing_s/update_weights": (endMs - trainedMs) / 1000,
     "timing_s/step": seconds,
     "perf/time_per_step": seconds,
     "perf/throughput": seconds > 0 ? tokens / seconds : 0,
     "training/global_step": policy.number,
   };
-  await record(parts, { stage, at, policy: made, metrics, outcome });
+  await record(parts, { stage, at, policy: made, metrics, outcome, alarms: guarded.alarms });
+  checkStop(stage, at.step + 1, guarded.alarms);
   return { ...after, metrics };
 }
 
@@ -149,6 +166,8 @@ function handOver(
   if (rolloutsOf(stage) !== undefined) {
     rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", stage: at.stage, step: at.step } });
   }
+  // T1: what was issued ahead of a stage that ends here is dropped when it comes, as late.
+  if (position.ended === true) announceStage(parts, { ...progress, position }, []);
   if (!isPolicyServed(parts.program, position)) return;
   const { current, basePolicy } = progress;
   const published = publication.publish(current, { stage: at.stage, step: at.step + 1 });
@@ -189,9 +208,12 @@ async function sftStep(
 async function grpoStep(
   parts: LearnerParts,
   progress: LearnerProgress,
-  { grpo, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
+  { grpo: planned, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
 ): Promise<StepOutcome> {
   const { clock, trainer, signal, tracer } = parts;
+  // A guard may have raised it.
+  const coefficient = progress.klCoefficient ?? planned.kl.coefficient;
+  const grpo = { ...planned, kl: { ...planned.kl, coefficient } };
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
   const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
@@ -211,7 +233,9 @@ async function grpoStep(
       : await update(parts, () => trainer.step(batch.rows, options, signal));
   const updatedMs = clock.monotonicMs();
   const metrics = {
-    ...batchMetrics(batchNumbers(trajectories, batch)),
+    ...batchMetrics(batchNumbers(trajectories, batch, grpo.rewards)),
+    ...(references === undefined ? {} : { "actor/kl_per_sample": meanSampleKl(batch.rows) }),
+    ...(grpo.guards.length === 0 ? {} : { "actor/kl_coef": coefficient }),
     ...(result === undefined ? {} : updateMetrics(result, options)),
     ...timingMetrics({
       gen: (collectedMs - startMs) / 1000,
@@ -272,6 +296,7 @@ async function referenceLogprobs(
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
   batch: GrpoBatch,
+  rewards: readonly ResolvedReward[],
 ): Parameters<typeof batchMetrics>[0] {
   const scores = batch.groups.map((group) => group.map(({ reward }) => reward.total));
   return {
@@ -279,7 +304,7 @@ function batchNumbers(
     scores,
     rewards: batch.rewards,
     advantages: batch.advantages,
-    named: namedValues(batch.groups),
+    named: namedValues(batch.groups, rewards),
   };
 }
 
@@ -291,9 +316,10 @@ async function record(
     readonly policy: PolicyVersion;
     readonly metrics: Numbers;
     readonly outcome: StepOutcome;
+    readonly alarms: readonly Alarm[];
   },
 ): Promise<void> {
-  const { stage, at, policy, metrics, outcome } = step;
+  const { stage, at, policy, metrics, outcome, alarms } = step;
   const line: MetricsRecord = {
     kind: "step",
     stage: stage.name,
@@ -303,6 +329,7 @@ async function record(
     policyDigest: policy.digest,
     timeMs: parts.clock.nowMs(),
     metrics,
+    ...(alarms.length === 0 ? {} : { alarms }),
     ...tracedRecord(),
   };
   parts.recorders.step(metrics);
@@ -310,6 +337,8 @@ async function record(
   await parts.journal.samples(outcome.sampleLines());
   const steps = parts.program.stages[at.stage]?.steps ?? 0;
   parts.onEvent({ type: "step", ...line, steps, policy });
+  for (const alarm of alarms)
+    parts.onEvent({ type: "alarm", stage: stage.name, step: at.step + 1, ...alarm });
   if (outcome.result?.applied !== true) {
     const reason =
       outcome.result === undefined

@@ -24,7 +24,6 @@ export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedP
     rewardClip: at.fill("rewardClip", ppo.rewardClip, 10),
     whitenRewards: at.fill("whitenRewards", ppo.whitenRewards, false),
     whitenAdvantages: at.fill("whitenAdvantages", ppo.whitenAdvantages, true),
-    entropyCoefficient: at.fill("entropyCoefficient", ppo.entropyCoefficient, 0),
     maxKl: at.fill("maxKl", ppo.maxKl, 0),
     kl: fillKl(ppo.kl, at.inside("kl")),
     critic: fillCritic(ppo.critic, at.inside("critic"), {

@@ -28,6 +28,7 @@ export function fillRewardModel(spec: RewardModelSpec, at: Scope, context: RowCo
     microBatchSize: microBatch(spec.microBatchSize, at, { batch: batchSize, length: 2 * maxLength }),
     maxLength,
     heldOut: at.fill("heldOut", spec.heldOut, 0.1),
+    fold: at.fill("fold", spec.fold, 0),
     margin: at.fill("margin", spec.margin, 0),
     centering: at.fill("centering", spec.centering, 0.01),
     minimumAccuracy: at.fill("minimumAccuracy", spec.minimumAccuracy, 0.5),

@@ -9,6 +9,7 @@ import type {
   ResolvedRollouts,
   ResolvedSft,
 } from "../resolved.ts";
+import { guards } from "./traps-guards.ts";
 import { type AllowableTrap, type Trap, type TrapCheck, type TrapContext, trapWhen } from "./trap.ts";
 
 /** A check of one stage; `path` is that of its block. */
@@ -149,8 +150,15 @@ const estimator: StageCheck<ResolvedRollouts> = (stage, path) => [
   })),
 ];
 
-const kl: StageCheck<ResolvedRollouts> = ({ kl: { placement, estimator: kind, coefficient } }, path) => [
-  ...trapWhen(placement !== "none" && coefficient === 0, () => ({
+const kl: StageCheck<ResolvedRollouts> = (stage, path) => klTraps(stage.kl, path, stage.guards.length > 0);
+
+/** With guards, a coefficient of 0 measures the KL that they look at. */
+const klTraps = (
+  { placement, estimator: kind, coefficient }: ResolvedRollouts["kl"],
+  path: Path,
+  isGuarded: boolean,
+): Trap[] => [
+  ...trapWhen(placement !== "none" && coefficient === 0 && !isGuarded, () => ({
     code: "KL_WITHOUT_EFFECT",
     path: [...path, "kl", "coefficient"],
     message: "a coefficient of 0 loads a reference policy for nothing",
@@ -213,7 +221,7 @@ const rollouts: StageCheck<ResolvedRollouts> = (stage, path, outer) => [
     outer.parameters < TINY_PARAMETERS ? GRPO_RATES_TINY : GRPO_RATES,
     stage.steps * stage.epochs,
   ),
-  ...[context, sampling, estimator, kl, rewards].flatMap((check) => check(stage, path, outer)),
+  ...[context, sampling, estimator, kl, rewards, guards].flatMap((check) => check(stage, path, outer)),
 ];
 
 const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
@@ -265,6 +273,20 @@ const rewardModel: StageCheck<ResolvedRewardModel> = (stage, path, outer) => [
     message: "nothing is held out that an accuracy could be measured on",
     value: String(stage.minimumAccuracy),
     accepted: "heldOut above 0 (0.1 is usual), or minimumAccuracy: 0",
+  })),
+  ...trapWhen(stage.fold > 0 && stage.heldOut > 0 && (stage.fold + 1) * stage.heldOut > 1 + 1e-9, () => ({
+    code: "FOLD_UNKNOWN",
+    path: [...path, "fold"],
+    message: `shares of ${stage.heldOut} are fewer than ${stage.fold + 1}`,
+    value: String(stage.fold),
+    accepted: `0 to ${Math.max(0, Math.floor(1 / stage.heldOut + 1e-9) - 1)}`,
+  })),
+  ...trapWhen(stage.fold > 0 && stage.heldOut === 0, () => ({
+    code: "FOLD_UNKNOWN",
+    path: [...path, "fold"],
+    message: "nothing is held out, so there are no folds",
+    value: String(stage.fold),
+    accepted: "heldOut above 0, or fold: 0",
   })),
   ...trapWhen(preferencesMissing(outer, path), () => ({
     code: "PREFERENCES_MISSING",
