@@ -155,6 +155,10 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       [stageStartedMs, stepsInSitting, history] = [now(), 0, []];
       terminal.note(`${style.bold(`stage ${stage}`)} ${style.dim(`${steps} steps`)}`);
     },
+    kept: ({ stage, steps, digest }) =>
+      terminal.note(
+        `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${digest.slice(0, 12)}`)}`,
+      ),
     step({ stage, step, steps, metrics }) {
       stepsInSitting++;
       history = [...history.slice(1 - HISTORY), metrics];

@@ -11,6 +11,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { GroupTraces } from "./group-traces.ts";
 import type { GuardProgress } from "./guards.ts";
 import type { LearnerRecorders } from "./instruments.ts";
+import type { KeptStages } from "./kept-stages.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
@@ -28,6 +29,8 @@ export interface LearnerParts {
   readonly data: RunData;
   readonly checkpoints: RunCheckpoints;
   readonly journal: RunJournal;
+  /** Stages whose results are there already. */
+  readonly kept: KeptStages;
   readonly rollouts: Rollouts;
   readonly publication: Publication;
   readonly onCheckpoint: (info: CheckpointInfo) => void;

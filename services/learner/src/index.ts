@@ -17,6 +17,8 @@ export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
 export { BUS_INSTRUMENTS } from "./bus-metrics.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
+export { KEPT_FILE } from "./kept-stages.ts";
+export type { KeptFile } from "./kept-stages.ts";
 export { openLearner } from "./open.ts";
 export type { OpenLearnerParts } from "./open.ts";
 export type { LearnerLine } from "./process.ts";

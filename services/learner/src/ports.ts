@@ -31,6 +31,8 @@ export interface RunJournal {
 /** What the learner says while it runs, for progress lines and reports. */
 export type LearnerEvent =
   | { readonly type: "stage"; readonly stage: string; readonly index: number; readonly steps: number }
+  /** A stage that an earlier run finished is not run again. */
+  | { readonly type: "kept"; readonly stage: string; readonly steps: number; readonly digest: string }
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
   | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)

@@ -6,7 +6,7 @@ import type { Trajectory } from "@oarlock/proto";
 import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
-import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
@@ -18,6 +18,7 @@ import { needsReference } from "./ppo-settings.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
+import { tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type Place = { readonly stage: number; readonly step: number };
@@ -72,13 +73,19 @@ export async function ppoStep(
   }
   const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
   const forward = await startNumbers(parts, ppo, used, moment);
-  const batch = assemblePpoBatch(forward.samples, ppo, klCoefficient);
+  const batch = await traced(tracer, { name: "advantages" }, async () =>
+    assemblePpoBatch(forward.samples, ppo, klCoefficient),
+  );
   const critic = await timed(parts, () =>
-    parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    tracedUpdate(parts, "critic", () =>
+      parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    ),
   );
   const options = ppoStepOptions(ppo, moment);
   const policy = await timed(parts, async () =>
-    at.step < ppo.critic.warmupSteps ? undefined : parts.trainer.step(batch.rows, options, signal),
+    at.step < ppo.critic.warmupSteps
+      ? undefined
+      : tracedUpdate(parts, "policy", () => parts.trainer.step(batch.rows, options, signal)),
   );
   const next = nextKlCoefficient(
     klCoefficient,
@@ -125,7 +132,7 @@ async function startNumbers(
   used: readonly Used[],
   { order: [order] }: PpoMoment,
 ): Promise<{ samples: Parameters<typeof assemblePpoBatch>[0]; seconds: Numbers }> {
-  const { trainer, scorer, signal } = parts;
+  const { trainer, scorer, tracer, signal } = parts;
   const rows = used.map(({ row }) => row);
   const batching = {
     microBatchSize: ppo.microBatchSize,
@@ -134,11 +141,14 @@ async function startNumbers(
     ...(order === undefined ? {} : { order }),
   };
   const atTemperature = { ...batching, temperature: ppo.sampling.temperature };
-  const old = await timed(parts, () => trainer.logprobs(rows, "policy", atTemperature, signal));
+  const under = <T>(name: string, work: () => Promise<T>): Promise<T> => traced(tracer, { name }, work);
+  const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
+    trainer.logprobs(rows, source, atTemperature, signal);
+  const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
   const reference = await timed(parts, async () =>
-    needsReference(ppo) ? trainer.logprobs(rows, "reference", atTemperature, signal) : undefined,
+    needsReference(ppo) ? under("reference logprobs", logprobs("reference")) : undefined,
   );
-  const values = await timed(parts, () => scorer.get().scores(rows, batching, signal));
+  const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
     samples: used.map(({ row, score }, i) => ({

@@ -6,6 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import { pairReport } from "@oarlock/rl";
 import type { PairReport, PairScores } from "@oarlock/rl";
 import type { ResolvedRewardModel, ResolvedStage } from "@oarlock/runfile";
+import { traced } from "@oarlock/runtime";
 import { sequenceRow } from "@oarlock/training";
 import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import { stageAt } from "./context.ts";
@@ -13,6 +14,7 @@ import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { dataOrder } from "./order.ts";
 import type { EvaluationRecord, PreferencePair } from "./ports.ts";
 import { optimizerAt } from "./step-options.ts";
+import { stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type RewardModelStage = Extract<ResolvedStage, { type: "reward-model" }>;
@@ -48,7 +50,9 @@ export async function rewardModelStep(
   });
   const options = rewardModelOptions(plan, at.step);
   const startMs = parts.clock.monotonicMs();
-  const result = await parts.scorer.get().step(rows, options, parts.signal);
+  const result = await tracedUpdate(parts, "reward-model", () =>
+    parts.scorer.get().step(rows, options, parts.signal),
+  );
   const { sums, gradNorm, applied, tokens } = result;
   const metrics = {
     "train/loss": sums.loss,
@@ -87,8 +91,22 @@ export function pairMetrics(stage: string, report: PairReport, pairs: number, ov
   };
 }
 
-/** Scores the held-out pairs. Returns the progress with the record added. */
-export async function evaluateRewardModel(
+/** Scores the held-out pairs, in a trace of its own. Returns the progress with the record added. */
+export function evaluateRewardModel(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: { readonly stage: number; readonly step: number },
+): Promise<LearnerProgress> {
+  const attributes = { ...stepAttributes(parts, at), "rl.evaluation.when": "after" };
+  return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, async (span) => {
+    const after = await evaluateUnder(parts, progress, at);
+    const accuracy = after.evaluations.at(-1)?.metrics[accuracyName(stageAt(parts.run, at.stage).name)];
+    span.set({ "rl.reward_model.accuracy": accuracy });
+    return after;
+  });
+}
+
+async function evaluateUnder(
   parts: LearnerParts,
   progress: LearnerProgress,
   at: { readonly stage: number; readonly step: number },
@@ -100,9 +118,10 @@ export async function evaluateRewardModel(
   const scorer = parts.scorer.get();
   const { microBatchSize } = rewardModelOptions(stage["reward-model"], 0);
   const rows = heldOut.flatMap((pair) => pairRows(pair));
-  const scores = (await scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal)).map(
-    (row) => row.at(-1) ?? Number.NaN,
+  const found = await traced(parts.tracer, { name: "score pairs" }, () =>
+    scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal),
   );
+  const scores = found.map((row) => row.at(-1) ?? Number.NaN);
   const pairs = heldOut.map((_, p): PairScores => ({
     preferred: scores[2 * p] ?? Number.NaN,
     rejected: scores[2 * p + 1] ?? Number.NaN,
@@ -124,6 +143,7 @@ export async function evaluateRewardModel(
     policyDigest: policy.digest,
     timeMs: parts.clock.nowMs(),
     metrics,
+    ...tracedRecord(),
   });
   parts.onEvent({ type: "evaluation", ...record });
   return { ...progress, evaluations: [...progress.evaluations, record] };

@@ -3,18 +3,19 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { digestOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { PolicyVersion } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { keepStage } from "./kept-stages.ts";
 import { rolloutPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
 import { needsReference } from "./ppo-settings.ts";
 
-/** A stage starts from its policy, which is also its reference; moments start anew. */
+/** A stage starts from its policy, which is also its reference; moments start anew. One that is kept begins at its end. */
 export async function beginStage(
   parts: LearnerParts,
   progress: LearnerProgress,
@@ -22,6 +23,11 @@ export async function beginStage(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, index);
   const steps = parts.program.stages[index]?.steps ?? 0;
+  const kept = await keepStage(parts, progress, index);
+  if (kept !== undefined) {
+    announceStage(parts, kept, []);
+    return kept;
+  }
   parts.onEvent({ type: "stage", stage: stage.name, index, steps });
   await parts.trainer.resetOptimizer();
   const started = await restart(parts, progress, index);
@@ -113,7 +119,6 @@ export async function finishStage(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, index);
   const isReward = stage.type === "reward-model";
-  if (isReward) checkGate(stage, progress.evaluations);
   const made = isReward
     ? await parts.scorer.get().policy()
     : { weights: progress.current.weights, digest: progress.current.policy.digest };
@@ -123,11 +128,19 @@ export async function finishStage(
     digest: made.digest,
     elements: made.weights.length,
     parents: parentsOf(parts, progress, index),
+    ...inputsOf(parts, index),
   };
   await parts.models.save(artifact, made.weights, parts.signal);
+  // What does not pass is kept all the same: a lower gate may be asked for, over the same result.
+  if (isReward) checkGate(stage, progress.evaluations);
   await parts.scorer.close();
   const results = { ...progress.results, [stage.name]: artifact };
   return { ...progress, results, klCoefficient: undefined, guards: undefined };
+}
+
+function inputsOf({ run }: LearnerParts, index: number): Pick<StageArtifact, "inputs"> {
+  const inputs = stageInputs(run)[index]?.digest;
+  return inputs === undefined ? {} : { inputs };
 }
 
 /** Digests of everything that a stage was made from: models, data, and what was configured. */

@@ -28,7 +28,7 @@ import { rolloutSamples } from "./samples.ts";
 import { sampleReward } from "./sample-reward.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
-import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, updateSpans } from "./step-traces.ts";
+import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 
@@ -193,7 +193,7 @@ async function sftStep(
   });
   const startMs = parts.clock.monotonicMs();
   const options = sftStepOptions(sft, at.step);
-  const result = await update(parts, () => parts.trainer.step(batch, options, parts.signal));
+  const result = await tracedUpdate(parts, "policy", () => parts.trainer.step(batch, options, parts.signal));
   const seconds = (parts.clock.monotonicMs() - startMs) / 1000;
   const metrics = {
     ...updateMetrics(result, options),
@@ -230,7 +230,7 @@ async function grpoStep(
   const result =
     batch.trainedTokens === 0
       ? undefined
-      : await update(parts, () => trainer.step(batch.rows, options, signal));
+      : await tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal));
   const updatedMs = clock.monotonicMs();
   const metrics = {
     ...batchMetrics(batchNumbers(trajectories, batch, grpo.rewards)),
@@ -260,23 +260,6 @@ function linkBatch(
   const batch = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const rewardOf = (trajectory: Trajectory): number | undefined => sampleReward(trajectory, rewards).total;
   linkGroups(parts, at.span, { batch, groups, rewardOf, policyNumber: at.before.number });
-}
-
-/** The trainer's work under its span, with what it says of its parts. */
-function update(parts: LearnerParts, step: () => Promise<StepResult>): Promise<StepResult> {
-  return traced(parts.tracer, { name: "update" }, async (span) => {
-    const result = await step();
-    const { gradNorm, applied, tokens, optimizerStep } = result;
-    span.set({
-      "rl.grad_norm": gradNorm,
-      "rl.applied": applied,
-      "rl.tokens.trained": tokens.trained,
-      "rl.tokens.computed": tokens.computed,
-      "rl.optimizer.step": optimizerStep,
-    });
-    if (span.recording) updateSpans(parts, result, parts.clock.nowMs());
-    return result;
-  });
 }
 
 /** Of every sample in order, if the plan has a KL term. */
