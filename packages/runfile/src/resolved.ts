@@ -20,6 +20,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PreferenceLoss,
   Precision,
   Provider,
   RopeConvention,
@@ -171,6 +172,7 @@ export interface ResolvedFields {
   readonly messages?: string;
   readonly chosen?: string;
   readonly rejected?: string;
+  readonly ranking?: string;
 }
 
 interface ResolvedTable {
@@ -250,6 +252,9 @@ export interface ResolvedRewardModel {
   readonly microBatchSize: number;
   /** Tokens of prompt and answer at most; pairs with a longer side are left out. */
   readonly maxLength: number;
+  readonly loss: PreferenceLoss;
+  /** Answers of each ranking; 2: pairs. Rows with another number are left out. */
+  readonly answers: number;
   /** Share of the pairs that is kept from training; all pairs of one first turn lie on one side. */
   readonly heldOut: number;
   /** Which share: the first turns whose hash lies in [fold × heldOut, (fold + 1) × heldOut). */
@@ -342,6 +347,18 @@ export interface ResolvedPpo extends ResolvedRollouts {
   readonly maxKl: number;
   readonly kl: ResolvedPpoKl;
   readonly critic: ResolvedCritic;
+  /** Absent: nothing is mixed in. */
+  readonly ptx?: ResolvedPtx;
+}
+
+export interface ResolvedPtx {
+  readonly data: ResolvedData;
+  /** γ: what the mean −log p of these rows weighs beside PPO's loss. */
+  readonly coefficient: number;
+  /** Sequences in every update of a step. */
+  readonly batchSize: number;
+  readonly maxLength: number;
+  readonly mask: LossMask;
 }
 
 export interface ResolvedPpoKl extends ResolvedKl {

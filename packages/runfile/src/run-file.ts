@@ -20,6 +20,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PreferenceLoss,
   Precision,
   Provider,
   RewardType,
@@ -192,6 +193,7 @@ export interface FieldMapSpec {
   readonly messages?: string | undefined;
   readonly chosen?: string | undefined;
   readonly rejected?: string | undefined;
+  readonly ranking?: string | undefined;
 }
 
 interface TableDataSpec {
@@ -246,6 +248,8 @@ export interface RewardModelSpec {
   readonly batchSize?: number | undefined;
   readonly microBatchSize?: number | undefined;
   readonly maxLength?: number | undefined;
+  readonly loss?: PreferenceLoss | undefined;
+  readonly answers?: number | undefined;
   readonly heldOut?: number | undefined;
   readonly fold?: number | undefined;
   readonly margin?: number | undefined;
@@ -318,6 +322,16 @@ export interface PpoSpec extends RolloutSpec {
   readonly maxKl?: number | undefined;
   readonly kl?: PpoKlSpec | undefined;
   readonly critic?: CriticSpec | undefined;
+  readonly ptx?: PtxSpec | undefined;
+}
+
+/** Demonstrations or plain texts whose likelihood is kept up while PPO goes on (PPO-ptx). */
+export interface PtxSpec {
+  readonly data: DataSpec;
+  readonly coefficient: number;
+  readonly batchSize?: number | undefined;
+  readonly maxLength?: number | undefined;
+  readonly mask?: LossMask | undefined;
 }
 
 export interface CriticSpec {

@@ -3,15 +3,7 @@ export type { LearnerServiceParts, RunningLearner } from "./main.ts";
 export { readLearnerConfig } from "./config.ts";
 export type { LearnerConfig } from "./config.ts";
 export type { Learner, LearnerOutcome } from "./learner.ts";
-export type {
-  EvaluationRecord,
-  LearnerEvent,
-  ModelPorts,
-  PreferencePair,
-  PromptRow,
-  RunData,
-  RunJournal,
-} from "./ports.ts";
+export type { EvaluationRecord, LearnerEvent, ModelPorts, PromptRow, RunData, RunJournal } from "./ports.ts";
 export { evaluationMetrics } from "./evaluation.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";

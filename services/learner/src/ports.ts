@@ -7,7 +7,7 @@ import type { Alarm, PolicyVersion } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
 
-export type { PromptRow, RunData, TokenizedPair as PreferencePair } from "@oarlock/workload";
+export type { PromptRow, RunData, TokenizedRanking } from "@oarlock/workload";
 
 /** Where models other than the policy in training come from, and where finished ones go. */
 export interface ModelPorts {

@@ -12,6 +12,7 @@ import { judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
+import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import { needsReference } from "./ppo-settings.ts";
@@ -71,7 +72,8 @@ export async function ppoStep(
     const metrics = { ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, undefined), ...gen };
     return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
   }
-  const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
+  const order = ordersOf(parts, ppo, at, used.length);
+  const moment: PpoMoment = { step: at.step, klCoefficient, order, mixed: mixedRows(parts, ppo, at) };
   const forward = await startNumbers(parts, ppo, used, moment);
   const batch = await traced(tracer, { name: "advantages" }, async () =>
     assemblePpoBatch(forward.samples, ppo, klCoefficient),
@@ -114,6 +116,15 @@ function ordersOf({ run }: LearnerParts, { epochs }: ResolvedPpo, at: Place, cou
   return Array.from({ length: epochs }, (_, pass) =>
     passOrder({ seed, stage: at.stage, step: at.step, pass, count }),
   );
+}
+
+/** The demonstrations that go into every update of this step. */
+function mixedRows({ run, data }: LearnerParts, { ptx }: ResolvedPpo, at: Place): TrainingRow[] {
+  if (ptx === undefined) return [];
+  const rows = data.demonstrations(at.stage);
+  const { seed } = run.spec;
+  const order = dataOrder({ seed, stage: at.stage, count: rows.length, perStep: ptx.batchSize, mixed: true });
+  return order.rowsOf(at.step).flatMap((index) => rows[index] ?? []);
 }
 
 async function timed<T>(
@@ -178,6 +189,7 @@ function sampled(row: TrainingRow, logprobs: Float32Array): { rollout: number[];
 function policyMetrics(result: StepResult, options: StepOptions): Numbers {
   return {
     ...updateMetrics(result, options),
+    ...(options.mix === undefined ? {} : { "actor/ptx_loss": result.sums.mixedNll }),
     "actor/updates": result.updates.length,
     "actor/stopped_at_kl": result.stopped ? 1 : 0,
   };

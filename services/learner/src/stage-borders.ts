@@ -146,7 +146,9 @@ function inputsOf({ run }: LearnerParts, index: number): Pick<StageArtifact, "in
 /** Digests of everything that a stage was made from: models, data, and what was configured. */
 function parentsOf({ run }: LearnerParts, { results }: LearnerProgress, index: number): string[] {
   const stage = stageAt(run, index);
-  const data = run.inputs.data.find(({ path }) => path.startsWith(`stages.${index}.`))?.digest ?? "";
+  const data = run.inputs.data.filter(({ path }) => path.startsWith(`stages.${index}.`));
   const models = Object.values(results).map(({ digest }) => digest);
-  return [run.inputs.model.digest, ...models, data, digestOf(stage)].filter((digest) => digest !== "");
+  return [run.inputs.model.digest, ...models, ...data.map(({ digest }) => digest), digestOf(stage)].filter(
+    (digest) => digest !== "",
+  );
 }

@@ -227,6 +227,26 @@ export const TRAP_CASES: readonly BadInput[] = [
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
   {
+    title: "rankings without a ranking",
+    change: [
+      [
+        "  stages:\n",
+        "  stages:\n    - name: rm\n      type: reward-model\n      reward-model: { data: { type: task, task: { name: addition } }, steps: 20, loss: plackett-luce }\n",
+      ],
+    ],
+    says: ["PREFERENCES_MISSING", "ranking (a list, the best first)"],
+  },
+  {
+    title: "a pair of three answers",
+    change: [
+      [
+        "  stages:\n",
+        "  stages:\n    - name: rm\n      type: reward-model\n      reward-model: { data: { type: task, task: { name: addition } }, steps: 20, answers: 3 }\n",
+      ],
+    ],
+    says: ["ANSWERS_NOT_A_PAIR", "plackett-luce or all-pairs"],
+  },
+  {
     title: "a gold scorer that is trained on",
     set: ["stages.grpo.grpo.rewards.answer.heldOut=true", "stages.grpo.grpo.rewards.answer.weight=1"],
     says: ["HELD_OUT_TRAINED_ON", "weight: 0"],

@@ -103,6 +103,9 @@ describe("traps", () => {
     ["CONTEXT_TOO_SHORT", `${JUDGE}.maxLength=33`],
     ["BATCH_NOT_DIVISIBLE", `${JUDGE}.microBatchSize=5`],
     ["GATE_WITHOUT_DATA", `${JUDGE}.heldOut=0`],
+    ["ANSWERS_NOT_A_PAIR", `${JUDGE}.answers=3`],
+    ["RANKING_WITHOUT_EFFECT", [`${JUDGE}.loss=all-pairs`, `${JUDGE}.margin=1`]],
+    ["PREFERENCES_MISSING", `${JUDGE}.loss=plackett-luce`],
     ["FOLD_UNKNOWN", `${JUDGE}.fold=10`],
     ["LAG_TOO_LONG", `${PPO}.steps=1`],
     ["GUARD_GOLD_UNKNOWN", `${PPO}.guards=[{name: g, watch: reward-hacking, reaction: stop}]`],
@@ -111,7 +114,7 @@ describe("traps", () => {
     ["HELD_OUT_TRAINED_ON", `${PPO}.rewards=[{name: a, type: exact, heldOut: true, weight: 1}]`],
     ["REWARDS_WITHOUT_WEIGHT", `${PPO}.rewards=[{name: a, type: exact, heldOut: true}]`],
   ])("%s: %s", (code, set) => {
-    const { problems } = plan([set]);
+    const { problems } = plan([set].flat());
     expect(problems.map((problem) => problem.code)).toContain(code);
     expect(
       problems.filter((problem) => problem.file === undefined || (problem.accepted ?? "") === ""),

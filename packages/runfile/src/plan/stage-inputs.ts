@@ -45,7 +45,7 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
     position: index + 1,
     seed: spec.seed,
     [stage.type]: blockInputs(stage),
-    rows: inputs.data.find(({ path }) => path.startsWith(prefix))?.digest ?? "",
+    rows: inputs.data.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
     functions: inputs.functions.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
     model: { ...("init" in spec.model ? spec.model : {}), ...inputs.model },
     ...(rolloutsOf(stage) === undefined ? {} : { pipeline: spec.pipeline }),

@@ -18,6 +18,7 @@ import {
   KL_ESTIMATORS,
   KL_PLACEMENTS,
   LOSS_MASKS,
+  PREFERENCE_LOSSES,
   SCHEDULES,
   STAGE_TYPES,
 } from "../vocabulary.ts";
@@ -149,6 +150,15 @@ const ppo: z.ZodType<PpoSpec> = closed({
     .describe("KL to the policy that the stage started from.")
     .optional(),
   critic: critic.optional(),
+  ptx: closed({
+    data: dataSchema,
+    coefficient: real(0, 1000).describe("Weight of their mean negative log-likelihood."),
+    batchSize: integer(1, MAX_BATCH).describe("Sequences in every update.").optional(),
+    maxLength: integer(2, MAX_TOKENS).describe("Tokens per sequence at most.").optional(),
+    mask: choice(LOSS_MASKS).describe("Which tokens are trained.").optional(),
+  })
+    .describe("Supervised rows mixed into every update (PPO-ptx).")
+    .optional(),
 }).describe("Proximal policy optimisation with a critic.");
 
 const rewardModel: z.ZodType<RewardModelSpec> = closed({
@@ -158,6 +168,8 @@ const rewardModel: z.ZodType<RewardModelSpec> = closed({
   batchSize: integer(1, MAX_BATCH).describe("Pairs per step.").optional(),
   microBatchSize: integer(1, MAX_BATCH).describe("Pairs per gradient pass; divides the batch.").optional(),
   maxLength: integer(2, MAX_TOKENS).describe("Tokens of prompt and answer at most.").optional(),
+  loss: choice(PREFERENCE_LOSSES).describe("Over pairs, or over rankings.").optional(),
+  answers: integer(2, 16).describe("Answers of each ranking; rows with others are left out.").optional(),
   heldOut: real(0, 0.9).describe("Share of the pairs kept from training.").optional(),
   fold: integer(0, 99).describe("Which share is held out, from 0: one of 1 / heldOut.").optional(),
   margin: real(0, 100).describe("By how much the preferred answer should lead.").optional(),
