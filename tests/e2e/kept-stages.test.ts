@@ -74,7 +74,13 @@ function project({ noise = false } = {}): string {
 /** Stage, step and digest of every training step, and what was evaluated. */
 const historyOf = (folder: string): unknown[] =>
   recordsOf(folder).map(({ kind, when, stage, step, globalStep, policyVersion, policyDigest, metrics }) => ({
-    ...{ kind, when, stage, step, globalStep, policyVersion, policyDigest },
+    kind,
+    when,
+    stage,
+    step,
+    globalStep,
+    policyVersion,
+    policyDigest,
     found: Object.entries(metrics).filter(([name]) => name.startsWith("val-core/")),
   }));
 
@@ -118,7 +124,10 @@ describe("a second run into the folder of the first", () => {
     const folder = project({ noise: true });
     const gate = (accuracy: number) => `stages.rm.reward-model.minimumAccuracy=${accuracy}`;
     const args = (out: string, accuracy: number, samples: number): string[] => [
-      ...["run", "run.yaml", "--out", out],
+      "run",
+      "run.yaml",
+      "--out",
+      out,
       ...set(
         gate(accuracy),
         "stages.rm.reward-model.optimizer.learningRate=1e-7",

@@ -3,6 +3,8 @@
  * command line's own preparation, and writes what they get into docs/bad-input.md.
  */
 
+import { RLHF_CASES } from "./cases-rlhf.ts";
+
 /** One wrong input. */
 export interface BadInput {
   readonly title: string;
@@ -226,44 +228,7 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards.answer.weight=0"],
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
-  {
-    title: "rankings without a ranking",
-    change: [
-      [
-        "  stages:\n",
-        "  stages:\n    - name: rm\n      type: reward-model\n      reward-model: { data: { type: task, task: { name: addition } }, steps: 20, loss: plackett-luce }\n",
-      ],
-    ],
-    says: ["PREFERENCES_MISSING", "ranking (a list, the best first)"],
-  },
-  {
-    title: "a pair of three answers",
-    change: [
-      [
-        "  stages:\n",
-        "  stages:\n    - name: rm\n      type: reward-model\n      reward-model: { data: { type: task, task: { name: addition } }, steps: 20, answers: 3 }\n",
-      ],
-    ],
-    says: ["ANSWERS_NOT_A_PAIR", "plackett-luce or all-pairs"],
-  },
-  {
-    title: "a gold scorer that is trained on",
-    set: ["stages.grpo.grpo.rewards.answer.heldOut=true", "stages.grpo.grpo.rewards.answer.weight=1"],
-    says: ["HELD_OUT_TRAINED_ON", "weight: 0"],
-  },
-  {
-    title: "a guard without its gold scorer",
-    set: ["stages.grpo.grpo.guards=[{name: hacked, watch: reward-hacking, reaction: stop}]"],
-    says: ["GUARD_GOLD_UNKNOWN", "heldOut: true"],
-  },
-  {
-    title: "a guard that raises a coefficient of 0",
-    set: [
-      "stages.grpo.grpo.kl={placement: loss, coefficient: 0}",
-      "stages.grpo.grpo.guards=[{name: far, watch: kl, reaction: raise-beta}]",
-    ],
-    says: ["GUARD_WITHOUT_BETA", "stop or roll-back"],
-  },
+  ...RLHF_CASES,
   { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["this name is given twice"] },
   { title: "heads that do not divide the width", set: ["model.init.heads=3"], says: ["HEADS_DO_NOT_DIVIDE"] },
   {
