@@ -150,12 +150,11 @@ describe("SFT, a reward model and PPO in one run", () => {
   test("D1, T3: PPO-ptx keeps the demonstrations likely, also after a resume", async () => {
     const ptx = (coefficient: number) =>
       `stages.ppo.ppo.ptx={data: {type: task, task: {name: addition, digits: 1, split: train}}, coefficient: ${coefficient}, batchSize: 8}`;
-    const [plain, mixed] = [await runPlan([ptx(0)]), await runPlan([ptx(2)])];
-    expect(plain.digests).toEqual((await wholeRun()).digests);
-    const losses = stepsOf(mixed.records, "ppo").map(
-      ({ metrics }) => metrics["actor/ptx_loss"] ?? Number.NaN,
-    );
-    expect(losses.at(-1)).toBeLessThan(losses[0] ?? 0);
+    const lossOf = ({ records }: Ran): number =>
+      stepsOf(records, "ppo").at(-1)?.metrics["actor/ptx_loss"] ?? Number.NaN;
+    const mixed = await runPlan([ptx(2)]);
+    expect(lossOf(mixed)).toBeLessThan(lossOf(await runPlan([ptx(1e-6)])));
+    expect((await runPlan([ptx(0)])).digests).toEqual((await wholeRun()).digests);
     const folder = await newFolder();
     const stop = new AbortController();
     const onEvent = (event: RunEvent): void => {
