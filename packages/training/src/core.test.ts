@@ -167,6 +167,36 @@ describe("micro-batches", () => {
   });
 });
 
+describe("rows of one prompt", () => {
+  /** Four rows that begin with the same twelve tokens. */
+  const prompted = (): TrainingRow[] =>
+    rowsOf(4).map(({ advantages: _advantages, ...row }) => ({
+      ...row,
+      tokens: Int32Array.of(
+        ...Array.from({ length: 12 }, (_, t) => (t * 5) % config.vocabSize),
+        ...row.tokens,
+      ),
+      lossMask: Uint8Array.of(...new Uint8Array(12), ...row.lossMask),
+      promptLength: 12 + row.promptLength,
+    }));
+
+  test("the prompt is read once, and log-probs, loss and gradients are those of rows alone", async () => {
+    const [alone, together] = [await open(), await open()];
+    const rows = prompted();
+    const [a, b] = await Promise.all(
+      [alone, together].map((core, i) => core.logprobs(rows, "policy", { microBatchSize: i === 0 ? 1 : 4 })),
+    );
+    a?.forEach((found, i) => expect(distance(found, b?.[i] ?? found)).toBeLessThan(1e-5));
+    const [expected, found] = [
+      await alone.step(rows, options({ microBatchSize: 1 })),
+      await together.step(rows, options({ microBatchSize: 4 })),
+    ];
+    expect(found.tokens.computed).toBe(12 + 4 * 20); // of 12 + 19 tokens at most, the last of them not read
+    expect(Math.abs(found.sums.loss - expected.sums.loss)).toBeLessThan(1e-6 * expected.sums.loss);
+    expect(distance(together.gradients, alone.gradients)).toBeLessThanOrEqual(1e-6 * norm(alone.gradients));
+  });
+});
+
 describe("an update", () => {
   test("is AdamW with clipping by global norm, as in float64", async () => {
     const core = await open();

@@ -34,8 +34,6 @@ import type {
   UpdateResult,
 } from "./types.ts";
 
-const LENGTH_MULTIPLE = 16;
-
 interface Parts {
   readonly ort: OrtRuntime;
   readonly context: PassContext;
@@ -58,14 +56,17 @@ export class TrainerCore {
 
   static async open(options: TrainerOptions): Promise<TrainerCore> {
     checkTrainerOptions(options);
-    const { config, lanes: laneCount = 1, lengthMultiple = LENGTH_MULTIPLE } = options;
+    const { config, lanes: laneCount = 1, lengthMultiple } = options;
     const state = createFlatState(config, options.weights);
     const ort = await openOrt(options.ort);
     const context = {
       ort,
       config,
       sessions: createSessionCache(ort, config),
-      lengthMultiple,
+      extents: {
+        ...(lengthMultiple === undefined ? {} : { least: lengthMultiple }),
+        maxPositions: config.maxPositions,
+      },
       concurrent: laneCount > 1,
     };
     const lanes = Array.from({ length: laneCount }, (_, i) =>
@@ -276,7 +277,8 @@ export class TrainerCore {
     }
     const weighted = weighRows(trained, options.aggregation, options.maxLength);
     const run = { weights: this.#weights, options, old, pause: () => pause(signal) };
-    const batches = pieces(weighted, options.microBatchSize);
+    let taken = 0;
+    const batches = microBatches.map(({ length }) => weighted.slice(taken, (taken += length)));
     const beginMs = performance.now();
     const main = await runLanes(context, lanes, batches, run);
     const { results } = main;

@@ -13,8 +13,10 @@ import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
   readonly config: LlamaConfig;
-  /** T, tokens read of each row. */
+  /** T, tokens read of each row; with a prefix, after it. */
   readonly length: number;
+  /** How many tokens all rows begin with, and the number of rows; else rows have nothing in common, and any number. */
+  readonly prefixed?: { readonly prefix: number; readonly rows: number };
   readonly temperature: number;
   /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
   readonly chosen: boolean;
@@ -40,10 +42,11 @@ interface Forward {
 /** `trained` names the number of chosen tokens. */
 function forward(
   graph: Graph,
-  { config, length, temperature, chosen }: ForwardSpec,
+  { config, length, prefixed, temperature, chosen }: ForwardSpec,
   trained = "trained",
 ): Forward {
-  const options = { config, batch: "rows", length, ...(chosen ? { chosen: trained } : {}) };
+  const { rows: batch = "rows", prefix = 0 } = prefixed ?? {};
+  const options = { config, batch, prefix, length, ...(chosen ? { chosen: trained } : {}) };
   if (config.head === "score") {
     const { scores, weights } = llamaScoring(graph, options);
     return { outputs: { head: "score", scores }, weights };

@@ -34,15 +34,15 @@ export function judgeSamples(
   trajectories: readonly (readonly Trajectory[])[],
   { rewards }: Pick<ResolvedRollouts, "rewards">,
 ): JudgedSample[][] {
-  return trajectories.map((group) =>
-    group.map((trajectory) => {
+  return trajectories.map((samples, group) =>
+    samples.map((trajectory) => {
       const reward = sampleReward(trajectory, rewards);
-      return { trajectory, reward, row: rowOf(trajectory, reward.total !== undefined) };
+      return { trajectory, reward, row: rowOf(trajectory, group, reward.total !== undefined) };
     }),
   );
 }
 
-function rowOf(trajectory: Trajectory, isTrained: boolean): TrainingRow {
+function rowOf(trajectory: Trajectory, group: number, isTrained: boolean): TrainingRow {
   const { promptLength, behaviourLogprobs, lossMask } = trajectory;
   const tokens = Int32Array.from(trajectory.tokenIds);
   const oldLogprobs = new Float32Array(tokens.length);
@@ -52,6 +52,7 @@ function rowOf(trajectory: Trajectory, isTrained: boolean): TrainingRow {
     promptLength,
     lossMask: isTrained ? lossMask : new Uint8Array(tokens.length),
     oldLogprobs,
+    group,
   };
 }
 
