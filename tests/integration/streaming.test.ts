@@ -47,7 +47,7 @@ interface Checked {
   readonly ledger: Ledger;
 }
 
-/** T1: every step has its B groups, no group is in two of them, and the ledger accounts for every one that was issued. */
+/** T1: every step has its B groups, no group is in two of them, and every place in the data is trained or dropped. */
 async function expectTrainedOnce(outDir: string): Promise<Checked> {
   const steps = parseMetrics(readFileSync(join(outDir, "metrics.jsonl"), "utf8")).filter(
     ({ kind, stage }) => kind === "step" && stage === "grpo",
@@ -63,9 +63,8 @@ async function expectTrainedOnce(outDir: string): Promise<Checked> {
   expect(trained.size).toBe(STEPS * GROUPS);
   expect([...trained.values()].filter((inSteps) => inSteps.size !== 1)).toEqual([]);
   const checkpoint = await readNewestCheckpoint({ folder: join(outDir, "checkpoints") });
-  const { ledger, stream } = checkpoint?.state as { ledger: Ledger; stream?: StreamCursor };
+  const { ledger, stream } = (checkpoint?.state ?? {}) as { ledger: Ledger; stream?: StreamCursor };
   expect(ledger.groupsTrained).toBe(STEPS * GROUPS);
-  expect(ledger.groupsIssued).toBe(ledger.groupsTrained + ledger.groupsEvaluated + groupsDropped(ledger));
   expect(stream).toEqual({ issued: STEPS * GROUPS + groupsDropped(ledger), outstanding: [] });
   const most = Math.max(...steps.map(({ metrics }) => metrics["training/staleness/max"] ?? Number.NaN));
   expect(most).toBeLessThanOrEqual(2);

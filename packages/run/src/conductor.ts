@@ -29,6 +29,7 @@ import {
   openStream,
   placeOf,
   removeOpen,
+  streamCursor,
   streamInFlight,
   useBatch,
 } from "./stream.ts";
@@ -154,10 +155,17 @@ export function conduct(state: ConductorState, event: TimedEvent): Step {
 type Rule<Type> = (state: ConductorState, event: Extract<TimedEvent, { type: Type }>) => Step;
 
 const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
-  "stage-began": (state, { stage, plan, trained, published, stream, nowMs }) =>
-    issueRollouts(
+  "stage-began": (before, { stage, plan, trained, published, stream, nowMs }) => {
+    const left = dropGroups(
+      before,
+      before.stream === undefined ? [] : streamCursor(before.stream).outstanding,
       {
-        ...state,
+        reason: "stage-ended",
+      },
+    );
+    const began = issueRollouts(
+      {
+        ...left.state,
         stage,
         plan,
         trained,
@@ -168,7 +176,9 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
         lastProgressMs: nowMs,
       },
       nowMs,
-    ),
+    );
+    return { state: began.state, effects: [...left.effects, ...began.effects] };
+  },
 
   published: (state, { policy, nowMs }) =>
     issueRollouts(
@@ -258,21 +268,31 @@ function useStreamed(
   const { groupsTrained } = state.ledger;
   const ledger = { ...state.ledger, groupsTrained: groupsTrained + before.plan.groupsPerStep };
   const used = { ...state, stream, ledger, trained: stream.trained, lastProgressMs: nowMs };
-  return dropGroups(used, stale, { reason: "stale", nowMs });
+  return dropAndIssue(used, stale, { reason: "stale", nowMs });
 }
 
-/** Records groups of a stream as dropped; others take their places (T1). */
-function dropGroups(
+/** Drops groups of a stream; others take their places. */
+function dropAndIssue(
   state: ConductorState,
   numbers: readonly number[],
   { reason, nowMs }: { readonly reason: GroupDropReason; readonly nowMs: number },
+): Step {
+  const dropping = dropGroups(state, numbers, { reason });
+  const issued = issueRollouts(dropping.state, nowMs);
+  return { state: issued.state, effects: [...dropping.effects, ...issued.effects] };
+}
+
+/** Records groups of a stream as dropped (T1). */
+function dropGroups(
+  state: ConductorState,
+  numbers: readonly number[],
+  { reason }: { readonly reason: GroupDropReason },
 ): Step {
   const ledger = numbers.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
   const drops = numbers.map((number): ConductorEffect => {
     return { type: "drop-group", identity: streamedIdentity(state, number), reason };
   });
-  const issued = issueRollouts({ ...state, ledger }, nowMs);
-  return { state: issued.state, effects: [...drops, ...issued.effects] };
+  return { state: { ...state, ledger }, effects: drops };
 }
 
 function streamedIdentity({ uid, stage, stream }: ConductorState, number: number): GroupIdentity {
@@ -299,7 +319,7 @@ function dropped(
   }
   const numbers = [numberOf(stream.plan, identity) ?? -1];
   const without = { ...counted, stream: removeOpen(stream, numbers), lastProgressMs: nowMs };
-  const { state: next, effects } = dropGroups(without, numbers, { reason: groupReason, nowMs });
+  const { state: next, effects } = dropAndIssue(without, numbers, { reason: groupReason, nowMs });
   return { state: next, effects: [drop, ...effects] };
 }
 

@@ -8,6 +8,8 @@ export const GROUP_DROP_REASONS = [
   "stale",
   /** Part of it was made by weights that this learner did not publish (W2). */
   "unknown-policy",
+  /** A guard ended the stage before its last step. */
+  "stage-ended",
 ] as const;
 export type GroupDropReason = (typeof GROUP_DROP_REASONS)[number];
 

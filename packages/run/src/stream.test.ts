@@ -354,7 +354,7 @@ describe("a stream of groups", () => {
     // Begun by version 3, ended by version 5, which is the learner's now: two versions of staleness.
     const effects = receive(run, 3, [run.versionOf(3), run.versionOf(4), run.versionOf(5)]);
     expect(effects.map(({ type }) => type)).toEqual(["drop", "drop-group", "issue"]);
-    expect(run.state.ledger.groupsDropped).toEqual({ stale: 1, "unknown-policy": 0 });
+    expect(run.state.ledger.groupsDropped).toEqual({ stale: 1, "unknown-policy": 0, "stage-ended": 0 });
     expect(receive(run, 3, [run.versionOf(5)])).toMatchObject([{ type: "drop", reason: "late" }]);
   });
 
@@ -370,6 +370,15 @@ describe("a stream of groups", () => {
     run.train();
     expect(run.dropped).toEqual(["rollout/0/1/0/0"]);
     expect(run.state.stream?.ready).toEqual([]);
+  });
+
+  test("T1: a stage that ends early drops what is out by name", () => {
+    const run = new Run(plan);
+    receive(run, 1, [run.versionOf(3)]);
+    const published = [run.versionOf(3)];
+    run.apply({ type: "stage-began", stage: 0, plan: undefined, trained: 4, published, nowMs: 2 });
+    expect(run.state.ledger).toMatchObject({ groupsIssued: 4, groupsDropped: { "stage-ended": 4 } });
+    expect(run.dropped).toHaveLength(4);
   });
 
   test("L1: the wait names the step and the groups that are out", () => {

@@ -103,8 +103,12 @@ export function createActor(options: ActorOptions): Actor {
   const { tracer } = options.telemetry;
   const policies = createPolicyHolder({ source: options.policies, generator, tracer, inFlight: streaming });
   const submission = createSubmission(policies, generator);
-  const { ensure } = submission;
-  const follower = createFollower({ source: options.policies, ensure, isBroken, log: options.log });
+  const follower = createFollower({
+    source: options.policies,
+    ensure: (policy, signal) => submission.ensure(policy, signal),
+    isBroken,
+    log: options.log,
+  });
   let state = createActorState(generator.plan.slots);
   const dispatch = (event: ActorEvent): void => void (state = reduceActor(state, event));
   const loop = new WorkLoop({

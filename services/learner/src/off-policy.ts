@@ -48,6 +48,16 @@ export function correctedRow({ row, logprobs }: ProximalRow, correction: Resolve
   return { ...row, oldLogprobs: logprobs, importance: importanceOf(row, logprobs, correction) };
 }
 
+/** A row with learner's and sampler's log-probs, as PPO has them, with its weights where the run has a correction. */
+export function withImportance<S extends ProximalRow>(
+  sample: S,
+  correction: ResolvedCorrection | undefined,
+): S {
+  if (correction === undefined) return sample;
+  const importance = importanceOf(sample.row, sample.logprobs, correction);
+  return { ...sample, row: { ...sample.row, importance } };
+}
+
 /** How far the sampler was from the learner, and what the weights came to. */
 export function offPolicyMetrics(
   rows: readonly ProximalRow[],

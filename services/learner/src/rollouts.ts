@@ -25,6 +25,7 @@ import type { Clock, Log, Recorder } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds } from "@oarlock/telemetry";
 import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
+import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, scoredHead } from "./messages.ts";
 
@@ -102,11 +103,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
-    "drop-group": ({ identity, reason }) => {
-      log.warn("dropped a group", { ...identity, reason });
-      collection.forget(identity);
-      options.traces.dropped(identity, reason);
-    },
+    "drop-group": (dropped) => forget(options, collection, dropped),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
   const react = (event: ConductorEvent, payload: Payload): readonly ConductorEffect[] => {
@@ -162,6 +159,17 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       }
     },
   };
+}
+
+/** Of a group that will not be trained on. */
+function forget(
+  { log, traces }: Pick<RolloutsOptions, "log" | "traces">,
+  collection: Collection,
+  { identity, reason }: Extract<ConductorEffect, { type: "drop-group" }>,
+): void {
+  log.warn("dropped a group", { ...identity, reason });
+  collection.forget(identity);
+  traces.dropped(identity, reason);
 }
 
 type Payload = readonly Trajectory[];

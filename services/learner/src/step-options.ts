@@ -7,7 +7,7 @@ import type {
   ResolvedPpo,
   ResolvedSft,
 } from "@oarlock/runfile";
-import type { OptimizerSettings, StepOptions } from "@oarlock/training";
+import type { OptimizerSettings, StepOptions, TrainingRow } from "@oarlock/training";
 
 /** The optimizer at step `step` (0-based) of `steps`. */
 export function optimizerAt(optimizer: ResolvedOptimizer, step: number, steps: number): OptimizerSettings {
@@ -53,7 +53,7 @@ export function grpoStepOptions(
       clip: { ...clip, dual: grpo.dualClip },
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
-      entropyCoefficient: 0,
+      entropyCoefficient: grpo.entropyCoefficient,
       ...(correction === undefined ? {} : { importance: true }),
     },
     aggregation: grpo.aggregation,
@@ -75,6 +75,8 @@ export interface PpoMoment {
   readonly order: readonly Int32Array[];
   /** Rows carry the weights of samples that older policies drew. */
   readonly correction?: ResolvedCorrection | undefined;
+  /** Rows that are mixed in. Default: none. */
+  readonly mixed?: readonly TrainingRow[];
 }
 
 /** Sequences of one update, before failed ones are left out. */
@@ -83,11 +85,9 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 }
 
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
-export function ppoStepOptions(
-  ppo: ResolvedPpo,
-  { step, klCoefficient, order, correction }: PpoMoment,
-): StepOptions {
-  const { kl, clip, dualClip, entropyCoefficient, maxKl } = ppo;
+export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions {
+  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx } = ppo;
+  const { step, klCoefficient, order, mixed = [], correction } = moment;
   return {
     objective: {
       type: "grpo",
@@ -105,6 +105,7 @@ export function ppoStepOptions(
     temperature: ppo.sampling.temperature,
     epochs: ppo.epochs,
     order,
+    ...(ptx === undefined ? {} : { mix: { rows: mixed, coefficient: ptx.coefficient } }),
     ...(maxKl > 0 ? { maxKl } : {}),
   };
 }

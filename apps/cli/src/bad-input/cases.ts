@@ -3,6 +3,8 @@
  * command line's own preparation, and writes what they get into docs/bad-input.md.
  */
 
+import { RLHF_CASES } from "./cases-rlhf.ts";
+
 /** One wrong input. */
 export interface BadInput {
   readonly title: string;
@@ -171,6 +173,21 @@ export const RUN_FILE_CASES: readonly BadInput[] = [
     says: ["exactly one of 'from' and 'init'"],
   },
   {
+    title: "lag in streaming mode",
+    set: ["pipeline={mode: streaming, lag: 1}"],
+    says: ["spec.pipeline.lag: lag is of mode: lockstep only", "maxStaleness with mode: streaming"],
+  },
+  {
+    title: "staleness in lockstep",
+    set: ["pipeline={maxStaleness: 4}"],
+    says: ["maxStaleness and correction are of mode: streaming only"],
+  },
+  {
+    title: "bounds of a correction that there is not",
+    set: ["pipeline={mode: streaming, correction: {level: none, maxRatio: 3}}"],
+    says: ["level none has no bounds"],
+  },
+  {
     title: "--set of a field that is not there",
     set: ["stages.grpo.grpo.stpes=5"],
     says: ["did you mean steps?"],
@@ -202,6 +219,11 @@ export const TRAP_CASES: readonly BadInput[] = [
     says: ["LEARNING_RATE_RANGE", "allow"],
   },
   {
+    title: "a stage that is over before the first update",
+    set: ["pipeline={mode: streaming, maxStaleness: 32}"],
+    says: ["LAG_TOO_LONG", "all steps of stage 2 would be sampled", "1 to 8"],
+  },
+  {
     title: "a warm-up that never ends",
     set: ["stages.sft.sft.optimizer.warmupSteps=20"],
     says: ["WARMUP_TOO_LONG", "less than 20"],
@@ -226,6 +248,7 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards.answer.weight=0"],
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
+  ...RLHF_CASES,
   { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["this name is given twice"] },
   { title: "heads that do not divide the width", set: ["model.init.heads=3"], says: ["HEADS_DO_NOT_DIVIDE"] },
   {

@@ -24,9 +24,9 @@ export function reproduceCommand(context: CommandContext): Command {
 async function reproduce(context: CommandContext, folder: string, out: string): Promise<void> {
   const { terminal, exit } = context;
   const was = await readPlan(folder);
-  const because = irreproducibleBecause(was.run.spec.pipeline);
-  if (because !== undefined) {
-    throw new OarlockError("RUN_NOT_REPRODUCIBLE", `${folder} cannot be reproduced: ${because}`);
+  const never = irreproducibleBecause(was.run.spec.pipeline);
+  if (never !== undefined) {
+    throw new OarlockError("RUN_NOT_REPRODUCIBLE", `${folder} cannot be reproduced: ${never}`);
   }
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
