@@ -52,6 +52,8 @@ export interface LearnerOptions {
   readonly journal: RunJournal;
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
+  /** Where groups are held up as far as the bus shows it, or "". */
+  readonly heldUp: () => string;
   readonly telemetry: LearnerTelemetry;
   readonly clock: Clock;
   readonly log: Log;

@@ -71,10 +71,12 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const child = spawn(path, ["-c", file], { stdio: ["ignore", "ignore", "pipe"], detached: true });
   const endWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", endWithUs);
+  const guard = child.pid === undefined ? undefined : guardOf(child.pid);
   const exited = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, signal) => {
       process.off("exit", endWithUs);
+      guard?.kill("SIGKILL");
       resolve(code === null ? `signal ${signal}` : `exit code ${code}`);
     });
   });
@@ -102,6 +104,23 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     child.kill("SIGKILL");
     throw reason;
   }
+}
+
+/**
+ * Ends the server when we are killed, which nothing in us can do: a shell that reads from a pipe to us until there is nobody
+ * at the other end.
+ */
+function guardOf(pid: number): ChildProcess | undefined {
+  if (process.platform === "win32") return undefined;
+  const guard = spawn("/bin/sh", ["-c", 'read -r _; kill -TERM "$0"', String(pid)], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+    env: {},
+  });
+  // Without a shell the server is not guarded, and works all the same.
+  guard.on("error", () => undefined);
+  guard.stdin?.on("error", () => undefined);
+  return guard;
 }
 
 /** Reads the log until the server says that it is ready; gives its port. */
