@@ -56,6 +56,8 @@ export interface DisturbedOptions {
 
 export class DisturbedRun implements AsyncDisposable {
   readonly outDir: string = mkdtempSync(join(tmpdir(), "oarlock-chaos-"));
+  /** What the broker said of its troubles. */
+  readonly brokerErrors: string[] = [];
   readonly #options: DisturbedOptions;
   #server!: NatsServer;
   #finished!: Promise<ProcessesOutcome>;
@@ -129,6 +131,7 @@ export class DisturbedRun implements AsyncDisposable {
       path: this.#options.natsServer,
       folder: join(this.outDir, "broker"),
       port,
+      onError: (line) => this.brokerErrors.push(line),
     });
   }
 

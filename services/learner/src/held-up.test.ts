@@ -1,6 +1,6 @@
 /** L1: each cause of a standstill has a line of its own. */
 import { expect, it } from "vitest";
-import { heldUp, SILENT_MS } from "./held-up.ts";
+import { heldUp, heldUpHere, SILENT_MS } from "./held-up.ts";
 import type { Place } from "./held-up.ts";
 
 const place = (who: string, pending: number, ackPending: number): Place => ({
@@ -40,4 +40,15 @@ it.each([
 it("names the broker before anything that was seen of it earlier", () => {
   const line = heldUp({ silentMs: SILENT_MS, places: [place("the actors", 2, 3)] });
   expect(line).toBe("held up at the broker: it has not answered for 6.0 s");
+});
+
+it("names what the broker owes the learner itself, the oldest first", () => {
+  const waits = [
+    { name: "a message on S/learner", ageMs: 20_000 },
+    { name: "nats-server at h:1 to store chunk 0 of object o", ageMs: 5_500 },
+    { name: "nats-server at h:1 to store a message on s", ageMs: 10 },
+  ];
+  const line = "held up at the broker: 5.5 s waited for nats-server at h:1 to store chunk 0 of object o";
+  expect(heldUpHere(waits)).toBe(line);
+  expect(heldUpHere(waits.filter(({ ageMs }) => ageMs !== 5_500))).toBe("");
 });

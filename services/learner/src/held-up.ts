@@ -3,6 +3,7 @@
  * Pure; it knows the places of a group's way and nothing of how they are asked.
  */
 import type { ConsumerInfo } from "@oarlock/bus";
+import type { OpenWait } from "@oarlock/runtime";
 
 /** A place that groups pass, in the words of the line. */
 export interface Place {
@@ -24,6 +25,17 @@ export interface BusFacts {
 
 /** A broker that was asked so long ago and has not answered is gone. */
 export const SILENT_MS = 6_000;
+
+/** A wait for the broker that is younger explains nothing. */
+const LONG_WAIT_MS = 1_000;
+
+/** "held up at …": the oldest operation that the broker owes this process, or "". */
+export function heldUpHere(waits: readonly Pick<OpenWait, "name" | "ageMs">[]): string {
+  const owed = waits.find(({ name, ageMs }) => name.startsWith("nats-server ") && ageMs >= LONG_WAIT_MS);
+  return owed === undefined
+    ? ""
+    : `held up at the broker: ${(owed.ageMs / 1000).toFixed(1)} s waited for ${owed.name}`;
+}
 
 /** "held up at …", or "" where nothing on the bus explains it. */
 export function heldUp({ silentMs, places }: BusFacts): string {

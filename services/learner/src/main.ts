@@ -11,6 +11,7 @@ import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { watchBus } from "./bus-watch.ts";
 import type { LearnerConfig } from "./config.ts";
+import { heldUpHere } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
@@ -66,7 +67,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   lifecycle.onEnd("bus watch", () => onBus.stop());
   const learner = createLearner({
     ...parts,
-    heldUp: () => onBus.heldUp(),
+    heldUp: () => onBus.heldUp() || heldUpHere(processWaits.open()),
     work,
     workSubject: names.workRollout,
     scored,

@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { findNatsServer, readNatsOptions, startNatsServer } from "@oarlock/bus";
-import type { NatsOptions, NatsServer } from "@oarlock/bus";
+import type { NatsOptions, NatsServer, NatsServerOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
 import { sleep } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
@@ -24,14 +24,15 @@ export function requireBroker(environment: Environment): void {
 }
 
 /**
- * Finds or starts the server. One of ours that dies is started again, on its port and its storage; `onRestart` hears how it died.
+ * Finds or starts the server. One of ours that dies is started again, on its port and its storage; what it says of
+ * that and of its errors goes to `onNotice`.
  *
  * @throws OarlockError `BROKER_MISSING`.
  */
 export async function openBroker(
   environment: Environment,
   folder: string,
-  onRestart: (how: string) => void,
+  on: { readonly notice: (sentence: string) => void; readonly restart: () => void },
 ): Promise<RunBroker> {
   const named = readNatsOptions(environment);
   if (named !== undefined) {
@@ -40,16 +41,23 @@ export async function openBroker(
   }
   const path = requireProgram(environment);
   const storage = join(folder, "nats");
-  let server = await startNatsServer({ path, folder: storage });
+  let saidMs = -Infinity;
+  const onError = (line: string): void => {
+    if (performance.now() - saidMs < QUIET_MS) return;
+    saidMs = performance.now();
+    on.notice(`nats-server: ${line}`);
+  };
+  let server = await startNatsServer({ path, folder: storage, onError });
   const { url, port } = server;
   const stopping = new AbortController();
   const living = (async () => {
     while (!stopping.signal.aborted) {
       const how = await server.exited;
-      const next = await startedAgain({ path, folder: storage, port }, stopping.signal);
+      const next = await startedAgain({ path, folder: storage, port, onError }, stopping.signal);
       if (next === undefined) return;
       server = next;
-      onRestart(how);
+      on.notice(`the NATS server ended (${how}) and was started again`);
+      on.restart();
     }
   })();
   return {
@@ -69,10 +77,12 @@ export async function openBroker(
 }
 
 const RESTART_PAUSE_MS = 500;
+/** A server in trouble says the same many times a second. */
+const QUIET_MS = 10_000;
 
 /** Tries until it serves; undefined once it is not wanted any more. How long nobody can work is for others to say (L1). */
 async function startedAgain(
-  options: { readonly path: string; readonly folder: string; readonly port: number },
+  options: NatsServerOptions,
   signal: AbortSignal,
 ): Promise<NatsServer | undefined> {
   while (!signal.aborted) {

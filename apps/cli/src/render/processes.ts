@@ -17,9 +17,6 @@ function renderProcess(
 ): string {
   const again = restarts === 0 ? "" : `, started again ${restarts} times`;
   const head = `  ${style.bold(instance)} ${style.dim(`${address ?? "no address"}${again}`)} ${message}`;
-  const { eventLoopDelayP99: late } = service ?? {};
-  const lateMs = Number(late?.seconds ?? 0n) * 1_000 + (late?.nanos ?? 0) / 1e6;
-  const loop = late === undefined ? [] : [`    answers ${lateMs.toFixed(1)} ms late (99th percentile)`];
   const waits = (service?.waits ?? [])
     .filter(({ age }) => Number(age?.seconds ?? 0) >= NOTABLE_SECONDS)
     .map(({ name, age }) => `    waits ${shortDuration(Number(age?.seconds ?? 0))} for ${name}`);
@@ -29,5 +26,13 @@ function renderProcess(
       const age = oldest === undefined ? "" : `, the oldest ${shortDuration(Number(oldest.seconds))} old`;
       return `    ${depth} of ${capacity} ${name}${age}`;
     });
-  return [head, ...loop, ...queues, ...waits].join("\n");
+  return [head, ...lateness(service), ...queues, ...waits].join("\n");
+}
+
+/** How late the event loop is (P1). */
+function lateness(service: LiveProcess["service"]): string[] {
+  const late = service?.eventLoopDelayP99;
+  if (late === undefined) return [];
+  const lateMs = Number(late.seconds) * 1_000 + late.nanos / 1e6;
+  return [`    event loop ${lateMs.toFixed(1)} ms late (99th percentile)`];
 }

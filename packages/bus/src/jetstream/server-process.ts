@@ -36,6 +36,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   /** Further lines of the server's configuration, e.g. for authentication. */
   readonly configuration?: string;
+  /** An error that the server logs, e.g. of a full disk: its clients may hear nothing at all. */
+  readonly onError?: (line: string) => void;
 }
 
 /** A server that answers. */
@@ -81,7 +83,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     });
   });
   const lines: string[] = [];
-  const ready = listening(child, lines);
+  const ready = listening(child, lines, options.onError);
   const failed = exited.then((how) => {
     throw new OarlockError("NATS_SERVER_FAILED", `${path} ended with ${how}: ${lines.join(" | ")}`);
   });
@@ -124,13 +126,19 @@ function guardOf(pid: number): ChildProcess | undefined {
 }
 
 /** Reads the log until the server says that it is ready; gives its port. */
-function listening(child: ChildProcess, lines: string[]): Promise<number> {
+function listening(
+  child: ChildProcess,
+  lines: string[],
+  onError: NatsServerOptions["onError"],
+): Promise<number> {
   return new Promise((resolve) => {
     if (child.stderr === null) return;
     let port = 0;
     createInterface({ input: child.stderr }).on("line", (line) => {
       lines.push(line);
       if (lines.length > LAST_LINES) lines.shift();
+      const error = /\[(?:ERR|FTL)\] (.*)/.exec(line)?.[1];
+      if (error !== undefined) onError?.(error);
       const bound = /Listening for client connections on .*:(\d+)/.exec(line);
       if (bound !== null) port = Number(bound[1]);
       if (line.includes("Server is ready")) resolve(port);
