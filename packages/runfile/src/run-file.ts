@@ -8,6 +8,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  CriticType,
   DataFormat,
   Driver,
   GenerationLayout,
@@ -335,6 +336,8 @@ export interface PtxSpec {
 }
 
 export interface CriticSpec {
+  readonly network?: CriticType | undefined;
+  readonly coefficient?: number | undefined;
   readonly from?: string | undefined;
   readonly clip?: number | undefined;
   readonly warmupSteps?: number | undefined;

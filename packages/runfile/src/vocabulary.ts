@@ -67,6 +67,10 @@ export type KlPlacement = (typeof KL_PLACEMENTS)[number];
 export const KL_CONTROLLERS = ["fixed", "adaptive"] as const;
 export type KlController = (typeof KL_CONTROLLERS)[number];
 
+/** A critic is a network of its own, or a value head on the policy's trunk. */
+export const CRITIC_TYPES = ["own", "trunk"] as const;
+export type CriticType = (typeof CRITIC_TYPES)[number];
+
 /** Kinds of stages. */
 export const STAGE_TYPES = ["sft", "reward-model", "grpo", "ppo"] as const;
 export type StageType = (typeof STAGE_TYPES)[number];

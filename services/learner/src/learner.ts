@@ -147,7 +147,7 @@ function partsOf(
   const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry, kept: keptStages } = options;
   const { tracer, recorders } = telemetry;
   const groupTraces = createGroupTraces(telemetry);
-  const scorer = createScoreTrainer((weights) => models.openScoreTrainer(weights));
+  const scorer = createScoreTrainer((weights, head) => models.openScoreTrainer(weights, head));
   const { incarnation } = checkpoints;
   const feed = createFeed();
   const onEvent = (event: LearnerEvent): void => {
