@@ -48,11 +48,11 @@ const registry = push ?? DEFAULT_REGISTRY;
 const platform = values.platform ?? (push === undefined ? undefined : PLATFORMS);
 const where = push === undefined ? "--load" : "--push";
 const wanted = Object.entries(IMAGES);
-const build = ([name, target], { tag: as = tag, on = platform } = {}) => [
-  ...["docker", "buildx", "build", "--file", "deploy/docker/Dockerfile", "--target", target],
-  ...(on === undefined ? [] : ["--platform", on]),
-  ...["--tag", `${registry}/${name}:${as}`, where, "."],
-];
+const build = ([name, target], { tag: as = tag, on = platform } = {}) => {
+  const program = ["docker", "buildx", "build", "--file", "deploy/docker/Dockerfile", "--target", target];
+  const platforms = on === undefined ? [] : ["--platform", on];
+  return program.concat(platforms, ["--tag", `${registry}/${name}:${as}`, where, "."]);
+};
 const commands = wanted.map((image) => build(image));
 // NVIDIA's libraries are fetched by whoever builds it, for one platform.
 if (values.cuda) commands.push(build(["oarlock", "cuda"], { tag: `${tag}-cuda`, on: "linux/amd64" }));

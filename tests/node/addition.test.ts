@@ -162,6 +162,8 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     await reach((await step()) + 5);
     await killProcess("nats-server");
     await reach((await step()) + 5);
+    const restarts = (await pods("actor")).flatMap(({ status }) => status.containerStatuses ?? []);
+    expect(restarts.reduce((sum, { restartCount }) => sum + restartCount, 0)).toBeGreaterThan(0);
     const [learner] = await ready("learner");
     await kubectl("delete", "pod", learner!.metadata.name, "--wait=false");
     await waitFor("another learner", async () =>
@@ -198,7 +200,7 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     const { metadata, status } = await get();
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
     const volume = ["checkpoints", "streams"]
-      .map(cluster.volume)
+      .map((name) => cluster.volume(name))
       .find((path) => existsSync(join(path, "runs")));
     expect(readdirSync(join(volume!, "runs"))).toEqual([metadata.uid]);
     const digestIn = (run: string): string =>

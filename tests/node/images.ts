@@ -95,18 +95,9 @@ export function openImageStore(): ImageStore {
       const name = `localhost/oarlock/${target}:test`;
       const bases = [`NODE_IMAGE=${NODE}`, `BASE_IMAGE=${DEBIAN}`].flatMap((each) => ["--build-arg", each]);
       const file = join(repositoryRoot(), "deploy/docker/Dockerfile");
-      buildah(
-        ...[
-          "bud",
-          "--format=docker",
-          "--isolation=chroot",
-          "--pull-never",
-          "--layers",
-          ...trust(store),
-          ...bases,
-        ],
-        ...["--target", target, "--tag", name, "--file", file, repositoryRoot()],
-      );
+      const flags = ["--format=docker", "--isolation=chroot", "--pull-never", "--layers"];
+      const wanted = ["--target", target, "--tag", name, "--file", file];
+      buildah("bud", ...flags, ...trust(store), ...bases, ...wanted, repositoryRoot());
       return name;
     },
     save(image, name, archive) {

@@ -91,7 +91,9 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     return process;
   };
   start("etcd", etcdFlags(folder, clientPort, peerPort));
-  const apiServer = { process: start("kube-apiserver", apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place })) };
+  const apiServer = {
+    process: start("kube-apiserver", apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place })),
+  };
   const kubeconfig = (user = "admin"): string => writeKubeconfig(folder, url, user);
   const kubectl = (args: readonly string[], { input, user }: KubectlOptions = {}): Promise<KubectlResult> =>
     runKubectl(command(assets.path("kubectl"), ["--kubeconfig", kubeconfig(user), ...args]), input);
@@ -122,7 +124,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     },
     killApiServer: () => apiServer.process.kill(),
     async startApiServer() {
-      apiServer.process = start("kube-apiserver", apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place }));
+      apiServer.process = start(
+        "kube-apiserver",
+        apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place }),
+      );
       await ready();
     },
     async [Symbol.asyncDispose]() {
