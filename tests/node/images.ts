@@ -32,6 +32,7 @@ const NPM_PACKAGE = "npm@11.19.1";
 const PACKAGES =
   `base-files bash coreutils dash debianutils findutils grep gzip libacl1 libattr1 libc6 libgcc-s1 libgmp10
   libpcre2-8-0 libselinux1 libstdc++6 libtinfo6 mawk sed tar`.split(/\s+/);
+const KEPT_LAYERS = 20;
 const CERTIFICATES = "/etc/ssl/certs";
 
 /** Images in a store of their own. */
@@ -71,6 +72,9 @@ export function openImageStore(): ImageStore {
       stdio: ["ignore", "pipe", "pipe"],
       maxBuffer: 64 << 20,
     }).trim();
+  // Layers of sources that have changed since are of no use; the newest few make the next build fast.
+  const unnamed = buildah("images", "--quiet", "--filter", "dangling=true").split("\n").length;
+  if (unnamed > KEPT_LAYERS) buildah("rmi", "--prune", "--force");
   const has = (image: string): boolean =>
     buildah("images", "--quiet", "--filter", `reference=${image}`) !== "";
   const commit = (
@@ -95,7 +99,7 @@ export function openImageStore(): ImageStore {
       const name = `localhost/oarlock/${target}:test`;
       const bases = [`NODE_IMAGE=${NODE}`, `BASE_IMAGE=${DEBIAN}`].flatMap((each) => ["--build-arg", each]);
       const file = join(repositoryRoot(), "deploy/docker/Dockerfile");
-      const flags = ["--format=docker", "--isolation=chroot", "--pull-never", "--layers"];
+      const flags = ["--format=docker", "--isolation=chroot", "--pull-never", "--layers", "--force-rm"];
       const wanted = ["--target", target, "--tag", name, "--file", file];
       buildah("bud", ...flags, ...trust(store), ...bases, ...wanted, repositoryRoot());
       return name;
