@@ -10,6 +10,12 @@ const project = (name: string, include: string[], testTimeout: number, exclude: 
 /** Beside the code of a driver, against a real server. */
 const WITH_SERVER = "packages/*/src/**/*.server.test.ts";
 
+/** Builds images and runs a node: after everything else, with the machine to itself. */
+const alone = (of: ReturnType<typeof project>) => ({
+  ...of,
+  test: { ...of.test, fileParallelism: false, sequence: { groupOrder: 2 } },
+});
+
 const disturbed = (of: ReturnType<typeof project>) => ({
   ...of,
   test: {
@@ -25,7 +31,7 @@ const disturbed = (of: ReturnType<typeof project>) => ({
  * unit: beside the code, no build needed, seconds; those beside it that wait for a real server (`*.server.test.ts`) are
  * integration's. The others cross packages and run built workers
  * (`npm run build` first): conformance (two implementations of one contract), integration, kube (a real control plane),
- * e2e (whole runs), chaos (runs on real processes that are killed; one at a time, since each of them is five processes).
+ * e2e (whole runs), node (images as pods of a real node), chaos (runs on real processes that are killed; one at a time, since each of them is five processes).
  */
 export default defineConfig({
   test: {
@@ -35,6 +41,7 @@ export default defineConfig({
       project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000),
       project("kube", ["tests/kube/**/*.test.ts"], 180_000),
       project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
+      alone(project("node", ["tests/node/**/*.test.ts"], 180_000)),
       disturbed(project("chaos", ["tests/chaos/**/*.test.ts"], 180_000)),
     ],
   },

@@ -2,6 +2,8 @@
 export { repositoryRoot, requireFile } from "./require-file.ts";
 export type { RequireFileOptions, WantedFile } from "./require-file.ts";
 export { requiredKinds } from "./config.ts";
+export { findProgram, keptInCache, programCache, programFolders, unpackedArchive } from "./programs.ts";
+export type { WantedArchive } from "./programs.ts";
 export { watchIdleLoop } from "./idle-loop.ts";
 export type { IdleLoop } from "./idle-loop.ts";
 export { temporaryFolder } from "./temporary-folder.ts";
@@ -19,6 +21,7 @@ export type {
   ClusterUser,
   ControlPlane,
   ControlPlaneOptions,
+  ControlPlanePlace,
   KubectlOptions,
   KubectlResult,
 } from "./kube/control-plane.ts";
