@@ -38,6 +38,7 @@ export interface RoleStatus {
   readonly ready: number;
   readonly updated: number;
   readonly restarts: number;
+  readonly usefulMaximum?: number;
   readonly selector: string;
 }
 
@@ -60,6 +61,7 @@ export interface PoolStatus {
   readonly readyReplicas: number;
   readonly updatedReplicas: number;
   readonly selector: string;
+  readonly usefulMaximum?: number;
   readonly conditions?: readonly Condition[];
 }
 

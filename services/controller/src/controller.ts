@@ -23,9 +23,11 @@ import type { ChildSettings } from "./children/settings.ts";
 import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
 import type { LearnerClient } from "./learner-client.ts";
 import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
-import { type Observed, podsOf } from "./observed.ts";
+import { isReady, type Observed, podsOf } from "./observed.ts";
+import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
+import { wantedReplicas } from "./roles.ts";
 
 /** Deletes a run's streams and buckets from its message server. */
 export type Cleaner = (run: TrainingRun, signal: AbortSignal) => Promise<void>;
@@ -112,10 +114,16 @@ interface WorkerParts extends RunControllerParts {
 function createWorker(
   parts: WorkerParts,
 ): (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number }> {
+  // Lost with the process: the next one measures anew.
+  const paces = new Map<string, Pace>();
   return async (key, signal) => {
     const run = parts.runs.get(key);
-    if (run === undefined) return {};
-    const seen = await observe(parts, { key, run });
+    if (run === undefined) {
+      paces.delete(key);
+      return {};
+    }
+    const looked = await observe(parts, { key, run });
+    const seen = measured(paces, key, looked);
     const first = reconcile(seen);
     const decision =
       first.needs === undefined ? first : reconcile(await meet(parts, seen, first.needs, signal));
@@ -138,6 +146,27 @@ async function observe(
   };
   const report = await learners.ask(podsOf(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
+}
+
+/** Adds what the run's steps say of its actors. */
+function measured(paces: Map<string, Pace>, key: string, seen: Observed): Observed {
+  const pace = notePace(paces.get(key) ?? NO_PACE, lookOf(seen));
+  paces.set(key, pace);
+  return pace.demand === undefined ? seen : { ...seen, demand: pace.demand };
+}
+
+function lookOf(seen: Observed): Look {
+  const { report, nowMs } = seen;
+  const { metrics = {}, stage = 0, step = 0, unansweredGroups = 0 } = report ?? {};
+  return {
+    nowMs,
+    step: `${stage}/${step}`,
+    waitSeconds: metrics["timing_s/gen"],
+    stepSeconds: metrics["timing_s/step"],
+    unanswered: unansweredGroups,
+    actors: podsOf(seen, "actor").filter(isReady).length,
+    wanted: wantedReplicas(seen, "actor"),
+  };
 }
 
 /** Children of another run of the same name that was deleted are not this one's: they go by themselves. */

@@ -1,6 +1,7 @@
 /** Asks a learner how its run goes, over its gRPC API, and reads what it left in its pod when it ended. */
+import { subjects } from "@oarlock/bus";
 import { LearnerService, RunPhase } from "@oarlock/proto";
-import type { RunStatus as RunStatusMessage } from "@oarlock/proto";
+import type { RunStatus as RunStatusMessage, ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
 import type { Pod } from "./api.ts";
@@ -45,8 +46,8 @@ export function createLearnerClient(): LearnerClient {
       const address = `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
       try {
         const client = channelTo(address).client(LearnerService);
-        const { run } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
-        return run === undefined ? undefined : reportOf(run);
+        const { run, service } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
+        return run === undefined ? undefined : reportOf(run, service);
       } catch {
         // A learner that starts, ends or is cut off: the pod's own state says which. The channel may be to a pod that is gone.
         channels.get(address)?.close();
@@ -60,8 +61,10 @@ export function createLearnerClient(): LearnerClient {
   };
 }
 
-function reportOf(run: RunStatusMessage): LearnerReport {
+function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): LearnerReport {
   const { remaining, policy, lastCheckpointStep } = run;
+  // A work queue keeps an item until it is answered.
+  const work = service?.queues.find(({ name }) => name === `messages in ${subjects(run.runUid).workStream}`);
   return {
     phase: PHASES[run.phase] ?? "starting",
     message: run.message,
@@ -72,6 +75,7 @@ function reportOf(run: RunStatusMessage): LearnerReport {
     ...(remaining === undefined ? {} : { remainingSeconds: Number(remaining.seconds) }),
     metrics: run.metrics,
     ...(lastCheckpointStep === 0 ? {} : { checkpointStep: lastCheckpointStep }),
+    ...(work === undefined ? {} : { unansweredGroups: Number(work.depth) }),
   };
 }
 

@@ -17,6 +17,8 @@ export const MANAGED_SELECTOR: string = `${MANAGED_BY}=${MANAGER}`;
 export const APPLIED_ANNOTATION = "oarlock.dev/applied";
 /** The `replicas` of the run that was last copied to the RolePool. */
 export const COPIED_ANNOTATION = "oarlock.dev/copied-replicas";
+/** Of a plan's ConfigMap: lag and prompts per step as `<lag>,<prompts>`; runs that never sample have none. */
+export const WINDOW_ANNOTATION = "oarlock.dev/rollout-window";
 /** Of a run: delete it though its streams cannot be. */
 export const SKIP_CLEANUP_ANNOTATION = "oarlock.dev/skip-cleanup";
 

@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
+import { type ResolvedRun, rolloutWindow } from "@oarlock/runfile";
 import type { TrainingRun } from "./api.ts";
 import type { PlanOutcome } from "./observed.ts";
 
@@ -48,11 +49,12 @@ function runFileOf({ apiVersion, kind, metadata, spec }: TrainingRun): object {
 
 /** The document that every pod of the run reads. */
 function planned({ metadata }: TrainingRun, stdout: string): PlanOutcome {
-  const resolved: unknown = JSON.parse(stdout);
-  const digest =
-    typeof resolved === "object" && resolved !== null && "digest" in resolved ? String(resolved.digest) : "";
+  // The command line of this version wrote it.
+  const resolved = JSON.parse(stdout) as Pick<ResolvedRun, "digest"> & Partial<Pick<ResolvedRun, "spec">>;
   const document = JSON.stringify({ uid: metadata.uid, baseDir: "/", run: resolved });
-  return { type: "planned", document, digest };
+  const window = resolved.spec === undefined ? undefined : rolloutWindow(resolved.spec);
+  const plan = { type: "planned", document, digest: resolved.digest } as const;
+  return window === undefined ? plan : { ...plan, window };
 }
 
 function withoutFolder(text: string, folder: string): string {

@@ -5,7 +5,7 @@ import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
 import { selectorLabels, selectorText } from "./names.ts";
 import { deploymentOf, isReady, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { type LearnerReport, metricsOf, progressOf } from "./report.ts";
-import { wantedReplicas } from "./roles.ts";
+import { useful, wantedReplicas } from "./roles.ts";
 import { hasEnded, type Reason, type Situation } from "./situation.ts";
 
 /** Annotation of the plan's ConfigMap. */
@@ -107,12 +107,18 @@ function roleStatus(observed: Observed, role: RoleName): RoleStatus {
   if (role === "learner") return { name: role, desired: 1, ready, updated: ready, restarts, selector };
   return {
     name: role,
-    desired: wantedReplicas(run, role, poolOf(observed, role)),
+    desired: wantedReplicas(observed, role),
     ready,
     updated: deploymentOf(observed, role)?.status?.updatedReplicas ?? 0,
     restarts,
+    ...usefulMaximum(observed, role),
     selector,
   };
+}
+
+function usefulMaximum(observed: Observed, role: PoolRole): Pick<RoleStatus, "usefulMaximum"> {
+  const most = role === "actor" ? useful(observed)?.most : undefined;
+  return most === undefined ? {} : { usefulMaximum: most };
 }
 
 /** The status of a pool. */
@@ -128,9 +134,10 @@ export function poolStatus(observed: Observed, role: PoolRole): PoolStatus | und
     readyReplicas,
     updatedReplicas,
     selector: selectorText(selectorLabels(observed.run.metadata.name, role)),
+    ...usefulMaximum(observed, role),
     conditions: withTimes(
       pool.status?.conditions ?? [],
-      [{ ...ready, observedGeneration }],
+      [ready, ...usefulness(observed, role)].map((condition) => ({ ...condition, observedGeneration })),
       timeOf(observed.nowMs),
     ),
   };
@@ -144,4 +151,14 @@ function poolReadiness(ready: number, wanted: number): Observation {
     reason: enough ? "AllServe" : wanted === 0 ? "ScaledToZero" : "PodsMissing",
     message: `${ready} of ${wanted} pods serve`,
   };
+}
+
+/** Whether one more pod could help. */
+function usefulness(observed: Observed, role: PoolRole): readonly Observation[] {
+  const bound = role === "actor" ? useful(observed) : undefined;
+  if (bound === undefined) return [];
+  const { most, reason, why } = bound;
+  const within = wantedReplicas(observed, role) <= most;
+  const message = `more than ${most} cannot help: ${why}`;
+  return [{ type: "Useful", status: within ? "True" : "False", reason: within ? "Within" : reason, message }];
 }

@@ -79,6 +79,7 @@ const status = block("What is observed of the run.", {
       ready: count("Pods that serve."),
       updated: count("Pods of the current template."),
       restarts: count("Pods of the role that failed."),
+      usefulMaximum: count("More pods than these cannot help."),
       selector: words("Label selector of its pods."),
     }),
     "Pods by role.",
