@@ -80,6 +80,8 @@ export { estimateMemory } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
 export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";
+export { bundleReference, clusterSource, isConfined, mapSources, sourcePath, sourcesOf } from "./sources.ts";
+export type { ClusterSource, SourceUse } from "./sources.ts";
 export { rolloutWindow, usefulActors } from "./plan/useful-actors.ts";
 export type { RolloutWindow, UsefulActors } from "./plan/useful-actors.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";

@@ -17,7 +17,7 @@ export interface RunStatus {
   readonly progress?: Progress;
   readonly metrics?: readonly { readonly name: string; readonly value: string }[];
   readonly roles?: readonly RoleStatus[];
-  readonly checkpoint?: { readonly step?: number };
+  readonly checkpoint?: { readonly step?: number; readonly request?: string };
   readonly planDigest?: string;
   readonly policyDigest?: string;
 }
@@ -115,6 +115,7 @@ export interface ContainerStatus {
 
 export interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
 }
 
 export const TRAINING_RUNS: Resource = {

@@ -28,6 +28,7 @@ import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
 import { wantedReplicas } from "./roles.ts";
+import { createWishes } from "./wishes.ts";
 
 /** Deletes a run's streams and buckets from its message server. */
 export type Cleaner = (run: TrainingRun, signal: AbortSignal) => Promise<void>;
@@ -77,7 +78,8 @@ export function createRunController(parts: RunControllerParts): RunController {
     }),
   );
   const recorder = createRecorder({ client, component: MANAGER, clock, log });
-  const worker = createWorker({ ...parts, runs, index, recorder });
+  const again = (key: string): void => controller.enqueue(key);
+  const worker = createWorker({ ...parts, runs, index, recorder, again });
   const controller: Controller = createController({
     name: "trainingrun",
     reconcile: worker,
@@ -109,6 +111,8 @@ interface WorkerParts extends RunControllerParts {
   readonly runs: Informer<TrainingRun>;
   readonly index: ChildrenIndex;
   readonly recorder: EventRecorder;
+  /** Has a run looked at again. */
+  readonly again: (key: string) => void;
 }
 
 function createWorker(
@@ -116,14 +120,17 @@ function createWorker(
 ): (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number }> {
   // Lost with the process: the next one measures anew.
   const paces = new Map<string, Pace>();
+  const wishes = createWishes(parts.learners, parts.again);
   return async (key, signal) => {
     const run = parts.runs.get(key);
     if (run === undefined) {
       paces.delete(key);
+      wishes.forget(key);
       return {};
     }
     const looked = await observe(parts, { key, run });
-    const seen = measured(paces, key, looked);
+    const checkpointed = wishes.carry(key, looked);
+    const seen = measured(paces, key, { ...looked, ...(checkpointed !== undefined && { checkpointed }) });
     const first = reconcile(seen);
     const decision =
       first.needs === undefined ? first : reconcile(await meet(parts, seen, first.needs, signal));

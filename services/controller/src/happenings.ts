@@ -17,7 +17,7 @@ const WARNINGS: ReadonlySet<string> = new Set<Reason>([
 
 /** Events of a reconcile that leads to this status. */
 export function eventsOf(observed: Observed, status: RunStatus): readonly EventNote[] {
-  return [...phases(observed, status), ...scalings(observed)];
+  return [...phases(observed, status), ...checkpoints(observed, status), ...scalings(observed)];
 }
 
 function phases({ run }: Observed, status: RunStatus): readonly EventNote[] {
@@ -27,6 +27,13 @@ function phases({ run }: Observed, status: RunStatus): readonly EventNote[] {
   return [
     { type: WARNINGS.has(now.reason) ? "Warning" : "Normal", reason: now.reason, message: now.message },
   ];
+}
+
+/** The answer to a wish for a checkpoint. */
+function checkpoints({ checkpointed }: Observed, { checkpoint }: RunStatus): readonly EventNote[] {
+  if (checkpointed === undefined) return [];
+  const message = `as asked for, of step ${checkpoint?.step ?? 0}`;
+  return [{ type: "Normal", reason: "CheckpointSaved", message }];
 }
 
 function scalings(observed: Observed): readonly EventNote[] {

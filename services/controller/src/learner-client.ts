@@ -12,11 +12,15 @@ import type { LearnerReport } from "./report.ts";
 /** Asks the learner in a pod; undefined where it does not answer. */
 export interface LearnerClient {
   ask(pods: readonly Pod[]): Promise<LearnerReport | undefined>;
+  /** Has a checkpoint written; true once it is durable, false where no learner could be reached. */
+  checkpoint(pods: readonly Pod[]): Promise<boolean>;
   close(): void;
 }
 
 /** A learner that is busy still answers within this (P1). */
 const ASK_TIMEOUT_MS = 2_000;
+/** A step, and the writing of a checkpoint after it. */
+const CHECKPOINT_TIMEOUT_MS = 600_000;
 
 const PHASES: Readonly<Partial<Record<RunPhase, LearnerReport["phase"]>>> = {
   [RunPhase.STARTING]: "starting",
@@ -41,9 +45,8 @@ export function createLearnerClient(): LearnerClient {
     async ask(pods) {
       const left = pods.map(lastReport).find((report) => report !== undefined);
       if (left !== undefined) return left;
-      const ip = pods.find(isReady)?.status?.podIP;
-      if (ip === undefined) return undefined;
-      const address = `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
+      const address = addressIn(pods);
+      if (address === undefined) return undefined;
       try {
         const client = channelTo(address).client(LearnerService);
         const { run, service } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
@@ -55,10 +58,28 @@ export function createLearnerClient(): LearnerClient {
         return undefined;
       }
     },
+    async checkpoint(pods) {
+      const address = addressIn(pods);
+      if (address === undefined) return false;
+      try {
+        await channelTo(address)
+          .client(LearnerService)
+          .checkpointNow({}, { timeoutMs: CHECKPOINT_TIMEOUT_MS });
+        return true;
+      } catch {
+        // The wish stands: the next look asks again.
+        return false;
+      }
+    },
     close() {
       for (const channel of channels.values()) channel.close();
     },
   };
+}
+
+function addressIn(pods: readonly Pod[]): string | undefined {
+  const ip = pods.find(isReady)?.status?.podIP;
+  return ip === undefined ? undefined : `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
 }
 
 function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): LearnerReport {

@@ -22,6 +22,9 @@ export const WINDOW_ANNOTATION = "oarlock.dev/rollout-window";
 /** Of a run: delete it though its streams cannot be. */
 export const SKIP_CLEANUP_ANNOTATION = "oarlock.dev/skip-cleanup";
 
+/** Of a run: a person's wish for a checkpoint; any new text is a new wish. */
+export const CHECKPOINT_ANNOTATION = "oarlock.dev/checkpoint";
+
 export const FINALIZER = "oarlock.dev/nats-cleanup";
 
 /** `<run>-<part>`: runs have at most 40 characters, so this fits every name. */

@@ -15,7 +15,9 @@ export type PlanOutcome =
       readonly digest: string;
       readonly window?: RolloutWindow;
     }
-  | { readonly type: "refused"; readonly message: string };
+  | { readonly type: "refused"; readonly message: string }
+  /** Something that the run reads is not there yet. */
+  | { readonly type: "waiting"; readonly message: string };
 
 export interface Observed {
   readonly run: TrainingRun;
@@ -27,6 +29,8 @@ export interface Observed {
   readonly report?: LearnerReport;
   /** What the learner's last full window of steps asks of its actors. */
   readonly demand?: Demand;
+  /** A wish for a checkpoint that was fulfilled and is not in the status yet. */
+  readonly checkpointed?: string;
   /** Of this reconcile: what resolving the plan gave. */
   readonly plan?: PlanOutcome;
   /** Of this reconcile: what deleting the streams gave. */

@@ -29,7 +29,7 @@ const PLAN_NOTES: ReadonlySet<string> = new Set([DIGEST_ANNOTATION, IMAGE_ANNOTA
 /** How often a running learner is asked. */
 const ASK_MS = 2_000;
 /** What is about to change: asked often. */
-const ASKED: ReadonlySet<Reason> = new Set(["Training", "Paused", "Stalled", "Deleting"]);
+const ASKED: ReadonlySet<Reason> = new Set(["WaitingForFiles", "Training", "Paused", "Stalled", "Deleting"]);
 /** How often a run that waits for something is looked at without being told. */
 const LOOK_MS = 30_000;
 

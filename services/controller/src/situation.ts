@@ -14,6 +14,7 @@ export type Reason =
   | "PlanRefused"
   | "NatsMissing"
   | "Planning"
+  | "WaitingForFiles"
   | "Suspending"
   | "Suspended"
   | "Stalled"
@@ -76,6 +77,9 @@ const planning: Case = (observed) =>
     "resolves the plan: model, data and engine are looked at",
   );
 
+const waitingForFiles: Case = ({ plan }) =>
+  plan?.type === "waiting" ? { reason: "WaitingForFiles", message: plan.message } : undefined;
+
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
@@ -130,6 +134,7 @@ const CASES: readonly Case[] = [
   failed,
   natsMissing,
   planning,
+  waitingForFiles,
   suspended,
   waiting,
   stalled,

@@ -19,8 +19,11 @@ export function runStatus(observed: Observed, situation: Situation): RunStatus {
   const serves = livePods(podsOf(observed, "learner")).some(isReady);
   const startTime = before.startTime ?? (serves ? time : undefined);
   const completionTime = hasEnded(situation) ? (before.completionTime ?? time) : undefined;
-  const { progress, metrics, checkpoint, policyDigest } =
+  const { progress, metrics, policyDigest, ...known } =
     report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  const { checkpointed } = observed;
+  const checkpoint =
+    checkpointed === undefined ? known.checkpoint : { ...known.checkpoint, request: checkpointed };
   const planDigest = planOf(observed)?.metadata.annotations?.[DIGEST_ANNOTATION] ?? before.planDigest;
   return {
     observedGeneration: run.metadata.generation ?? 0,
@@ -40,7 +43,9 @@ function reported(
   return {
     progress: progressOf(spec, report, before.progress, time),
     metrics: metricsOf(report),
-    ...(report.checkpointStep === undefined ? {} : { checkpoint: { step: report.checkpointStep } }),
+    ...(report.checkpointStep === undefined
+      ? {}
+      : { checkpoint: { ...before.checkpoint, step: report.checkpointStep } }),
     ...(report.policyDigest === "" ? {} : { policyDigest: report.policyDigest }),
   };
 }

@@ -6,9 +6,12 @@ import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import { type ChildSettings, GRPC_PORT } from "./settings.ts";
+import { configMapsOf } from "../run-sources.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
+/** What the run reads: bundles are fetched into it, ConfigMaps are mounted below it. */
+const SOURCES_MOUNT = "/var/run/oarlock/sources";
 const USER = 10_001;
 
 /** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
@@ -49,6 +52,8 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       volumes: [
         { name: "plan", configMap: { name: childName(name, "plan") } },
         { name: "scratch", emptyDir: {} },
+        { name: "sources", emptyDir: {} },
+        ...configMapsOf(run).map((name, at) => ({ name: `source-${at}`, configMap: { name } })),
         ...(role === "learner" ? [checkpointVolume(run)] : []),
       ],
     },
@@ -84,6 +89,12 @@ function container(
     volumeMounts: [
       { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
       { name: "scratch", mountPath: "/tmp" },
+      { name: "sources", mountPath: SOURCES_MOUNT },
+      ...configMapsOf(run).map((name, at) => ({
+        name: `source-${at}`,
+        mountPath: `${SOURCES_MOUNT}/configmap/${name}`,
+        readOnly: true,
+      })),
       ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
     ],
   };
@@ -100,6 +111,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
   return [
     { name: "OARLOCK_PLAN", value: `${PLAN_MOUNT}/plan.json` },
     { name: "OARLOCK_UID", value: uid },
+    { name: "OARLOCK_SOURCES", value: SOURCES_MOUNT },
     { name: "OARLOCK_INSTANCE", ...fromField("metadata.name") },
     { name: "OARLOCK_HOST", ...fromField("status.podIP") },
     { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
