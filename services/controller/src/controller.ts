@@ -134,8 +134,8 @@ function createWorker(
     const first = reconcile(seen);
     const decision =
       first.needs === undefined ? first : reconcile(await meet(parts, seen, first.needs, signal));
-    await carryOut(parts, run, decision, signal);
-    return decision.requeueAfterMs === undefined ? {} : { requeueAfterMs: decision.requeueAfterMs };
+    const carried = await carryOutOrTell(parts, seen, decision, signal);
+    return carried.requeueAfterMs === undefined ? {} : { requeueAfterMs: carried.requeueAfterMs };
   };
 }
 
@@ -204,6 +204,37 @@ async function meet(
   }
 }
 
+/**
+ * Carries a decision out. A child that the API server will never take (422, or a field that it does not know) is no failure
+ * of the controller: the run says so, and is looked at again after a while, not at once.
+ */
+async function carryOutOrTell(
+  parts: WorkerParts,
+  seen: Observed,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<Decision> {
+  try {
+    await carryOut(parts, seen.run, decision, signal);
+    return decision;
+  } catch (reason) {
+    if (!isRefusedChild(reason)) throw reason;
+    const told = reconcile({ ...seen, refusal: reason.message });
+    await writeStatuses(parts.client, seen.run, told, signal);
+    for (const event of told.events) await parts.recorder.record(seen.run, event);
+    return told;
+  }
+}
+
+/** Server-side apply calls a field that no schema has a failure of its own (500). */
+function isRefusedChild(reason: unknown): reason is Error {
+  if (!(reason instanceof Error)) return false;
+  return (
+    isStatus(reason, 422) ||
+    (isStatus(reason, 500) && reason.message.includes("field not declared in schema"))
+  );
+}
+
 async function carryOut(
   parts: WorkerParts,
   run: TrainingRun,
@@ -244,7 +275,7 @@ async function applyChild(
   try {
     await client.apply(CHILDREN[object.kind as ChildKind], object, { fieldManager: manager, signal });
   } catch (reason) {
-    if (isStatus(reason, 400, 403, 422) && reason instanceof Error)
+    if (isStatus(reason, 400, 403) && reason instanceof Error)
       await recorder.record(run, {
         type: "Warning",
         reason: `FailedToApply${object.kind}`,

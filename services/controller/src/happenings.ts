@@ -11,6 +11,7 @@ const WARNINGS: ReadonlySet<string> = new Set<Reason>([
   "Failed",
   "PlanRefused",
   "NatsMissing",
+  "ChildRefused",
   "Stalled",
   "WaitingForNode",
 ]);

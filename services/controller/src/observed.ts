@@ -29,6 +29,8 @@ export interface Observed {
   readonly report?: LearnerReport;
   /** What the learner's last full window of steps asks of its actors. */
   readonly demand?: Demand;
+  /** Of this reconcile: why the API server took no child of that form. */
+  readonly refusal?: string;
   /** A wish for a checkpoint that was fulfilled and is not in the status yet. */
   readonly checkpointed?: string;
   /** Of this reconcile: what resolving the plan gave. */

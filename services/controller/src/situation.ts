@@ -15,6 +15,7 @@ export type Reason =
   | "NatsMissing"
   | "Planning"
   | "WaitingForFiles"
+  | "ChildRefused"
   | "Suspending"
   | "Suspended"
   | "Stalled"
@@ -77,6 +78,9 @@ const planning: Case = (observed) =>
     "resolves the plan: model, data and engine are looked at",
   );
 
+const childRefused: Case = ({ refusal }) =>
+  refusal === undefined ? undefined : { reason: "ChildRefused", message: refusal };
+
 const waitingForFiles: Case = ({ plan }) =>
   plan?.type === "waiting" ? { reason: "WaitingForFiles", message: plan.message } : undefined;
 
@@ -133,6 +137,7 @@ const CASES: readonly Case[] = [
   complete,
   failed,
   natsMissing,
+  childRefused,
   planning,
   waitingForFiles,
   suspended,

@@ -14,7 +14,18 @@ import type {
   TolerationSpec,
 } from "../run-file.ts";
 import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, namedList, ruled, stringMap, text, union } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  list,
+  namedList,
+  preserved,
+  ruled,
+  stringMap,
+  text,
+  union,
+} from "./primitives.ts";
 
 const MAX_REPLICAS = 1024;
 /** Ten years: a longer time is a typing error. */
@@ -75,6 +86,11 @@ const role: z.ZodType<RoleSpec> = ruled(
     tolerations: list(toleration, 0, 16).describe("Taints that the pods bear.").optional(),
     priorityClassName: objectName().describe("Priority class of the pods.").optional(),
     runtimeClassName: objectName().describe("Runtime class of the pods, e.g. nvidia.").optional(),
+    template: preserved()
+      .describe(
+        "Any other fields of the pods (metadata, spec), laid over the controller's; named lists merge.",
+      )
+      .optional(),
   }),
   [
     {

@@ -5,6 +5,7 @@
 import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
+import { overridden } from "./override.ts";
 import { type ChildSettings, GRPC_PORT } from "./settings.ts";
 import { configMapsOf } from "../run-sources.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
@@ -29,7 +30,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
     "kubectl.kubernetes.io/default-container": role,
     ...(role === "learner" ? { "cluster-autoscaler.kubernetes.io/safe-to-evict": "false" } : {}),
   };
-  return {
+  const template = {
     metadata: { labels: labelsOf(name, role), annotations },
     spec: {
       serviceAccountName: childName(name, role),
@@ -58,6 +59,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       ],
     },
   };
+  return overridden(template, spec?.template);
 }
 
 function container(
