@@ -35,16 +35,10 @@ function answers(
   return (request, response) => {
     if (left === 0 || !matches(request)) return false;
     left -= 1;
-    const body = {
-      kind: "Status",
-      apiVersion: "v1",
-      status: "Failure",
-      message: "injected",
-      ...of,
-      code: of.status,
-    };
-    response.writeHead(of.status, { "content-type": "application/json", ...of.headers });
-    response.end(JSON.stringify({ ...body, status: "Failure" }));
+    const { status: code, reason, headers } = of;
+    const body = { kind: "Status", apiVersion: "v1", status: "Failure", message: "injected", reason, code };
+    response.writeHead(code, { "content-type": "application/json", ...headers });
+    response.end(JSON.stringify(body));
     return true;
   };
 }

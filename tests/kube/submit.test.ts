@@ -48,7 +48,7 @@ spec:
       type: grpo
       grpo:
         data: { type: file, file: { path: "${data}" } }
-        steps: 60
+        steps: 300
         promptsPerStep: 8
         groupSize: 4
         sampling: { maxNewTokens: 4 }
@@ -184,10 +184,11 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect(stored()).toEqual([]);
   }, 150_000);
 
-  it("waits for what is not there yet, and reads ConfigMaps", async () => {
+  it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
     const text = run("configmap://rows/rows.jsonl")
       .replace("name: mine", "name: mapped")
-      .replace("type: function, function: { file: ./reward.ts }", "type: exact");
+      .replace("type: function, function: { file: ./reward.ts }", "type: exact")
+      .concat("  roles: [{ name: actor, replicas: 1, maxReplicas: 2, scaling: { mode: Balanced } }]\n");
     writeFileSync(join(folder, "mapped.yaml"), text);
     await cluster.kubectl("apply", "-f", join(folder, "mapped.yaml"));
     const because = await eventually("the run to wait for its file", async () => {
@@ -196,6 +197,19 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     });
     expect(because).toBe("mapped: ConfigMap rows does not exist in the run's namespace\n");
     await cluster.kubectl("create", "configmap", "rows", `--from-file=${join(folder, "rows.jsonl")}`);
+    await cluster.kubectl("wait", "trun/mapped", "--for=condition=Ready", "--timeout=60s");
+    await cluster.kubectl("scale", "rpool/mapped-actor", "--replicas=7");
+    await eventually("an event to answer it", async () => {
+      const described = await cluster.kubectl("describe", "trun", "mapped");
+      return /ScaleOverruled.*7 were asked for/.test(described) ? true : undefined;
+    });
+    const pool = await cluster.plane.get<{ spec: { replicas: number } }>([
+      "-n",
+      NAMESPACE,
+      "rpool",
+      "mapped-actor",
+    ]);
+    expect(pool.spec.replicas).toBeLessThanOrEqual(2);
     await cluster.kubectl("wait", "trun/mapped", "--for=condition=Complete", "--timeout=300s");
   }, 400_000);
 });

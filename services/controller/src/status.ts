@@ -13,17 +13,13 @@ export const DIGEST_ANNOTATION = "oarlock.dev/plan-digest";
 
 /** The status that should be written. */
 export function runStatus(observed: Observed, situation: Situation): RunStatus {
-  const { run, report, nowMs } = observed;
+  const { run, nowMs } = observed;
   const before = run.status ?? {};
   const time = timeOf(nowMs);
   const serves = livePods(podsOf(observed, "learner")).some(isReady);
   const startTime = before.startTime ?? (serves ? time : undefined);
   const completionTime = hasEnded(situation) ? (before.completionTime ?? time) : undefined;
-  const { progress, metrics, policyDigest, ...known } =
-    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
-  const { checkpointed } = observed;
-  const checkpoint =
-    checkpointed === undefined ? known.checkpoint : { ...known.checkpoint, request: checkpointed };
+  const { progress, metrics, policyDigest, checkpoint } = newest(observed, { before, time });
   const planDigest = planOf(observed)?.metadata.annotations?.[DIGEST_ANNOTATION] ?? before.planDigest;
   return {
     observedGeneration: run.metadata.generation ?? 0,
@@ -32,6 +28,18 @@ export function runStatus(observed: Observed, situation: Situation): RunStatus {
     ...given({ progress, metrics, checkpoint, planDigest, policyDigest }),
     roles: (["actor", "reward", "learner"] as const).map((role) => roleStatus(observed, role)),
   };
+}
+
+/** What is known of the training itself: from the learner where it answers, else as it was. */
+function newest(
+  { run, report, checkpointed }: Observed,
+  { before, time }: { readonly before: RunStatus; readonly time: string },
+): RunStatus {
+  const known =
+    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  return checkpointed === undefined
+    ? known
+    : { ...known, checkpoint: { ...known.checkpoint, request: checkpointed } };
 }
 
 /** What the learner's answer says; what it does not say stays as it was. */

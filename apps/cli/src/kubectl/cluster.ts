@@ -57,7 +57,8 @@ export function openCluster(flags: ClusterFlags): Cluster {
   const own = [
     ...(kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig]),
     ...(context === undefined ? [] : ["--context", context]),
-    ...["--namespace", place],
+    "--namespace",
+    place,
   ];
   return {
     client: createHttpClient(connection),

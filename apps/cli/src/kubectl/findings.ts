@@ -1,14 +1,8 @@
 /** What `kubectl oarlock doctor` looks at: each check asks the API server and gives what is wrong with its remedy. */
 import { isStatus, type KubeObject, type Resource } from "@oarlock/kube";
-import { oarlockVersion } from "../version.ts";
+import { controller } from "./finding-controller.ts";
 import { type Cluster, TRAINING_RUNS } from "./cluster.ts";
-
-export interface Finding {
-  readonly check: string;
-  readonly state: "ok" | "warning" | "failed" | "unknown";
-  readonly message: string;
-  readonly fix?: string;
-}
+import { type Finding, INSTALL, ok } from "./finding.ts";
 
 type Check = (cluster: Cluster) => Promise<readonly Finding[]>;
 
@@ -17,16 +11,12 @@ const resource = (apiVersion: string, kind: string, plural: string): Resource =>
   kind,
   plural,
 });
-const DEPLOYMENTS = resource("apps/v1", "Deployment", "deployments");
 const QUOTAS = resource("v1", "ResourceQuota", "resourcequotas");
 const LIMITS = resource("v1", "LimitRange", "limitranges");
 const CLASSES = resource("storage.k8s.io/v1", "StorageClass", "storageclasses");
 const PODS = resource("v1", "Pod", "pods");
 const NODES = resource("v1", "Node", "nodes");
 const REVIEWS = resource("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews");
-
-const ok = (check: string, message: string): Finding => ({ check, state: "ok", message });
-const INSTALL = "kubectl apply -k deploy/k8s/base";
 
 const definitions: Check = async ({ client, namespace }) => {
   try {
@@ -37,76 +27,6 @@ const definitions: Check = async ({ client, namespace }) => {
     return [{ check: "CRDs", state: "failed", message: "oarlock.dev/v1alpha1 is not served", fix: INSTALL }];
   }
 };
-
-interface Deployment extends KubeObject {
-  readonly spec?: {
-    readonly template?: {
-      readonly spec?: {
-        readonly containers?: readonly {
-          readonly image?: string;
-          readonly env?: readonly {
-            readonly name: string;
-            readonly value?: string;
-            readonly valueFrom?: object;
-          }[];
-        }[];
-      };
-    };
-  };
-  readonly status?: { readonly availableReplicas?: number };
-}
-
-const controller: Check = async ({ client }) => {
-  const { items } = await client.list<Deployment>(DEPLOYMENTS, {
-    labelSelector: "app.kubernetes.io/component=controller,app.kubernetes.io/name=oarlock",
-  });
-  const [found] = items;
-  if (found === undefined)
-    return [
-      { check: "controller", state: "failed", message: "no Deployment of the controller", fix: INSTALL },
-    ];
-  const { namespace = "", name } = found.metadata;
-  const [container] = found.spec?.template?.spec?.containers ?? [];
-  const available = found.status?.availableReplicas ?? 0;
-  const isKnown = container?.env?.some(
-    ({ name: is, value, valueFrom }) =>
-      is === "OARLOCK_NATS_URL" && ((value ?? "") !== "" || valueFrom !== undefined),
-  );
-  const where = `${namespace}/${name}`;
-  return [
-    available > 0
-      ? ok("controller", `${where} serves (${container?.image ?? "no image"})`)
-      : {
-          check: "controller",
-          state: "failed",
-          message: `no pod of ${where} serves`,
-          fix: `kubectl -n ${namespace} describe deploy ${name}`,
-        },
-    ...versionSkew(container?.image ?? ""),
-    isKnown === true
-      ? ok("NATS", "the controller knows a message server")
-      : {
-          check: "NATS",
-          state: "warning",
-          message: "runs without spec.nats have no message server",
-          fix: `kubectl -n ${namespace} set env deploy/${name} OARLOCK_NATS_URL=nats://HOST:4222`,
-        },
-  ];
-};
-
-function versionSkew(image: string): readonly Finding[] {
-  const [, tag] = /:([^:/@]+)(@|$)/.exec(image) ?? [];
-  const own = oarlockVersion();
-  if (tag === undefined || tag === own) return [];
-  return [
-    {
-      check: "versions",
-      state: "warning",
-      message: `the controller's image is ${tag}, this plugin is ${own}`,
-      fix: "use the plugin of the controller's version: schemas may differ",
-    },
-  ];
-}
 
 /** What a person does with runs. */
 const WANTED: readonly (readonly [verb: string, group: string, what: string, subresource?: string])[] = [

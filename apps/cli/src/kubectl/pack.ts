@@ -50,7 +50,8 @@ async function entriesFor({ kind, reference }: SourceUse, baseDir: string): Prom
         (await stat(beside).catch(() => undefined)) === undefined ? [] : await entriesOf(beside);
       return [...(await entriesOf(path)), ...settings];
     }
-    default:
+    case "model":
+    case "data":
       return entriesOf(path);
   }
 }

@@ -1,7 +1,8 @@
 /** `kubectl oarlock doctor`: is the cluster fit for runs; a remedy for each finding. */
 import { Command, Option } from "commander";
 import { EXIT } from "../../exit-codes.ts";
-import { examine, type Finding } from "../findings.ts";
+import type { Finding } from "../finding.ts";
+import { examine } from "../findings.ts";
 import type { PluginContext } from "../main.ts";
 
 export function doctorCommand({ terminal, withCluster, exit }: PluginContext): Command {

@@ -23,8 +23,13 @@ export function logsCommand({ withCluster, exit }: PluginContext): Command {
         await runNamed(cluster, name);
         const role = options.role === undefined ? "" : `,oarlock.dev/role=${options.role}`;
         const code = await cluster.kubectl([
-          ...["logs", "-l", `oarlock.dev/run=${name}${role}`, "--prefix", "--ignore-errors"],
-          ...[`--tail=${options.tail}`, `--max-log-requests=${MOST_PODS}`],
+          "logs",
+          "-l",
+          `oarlock.dev/run=${name}${role}`,
+          "--prefix",
+          "--ignore-errors",
+          `--tail=${options.tail}`,
+          `--max-log-requests=${MOST_PODS}`,
           ...(options.follow === true ? ["--follow"] : []),
         ]);
         if (code !== 0) exit(EXIT.failed);

@@ -1,6 +1,9 @@
 /** `kubectl oarlock suspend RUN` and `resume RUN`: a checkpoint and every pod freed, and back. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
-import { TRAINING_RUNS } from "../cluster.ts";
+import { OarlockError } from "@oarlock/errors";
+import { conditionOf, isTrue } from "@oarlock/kube";
+import { type Cluster, runNamed, TRAINING_RUNS } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
 
 export function suspendCommand(context: PluginContext): Command {
@@ -32,14 +35,23 @@ function switchCommand(
       const ref = { namespace: cluster.namespace, name: run };
       await cluster.client.merge(TRAINING_RUNS, ref, { spec: { suspend } });
       terminal.print(`trainingrun.oarlock.dev/${run} ${suspend ? "suspended" : "resumed"}`);
-      const condition = suspend ? "Suspended" : "Suspended=False";
-      if (options.wait === true)
-        await cluster.kubectlOutput([
-          "wait",
-          `trun/${run}`,
-          `--for=condition=${condition}`,
-          "--timeout=600s",
-        ]);
+      if (options.wait === true) terminal.print(await until(cluster, run, suspend ? "Suspended" : "Ready"));
     });
   });
+}
+
+const LOOK_MS = 1_000;
+/** A checkpoint, pods that drain, and pods that start. */
+const WAIT_MS = 900_000;
+
+/** Waits until a condition holds, or can hold no more because the run is over; gives the sentence of `why`. */
+async function until(cluster: Cluster, name: string, wanted: string): Promise<string> {
+  for (let waitedMs = 0; waitedMs <= WAIT_MS; waitedMs += LOOK_MS) {
+    const { metadata, status } = await runNamed(cluster, name);
+    const holds = (type: string): boolean => isTrue(status?.conditions ?? [], type);
+    if ([wanted, "Complete", "Failed"].some(holds))
+      return `${metadata.name}: ${conditionOf(status?.conditions ?? [], "Ready")?.message ?? ""}`;
+    await sleep(LOOK_MS);
+  }
+  throw new OarlockError("WAIT_LATE", `not ${wanted} within ${WAIT_MS / 1000} seconds`, { retryable: true });
 }
