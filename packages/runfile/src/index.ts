@@ -34,6 +34,7 @@ export type {
   ResolvedOptimizer,
   ResolvedPpo,
   ResolvedReward,
+  ResolvedGuard,
   ResolvedRewardModel,
   ResolvedRollouts,
   ResolvedStart,
@@ -84,6 +85,8 @@ export { bundleReference, clusterSource, isConfined, mapSources, sourcePath, sou
 export type { ClusterSource, SourceUse } from "./sources.ts";
 export { rolloutWindow, usefulActors } from "./plan/useful-actors.ts";
 export type { RolloutWindow, UsefulActors } from "./plan/useful-actors.ts";
+export { decideStages, stageInputs } from "./plan/stage-inputs.ts";
+export type { EarlierRun, StageDecision, StageInputs } from "./plan/stage-inputs.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {

@@ -19,7 +19,16 @@ const spec: RunSpec = {
   stages: [
     { name: "a", type: "sft", sft: { data: file("a.jsonl"), steps: 1 } },
     { name: "b", type: "reward-model", "reward-model": { data: file("b.jsonl"), steps: 1 } },
-    { name: "c", type: "ppo", ppo: { data: file("c.jsonl"), steps: 1, rewards: [code("c.ts")] } },
+    {
+      name: "c",
+      type: "ppo",
+      ppo: {
+        data: file("c.jsonl"),
+        steps: 1,
+        rewards: [code("c.ts")],
+        ptx: { data: file("p.jsonl"), coefficient: 1 },
+      },
+    },
     {
       name: "d",
       type: "grpo",
@@ -37,6 +46,7 @@ describe("sources of a run", () => {
       "data b.jsonl",
       "data c.jsonl",
       "function c.ts",
+      "data p.jsonl",
       "function d.ts",
       "data e.jsonl",
       "function e.ts",

@@ -44,7 +44,11 @@ function modelWith(model: RunSpec["model"], change: Change): RunSpec["model"] {
 
 function stageWith(stage: StageSpec, change: Change): StageSpec {
   const block = stage[stage.type];
-  return block === undefined ? stage : { ...stage, [stage.type]: partsWith(block, change) };
+  if (block === undefined) return stage;
+  const parts = partsWith(block, change);
+  const { ptx } = stage.ppo ?? {};
+  const mixed = ptx === undefined ? {} : { ptx: { ...ptx, data: dataWith(ptx.data, change) } };
+  return { ...stage, [stage.type]: { ...parts, ...mixed } };
 }
 
 /** A block with data, and rewards where it has some. */

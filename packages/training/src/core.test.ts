@@ -81,6 +81,29 @@ const digest = (core: TrainerCore): string => {
     .digest("hex");
 };
 
+describe("supervised rows in an update of PPO (PPO-ptx)", () => {
+  test.each([1, 2])("add γ times the gradient of their mean −log p, with %i lanes", async (lanes) => {
+    const [rows, mixed] = [rowsOf(5), rowsOf(9).slice(5)];
+    const run = async (of: readonly TrainingRow[], change: Partial<StepOptions>) => {
+      const core = await open({ lanes });
+      core.captureReference();
+      const { sums } = await core.step(of, options({ microBatchSize: 2, ...change }));
+      return { sums, gradients: core.gradients.slice() };
+    };
+    const alone = await run(rows, { objective: grpo, temperature: 0.7 });
+    const supervised = await run(mixed, {});
+    const mix = { rows: mixed, coefficient: 0.5 };
+    const both = await run(rows, { objective: grpo, temperature: 0.7, mix });
+    const expected = alone.gradients.map((gradient, i) => gradient + 0.5 * (supervised.gradients[i] ?? 0));
+    expect(distance(both.gradients, expected)).toBeLessThan(1e-6 * norm(expected));
+    expect(both.sums.mixedNll).toBeCloseTo(supervised.sums.nll, 6);
+    expect(both.sums.loss).toBeCloseTo(alone.sums.loss + 0.5 * supervised.sums.nll, 6);
+    // What is not mixed in keeps its bits.
+    const none = await run(rows, { objective: grpo, temperature: 0.7, mix: { rows: mixed, coefficient: 0 } });
+    expect(none.gradients).toEqual(alone.gradients);
+  });
+});
+
 describe("micro-batches", () => {
   test.each([
     ["sft", sft, "token-mean-global"],
@@ -141,6 +164,36 @@ describe("micro-batches", () => {
       expect(found.length).toBe(rows[i]?.tokens.length);
       expect(distance(found, b[i] ?? found)).toBeLessThan(1e-5);
     }
+  });
+});
+
+describe("rows of one prompt", () => {
+  /** Four rows that begin with the same twelve tokens. */
+  const prompted = (): TrainingRow[] =>
+    rowsOf(4).map(({ advantages: _advantages, ...row }) => ({
+      ...row,
+      tokens: Int32Array.of(
+        ...Array.from({ length: 12 }, (_, t) => (t * 5) % config.vocabSize),
+        ...row.tokens,
+      ),
+      lossMask: Uint8Array.of(...new Uint8Array(12), ...row.lossMask),
+      promptLength: 12 + row.promptLength,
+    }));
+
+  test("the prompt is read once, and log-probs, loss and gradients are those of rows alone", async () => {
+    const [alone, together] = [await open(), await open()];
+    const rows = prompted();
+    const [a, b] = await Promise.all(
+      [alone, together].map((core, i) => core.logprobs(rows, "policy", { microBatchSize: i === 0 ? 1 : 4 })),
+    );
+    a?.forEach((found, i) => expect(distance(found, b?.[i] ?? found)).toBeLessThan(1e-5));
+    const [expected, found] = [
+      await alone.step(rows, options({ microBatchSize: 1 })),
+      await together.step(rows, options({ microBatchSize: 4 })),
+    ];
+    expect(found.tokens.computed).toBe(12 + 4 * 20); // of 12 + 19 tokens at most, the last of them not read
+    expect(Math.abs(found.sums.loss - expected.sums.loss)).toBeLessThan(1e-6 * expected.sums.loss);
+    expect(distance(together.gradients, alone.gradients)).toBeLessThanOrEqual(1e-6 * norm(alone.gradients));
   });
 });
 

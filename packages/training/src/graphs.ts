@@ -8,13 +8,15 @@ import {
   type WeightLookup,
 } from "@oarlock/nn";
 import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
-import { buildLoss, type OldLogprobs, type TokenOutputs } from "./objective.ts";
+import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
   readonly config: LlamaConfig;
-  /** T, tokens read of each row. */
+  /** T, tokens read of each row; with a prefix, after it. */
   readonly length: number;
+  /** How many tokens all rows begin with, and the number of rows; else rows have nothing in common, and any number. */
+  readonly prefixed?: { readonly prefix: number; readonly rows: number };
   readonly temperature: number;
   /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
   readonly chosen: boolean;
@@ -40,10 +42,11 @@ interface Forward {
 /** `trained` names the number of chosen tokens. */
 function forward(
   graph: Graph,
-  { config, length, temperature, chosen }: ForwardSpec,
+  { config, length, prefixed, temperature, chosen }: ForwardSpec,
   trained = "trained",
 ): Forward {
-  const options = { config, batch: "rows", length, ...(chosen ? { chosen: trained } : {}) };
+  const { rows: batch = "rows", prefix = 0 } = prefixed ?? {};
+  const options = { config, batch, prefix, length, ...(chosen ? { chosen: trained } : {}) };
   if (config.head === "score") {
     const { scores, weights } = llamaScoring(graph, options);
     return { outputs: { head: "score", scores }, weights };
@@ -72,8 +75,9 @@ export function forwardModel(spec: ForwardSpec): Uint8Array {
 export function gradientModel(spec: GradientSpec): Uint8Array {
   const graph = createGraph("gradients");
   const { config, objective, old, accumulate } = spec;
-  // Of pairs the graph knows that there are two rows of each.
-  const { outputs, weights } = forward(graph, spec, objective.type === "pairs" ? "2*pairs" : "trained");
+  // Of pairs and rankings the graph knows how many rows there are of each.
+  const together = rowsTogether(objective);
+  const { outputs, weights } = forward(graph, spec, together > 1 ? `${together}*rankings` : "trained");
   const weight = graph.input("weight", "float32", ofTokens(outputs).shape);
   const sums = buildLoss({ graph, outputs, weight }, objective, old);
   const { views } = parameterLayout(config);

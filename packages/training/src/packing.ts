@@ -1,8 +1,9 @@
 /**
  * Rows as the arrays that the graphs read. Pure: the same rows give the same arrays, whoever packs them.
  *
- * Of a row with L tokens the first L − 1 are read and the last L − 1 predicted. Rows are padded at the right to a multiple
- * of `lengthMultiple`; only trained tokens go through the head (`chosen`).
+ * Of a row with L tokens the first L − 1 are read and the last L − 1 predicted. What all rows of a micro-batch begin with
+ * (the prompt of a group) is read once; what is left of them is padded at the right. Only trained tokens go through the head
+ * (`chosen`).
  */
 import { OarlockError } from "@oarlock/errors";
 import { type Aggregation, tokenWeights } from "@oarlock/rl";
@@ -14,15 +15,19 @@ export interface WeightedRow extends TrainingRow {
   readonly tokenWeights: Float32Array;
 }
 
-export interface PackedRows {
-  readonly batch: number;
-  /** T, tokens read of each row, padding included. */
+/** How rows lie in the arrays: P tokens that they share, then T of each, padding included. */
+export interface Extent {
+  readonly prefix: number;
   readonly length: number;
+}
+
+export interface PackedRows extends Extent {
+  readonly batch: number;
   /** M, tokens that go through the head. */
   readonly chosenCount: number;
-  readonly ids: BigInt64Array; // [B, T]
-  readonly positions: BigInt64Array; // [B, T]
-  /** row · length + column of each token to predict from. */
+  readonly ids: BigInt64Array; // [P + B·T]
+  readonly positions: BigInt64Array; // [P + B·T]
+  /** Where the token to predict from lies among them. */
   readonly chosen: BigInt64Array; // [M]
   readonly targets: BigInt64Array; // [M]
   /** The row of each chosen token, and its index into that row's `tokens`. [M] */
@@ -95,18 +100,19 @@ export function pieces<T>(items: readonly T[], size: number): T[][] {
 export interface Batching {
   readonly microBatchSize: number;
   readonly miniBatchSize: number;
-  /** Rows 2i and 2i + 1 stay together. */
-  readonly paired: boolean;
+  /** Rows i·together … (i + 1)·together − 1 stay together, in their order. */
+  readonly together: number;
 }
 
 /**
- * The rows of one pass, as lists of indices: updates, and micro-batches within each. Rows (or pairs) of like length go
- * together, for less padding; the order is a function of the rows (D1). Rows without a trained token are left out.
+ * The rows of one pass, as lists of indices: updates, and micro-batches within each. Either rows (or pairs, or rankings) of like
+ * length go together, for less padding, or those of one prompt, which is then read once: whichever reads less. A function of the
+ * rows (D1). Rows without a trained token are left out.
  */
 export function passBatches(
   rows: readonly TrainingRow[],
   order: ArrayLike<number>,
-  { microBatchSize, miniBatchSize, paired }: Batching,
+  { microBatchSize, miniBatchSize, together }: Batching,
 ): number[][][] {
   const lengthOf = (unit: readonly number[]): number =>
     unit.reduce((most, index) => Math.max(most, rows[index]?.tokens.length ?? 0), 0);
@@ -114,16 +120,77 @@ export function passBatches(
     const row = rows[index];
     return row !== undefined && trainedTokens(row) > 0;
   };
+  const cost = (microBatches: readonly number[][]): number =>
+    microBatches.reduce((sum, indices) => sum + BATCH_TOKENS + tokensOf(indices, rows), 0);
   return pieces(Array.from(order), miniBatchSize).map((miniBatch) => {
-    const units = pieces(miniBatch.filter(isUsed), paired ? 2 : 1);
-    return pieces(units.toSorted((a, b) => lengthOf(a) - lengthOf(b)).flat(), microBatchSize);
+    const units = pieces(miniBatch.filter(isUsed), together);
+    const sorted = units.toSorted((a, b) => lengthOf(a) - lengthOf(b));
+    const byLength = pieces(sorted.flat(), microBatchSize);
+    const groups = new Map<number, number[][]>();
+    for (const unit of sorted) {
+      const [first = 0] = unit;
+      const group = rows[first]?.group ?? -1 - first; // a row without one is alone
+      groups.set(group, [...(groups.get(group) ?? []), unit]);
+    }
+    if (groups.size === sorted.length) return byLength;
+    const byPrompt = [...groups.values()].flatMap((group) => pieces(group.flat(), microBatchSize));
+    return cost(byPrompt) < cost(byLength) ? byPrompt : byLength;
   });
 }
 
-/** The padded length for `rows`: a function of the rows alone (D1). */
-export function paddedLength(rows: readonly TrainingRow[], multiple: number, maxPositions: number): number {
+/** What one more run costs, as tokens that it could have read instead. */
+const BATCH_TOKENS = 64;
+
+function tokensOf(indices: readonly number[], rows: readonly TrainingRow[]): number {
+  const { prefix, length } = extentOf(
+    indices.flatMap((index) => rows[index] ?? []),
+    { least: 1 },
+  );
+  return prefix + indices.length * length;
+}
+
+/** Few different extents, since each has a graph of its own: eight between a number and its double. */
+const step = (count: number, least: number): number =>
+  Math.max(least, 2 ** (Math.floor(Math.log2(count)) - 3));
+
+export interface ExtentLimits {
+  /** Extents are multiples of this at least. Default 4. */
+  readonly least?: number;
+  /** Tokens that the model reads of a row at most. Default: no bound. */
+  readonly maxPositions?: number;
+}
+
+/** A function of the rows alone (D1). The prefix is rounded down, so that nothing of it is padding. */
+export function extentOf(
+  rows: readonly TrainingRow[],
+  { least = 4, maxPositions = Number.POSITIVE_INFINITY }: ExtentLimits = {},
+): Extent {
   const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length - 1), 1);
-  return Math.min(Math.ceil(longest / multiple) * multiple, Math.max(maxPositions, longest));
+  const shared = sharedPrefix(rows);
+  const floor = step(shared, least);
+  const prefix = Math.floor(shared / floor) * floor;
+  const isWorthIt = prefix * (rows.length - 1) * 8 >= longest * rows.length;
+  const start = isWorthIt ? prefix : 0;
+  const rest = longest - start;
+  const ceil = step(rest, least);
+  const padded = Math.ceil(rest / ceil) * ceil;
+  return { prefix: start, length: Math.max(rest, Math.min(padded, maxPositions - start)) };
+}
+
+/** How many tokens all rows begin with; at least one of each is left to read. 0 for a row alone. */
+function sharedPrefix(rows: readonly TrainingRow[]): number {
+  const [first, ...others] = rows;
+  if (first === undefined || others.length === 0) return 0;
+  let shared = rows.reduce(
+    (least, { tokens }) => Math.min(least, tokens.length - 2),
+    Number.MAX_SAFE_INTEGER,
+  );
+  for (const { tokens } of others) {
+    let t = 0;
+    while (t < shared && tokens[t] === first.tokens[t]) t++;
+    shared = t;
+  }
+  return Math.max(0, shared);
 }
 
 /** Whether the token at that index is to be predicted. */
@@ -158,27 +225,34 @@ function findPlaces(
 }
 
 /** Packs `rows`; `wanted` says which tokens (by index into `tokens`, from 1) are predicted. */
-export function packRows(rows: readonly TrainingRow[], length: number, wanted: WantedToken): PackedRows {
+export function packRows(
+  rows: readonly TrainingRow[],
+  { prefix, length }: Extent,
+  wanted: WantedToken,
+): PackedRows {
   const batch = rows.length;
   const { rowOf, tokenOf } = findPlaces(rows, wanted);
   const count = rowOf.length;
-  const ids = new BigInt64Array(batch * length);
-  const positions = new BigInt64Array(batch * length);
+  const ids = new BigInt64Array(prefix + batch * length);
+  const positions = new BigInt64Array(ids.length);
   const [chosen, targets] = [new BigInt64Array(count), new BigInt64Array(count)];
   const [idWords, positionWords, chosenWords, targetWords] = [ids, positions, chosen, targets].map(
     lowWords,
   ) as Words;
-  for (const [index, { tokens }] of rows.entries()) {
-    const start = index * length;
-    for (let t = 0; t < length; t++) positionWords[2 * (start + t)] = t;
-    for (let t = 0; t + 1 < tokens.length; t++) idWords[2 * (start + t)] = tokens[t] ?? 0;
+  /** Where a row's token at `t` is read. */
+  const placeOf = (row: number, t: number): number => (t < prefix ? t : prefix + row * length + t - prefix);
+  for (let t = 0; t < prefix; t++) positionWords[2 * t] = t;
+  for (const [row, { tokens }] of rows.entries()) {
+    for (let t = prefix; t < prefix + length; t++) positionWords[2 * placeOf(row, t)] = t;
+    for (let t = row === 0 ? 0 : prefix; t + 1 < tokens.length; t++)
+      idWords[2 * placeOf(row, t)] = tokens[t] ?? 0;
   }
   for (let i = 0; i < count; i++) {
     const [row, token] = [rowOf[i] ?? 0, tokenOf[i] ?? 0];
-    chosenWords[2 * i] = row * length + token - 1;
+    chosenWords[2 * i] = placeOf(row, token - 1);
     targetWords[2 * i] = rows[row]?.tokens[token] ?? 0;
   }
-  return { batch, length, chosenCount: count, ids, positions, chosen, targets, rowOf, tokenOf };
+  return { batch, prefix, length, chosenCount: count, ids, positions, chosen, targets, rowOf, tokenOf };
 }
 
 type Words = [Int32Array, Int32Array, Int32Array, Int32Array];

@@ -5,14 +5,15 @@
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
-import { FORWARD_OUTPUT, sumName } from "./graphs.ts";
+import { FORWARD_OUTPUT, type ForwardSpec, sumName } from "./graphs.ts";
 import { KL_COEFFICIENT, objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
 import {
+  type ExtentLimits,
+  extentOf,
   gatherPlaces,
   isTrained,
   packRows,
   type PackedRows,
-  paddedLength,
   type WantedToken,
   type WeightedRow,
 } from "./packing.ts";
@@ -26,7 +27,7 @@ export interface PassContext {
   readonly ort: OrtRuntime;
   readonly config: LlamaConfig;
   readonly sessions: SessionCache;
-  readonly lengthMultiple: number;
+  readonly extents: ExtentLimits;
   /** Whether runs go to other threads, so that several may be under way; else they block this one. */
   readonly concurrent: boolean;
 }
@@ -47,10 +48,8 @@ export async function forwardPass(
   const packed = pack(context, rows, pass.wanted);
   if (packed.chosenCount === 0) return results;
   const session = await context.sessions.forward({
-    config: context.config,
-    length: packed.length,
+    ...shapeOf(context, packed),
     temperature: pass.temperature,
-    chosen: !coversAll(packed),
   });
   const found = context.ort.tensor("float32", [packed.chosenCount]);
   await run(context, session, {
@@ -89,10 +88,8 @@ export async function gradientPass(
   const { objective, temperature = 1 } = pass.options;
   const packed = pack(context, rows, isTrained);
   const session = await context.sessions.gradients({
-    config: context.config,
-    length: packed.length,
+    ...shapeOf(context, packed),
     temperature,
-    chosen: !coversAll(packed),
     objective: graphObjective(objective),
     old: pass.old,
     accumulate: pass.accumulators !== undefined,
@@ -117,7 +114,7 @@ export async function gradientPass(
   });
   const sums = emptySums();
   for (const name of SUM_NAMES) sums[name] = Number(sumTensors[sumName(name)]?.data[0] ?? 0);
-  return { sums, computed: packed.batch * packed.length };
+  return { sums, computed: packed.ids.length };
 }
 
 /** The objective as far as it decides the graph: how large a β is does not. */
@@ -133,17 +130,29 @@ function klTensor({ ort }: PassContext, objective: Objective): Tensors {
 }
 
 function pack(context: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {
-  return packRows(rows, paddedLength(rows, context.lengthMultiple, context.config.maxPositions), wanted);
+  return packRows(rows, extentOf(rows, context.extents), wanted);
 }
 
-/** Whether every position of the padded rows is predicted from, so that choosing would only copy. */
-const coversAll = ({ batch, length, chosenCount }: PackedRows): boolean => chosenCount === batch * length;
+/** What of the packed rows decides the graph. */
+function shapeOf(
+  { config }: PassContext,
+  packed: PackedRows,
+): Pick<ForwardSpec, "config" | "length" | "prefixed" | "chosen"> {
+  const { batch, prefix, length } = packed;
+  const prefixed = prefix > 0 ? { prefix, rows: batch } : undefined;
+  return { config, length, chosen: !coversAll(packed), ...(prefixed ? { prefixed } : {}) };
+}
+
+/** Whether every position of the padded rows is predicted from, in order, so that choosing would only copy. */
+const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
+  prefix === 0 && chosenCount === ids.length;
 
 function packedTensors({ ort, config }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
-  const { batch, length, chosenCount } = packed;
+  const { batch, prefix, length, chosenCount } = packed;
+  const shape = prefix > 0 ? [packed.ids.length] : [batch, length];
   return {
-    ids: ort.tensor("int64", [batch, length], packed.ids),
-    positions: ort.tensor("int64", [batch, length], packed.positions),
+    ids: ort.tensor("int64", shape, packed.ids),
+    positions: ort.tensor("int64", shape, packed.positions),
     ...(config.head === "score" ? {} : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
     ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
   };

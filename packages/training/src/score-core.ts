@@ -9,8 +9,6 @@ import { createSessionCache } from "./sessions.ts";
 import { viewTensors } from "./state.ts";
 import type { ScoreModelOptions } from "./score-model.ts";
 
-const LENGTH_MULTIPLE = 16;
-
 export interface ScoreCore {
   /** The score at the last token of each text. */
   score(texts: readonly Int32Array[]): Promise<Float32Array>;
@@ -27,7 +25,13 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
   }
   const ort = await openOrt(engine);
   const sessions = createSessionCache(ort, config);
-  const context = { ort, config, sessions, lengthMultiple: LENGTH_MULTIPLE, concurrent: false };
+  const context = {
+    ort,
+    config,
+    sessions,
+    extents: { maxPositions: config.maxPositions },
+    concurrent: false,
+  };
   const pass = {
     weights: viewTensors(ort, layout.views, { flat: weights }),
     temperature: 1,

@@ -34,15 +34,15 @@ export function judgeSamples(
   trajectories: readonly (readonly Trajectory[])[],
   { rewards }: Pick<ResolvedRollouts, "rewards">,
 ): JudgedSample[][] {
-  return trajectories.map((group) =>
-    group.map((trajectory) => {
+  return trajectories.map((samples, group) =>
+    samples.map((trajectory) => {
       const reward = sampleReward(trajectory, rewards);
-      return { trajectory, reward, row: rowOf(trajectory, reward.total !== undefined) };
+      return { trajectory, reward, row: rowOf(trajectory, group, reward.total !== undefined) };
     }),
   );
 }
 
-function rowOf(trajectory: Trajectory, isTrained: boolean): TrainingRow {
+function rowOf(trajectory: Trajectory, group: number, isTrained: boolean): TrainingRow {
   const { promptLength, behaviourLogprobs, lossMask } = trajectory;
   const tokens = Int32Array.from(trajectory.tokenIds);
   const oldLogprobs = new Float32Array(tokens.length);
@@ -52,6 +52,7 @@ function rowOf(trajectory: Trajectory, isTrained: boolean): TrainingRow {
     promptLength,
     lossMask: isTrained ? lossMask : new Uint8Array(tokens.length),
     oldLogprobs,
+    group,
   };
 }
 
@@ -75,6 +76,17 @@ export function assembleBatch(
   );
   const trainedTokens = rows.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
   return { groups: withReference, rewards, advantages, rows, trainedTokens };
+}
+
+/** Mean over the trained samples of Σ_t k1 between the policy that sampled and the reference, nats. */
+export function meanSampleKl(rows: readonly TrainingRow[]): number {
+  const sums = rows.flatMap(({ lossMask, oldLogprobs, refLogprobs }) => {
+    const trained = Array.from(lossMask.keys()).filter((token) => token > 0 && lossMask[token] === 1);
+    if (trained.length === 0) return [];
+    const gap = (token: number): number => (oldLogprobs?.[token] ?? 0) - (refLogprobs?.[token] ?? 0);
+    return [trained.reduce((sum, token) => sum + klEstimate("k1", gap(token)), 0)];
+  });
+  return sums.reduce((total, sum) => total + sum, 0) / Math.max(1, sums.length);
 }
 
 /** R − β · Σ_t kl_t where the KL penalty is part of the reward, else R. */

@@ -11,6 +11,7 @@ import {
   type Plan,
   type ResolvedRun,
   rolloutWindow,
+  type StageDecision,
   type TimeEstimate,
   usefulActors,
 } from "@oarlock/runfile";
@@ -115,6 +116,14 @@ function memoryParts(memory: MemoryEstimate): string {
     .toSorted(([, left], [, right]) => right - left)
     .map(([part, bytes]) => `${part} ${formatBytes(bytes)}`)
     .join(", ");
+}
+
+/** Which stages run over what an earlier run made, and why. */
+export function renderDecisions(decisions: readonly StageDecision[], style: TextStyle): string {
+  const rows = decisions.map(({ name, runs, why }) => [name, runs ? "runs" : "is kept", why]);
+  const table = renderTable([{ title: "stage" }, { title: "" }, { title: "because" }], rows);
+  const [head = "", ...body] = table.split("\n");
+  return [style.dim(head), ...body].join("\n");
 }
 
 /** What is wrong, one line each; and what was allowed. */

@@ -9,6 +9,7 @@ import {
   mul,
   reduceSum,
   reshape,
+  transpose,
   type Value,
 } from "@oarlock/onnx";
 import { type Rule, rule, sumTo } from "../rule.ts";
@@ -50,9 +51,13 @@ function gradientOfB({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): 
   // A weight shared by all rows: one product over [rows, K] instead of one for each batch and a sum.
   const shared = b.shape.length === 2 && a.shape.length > 2 && !transA && typeof a.shape.at(-1) === "number";
   const [left, up] = shared ? [asMatrix(a), asMatrix(dy)] : [a, dy];
-  const db = transB
-    ? multiply(up, left, { transA: 1, transB: transA, alpha })
-    : multiply(left, up, { transA: flip(transA), alpha });
+  if (!transB) return sumTo(multiply(left, up, { transA: flip(transA), alpha }), b);
+  // Engines copy a transposed left operand panel by panel: let it be the narrower one, and turn the result round.
+  const isWide = Number(up.shape.at(-1)) > Number(left.shape.at(-1));
+  const db =
+    isWide && !transA && b.shape.length === 2
+      ? transpose(multiply(left, up, { transA: 1, alpha }), [1, 0])
+      : multiply(up, left, { transA: 1, transB: transA, alpha });
   return sumTo(db, b);
 }
 

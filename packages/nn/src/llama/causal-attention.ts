@@ -8,6 +8,7 @@ import { defineGradient } from "@oarlock/autodiff";
 import { OarlockError } from "@oarlock/errors";
 import {
   add,
+  concat,
   type Dim,
   fusedMatMul,
   type Graph,
@@ -15,6 +16,7 @@ import {
   mul,
   reduceSum,
   reshape,
+  slice,
   softmax,
   split,
   sub,
@@ -36,41 +38,70 @@ export interface CausalAttentionOptions {
   readonly batch: Dim;
   /** Tokens of a row. */
   readonly length: number;
-  /** The position of each token, int64 [B, T]. */
+  /** The position of each token, int64 [B, T]; with a prefix [P + B·T]. */
   readonly positions: Value;
   /** What is added to the scores, [T, T] or [B, 1, T, T]. Default: a token sees itself and what is before it. */
   readonly mask?: Value;
+  /** P, tokens that every row begins with, computed once: they come before all rows, and B is a number. Default 0. */
+  readonly prefix?: number;
 }
 
-/** The attention of the training graph: on tokens in row order, [B·T, (H + 2·KV)·S] → [B·T, H·S]. */
+/** The attention of the training graph: on tokens in row order, [P + B·T, (H + 2·KV)·S] → [P + B·T, H·S]. */
 export function causalAttention(graph: Graph, options: CausalAttentionOptions): Attention {
-  const { config, length } = options;
-  if (length > config.maxPositions) {
+  const { config, length, prefix = 0 } = options;
+  if (prefix + length > config.maxPositions) {
     throw new OarlockError(
       "NN_LENGTH",
-      `rows of ${length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
+      `rows of ${prefix + length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
     );
   }
-  const tables = rotaryTables(graph, config, length);
+  const tables = rotaryTables(graph, config, prefix + length);
+  if (prefix > 0) return prefixedAttention(graph, { ...options, tables, prefix });
   const mask = options.mask ?? causalMask(graph, length);
   return ({ qkv, weight }) => {
-    const { queries, keys, values } = heads(qkv, weight, { ...options, tables });
-    const mixed = attend({ queries, keys, values, mask, config, length }); // [B, KV, G·T, S]
-    const byToken = transpose(reshape(mixed, [0, config.heads, length, config.headSize]), [0, 2, 1, 3]); // [B, T, H, S]
-    return reshape(byToken, [-1, config.heads * config.headSize]);
+    const parts = heads(qkv, weight, { ...options, tables });
+    return byToken(attend({ ...parts, mask, config }), config, length);
   };
 }
 
-/** 0 where key ≤ query, else hidden. [T, T] */
-export function causalMask(graph: Graph, length: number): Value {
-  const at = (index: number): number => (index % length <= Math.floor(index / length) ? 0 : HIDDEN);
-  return graph.constant(
-    tensor(
-      "float32",
-      [length, length],
-      Float32Array.from({ length: length * length }, (_, i) => at(i)),
-    ),
-  );
+/** The prefix attends to itself once; each row to the prefix and to itself. */
+function prefixedAttention(
+  graph: Graph,
+  options: CausalAttentionOptions & { readonly tables: RotaryTables; readonly prefix: number },
+): Attention {
+  const { config, batch: B, length: T, prefix: P, tables } = options;
+  if (typeof B !== "number")
+    throw new OarlockError("NN_LENGTH", `a prefix needs a number of rows, not "${B}"`);
+  const ofPrefix = reshape(slice(options.positions, 0, 0, P), [1, P]);
+  const ofRows = reshape(slice(options.positions, 0, P, P + B * T), [B, T]);
+  const [prefixMask, rowMask] = [causalMask(graph, P), causalMask(graph, T, P)];
+  const repeated = (x: Value): Value =>
+    graph.one("Expand", [x, graph.integers([B, config.kvHeads, P, config.headSize])], {});
+  return ({ qkv, weight }) => {
+    const [first = qkv, rest = qkv] = split(qkv, [P, B * T], 0);
+    const common = heads(first, weight, { config, length: P, positions: ofPrefix, tables });
+    const own = heads(rest, weight, { config, length: T, positions: ofRows, tables });
+    const rows = {
+      queries: own.queries,
+      keys: concat([repeated(common.keys), own.keys], 2), // [B, KV, P + T, S]
+      values: concat([repeated(common.values), own.values], 2),
+    };
+    const mixed = byToken(attend({ ...common, mask: prefixMask, config }), config, P);
+    return concat([mixed, byToken(attend({ ...rows, mask: rowMask, config }), config, T)], 0);
+  };
+}
+
+/** [B, KV, G·T, S] → [B·T, H·S] */
+function byToken(mixed: Value, { heads: H, headSize: S }: LlamaConfig, T: number): Value {
+  return reshape(transpose(reshape(mixed, [0, H, T, S]), [0, 2, 1, 3]), [-1, H * S]);
+}
+
+/** 0 where key ≤ query, else hidden; `prefix` keys come before all queries. [T, P + T] */
+export function causalMask(graph: Graph, length: number, prefix = 0): Value {
+  const width = prefix + length;
+  const at = (index: number): number => ((index % width) - prefix <= Math.floor(index / width) ? 0 : HIDDEN);
+  const data = Float32Array.from({ length: length * width }, (_, i) => at(i));
+  return graph.constant(tensor("float32", [length, width], data));
 }
 
 interface Heads {
@@ -86,7 +117,9 @@ interface Heads {
 function heads(
   qkv: Value,
   weight: WeightLookup,
-  options: CausalAttentionOptions & { tables: RotaryTables },
+  options: Pick<CausalAttentionOptions, "config" | "length" | "positions"> & {
+    readonly tables: RotaryTables;
+  },
 ): Heads {
   const { config, length: T, positions, tables } = options;
   const { heads: H, kvHeads: KV, headSize: S } = config;
@@ -104,22 +137,23 @@ function heads(
 }
 
 interface Attend extends Heads {
+  /** [T, keys] */
   readonly mask: Value;
   readonly config: LlamaConfig;
-  readonly length: number;
 }
 
 /**
  * O = softmax(Q·Kᵀ/√S + mask)·V. [B, KV, G·T, S]
  *
  * Backward by hand: with P the softmax, Σ_keys P·dP of a row is its O·dO (FlashAttention, arXiv:2205.14135 §B.2), so the
- * largest arrays, [T, T] for each head, are passed over twice instead of four times.
+ * largest arrays, [T, keys] for each head, are passed over twice instead of four times.
  */
-function attend({ queries: q, keys: k, values: v, mask, config, length: T }: Attend): Value {
+function attend({ queries: q, keys: k, values: v, mask, config }: Attend): Value {
   const { heads: H, kvHeads: KV, headSize: S } = config;
   const alpha = 1 / Math.sqrt(S);
-  const scores = reshape(fusedMatMul(q, k, { transB: 1, alpha }), [0, H, T, T]);
-  const p = reshape(softmax(add(scores, mask)), [0, KV, (H / KV) * T, T]); // [B, KV, G·T, T]
+  const [T, K] = mask.shape.slice(-2).map(Number) as [number, number];
+  const scores = reshape(fusedMatMul(q, k, { transB: 1, alpha }), [0, H, T, K]);
+  const p = reshape(softmax(add(scores, mask)), [0, KV, (H / KV) * T, K]); // [B, KV, G·T, K]
   const o = matMul(p, v);
   defineGradient(q.graph, {
     outputs: [o],
@@ -133,10 +167,13 @@ function attend({ queries: q, keys: k, values: v, mask, config, length: T }: Att
       };
       return [
         () => fusedMatMul(dScores(), k, { alpha }),
-        () => fusedMatMul(dScores(), q, { transA: 1, alpha }),
-        () => fusedMatMul(p, dO, { transA: 1 }),
+        () => turned(fusedMatMul(q, dScores(), { transA: 1, alpha })),
+        () => turned(fusedMatMul(dO, p, { transA: 1 })),
       ];
     },
   });
   return o;
 }
+
+/** The last two axes exchanged. Of a product aᵀ·b, narrow a is the cheaper one to transpose. */
+const turned = (x: Value): Value => transpose(x, [0, 1, 3, 2]);

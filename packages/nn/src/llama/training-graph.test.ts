@@ -115,6 +115,34 @@ describe("the training graph", () => {
     );
   });
 
+  it("reads a prefix of all rows once: the same logits and gradients as with a copy in each row", () => {
+    for (const config of Object.values(family)) {
+      const weights = feedsOf(config);
+      const prefix = [1, 5];
+      const rows = [prefix.concat(2, 3, 0), prefix.concat(6, 4, 4)];
+      const [B, T, P] = [2, 3, prefix.length];
+      const places = [0, 1, 2, 3, 4]; // of a row
+      const a = wave(2 * 5, 50);
+      const copied = evaluate(lossGraph({ config, batch: B, length: P + T }), {
+        ...weights,
+        ids: { shape: [B, P + T], data: rows.flat() },
+        positions: { shape: [B, P + T], data: [...places, ...places] },
+        targets: { shape: [B * (P + T)], data: [5, 2, 3, 0, 1, 5, 6, 4, 4, 2] },
+        a: { shape: [B * (P + T)], data: a },
+      });
+      const once = evaluate(lossGraph({ config, batch: B, prefix: P, length: T, chosen: "chosen" }), {
+        ...weights,
+        ids: { shape: [P + B * T], data: [...prefix, ...rows.flatMap((row) => row.slice(P))] },
+        positions: { shape: [P + B * T], data: [0, 1, 2, 3, 4, 2, 3, 4] },
+        chosen: { shape: [10], data: [0, 1, 2, 3, 4, 0, 1, 5, 6, 7] },
+        targets: { shape: [10], data: [5, 2, 3, 0, 1, 5, 6, 4, 4, 2] },
+        a: { shape: [10], data: a },
+      });
+      for (const name of ["logits", ...parameterLayout(config).views.map(({ name }) => `d.${name}`)])
+        expect(relativeGap(once[name]!.data, copied[name]!.data)).toBeLessThan(1e-12);
+    }
+  });
+
   it("shows no token what comes after it: padding at the right changes nothing", () => {
     const graph = lossGraph({ config: plain, batch: B, length: T });
     const before = evaluate(graph, feeds)["logits"]!.data;

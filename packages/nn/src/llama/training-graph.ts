@@ -5,7 +5,7 @@
  * Rows are padded at the right: under the causal mask no token sees the padding behind it, and padded tokens are simply
  * not chosen.
  */
-import { type Dim, gather, type Graph, product, reshape, type Value } from "@oarlock/onnx";
+import { type Dim, gather, type Graph, product, reshape, type Shape, type Value } from "@oarlock/onnx";
 import type { LlamaConfig } from "../config.ts";
 import { causalAttention } from "./causal-attention.ts";
 import { llamaScores } from "./scores.ts";
@@ -19,6 +19,11 @@ export interface LlamaTrainingOptions {
   readonly batch: Dim;
   /** Tokens of a row. */
   readonly length: number;
+  /**
+   * P, tokens that every row begins with (the prompt of a group), computed once. They come first, once, and `length` counts
+   * those after them; `batch` is a number then. Default 0.
+   */
+  readonly prefix?: number;
   /**
    * How many tokens go through the head. Left out: all, in row order, and the graph has no input `chosen`. A name: the
    * input `chosen` says which.
@@ -51,7 +56,8 @@ export interface LlamaScoring {
  * Adds to `graph` the inputs
  * - `ids` int64 [batch, length]: the tokens read;
  * - `positions` int64 [batch, length]: 0, 1, 2, … in each row;
- * - `chosen` int64 [M], if asked for: row · length + column of each token to predict from;
+ * - with a prefix both are [prefix + batch · length], the prefix first and the rows behind it;
+ * - `chosen` int64 [M], if asked for: where the token to predict from lies among all of them, row by row;
  * - `targets` int64 [M]: the token to predict from each (without `chosen`, M = batch · length);
  * - the weights, by the names of the layout's views;
  *
@@ -60,8 +66,7 @@ export interface LlamaScoring {
 export function llamaTraining(graph: Graph, options: LlamaTrainingOptions): LlamaTraining {
   const { config, temperature = 1 } = options;
   const { weights, stream } = trunk(graph, options);
-  const { batch, length } = options;
-  const targets = graph.input("targets", "int64", [options.chosen ?? product([batch, length])]);
+  const targets = graph.input("targets", "int64", [options.chosen ?? product(tokenShape(options))]);
   const logits = llamaLogits({ config, weights, stream, temperature });
   return { weights, logits, ...tokenLogprobs(logits, targets) };
 }
@@ -74,12 +79,17 @@ export function llamaScoring(graph: Graph, options: Omit<LlamaTrainingOptions, "
 
 /** Everything below the head: the residual stream of the chosen tokens. [M, D] */
 function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLookup; stream: Value } {
-  const { config, batch, length } = options;
-  const ids = graph.input("ids", "int64", [batch, length]);
-  const positions = graph.input("positions", "int64", [batch, length]);
+  const { config, batch, length, prefix = 0 } = options;
+  const ids = graph.input("ids", "int64", tokenShape(options));
+  const positions = graph.input("positions", "int64", tokenShape(options));
   const chosen = options.chosen === undefined ? undefined : graph.input("chosen", "int64", [options.chosen]);
   const weights = declareWeights(graph, config, options.weightRole);
-  const attention = causalAttention(graph, { config, batch, length, positions });
-  const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [B·T, D]
+  const attention = causalAttention(graph, { config, batch, length, positions, prefix });
+  const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [P + B·T, D]
   return { weights, stream: chosen ? gather(all, chosen, 0) : all };
+}
+
+/** Of `ids` and `positions`. */
+function tokenShape({ batch, length, prefix = 0 }: LlamaTrainingOptions): Shape {
+  return prefix > 0 ? [prefix + Number(batch) * length] : [batch, length];
 }

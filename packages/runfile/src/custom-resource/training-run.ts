@@ -58,6 +58,7 @@ const readable: Readonly<Record<string, readonly Rule[]>> = {
   "stages[].grpo.rewards[]": noFunction,
   "stages[].reward-model.data": noFile,
   "stages[].ppo.data": noFile,
+  "stages[].ppo.ptx.data": noFile,
   "stages[].ppo.rewards[]": noFunction,
   "evaluation.data": noFile,
   "evaluation.rewards[]": noFunction,
