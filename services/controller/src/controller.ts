@@ -157,7 +157,9 @@ async function observe(
 
 /** Adds what the run's steps say of its actors. */
 function measured(paces: Map<string, Pace>, key: string, seen: Observed): Observed {
-  const pace = notePace(paces.get(key) ?? NO_PACE, lookOf(seen));
+  const before = paces.get(key) ?? NO_PACE;
+  // A learner that did not answer once breaks no window.
+  const pace = seen.report === undefined ? before : notePace(before, lookOf(seen));
   paces.set(key, pace);
   return pace.demand === undefined ? seen : { ...seen, demand: pace.demand };
 }
