@@ -92,6 +92,8 @@ export interface RoleSpec {
   readonly tolerations?: readonly TolerationSpec[] | undefined;
   readonly priorityClassName?: string | undefined;
   readonly runtimeClassName?: string | undefined;
+  /** A pod template's other fields; the API server checks them when the child is applied. */
+  readonly template?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Quantities by resource name. */

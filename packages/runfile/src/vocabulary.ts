@@ -124,8 +124,11 @@ export type TrapCode = (typeof TRAP_CODES)[number];
 export const ROLE_NAMES = ["actor", "reward", "learner"] as const;
 export type RoleName = (typeof ROLE_NAMES)[number];
 
-/** `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts. */
-export const SCALING_MODES = ["Static", "External"] as const;
+/**
+ * `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts; `Balanced`: the
+ * controller decides, so that the learner neither waits nor drowns.
+ */
+export const SCALING_MODES = ["Static", "External", "Balanced"] as const;
 export type ScalingMode = (typeof SCALING_MODES)[number];
 
 export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;
