@@ -14,6 +14,7 @@ import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } 
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
 import type { ScoreTrainer } from "./score-trainer.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 
 /** Fixed for the life of a learner. */
 export interface LearnerParts {
@@ -51,6 +52,8 @@ export interface LearnerProgress {
   readonly results: Readonly<Record<string, StageArtifact>>;
   /** β of the present stage, where a controller moves it. */
   readonly klCoefficient: number | undefined;
+  /** Of the stage's scores so far, where a scorer is normalised. */
+  readonly rewardMoments?: RewardMoments | undefined;
   /** Newest metrics by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Training seconds of earlier incarnations. */

@@ -272,7 +272,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     };
   }
   const { state, current, lagging } = await restoreCheckpoint(parts, checkpoints.resumed);
-  const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient } = state;
+  const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient, rewardMoments } = state;
   const progress = {
     position,
     current,
@@ -280,6 +280,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     evaluations,
     results,
     klCoefficient,
+    rewardMoments,
     metrics: {},
     earlierSeconds: seconds,
     startedMs,

@@ -8,12 +8,13 @@ import type { ResolvedPpo } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { judgeSamples } from "./grpo-batch.ts";
+import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
@@ -30,6 +31,7 @@ export interface PpoOutcome {
   readonly groups: readonly (readonly JudgedSample[])[];
   /** β of the next step. */
   readonly klCoefficient: number;
+  readonly rewardMoments: RewardMoments | undefined;
 }
 
 export interface PpoStep {
@@ -62,13 +64,14 @@ export async function ppoStep(
   onCollected(trajectories);
   checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
-  const groups = judgeSamples(trajectories, ppo);
+  const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
+  const groups = judgeSamples(trajectories, ppo, rewardMoments);
   const used = usable(groups);
   const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
   const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
   if (used.length === 0) {
     const metrics = { ...batchNumbers(trajectories, groups, undefined), ...gen };
-    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
+    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient, rewardMoments };
   }
   const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
   const forward = await startNumbers(parts, ppo, used, moment);
@@ -98,7 +101,7 @@ export async function ppoStep(
     "timing_s/update_critic": critic.seconds,
     "timing_s/update_actor": policy.seconds,
   };
-  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next };
+  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next, rewardMoments };
 }
 
 /** A permutation for every pass, keyed by where the run is (D2). */

@@ -56,6 +56,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     evaluations: progress.evaluations,
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
+    ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
     ...(scorer === undefined ? {} : { scorerStep: scorer.optimizerStep }),
     seconds: secondsOf(parts, progress),
   };

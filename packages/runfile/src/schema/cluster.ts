@@ -14,14 +14,13 @@ import type {
   TolerationSpec,
 } from "../run-file.ts";
 import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, namedList, ruled, stringMap, text, union } from "./primitives.ts";
+import { choice, closed, integer, list, namedList, objectName, ruled, stringMap, text, union } from "./primitives.ts";
 
 const MAX_REPLICAS = 1024;
 /** Ten years: a longer time is a typing error. */
 const MAX_SECONDS = 315_360_000;
 
 /** Name of an object on the cluster: a DNS subdomain. */
-const objectName = () => text(253).regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
 
 const quantity = (what: string) =>
   text(32)
