@@ -23,6 +23,12 @@ interface ScoreFixture {
     readonly loss: number;
     readonly gradients: Readonly<Record<string, PackedArray>>;
   };
+  readonly rankings: Readonly<
+    Record<
+      "plackett-luce" | "all-pairs",
+      { readonly loss: number; readonly gradients: Readonly<Record<string, PackedArray>> }
+    >
+  >;
   readonly values: {
     readonly clip: number;
     readonly returns: string;
@@ -65,12 +71,12 @@ beforeAll(async () => {
 afterAll(() => core.close());
 
 /** One step that moves nothing: its loss, and its gradients before clipping. */
-async function gradientsOf(rows: readonly TrainingRow[], objective: Objective) {
+async function gradientsOf(rows: readonly TrainingRow[], objective: Objective, microBatchSize = 2) {
   const result = await core.step(rows, {
     objective,
     aggregation: "token-mean-global",
     optimizer: { learningRate: 0 },
-    microBatchSize: 2,
+    microBatchSize,
   });
   return { loss: result.sums.loss, gradient: core.gradients };
 }
@@ -104,6 +110,17 @@ describe("a model with a score head", () => {
     expect(Math.abs(own.loss - loss) / loss).toBeLessThan(NOISE.forward);
     expectGradients(own.gradient, gradients);
   });
+
+  it.each(["plackett-luce", "all-pairs"] as const)(
+    "has the loss and gradients of PyTorch over a ranking: %s",
+    async (name) => {
+      const { loss, gradients } = fixture.rankings[name];
+      const rows = texts.map((text) => sequenceRow(text));
+      const own = await gradientsOf(rows, { type: "ranking", loss: name, answers: 4 }, 4);
+      expect(Math.abs(own.loss - loss) / loss).toBeLessThan(NOISE.forward);
+      expectGradients(own.gradient, gradients);
+    },
+  );
 
   it("has the critic's loss and gradients of PyTorch", async () => {
     const { clip, loss, gradients } = fixture.values;

@@ -72,11 +72,13 @@ describe(`a scorer in Python${python.note}`, () => {
       const disturb = async (): Promise<void> => {
         process.kill(server.pid, "SIGSTOP");
         // A batch is with it now, and will have no answer.
-        await expect.poll(waits, { timeout: 60_000 }).toContainEqual(expect.stringMatching(/^scorer ones at .* to score/));
+        await expect
+          .poll(waits, { timeout: 60_000 })
+          .toContainEqual(expect.stringMatching(/^scorer ones at .* to score/));
         await server.kill();
         await expect
           .poll(waits, { timeout: 60_000 })
-          .toContainEqual(expect.stringMatching(/^scorer ones at .*(which failed|to come back): .*cannot be reached/));
+          .toContainEqual(expect.stringMatching(/^scorer ones at .* to come back: .*cannot be reached/));
         server = await start(port);
       };
       const struck = await runWith(reward, {
@@ -89,7 +91,9 @@ describe(`a scorer in Python${python.note}`, () => {
       expect(disturbed).toBeDefined();
       expect(struck.outcome.status).toBe("completed");
       expect(digestsOf(struck)).toEqual(digestsOf(calm));
-      expect(struck.steps.map(({ metrics }) => metrics["reward/failed_fraction"])).toEqual([0, 0, 0, 0, 0, 0]);
+      expect(struck.steps.map(({ metrics }) => metrics["reward/failed_fraction"])).toEqual([
+        0, 0, 0, 0, 0, 0,
+      ]);
     },
     180_000,
   );
@@ -104,7 +108,10 @@ test("a server of RewardService gets text and tokens, pins and all; S1: what it 
       const results = request.texts.map(({ completion }) => ({
         rewards: [
           completion.startsWith("1")
-            ? { name: "count", verdict: { case: "failed" as const, value: { code: "NO_ONES", reason: "not these" } } }
+            ? {
+                name: "count",
+                verdict: { case: "failed" as const, value: { code: "NO_ONES", reason: "not these" } },
+              }
             : {
                 name: "count",
                 scorerVersion: "7",
@@ -130,11 +137,15 @@ test("a server of RewardService gets text and tokens, pins and all; S1: what it 
   for (const { trajectories, texts, scorers } of seen) {
     expect(texts).toHaveLength(trajectories.length);
     expect(scorers).toMatchObject([{ name: "count", version: "7" }]);
-    expect(trajectories.every(({ tokenIds, prompt }) => tokenIds.length > 0 && prompt?.fieldsJson !== "")).toBe(true);
+    expect(
+      trajectories.every(({ tokenIds, prompt }) => tokenIds.length > 0 && prompt?.fieldsJson !== ""),
+    ).toBe(true);
   }
   const failed = ran.steps.map(({ metrics }) => metrics["reward/failed_fraction"] ?? -1);
   expect(Math.max(...failed)).toBeGreaterThan(0);
   expect(Math.max(...failed)).toBeLessThan(1);
-  const because = irreproducibleBecause(additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]).spec);
+  const because = irreproducibleBecause(
+    additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]).spec,
+  );
   expect(because).toContain("ones (grpc, stage grpo)");
 });

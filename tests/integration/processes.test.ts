@@ -17,6 +17,7 @@ import { sleep } from "@oarlock/runtime";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
+import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
 import { service } from "./service-child.ts";
 
 const program = requireNatsServer();
@@ -46,9 +47,13 @@ function finalWeights(outDir: string): string {
     .digest("hex");
 }
 
-async function runApart(outDir: string, server: NatsServer, options: Partial<ProcessesOptions> = {}) {
+async function runApart(
+  outDir: string,
+  server: NatsServer,
+  { plan = PLAN, ...options }: Partial<ProcessesOptions> & { readonly plan?: ResolvedRun } = {},
+) {
   const environment = { ...process.env, NATS_URL: server.url };
-  const started = await startProcessesRun(PLAN, { outDir, uid: UID, environment, ...options });
+  const started = await startProcessesRun(plan, { outDir, uid: UID, environment, ...options });
   return started.finished;
 }
 
@@ -72,6 +77,29 @@ describe.skipIf(program.absent)(`a run on several processes${program.note}`, () 
     expect(digestsOf(apart)).toEqual(digestsOf(together));
     expect(finalWeights(apart)).toBe(finalWeights(together));
     expect(await consumersLeft(server)).toBe(0);
+  });
+
+  test("D1: so does RLHF: a reward model goes to the workers, PPO learns from it, a guard ends the stage", async () => {
+    const together = temporaryFolder("together");
+    writePairs(together);
+    const plan = await rlhfPlan(together, [
+      "stages.ppo.ppo.guards=[{name: far, watch: kl, reaction: roll-back, limit: 0.000001, window: 3}]",
+    ]);
+    const local = await startLocalRun(plan, { outDir: together, baseDir: together });
+    await local.finished;
+    const apart = runFolder(plan);
+    writePairs(apart);
+    const alarms: string[] = [];
+    const outcome = await runApart(apart, await startNats(), {
+      plan,
+      onEvent: (event) => {
+        if (event.type === "alarm") alarms.push(`${event.stage} ${event.step} ${event.guard}`);
+      },
+    });
+    expect(outcome.status).toBe("completed");
+    expect(alarms).toHaveLength(1);
+    expect(digestsOf(apart)).toEqual(digestsOf(together));
+    expect(finalWeights(apart)).toBe(finalWeights(together));
   });
 
   test("T3: stopped by its signal it drains to a checkpoint, and goes on to the same weights", async () => {

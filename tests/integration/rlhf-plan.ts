@@ -66,6 +66,16 @@ export function writePairs(folder: string): void {
   writeFileSync(join(folder, "pairs.jsonl"), `${lines.join("\n")}\n`);
 }
 
+/** Rankings of three answers by the same rule. Writes `rankings.jsonl` into `folder`. */
+export function writeRankings(folder: string): void {
+  const lines = Array.from({ length: 90 }, (_, i) => {
+    const [a, b] = [Math.floor(i / 10), i % 10];
+    const ranking = [`${a + b}`, `${a + b}${(i * 7) % 10}`, `${a + b}${(i * 3) % 10}${i % 10}`];
+    return JSON.stringify({ prompt: `${a}+${b}=`, ranking: i === 0 ? ranking.slice(1) : ranking });
+  });
+  writeFileSync(join(folder, "rankings.jsonl"), `${lines.join("\n")}\n`);
+}
+
 /** A fourth stage: GRPO that goes on from the supervised policy, against the same reward model. */
 export const BRANCH = `    - name: branch
       type: grpo

@@ -8,7 +8,7 @@ import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import { loadModelFolder } from "@oarlock/models";
 import { afterAll, describe, expect, test } from "vitest";
-import { BRANCH, rlhfPlan, writePairs } from "./rlhf-plan.ts";
+import { BRANCH, rlhfPlan, writePairs, writeRankings } from "./rlhf-plan.ts";
 
 const folders: string[] = [];
 afterAll(async () => {
@@ -124,6 +124,45 @@ describe("SFT, a reward model and PPO in one run", () => {
     const one = await runPlan(lag);
     const several = await runPlan([...lag, "compute.actors=3", "compute.rewardWorkers=2"]);
     expect(several.digests).toEqual(one.digests);
+  });
+
+  test.each(["plackett-luce", "all-pairs"])("a reward model learns from rankings: %s", async (loss) => {
+    const folder = await newFolder();
+    writeRankings(folder);
+    const { records } = await runPlan(
+      [
+        `stages.rm.reward-model.loss=${loss}`,
+        "stages.rm.reward-model.answers=3",
+        "stages.rm.reward-model.data={type: file, file: {path: rankings.jsonl}}",
+        "stages.rm.reward-model.steps=12",
+      ],
+      { folder },
+    );
+    const losses = stepsOf(records, "rm").map(({ metrics }) => metrics["reward_model/loss"] ?? Number.NaN);
+    expect(losses.at(-1)).toBeLessThan(0.9 * (losses[0] ?? 0));
+    const found = records.find(({ kind, stage }) => kind === "evaluation" && stage === "rm")?.metrics;
+    expect(found?.["val-core/held-out/rm/accuracy"]).toBeGreaterThan(0.8);
+    // Three pairs of each ranking; the one row with two answers was left out.
+    expect((found?.["val-aux/rm/pairs"] ?? 0) % 3).toBe(0);
+    expect(found?.["val-aux/rm/rankings_of_other_counts"]).toBe(1);
+  });
+
+  test("D1, T3: PPO-ptx keeps the demonstrations likely, also after a resume", async () => {
+    const ptx = (coefficient: number) =>
+      `stages.ppo.ppo.ptx={data: {type: task, task: {name: addition, digits: 1, split: train}}, coefficient: ${coefficient}, batchSize: 8}`;
+    const lossOf = ({ records }: Ran): number =>
+      stepsOf(records, "ppo").at(-1)?.metrics["actor/ptx_loss"] ?? Number.NaN;
+    const mixed = await runPlan([ptx(2)]);
+    expect(lossOf(mixed)).toBeLessThan(lossOf(await runPlan([ptx(1e-6)])));
+    expect((await runPlan([ptx(0)])).digests).toEqual((await wholeRun()).digests);
+    const folder = await newFolder();
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 12) stop.abort();
+    };
+    await runPlan([ptx(2)], { folder, uid: "ptx", signal: stop.signal, onEvent });
+    const resumed = await runPlan([ptx(2)], { folder, uid: "ptx", resume: true });
+    expect(resumed.digests).toEqual(mixed.digests);
   });
 
   test("the gate ends the run before the next stage, and says why", async () => {

@@ -36,6 +36,18 @@ const grpo = (changes: Plain): Plain => ({
     },
   ],
 });
+const judge = (changes: Plain): Plain => ({
+  stages: [{ name: "judge", type: "reward-model", "reward-model": { data: task, steps: 1, ...changes } }],
+});
+const ppo = (changes: Plain): Plain => ({
+  stages: [
+    {
+      name: "learn",
+      type: "ppo",
+      ppo: { data: task, steps: 1, rewards: [{ name: "answer", type: "exact" }], ...changes },
+    },
+  ],
+});
 const reward = (changes: Plain): Plain => grpo({ rewards: [{ name: "answer", type: "exact", ...changes }] });
 
 /** What is wrong, and the part of `spec` that is. */
@@ -81,6 +93,10 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a reward of an unknown type", reward({ type: "bleu" })],
   ["a reward with the block of another type", reward({ regex: { pattern: "x" } })],
   ["a deadline of 0", reward({ timeoutMs: 0 })],
+  ["a ranking of one answer", judge({ loss: "all-pairs", answers: 1 })],
+  ["rows that are mixed in without a weight", ppo({ ptx: { data: task } })],
+  ["a guard that watches nothing known", grpo({ guards: [{ name: "g", watch: "mood", reaction: "stop" }] })],
+  ["a guard without a reaction", grpo({ guards: [{ name: "g", watch: "kl" }] })],
   ["lag of 9", { pipeline: { lag: 9 } }],
   ["an unknown mode", { pipeline: { mode: "chaos" } }],
   ["an unknown provider", { compute: { provider: "tpu" } }],

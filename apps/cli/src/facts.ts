@@ -42,7 +42,8 @@ export async function gatherFacts(
     const { tokenizer } = model;
     const measured = MEASURED[use.purpose];
     // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
-    const isMeasurable = measured !== "pair" || dataset.parts.includes("rejected");
+    const isMeasurable =
+      measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
     const longestPrompt = isMeasurable
       ? longestTokens(dataset, renderingOf(use.data), { tokenizer, measured })
       : 0;

@@ -18,7 +18,7 @@ import { processEnvironment } from "@oarlock/runtime";
 import { isInterruption } from "./interrupt.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
-import { renderEvaluation } from "./render/outcome.ts";
+import { REACTIONS, renderEvaluation } from "./render/outcome.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
 import { bugReport } from "./render/bug.ts";
@@ -158,6 +158,10 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       [stageStartedMs, stepsInSitting, history] = [now(), 0, []];
       terminal.note(`${style.bold(`stage ${stage}`)} ${style.dim(`${steps} steps`)}`);
     },
+    kept: ({ stage, steps, digest }) =>
+      terminal.note(
+        `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${digest.slice(0, 12)}`)}`,
+      ),
     step({ stage, step, steps, metrics }) {
       stepsInSitting++;
       history = [...history.slice(1 - HISTORY), metrics];
@@ -169,6 +173,8 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       terminal.note(line);
     },
     evaluation: (event) => terminal.note(renderEvaluation(event, style)),
+    alarm: ({ stage, step, reaction, message }) =>
+      terminal.note(style.bad(`alarm: ${stage} step ${step}: ${message}; ${REACTIONS[reaction]}`)),
     checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
     warning: ({ message }) => terminal.note(style.bad(`warning: ${message}`)),
     stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),

@@ -19,6 +19,8 @@ export interface StageArtifact {
   readonly elements: number;
   /** Digests of what it was made from: the weights it started with, its data, its scorers. */
   readonly parents: readonly string[];
+  /** Digest of the stage's inputs: as long as it is the same, the stage need not run again. */
+  readonly inputs?: string;
 }
 
 export interface StageArtifacts {

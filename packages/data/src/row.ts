@@ -16,6 +16,8 @@ export interface Row {
   /** The better and the worse continuation of a preference pair. */
   readonly chosen?: Prompt;
   readonly rejected?: Prompt;
+  /** Continuations that were ranked, the best first. */
+  readonly ranking?: readonly Prompt[];
   /** What verifiers compare with. */
   readonly answer?: string;
   /** The row as its source had it, for reward functions: JSON values only. */

@@ -1,7 +1,8 @@
 export { metricsLine, parseMetrics, parseSamples, sampleLine } from "./records.ts";
-export type { EvaluationTime, MetricsRecord, SampleRecord } from "./records.ts";
+export type { AlarmRecord, EvaluationTime, MetricsRecord, SampleRecord } from "./records.ts";
 export { spreadOf, summarize } from "./summary.ts";
 export type {
+  AlarmSummary,
   EvaluationSummary,
   PolicyIdentity,
   RunStatus,

@@ -25,6 +25,16 @@ export interface MetricsRecord {
   readonly when?: EvaluationTime;
   /** Of the step or evaluation, where it was traced: 32 hex digits. */
   readonly traceId?: string;
+  /** Guards that fired at this step. */
+  readonly alarms?: readonly AlarmRecord[];
+}
+
+/** A guard that fired, and what followed. */
+export interface AlarmRecord {
+  readonly guard: string;
+  readonly reaction: string;
+  /** One sentence for people. */
+  readonly message: string;
 }
 
 export type EvaluationTime = "before" | "after" | "step";
@@ -56,7 +66,8 @@ export interface SampleRecord {
 
 /** One line of `metrics.jsonl`, with its newline. */
 export function metricsLine(record: MetricsRecord): string {
-  const { kind, stage, step, globalStep, policyVersion, policyDigest, timeMs, when, traceId } = record;
+  const { kind, stage, step, globalStep, policyVersion, policyDigest, timeMs, when, traceId, alarms } =
+    record;
   const head = {
     kind,
     ...(when === undefined ? {} : { when }),
@@ -67,6 +78,7 @@ export function metricsLine(record: MetricsRecord): string {
     policyDigest,
     timeMs,
     ...(traceId === undefined ? {} : { traceId }),
+    ...(alarms === undefined ? {} : { alarms }),
   };
   return `${JSON.stringify({ ...head, metrics: sorted(record.metrics) })}\n`;
 }
@@ -133,8 +145,13 @@ function isMetricsRecord(value: unknown): value is MetricsRecord {
   return (
     numbers &&
     typeof value["stage"] === "string" &&
-    (value["kind"] === "step" || value["kind"] === "evaluation")
+    (value["kind"] === "step" || value["kind"] === "evaluation") &&
+    (value["alarms"] === undefined || (Array.isArray(value["alarms"]) && value["alarms"].every(isAlarm)))
   );
+}
+
+function isAlarm(value: unknown): boolean {
+  return isObject(value) && ["guard", "reaction", "message"].every((key) => typeof value[key] === "string");
 }
 
 function isSampleRecord(value: unknown): value is SampleRecord {

@@ -1,5 +1,5 @@
 /** `summary.json`: what a run came to, folded from its records. Pure; the caller knows time and status. */
-import type { MetricsRecord } from "./records.ts";
+import type { AlarmRecord, MetricsRecord } from "./records.ts";
 
 /** How a run ended. */
 export type RunStatus = "completed" | "stopped" | "failed";
@@ -26,6 +26,12 @@ export interface StageSummary {
   readonly after?: EvaluationSummary;
 }
 
+/** A guard that fired, and where. */
+export interface AlarmSummary extends AlarmRecord {
+  readonly stage: string;
+  readonly step: number;
+}
+
 /** The document `summary.json`. */
 export interface RunSummary {
   readonly name: string;
@@ -42,6 +48,8 @@ export interface RunSummary {
   /** Metrics of the last step. */
   readonly finalMetrics: Readonly<Record<string, number>>;
   readonly stages: readonly StageSummary[];
+  /** Guards that fired, in order; absent where none did. */
+  readonly alarms?: readonly AlarmSummary[];
   /** Whether another run of this plan gives the same bits (D1b), and why not. */
   readonly reproducible: boolean;
   readonly irreproducibleBecause?: string;
@@ -62,6 +70,9 @@ export interface SummaryInput {
 export function summarize(input: SummaryInput): RunSummary {
   const { records, stages, name, status, reason, planDigest, seconds, irreproducibleBecause } = input;
   const steps = records.filter(({ kind }) => kind === "step");
+  const alarms = steps.flatMap(({ stage, step, alarms: fired = [] }) =>
+    fired.map((alarm): AlarmSummary => ({ stage, step, ...alarm })),
+  );
   const last = steps.at(-1) ?? records.at(-1);
   return {
     name,
@@ -73,6 +84,7 @@ export function summarize(input: SummaryInput): RunSummary {
     policy: { version: last?.policyVersion ?? 0, digest: last?.policyDigest ?? "" },
     finalMetrics: last?.metrics ?? {},
     stages: summarizeStages(stages, records),
+    ...(alarms.length === 0 ? {} : { alarms }),
     reproducible: irreproducibleBecause === undefined,
     ...(irreproducibleBecause === undefined ? {} : { irreproducibleBecause }),
   };

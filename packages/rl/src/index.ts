@@ -10,6 +10,7 @@ export {
   permutation,
   PURPOSES,
   randomStream,
+  mixedOrder,
   shuffledOrder,
   uniform,
 } from "./random.ts";
@@ -40,7 +41,7 @@ export { pairReport } from "./preference-metrics.ts";
 export type { HistogramBar, PairReport, PairScores } from "./preference-metrics.ts";
 export { criticLoss } from "./graph/critic-loss.ts";
 export type { CriticLoss, CriticTokens } from "./graph/critic-loss.ts";
-export { allPairsGraph, pairLoss, plackettLuceGraph } from "./graph/preference-loss.ts";
+export { allPairsGraph, pairLoss, plackettLuceGraph, rankingLoss } from "./graph/preference-loss.ts";
 export type { PairLoss, ScoredPairs } from "./graph/preference-loss.ts";
 export { grpoLoss } from "./graph/grpo-loss.ts";
 export type { GrpoLoss, GrpoLossSettings, GrpoSums, GrpoTokens } from "./graph/grpo-loss.ts";

@@ -143,6 +143,13 @@ export function shuffledOrder(options: {
   return permutation(stream, count);
 }
 
+/** As `shuffledOrder`, of the rows that are mixed into a stage: no other order has such a stream. */
+export function mixedOrder(options: Parameters<typeof shuffledOrder>[0]): Int32Array {
+  const { seed, stage, epoch, count } = options;
+  const key = { seed, purpose: "shuffle", stage, step: epoch, group: 0, draw: 1, sample: 0 } as const;
+  return permutation(randomStream(key), count);
+}
+
 /** The order in which a pass (0-based) over the batch of a step takes its `count` rows. No data order has such a stream. */
 export function passOrder(options: {
   seed: number;

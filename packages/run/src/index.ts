@@ -21,6 +21,7 @@ export {
   advance,
   evaluationMoment,
   isPolicyServed,
+  isTrained,
   nextAction,
   samples,
   totalSteps,
@@ -28,6 +29,8 @@ export {
 export type { Action, EvaluationMoment, Position, Program, ProgramStage, StageType } from "./program.ts";
 export { describeWaits, idleMs, openWaits } from "./stall.ts";
 export type { BatchWait } from "./stall.ts";
+export { isGood, watchGuards } from "./guards.ts";
+export type { Alarm, GuardState, GuardWatch } from "./guards.ts";
 export type { Transition } from "./transition.ts";
 export { ACK_WAIT_MS, evaluationWindow, groupsInFlightBound, topologyOf } from "./topology.ts";
 export type { ConsumerTopology, RunTopology, StreamTopology, TopologyNames } from "./topology.ts";

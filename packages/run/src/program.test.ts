@@ -48,6 +48,25 @@ describe("program", () => {
     );
   });
 
+  test("goes on to the next stage, evaluated and saved, where a stage is ended early", () => {
+    const stages = [
+      { name: "a", type: "ppo", steps: 9 },
+      { name: "b", type: "sft", steps: 1 },
+    ] as const;
+    const program: Program = { stages, evaluation: { every: 0 }, checkpointEvery: 0 };
+    const from: Position = { ...START, begun: true, step: 2, policy: 2, evaluatedPolicy: 0, ended: true };
+    expect(runAll(program, from).map(({ action }) => action)).toEqual([
+      { type: "evaluate", stage: 0, step: 2, when: "after" },
+      { type: "checkpoint" },
+      { type: "finish-stage", stage: 0 },
+      { type: "begin-stage", stage: 1 },
+      { type: "train", stage: 1, step: 0 },
+      { type: "evaluate", stage: 1, step: 1, when: "after" },
+      { type: "checkpoint" },
+      { type: "finish-stage", stage: 1 },
+    ]);
+  });
+
   test("evaluates each policy at most once, and every policy at a stage's border", () => {
     fc.assert(
       fc.property(programs, (program) => {

@@ -40,6 +40,8 @@ export interface Position {
   readonly policy: number;
   /** Whether the stage's trainer stands: its reference policy is the policy at the stage's start. */
   readonly begun: boolean;
+  /** Whether a guard ended the stage before its last step. */
+  readonly ended?: boolean;
   /** Number of the policy last evaluated, −1 for none. */
   readonly evaluatedPolicy: number;
   /** Number of the policy last checkpointed, −1 for none. */
@@ -81,8 +83,16 @@ export function nextAction(program: Program, position: Position): Action {
     return { type: "evaluate", stage: position.stage, step: position.step, when: moment };
   }
   if (isCheckpointDue(program, stage, position)) return { type: "checkpoint" };
-  if (position.step >= stage.steps) return { type: "finish-stage", stage: position.stage };
+  if (isTrained(stage, position)) return { type: "finish-stage", stage: position.stage };
   return { type: "train", stage: position.stage, step: position.step };
+}
+
+/** Whether no step of the stage is left to train. */
+export function isTrained(
+  { steps }: Pick<ProgramStage, "steps">,
+  { step, ended = false }: Pick<Position, "step" | "ended">,
+): boolean {
+  return ended || step >= steps;
 }
 
 /** The position after `action` was done. */
@@ -96,7 +106,10 @@ const transitions: { readonly [Type in Action["type"]]: (at: Position) => Positi
   evaluate: (at) => ({ ...at, evaluatedPolicy: at.policy }),
   train: (at) => ({ ...at, step: at.step + 1, policy: at.policy + 1 }),
   checkpoint: (at) => ({ ...at, checkpointedPolicy: at.policy }),
-  "finish-stage": (at) => ({ ...at, stage: at.stage + 1, step: 0, begun: false }),
+  "finish-stage"(at) {
+    const { ended: _, ...rest } = at;
+    return { ...rest, stage: at.stage + 1, step: 0, begun: false };
+  },
   done: (at) => at,
 };
 
@@ -107,19 +120,19 @@ const transitions: { readonly [Type in Action["type"]]: (at: Position) => Positi
 export function evaluationMoment(
   program: Program,
   stage: ProgramStage,
-  position: Pick<Position, "step">,
+  position: Pick<Position, "step" | "ended">,
 ): EvaluationMoment | undefined {
-  if (stage.type === "reward-model") return position.step >= stage.steps ? "after" : undefined;
+  if (stage.type === "reward-model") return isTrained(stage, position) ? "after" : undefined;
   if (program.evaluation === undefined) return undefined;
   if (position.step === 0) return "before";
-  if (position.step >= stage.steps) return "after";
+  if (isTrained(stage, position)) return "after";
   const { every } = program.evaluation;
   return every > 0 && position.step % every === 0 ? "step" : undefined;
 }
 
 function isCheckpointDue(program: Program, stage: ProgramStage, position: Position): boolean {
   if (position.step === 0 || position.checkpointedPolicy === position.policy) return false;
-  if (position.step >= stage.steps) return true;
+  if (isTrained(stage, position)) return true;
   return program.checkpointEvery > 0 && position.step % program.checkpointEvery === 0;
 }
 
@@ -130,7 +143,7 @@ export function isPolicyServed(program: Program, position: Position): boolean {
   if (samples(stage.type)) return true;
   if (stage.type !== "reward-model" && evaluationMoment(program, stage, position) !== undefined) return true;
   const next = program.stages[position.stage + 1];
-  return position.step >= stage.steps && next !== undefined && samples(next.type) && next.restarts !== true;
+  return isTrained(stage, position) && next !== undefined && samples(next.type) && next.restarts !== true;
 }
 
 /** Steps of all stages. */

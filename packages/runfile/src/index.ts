@@ -34,6 +34,7 @@ export type {
   ResolvedOptimizer,
   ResolvedPpo,
   ResolvedReward,
+  ResolvedGuard,
   ResolvedRewardModel,
   ResolvedRollouts,
   ResolvedStart,
@@ -90,6 +91,8 @@ export { estimateMemory } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
 export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";
+export { decideStages, stageInputs } from "./plan/stage-inputs.ts";
+export type { EarlierRun, StageDecision, StageInputs } from "./plan/stage-inputs.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {

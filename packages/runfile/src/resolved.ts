@@ -12,6 +12,8 @@ import type {
   DataFormat,
   Driver,
   GenerationLayout,
+  GuardReaction,
+  GuardType,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -19,6 +21,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PreferenceLoss,
   Precision,
   Provider,
   RopeConvention,
@@ -170,6 +173,7 @@ export interface ResolvedFields {
   readonly messages?: string;
   readonly chosen?: string;
   readonly rejected?: string;
+  readonly ranking?: string;
 }
 
 interface ResolvedTable {
@@ -249,8 +253,13 @@ export interface ResolvedRewardModel {
   readonly microBatchSize: number;
   /** Tokens of prompt and answer at most; pairs with a longer side are left out. */
   readonly maxLength: number;
+  readonly loss: PreferenceLoss;
+  /** Answers of each ranking; 2: pairs. Rows with another number are left out. */
+  readonly answers: number;
   /** Share of the pairs that is kept from training; all pairs of one first turn lie on one side. */
   readonly heldOut: number;
+  /** Which share: the first turns whose hash lies in [fold × heldOut, (fold + 1) × heldOut). */
+  readonly fold: number;
   /** m: by how much the score of the preferred answer should lead. */
   readonly margin: number;
   /** η: weight of (R_w + R_l)². */
@@ -290,8 +299,28 @@ export interface ResolvedRollouts {
   /** Lower bound c of the dual clip (> 1); 0 = off. */
   readonly dualClip: number;
   readonly kl: ResolvedKl;
+  readonly entropyCoefficient: number;
   readonly aggregation: Aggregation;
+  readonly guards: readonly ResolvedGuard[];
   readonly optimizer: ResolvedOptimizer;
+}
+
+/** An alarm over the metrics of a stage; its arithmetic is `guards.ts` of `@oarlock/run`. */
+export interface ResolvedGuard {
+  readonly name: string;
+  readonly watch: GuardType;
+  readonly reaction: GuardReaction;
+  /**
+   * `reward-hacking`: how far the gold score may fall while the proxy rises; `kl`: nats a completion; `entropy`: share of that
+   * at the start; `value-loss`, `length`: times that at the start.
+   */
+  readonly limit: number;
+  /** Steps whose mean is looked at. */
+  readonly window: number;
+  /** Name of the held-out scorer, "" where the type asks for none. */
+  readonly gold: string;
+  /** What `raise-beta` multiplies the KL coefficient by. */
+  readonly factor: number;
 }
 
 export interface ResolvedKl {
@@ -315,11 +344,22 @@ export interface ResolvedPpo extends ResolvedRollouts {
   readonly rewardClip: number;
   readonly whitenRewards: boolean;
   readonly whitenAdvantages: boolean;
-  readonly entropyCoefficient: number;
   /** Nats a token from the policy before the step; no update is made beyond; 0 = off. */
   readonly maxKl: number;
   readonly kl: ResolvedPpoKl;
   readonly critic: ResolvedCritic;
+  /** Absent: nothing is mixed in. */
+  readonly ptx?: ResolvedPtx;
+}
+
+export interface ResolvedPtx {
+  readonly data: ResolvedData;
+  /** γ: what the mean −log p of these rows weighs beside PPO's loss. */
+  readonly coefficient: number;
+  /** Sequences in every update of a step. */
+  readonly batchSize: number;
+  readonly maxLength: number;
+  readonly mask: LossMask;
 }
 
 export interface ResolvedPpoKl extends ResolvedKl {
@@ -344,6 +384,8 @@ interface RewardHead extends ScoreShaping {
   readonly name: string;
   readonly weight: number;
   readonly optional: boolean;
+  /** A gold scorer: observed, of weight 0. */
+  readonly heldOut: boolean;
   readonly timeoutMs: number;
 }
 

@@ -12,6 +12,8 @@ import type {
   DataFormat,
   Driver,
   GenerationLayout,
+  GuardReaction,
+  GuardType,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -19,6 +21,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PreferenceLoss,
   Precision,
   Provider,
   RewardType,
@@ -26,8 +29,8 @@ import type {
   RopeConvention,
   ScalingMode,
   Schedule,
-  StorageType,
   StageType,
+  StorageType,
   TaskName,
   TaskSplit,
   TrapCode,
@@ -191,6 +194,7 @@ export interface FieldMapSpec {
   readonly messages?: string | undefined;
   readonly chosen?: string | undefined;
   readonly rejected?: string | undefined;
+  readonly ranking?: string | undefined;
 }
 
 interface TableDataSpec {
@@ -245,7 +249,10 @@ export interface RewardModelSpec {
   readonly batchSize?: number | undefined;
   readonly microBatchSize?: number | undefined;
   readonly maxLength?: number | undefined;
+  readonly loss?: PreferenceLoss | undefined;
+  readonly answers?: number | undefined;
   readonly heldOut?: number | undefined;
+  readonly fold?: number | undefined;
   readonly margin?: number | undefined;
   readonly centering?: number | undefined;
   readonly minimumAccuracy?: number | undefined;
@@ -284,8 +291,21 @@ export interface RolloutSpec {
   readonly rewards: readonly RewardSpec[];
   readonly clip?: { readonly low?: number | undefined; readonly high?: number | undefined } | undefined;
   readonly dualClip?: number | undefined;
+  readonly entropyCoefficient?: number | undefined;
   readonly aggregation?: Aggregation | undefined;
+  readonly guards?: readonly GuardSpec[] | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
+}
+
+/** An alarm over the metrics of a stage, and what follows from it. */
+export interface GuardSpec {
+  readonly name: string;
+  readonly watch: GuardType;
+  readonly reaction: GuardReaction;
+  readonly limit?: number | undefined;
+  readonly window?: number | undefined;
+  readonly gold?: string | undefined;
+  readonly factor?: number | undefined;
 }
 
 export interface GrpoSpec extends RolloutSpec {
@@ -300,10 +320,19 @@ export interface PpoSpec extends RolloutSpec {
   readonly rewardClip?: number | undefined;
   readonly whitenRewards?: boolean | undefined;
   readonly whitenAdvantages?: boolean | undefined;
-  readonly entropyCoefficient?: number | undefined;
   readonly maxKl?: number | undefined;
   readonly kl?: PpoKlSpec | undefined;
   readonly critic?: CriticSpec | undefined;
+  readonly ptx?: PtxSpec | undefined;
+}
+
+/** Demonstrations or plain texts whose likelihood is kept up while PPO goes on (PPO-ptx). */
+export interface PtxSpec {
+  readonly data: DataSpec;
+  readonly coefficient: number;
+  readonly batchSize?: number | undefined;
+  readonly maxLength?: number | undefined;
+  readonly mask?: LossMask | undefined;
 }
 
 export interface CriticSpec {
@@ -331,6 +360,8 @@ export interface RewardSpec extends RewardServiceSpecs {
   readonly weight?: number | undefined;
   /** A failed optional scorer is left out; a failed required one fails the sample (S1). */
   readonly optional?: boolean | undefined;
+  /** A gold scorer: it is observed and never trained on. */
+  readonly heldOut?: boolean | undefined;
   readonly timeoutMs?: number | undefined;
   readonly exact?: ExactSpec | undefined;
   readonly regex?: RegexSpec | undefined;

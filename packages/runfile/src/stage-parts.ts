@@ -1,5 +1,11 @@
 /** Questions about a stage that do not depend on what it is: its block, its data, its rollouts, its start. Pure. */
-import type { ResolvedData, ResolvedReward, ResolvedRollouts, ResolvedStage, ResolvedStart } from "./resolved.ts";
+import type {
+  ResolvedData,
+  ResolvedReward,
+  ResolvedRollouts,
+  ResolvedStage,
+  ResolvedStart,
+} from "./resolved.ts";
 
 /** What every stage's block has. */
 export interface StageBlock {

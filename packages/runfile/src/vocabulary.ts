@@ -74,6 +74,18 @@ export type StageType = (typeof STAGE_TYPES)[number];
 export const KL_ESTIMATORS = ["k1", "k2", "k3"] as const;
 export type KlEstimator = (typeof KL_ESTIMATORS)[number];
 
+/** Of a reward model: over pairs, or over rankings of several answers. */
+export const PREFERENCE_LOSSES = ["bradley-terry", "plackett-luce", "all-pairs"] as const;
+export type PreferenceLoss = (typeof PREFERENCE_LOSSES)[number];
+
+/** What a guard watches. */
+export const GUARD_TYPES = ["reward-hacking", "kl", "entropy", "value-loss", "length"] as const;
+export type GuardType = (typeof GUARD_TYPES)[number];
+
+/** What follows from a guard's alarm: the run ends; the stage ends at its last good policy; β grows. */
+export const GUARD_REACTIONS = ["stop", "roll-back", "raise-beta"] as const;
+export type GuardReaction = (typeof GUARD_REACTIONS)[number];
+
 export const REWARD_TYPES = [
   "exact",
   "regex",

@@ -39,7 +39,11 @@ export function cachedScorer(
     get info() {
       return scorer.info;
     },
-    activity: () => ({ ...(scorer.activity?.() ?? { name: scorer.info.name }), cacheHits: hits, cacheMisses: misses }),
+    activity: () => ({
+      ...(scorer.activity?.() ?? { name: scorer.info.name }),
+      cacheHits: hits,
+      cacheMisses: misses,
+    }),
     async score(inputs, signal) {
       const keys = inputs.map(contentKey);
       const verdicts = keys.map(recall);

@@ -6,10 +6,18 @@ import type { BatchScorer } from "./model-scorer.ts";
 
 const member = (value: number | undefined, version: string): BatchScorer => ({
   info: { name: version, version, deterministic: true, optional: false },
-  score: async (inputs) => inputs.map(() => (value === undefined ? failed("GONE", "no model") : scored(value))),
+  score: async (inputs) =>
+    inputs.map(() => (value === undefined ? failed("GONE", "no model") : scored(value))),
   close: async () => undefined,
 });
-const input = { prompt: "", completion: "", completionTokens: 0, fields: {}, truncated: false, tokens: Int32Array.of(1) };
+const input = {
+  prompt: "",
+  completion: "",
+  completionTokens: 0,
+  fields: {},
+  truncated: false,
+  tokens: Int32Array.of(1),
+};
 
 test.each<["mean" | "min" | "mean-variance", number, (number | undefined)[], number | string]>([
   ["mean", 0, [1, 2, 6], 3],

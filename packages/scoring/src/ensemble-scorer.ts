@@ -24,7 +24,12 @@ export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
     },
     async score(inputs, signal) {
       const given = await Promise.all(members.map((member) => member.score(inputs, signal)));
-      return inputs.map((_, i) => combined(given.map((verdicts) => verdicts[i]), options));
+      return inputs.map((_, i) =>
+        combined(
+          given.map((verdicts) => verdicts[i]),
+          options,
+        ),
+      );
     },
     async close() {
       await Promise.all(members.map((member) => member.close()));

@@ -81,6 +81,29 @@ const digest = (core: TrainerCore): string => {
     .digest("hex");
 };
 
+describe("supervised rows in an update of PPO (PPO-ptx)", () => {
+  test.each([1, 2])("add γ times the gradient of their mean −log p, with %i lanes", async (lanes) => {
+    const [rows, mixed] = [rowsOf(5), rowsOf(9).slice(5)];
+    const run = async (of: readonly TrainingRow[], change: Partial<StepOptions>) => {
+      const core = await open({ lanes });
+      core.captureReference();
+      const { sums } = await core.step(of, options({ microBatchSize: 2, ...change }));
+      return { sums, gradients: core.gradients.slice() };
+    };
+    const alone = await run(rows, { objective: grpo, temperature: 0.7 });
+    const supervised = await run(mixed, {});
+    const mix = { rows: mixed, coefficient: 0.5 };
+    const both = await run(rows, { objective: grpo, temperature: 0.7, mix });
+    const expected = alone.gradients.map((gradient, i) => gradient + 0.5 * (supervised.gradients[i] ?? 0));
+    expect(distance(both.gradients, expected)).toBeLessThan(1e-6 * norm(expected));
+    expect(both.sums.mixedNll).toBeCloseTo(supervised.sums.nll, 6);
+    expect(both.sums.loss).toBeCloseTo(alone.sums.loss + 0.5 * supervised.sums.nll, 6);
+    // What is not mixed in keeps its bits.
+    const none = await run(rows, { objective: grpo, temperature: 0.7, mix: { rows: mixed, coefficient: 0 } });
+    expect(none.gradients).toEqual(alone.gradients);
+  });
+});
+
 describe("micro-batches", () => {
   test.each([
     ["sft", sft, "token-mean-global"],

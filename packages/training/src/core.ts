@@ -5,9 +5,9 @@
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
-import { checkHead, objectiveInputs, type OldLogprobs } from "./objective.ts";
+import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
-import { checkPairs, checkStepOptions, checkTrainerOptions } from "./options.ts";
+import { checkTogether, checkStepOptions, checkTrainerOptions } from "./options.ts";
 import {
   type Batching,
   checkRows,
@@ -92,8 +92,9 @@ export class TrainerCore {
   async step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult> {
     const begin = performance.now();
     checkRows(rows, this.#parts.context.config);
+    if (options.mix !== undefined) checkRows(options.mix.rows, this.#parts.context.config);
     checkStepOptions(options);
-    checkPairs(rows.length, options);
+    checkTogether(rows.length, options);
     checkHead(options.objective, this.#parts.context.config);
     const { epochs = 1, miniBatchSize = rows.length, maxKl = Number.POSITIVE_INFINITY } = options;
     const updateCount = epochs * Math.ceil(rows.length / Math.max(1, miniBatchSize));
@@ -202,7 +203,7 @@ export class TrainerCore {
     const { microBatchSize, miniBatchSize = rows.length, order = identity(rows.length) } = options;
     const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
     // As a step will take them, so that its first update finds the very same numbers; those it leaves out come in order.
-    const batching = { microBatchSize, miniBatchSize, paired: false };
+    const batching = { microBatchSize, miniBatchSize, together: 1 };
     const microBatches = options.trainedOnly
       ? passBatches(rows, order, batching).flat()
       : pieces(Array.from(order), microBatchSize);
@@ -253,7 +254,7 @@ export class TrainerCore {
   /** The updates of a step: which rows, in which micro-batches. */
   #updatesOf(rows: readonly TrainingRow[], options: StepOptions): number[][][] {
     const { microBatchSize, miniBatchSize = rows.length, epochs = 1 } = options;
-    const batching: Batching = { microBatchSize, miniBatchSize, paired: options.objective.type === "pairs" };
+    const batching: Batching = { microBatchSize, miniBatchSize, together: rowsTogether(options.objective) };
     return Array.from({ length: epochs }, (_, epoch) =>
       passBatches(rows, options.order?.[epoch] ?? identity(rows.length), batching),
     ).flat();
@@ -279,15 +280,50 @@ export class TrainerCore {
     let taken = 0;
     const batches = microBatches.map(({ length }) => weighted.slice(taken, (taken += length)));
     const beginMs = performance.now();
-    const { results, used } = await runLanes(context, lanes, batches, run);
+    const main = await runLanes(context, lanes, batches, run);
+    const { results } = main;
+    const mixed = await this.#accumulateMixed(options, { ...run, filled: main.used });
+    const used = mixed?.used ?? main.used;
     const gradSeconds = (performance.now() - beginMs) / 1000;
     const total = results.reduce<StepSums>((sum, { sums }) => addSums(sum, sums), emptySums());
     const weight = weighted.reduce((sum, row) => row.tokenWeights.reduce((all, one) => all + one, sum), 0);
+    const { loss, ...sums } = tokenMeans(total, weight);
+    const { coefficient = 0 } = options.mix ?? {};
+    const mixedNll = mixed?.nll ?? 0;
     return {
-      sums: tokenMeans(total, weight),
-      computed: results.reduce((sum, one) => sum + one.computed, 0),
+      sums: { ...sums, mixedNll, loss: loss + coefficient * mixedNll },
+      computed: results.reduce((sum, one) => sum + one.computed, mixed?.computed ?? 0),
       used,
       gradSeconds,
+    };
+  }
+
+  /** Adds the gradients of the rows that are mixed in; undefined where there are none. */
+  async #accumulateMixed(
+    { mix, microBatchSize }: StepOptions,
+    run: Parameters<typeof runLanes>[3],
+  ): Promise<{ nll: number; computed: number; used: number } | undefined> {
+    if (mix === undefined || mix.coefficient === 0) return undefined;
+    const { coefficient, rows } = mix;
+    const { context, lanes } = this.#parts;
+    const [order = []] = passBatches(rows, identity(rows.length), {
+      microBatchSize,
+      miniBatchSize: Math.max(1, rows.length),
+      together: 1,
+    });
+    const weighted = weighRows(pick(rows, order.flat()), "token-mean-global", undefined).map((row) => ({
+      ...row,
+      tokenWeights: row.tokenWeights.map((weight) => weight * coefficient),
+    }));
+    const options: StepOptions = { ...run.options, objective: { type: "sft" }, temperature: 1 };
+    const { results, used } = await runLanes(context, lanes, pieces(weighted, microBatchSize), {
+      ...run,
+      options,
+    });
+    return {
+      nll: results.reduce((sum, { sums }) => sum + sums.nll, 0) / coefficient,
+      computed: results.reduce((sum, one) => sum + one.computed, 0),
+      used,
     };
   }
 

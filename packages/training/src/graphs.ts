@@ -8,7 +8,7 @@ import {
   type WeightLookup,
 } from "@oarlock/nn";
 import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
-import { buildLoss, type OldLogprobs, type TokenOutputs } from "./objective.ts";
+import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
@@ -75,8 +75,9 @@ export function forwardModel(spec: ForwardSpec): Uint8Array {
 export function gradientModel(spec: GradientSpec): Uint8Array {
   const graph = createGraph("gradients");
   const { config, objective, old, accumulate } = spec;
-  // Of pairs the graph knows that there are two rows of each.
-  const { outputs, weights } = forward(graph, spec, objective.type === "pairs" ? "2*pairs" : "trained");
+  // Of pairs and rankings the graph knows how many rows there are of each.
+  const together = rowsTogether(objective);
+  const { outputs, weights } = forward(graph, spec, together > 1 ? `${together}*rankings` : "trained");
   const weight = graph.input("weight", "float32", ofTokens(outputs).shape);
   const sums = buildLoss({ graph, outputs, weight }, objective, old);
   const { views } = parameterLayout(config);

@@ -36,6 +36,8 @@ export interface LanesRun {
   readonly old: OldLogprobs;
   /** Called before each micro-batch: may throw to stop. */
   readonly pause: () => Promise<void>;
+  /** So many lanes hold gradients already, which are added to. Default 0. */
+  readonly filled?: number;
 }
 
 /**
@@ -46,18 +48,18 @@ export async function runLanes(
   context: PassContext,
   lanes: readonly Lane[],
   microBatches: readonly (readonly WeightedRow[])[],
-  { weights, options, old, pause }: LanesRun,
+  { weights, options, old, pause, filled = 0 }: LanesRun,
 ): Promise<{ results: readonly GradientResult[]; used: number }> {
   const results: GradientResult[] = [];
   const runLane = async (lane: Lane, index: number): Promise<void> => {
     for (let i = index; i < microBatches.length; i += lanes.length) {
       await pause();
-      const accumulators = i === index ? undefined : lane.accumulators;
+      const accumulators = i === index && index >= filled ? undefined : lane.accumulators;
       const pass = { weights, gradients: lane.gradients, accumulators, options, old };
       results[i] = await gradientPass(context, microBatches[i] ?? [], pass);
     }
   };
   const ended = await Promise.allSettled(lanes.map(runLane)); // all end before an error is told: nobody writes afterwards
   for (const end of ended) if (end.status === "rejected") throw end.reason;
-  return { results, used: Math.min(lanes.length, microBatches.length) };
+  return { results, used: Math.max(filled, Math.min(lanes.length, microBatches.length)) };
 }

@@ -7,8 +7,8 @@
 import { defineGradient } from "@oarlock/autodiff";
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig, LlamaHead } from "@oarlock/nn";
-import { add, type Graph, identity, reshape, split, squeeze, type Value } from "@oarlock/onnx";
-import { criticLoss, grpoLoss, pairLoss, sftLoss } from "@oarlock/rl";
+import { add, type Graph, identity, reduceSum, reshape, split, squeeze, type Value } from "@oarlock/onnx";
+import { criticLoss, grpoLoss, pairLoss, rankingLoss, sftLoss } from "@oarlock/rl";
 import type { Objective, StepSums } from "./types.ts";
 
 /** What the model gives for each chosen token. */
@@ -35,7 +35,14 @@ const heads: { readonly [T in Objective["type"]]: LlamaHead } = {
   grpo: "logits",
   value: "score",
   pairs: "score",
+  ranking: "score",
 };
+
+/** Rows that stay together in one micro-batch: those of a pair or a ranking. */
+export function rowsTogether(objective: Objective): number {
+  if (objective.type === "pairs") return 2;
+  return objective.type === "ranking" ? objective.answers : 1;
+}
 
 /** Throws `TRAINING_OPTION` where the model's head is not the one that the objective is about. */
 export function checkHead(objective: Objective, { head = "logits" }: LlamaConfig): void {
@@ -52,7 +59,7 @@ export const KL_COEFFICIENT = "klCoefficient";
 
 /** Names of the per-token inputs that an objective adds. */
 export function objectiveInputs(objective: Objective, old: OldLogprobs): readonly TokenInput[] {
-  if (objective.type === "sft") return [];
+  if (objective.type === "sft" || objective.type === "ranking") return [];
   if (objective.type === "pairs") return ["margins"];
   if (objective.type === "value") return objective.clip > 0 ? ["returns", "oldValues"] : ["returns"];
   const names: TokenInput[] = ["advantages"];
@@ -104,11 +111,24 @@ function scoreLoss({ scores, weight, perToken }: ScoreInputs, objective: Objecti
     const { loss, sums } = criticLoss({ values: scores, oldValues, returns, weight }, objective.clip);
     return { ...sums, loss };
   }
+  if (objective.type === "ranking") return rankingSums(scores, weight, objective);
   const [preferred, rejected] = columns(scores);
   const [margin] = columns(perToken("margins"));
   const pairs = { preferred, rejected, margin, weight: add(...columns(weight)) };
   const { loss, sums } = pairLoss(pairs, objective.type === "pairs" ? objective.centering : 0);
   return { ...sums, loss };
+}
+
+/** Rows come in rankings: [M] → [M / K, K]. Each row carries its share of what its ranking weighs. */
+function rankingSums(
+  scores: Value,
+  weight: Value,
+  { loss, answers }: Extract<Objective, { type: "ranking" }>,
+): LossSums {
+  const ranked = reshape(scores, [-1, answers]);
+  const weights = reduceSum(reshape(weight, [-1, answers]), { axes: [1], keepdims: false }); // [M / K]
+  const { loss: total, sums } = rankingLoss(ranked, weights, loss);
+  return { ...sums, loss: total };
 }
 
 /** Rows come in pairs: [M] → two vectors [M / 2]. */

@@ -1,5 +1,6 @@
 /** The numbers of a step, checked before anything is computed: none of them can make finite gradients a non-finite update (W3). */
 import { OarlockError } from "@oarlock/errors";
+import { rowsTogether } from "./objective.ts";
 import type { Objective, OptimizerSettings, StepOptions, TrainerOptions } from "./types.ts";
 
 interface Bound {
@@ -34,6 +35,8 @@ function check(name: string, value: number | undefined, { least, most }: Bound, 
 function checkObjective(objective: Objective): void {
   if (objective.type === "value") check("objective.clip", objective.clip, { least: 0, most: 1e6 });
   if (objective.type === "pairs") check("objective.centering", objective.centering, { least: 0, most: 1e6 });
+  if (objective.type === "ranking")
+    check("objective.answers", objective.answers, { least: 2, most: 64 }, true);
   if (objective.type !== "grpo") return;
   const { clip } = objective;
   for (const [name, bound] of Object.entries(objectiveBounds)) {
@@ -48,14 +51,14 @@ function checkObjective(objective: Objective): void {
   check("objective.clip.dual", clip.dual, { least: 0, most: 1e6 });
 }
 
-/** Throws `TRAINING_OPTION` where a mini-batch or a micro-batch would cut a pair in two. */
-export function checkPairs(rows: number, { objective, microBatchSize, miniBatchSize }: StepOptions): void {
-  if (objective.type !== "pairs") return;
-  if (rows % 2 !== 0)
-    throw new OarlockError("TRAINING_OPTION", `${rows} rows are no pairs; accepted: an even number`);
-  for (const [name, size] of Object.entries({ microBatchSize, miniBatchSize })) {
-    if (size === undefined || size % 2 === 0) continue;
-    throw new OarlockError("TRAINING_OPTION", `${name} is ${size}; accepted for pairs: an even number`);
+/** Throws `TRAINING_OPTION` where a mini-batch or a micro-batch would cut a pair or a ranking. */
+export function checkTogether(rows: number, { objective, microBatchSize, miniBatchSize }: StepOptions): void {
+  const together = rowsTogether(objective);
+  if (together === 1) return;
+  const accepted = `accepted for ${objective.type}: ${together === 2 ? "an even number" : `a multiple of ${together}`}`;
+  for (const [name, size] of Object.entries({ rows, microBatchSize, miniBatchSize })) {
+    if (size === undefined || size % together === 0) continue;
+    throw new OarlockError("TRAINING_OPTION", `${name} is ${size}; ${accepted}`);
   }
 }
 
@@ -63,6 +66,7 @@ export function checkPairs(rows: number, { objective, microBatchSize, miniBatchS
 export function checkStepOptions(options: StepOptions): void {
   for (const name of ["microBatchSize", "epochs", "miniBatchSize", "maxLength"] as const)
     check(name, options[name], WHOLE, true);
+  check("mix.coefficient", options.mix?.coefficient, { least: 0, most: 1e6 });
   check("maxKl", options.maxKl, { least: 0, most: 1e6 });
   check("temperature", options.temperature, { least: 1e-3, most: 1e3 });
   checkObjective(options.objective);

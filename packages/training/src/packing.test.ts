@@ -98,7 +98,7 @@ describe("packed rows", () => {
           const updates = passBatches(batch, order, {
             microBatchSize: micro,
             miniBatchSize: mini,
-            paired: false,
+            together: 1,
           });
           const used = order.filter((i) => trainedTokens(batch[i]!) > 0);
           expect(updates.flat(2).toSorted((a, b) => a - b)).toEqual(used);
@@ -118,7 +118,7 @@ describe("packed rows", () => {
       lossMask: new Uint8Array(length).fill(1, promptLength),
       group,
     });
-    const batching = { microBatchSize: 2, miniBatchSize: 4, paired: false };
+    const batching = { microBatchSize: 2, miniBatchSize: 4, together: 1 };
     const long = [rowOf(1, 40, 50), rowOf(2, 40, 46), rowOf(1, 40, 46), rowOf(2, 40, 50)];
     expect(passBatches(long, [0, 1, 2, 3], batching)).toEqual([
       [

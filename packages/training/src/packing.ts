@@ -100,19 +100,19 @@ export function pieces<T>(items: readonly T[], size: number): T[][] {
 export interface Batching {
   readonly microBatchSize: number;
   readonly miniBatchSize: number;
-  /** Rows 2i and 2i + 1 stay together. */
-  readonly paired: boolean;
+  /** Rows i·together … (i + 1)·together − 1 stay together, in their order. */
+  readonly together: number;
 }
 
 /**
- * The rows of one pass, as lists of indices: updates, and micro-batches within each. Either rows (or pairs) of like length go
- * together, for less padding, or those of one prompt, which is then read once: whichever reads less. A function of the rows
- * (D1). Rows without a trained token are left out.
+ * The rows of one pass, as lists of indices: updates, and micro-batches within each. Either rows (or pairs, or rankings) of like
+ * length go together, for less padding, or those of one prompt, which is then read once: whichever reads less. A function of the
+ * rows (D1). Rows without a trained token are left out.
  */
 export function passBatches(
   rows: readonly TrainingRow[],
   order: ArrayLike<number>,
-  { microBatchSize, miniBatchSize, paired }: Batching,
+  { microBatchSize, miniBatchSize, together }: Batching,
 ): number[][][] {
   const lengthOf = (unit: readonly number[]): number =>
     unit.reduce((most, index) => Math.max(most, rows[index]?.tokens.length ?? 0), 0);
@@ -123,7 +123,7 @@ export function passBatches(
   const cost = (microBatches: readonly number[][]): number =>
     microBatches.reduce((sum, indices) => sum + BATCH_TOKENS + tokensOf(indices, rows), 0);
   return pieces(Array.from(order), miniBatchSize).map((miniBatch) => {
-    const units = pieces(miniBatch.filter(isUsed), paired ? 2 : 1);
+    const units = pieces(miniBatch.filter(isUsed), together);
     const sorted = units.toSorted((a, b) => lengthOf(a) - lengthOf(b));
     const byLength = pieces(sorted.flat(), microBatchSize);
     const groups = new Map<number, number[][]>();

@@ -113,7 +113,7 @@ describe("a reward model", () => {
     await expect(core.step(pairs(2), step(objective, { microBatchSize: 3 }))).rejects.toThrow(
       /microBatchSize is 3.*even/,
     );
-    await expect(core.step(pairs(2).slice(1), step(objective))).rejects.toThrow(/3 rows.*pairs/);
+    await expect(core.step(pairs(2).slice(1), step(objective))).rejects.toThrow(/rows is 3.*pairs/);
     await expect(core.step(rowsOf(2), step(ppo))).rejects.toThrow(/needs a model that gives logits/);
   });
 });

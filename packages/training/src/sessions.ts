@@ -1,10 +1,10 @@
-/** Sessions by what they compute, made when first needed, the longest unused closed beyond `CAPACITY`. */
+/** Sessions by what they compute, made when first needed, the longest unused closed beyond the capacity. */
 import { type LlamaConfig, parameterCount } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession } from "@oarlock/ort";
 import { forwardModel, type ForwardSpec, gradientModel, type GradientSpec } from "./graphs.ts";
 
-/** Lengths × objectives in use at once are few; each session keeps its own scratch memory. */
-const CAPACITY = 24;
+/** Extents × objectives in use at once are some dozens; each session keeps its own scratch memory. */
+const CAPACITY = { small: 96, large: 24 } as const;
 
 export interface SessionCache {
   forward(spec: ForwardSpec): Promise<OrtSession>;
@@ -16,14 +16,16 @@ export interface SessionCache {
 const LARGE_PARAMETERS = 20e6;
 
 export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): SessionCache {
-  const options = { releasesScratch: parameterCount(config) >= LARGE_PARAMETERS };
+  const isLarge = parameterCount(config) >= LARGE_PARAMETERS;
+  const options = { releasesScratch: isLarge };
+  const capacity = isLarge ? CAPACITY.large : CAPACITY.small;
   const sessions = new Map<string, Promise<OrtSession>>();
   const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
     const found = sessions.get(key) ?? ort.createSession(model(), options);
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
     for (const [oldest, session] of sessions) {
-      if (sessions.size <= CAPACITY) break;
+      if (sessions.size <= capacity) break;
       sessions.delete(oldest);
       await (await session).close();
     }

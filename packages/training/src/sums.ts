@@ -15,6 +15,7 @@ export const SUM_NAMES: readonly (keyof StepSums)[] = [
   "accuracy",
   "lead",
   "score",
+  "mixedNll",
 ];
 
 /** Aggregated as the loss is: what the user asked to minimise, whatever its weights add up to. */
@@ -37,6 +38,7 @@ export function emptySums(): MutableSums {
     accuracy: 0,
     lead: 0,
     score: 0,
+    mixedNll: 0,
   };
 }
 

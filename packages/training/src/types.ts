@@ -49,7 +49,13 @@ export type Objective =
   /** A critic: regression of `returns`; values move at most `clip` away from `oldValues` (0: no bound). */
   | { readonly type: "value"; readonly clip: number }
   /** A reward model: rows 2i and 2i + 1 are a pair, the preferred one first. `centering` is the weight of (R_w + R_l)². */
-  | { readonly type: "pairs"; readonly centering: number };
+  | { readonly type: "pairs"; readonly centering: number }
+  /** A reward model: `answers` rows in a row are a ranking, the best first. */
+  | {
+      readonly type: "ranking";
+      readonly loss: "plackett-luce" | "all-pairs";
+      readonly answers: number;
+    };
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) after clipping by global norm. */
 export interface OptimizerSettings {
@@ -84,6 +90,8 @@ export interface StepOptions {
   readonly miniBatchSize?: number;
   /** The order of the rows in each pass, a permutation for each. Default: as given. */
   readonly order?: readonly Int32Array[];
+  /** Supervised rows in every update: its loss grows by `coefficient` times the mean of their −log p (PPO-ptx). */
+  readonly mix?: { readonly rows: readonly TrainingRow[]; readonly coefficient: number };
   /** No update is made once the policy is further than this from that before the step (k1, nats a token). Default: never. */
   readonly maxKl?: number;
 }
@@ -111,10 +119,12 @@ export interface StepSums {
   /** Critics: the value of a trained token, and the fraction of tokens whose clipped error was the greater one. */
   readonly value: number;
   readonly valueClipFraction: number;
-  /** Reward models, means over pairs: whether the preferred row leads, by how much, and the score of both. */
+  /** Reward models, means over pairs (of a ranking, over all of its pairs): whether the preferred row leads, by how much, and the score of both. */
   readonly accuracy: number;
   readonly lead: number;
   readonly score: number;
+  /** −log p of the rows that are mixed in, nats a token. */
+  readonly mixedNll: number;
 }
 
 /** One optimizer update. */

@@ -7,7 +7,7 @@ export {
   promptTokens,
   renderingOf,
   type Rendering,
-  type TokenizedPair,
+  type TokenizedRanking,
   type TokenizedPrompt,
 } from "./tokens.ts";
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";

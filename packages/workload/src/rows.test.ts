@@ -2,7 +2,7 @@
 import type { Row } from "@oarlock/data";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, test } from "vitest";
-import { preferencePairs } from "./rows.ts";
+import { preferenceRankings } from "./rows.ts";
 
 const tokenizer = createTokenizer(
   characterTokenizer({ alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n" }),
@@ -18,36 +18,43 @@ const options = {
   tokenizer,
   rendering: { systemPrompt: "", chatTemplate: "auto" },
   maxTokens: 200,
+  answers: 2,
   heldOut: 0.3,
+  fold: 0,
   seed: 1,
 } as const;
-const questionOf = (tokens: Int32Array): string =>
-  /question (\d+)/.exec(tokenizer.decode([...tokens], { skipSpecialTokens: true }))?.[1] ?? "";
+const questionOf = ([preferred]: readonly Int32Array[]): string =>
+  /question (\d+)/.exec(tokenizer.decode([...(preferred ?? [])], { skipSpecialTokens: true }))?.[1] ?? "";
 
 describe("preference pairs", () => {
   test("are split by first turn, by a share of about the one asked for, whatever the order of the rows", async () => {
-    const { training, heldOut, overlong } = await preferencePairs(rows, options);
+    const { training, heldOut, overlong } = await preferenceRankings(rows, options);
     expect(overlong).toBe(0);
     expect(training.length + heldOut.length).toBe(200);
     expect(heldOut.length).toBeGreaterThan(30);
     expect(heldOut.length).toBeLessThan(90);
-    const trained = new Set(training.map(({ preferred }) => questionOf(preferred)));
-    expect(heldOut.filter(({ preferred }) => trained.has(questionOf(preferred)))).toEqual([]);
-    const reversed = await preferencePairs(rows.toReversed(), options);
-    expect(reversed.heldOut.map(({ preferred }) => questionOf(preferred)).toSorted()).toEqual(
-      heldOut.map(({ preferred }) => questionOf(preferred)).toSorted(),
+    const trained = new Set(training.map(questionOf));
+    expect(heldOut.filter((ranking) => trained.has(questionOf(ranking)))).toEqual([]);
+    const reversed = await preferenceRankings(rows.toReversed(), options);
+    expect(reversed.heldOut.map(questionOf).toSorted()).toEqual(heldOut.map(questionOf).toSorted());
+    const other = await preferenceRankings(rows, { ...options, seed: 2 });
+    expect(other.heldOut.map(questionOf)).not.toEqual(heldOut.map(questionOf));
+  });
+
+  test("have folds that hold out every pair once", async () => {
+    const folds = await Promise.all(
+      [0, 1, 2, 3].map((fold) => preferenceRankings(rows, { ...options, heldOut: 0.25, fold })),
     );
-    const other = await preferencePairs(rows, { ...options, seed: 2 });
-    expect(other.heldOut.map(({ preferred }) => questionOf(preferred))).not.toEqual(
-      heldOut.map(({ preferred }) => questionOf(preferred)),
-    );
+    const held = folds.flatMap(({ heldOut }) => heldOut.map(([, rejected]) => rejected?.join()));
+    expect(held).toHaveLength(200);
+    expect(new Set(held).size).toBe(200);
   });
 
   test("leave out and count what is too long, and say where nothing is left", async () => {
     const long: Row = { ...rows[0]!, chosen: " y".repeat(200) };
-    const { overlong } = await preferencePairs([...rows, long], options);
+    const { overlong } = await preferenceRankings([...rows, long], options);
     expect(overlong).toBe(1);
-    await expect(preferencePairs(rows, { ...options, maxTokens: 10 })).rejects.toThrow(
+    await expect(preferenceRankings(rows, { ...options, maxTokens: 10 })).rejects.toThrow(
       /DATA_EMPTY.*200 rows.*training pairs of at most 10 tokens a side/,
     );
   });

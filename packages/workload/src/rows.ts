@@ -9,8 +9,8 @@ import { OarlockError } from "@oarlock/errors";
 import type { LossMask } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { demonstrationTokens, pairTokens, promptTokens } from "./tokens.ts";
-import type { Rendering, TokenizedPair } from "./tokens.ts";
+import { demonstrationTokens, promptTokens, rankingTokens } from "./tokens.ts";
+import type { Rendering, TokenizedRanking } from "./tokens.ts";
 
 const SLICE_MS = 5;
 
@@ -82,53 +82,64 @@ export async function demonstrationRows(
   return nonEmpty(demonstrations, rows.length, `demonstrations of at most ${maxTokens} tokens`);
 }
 
-/** The pairs of a reward model's stage: tokens of the whole texts. */
+/** The rankings of a reward model's stage: tokens of the whole texts. */
 export interface Preferences {
-  readonly training: readonly TokenizedPair[];
+  readonly training: readonly TokenizedRanking[];
   /** No first turn of these is among those of `training`. */
-  readonly heldOut: readonly TokenizedPair[];
-  /** Pairs that were left out because a side was too long. */
+  readonly heldOut: readonly TokenizedRanking[];
+  /** Rankings that were left out because an answer was too long. */
   readonly overlong: number;
+  /** Rankings that were left out because they have another number of answers. */
+  readonly otherCount: number;
 }
 
-/** How pairs are split. */
+/** How rankings are chosen and split. */
 export interface PreferenceOptions extends RowOptions {
-  /** Share of first turns whose pairs are kept from training. */
+  /** Answers of each ranking; 2: pairs. */
+  readonly answers: number;
+  /** Share of first turns whose rankings are kept from training. */
   readonly heldOut: number;
+  /** Which share of them, from 0: folds do not overlap. */
+  readonly fold: number;
   readonly seed: number;
 }
 
 /**
- * The preference pairs of `rows`. Those of one first turn lie on one side of the split: answers to one question on both sides
- * would let a model that remembers look like one that judges.
+ * The rankings of `rows`. Those of one first turn lie on one side of the split: answers to one question on both sides would let
+ * a model that remembers look like one that judges.
  */
-export async function preferencePairs(
+export async function preferenceRankings(
   rows: readonly Row[],
   options: PreferenceOptions,
 ): Promise<Preferences> {
-  const { tokenizer, rendering, maxTokens } = options;
-  let overlong = 0;
-  const pairs = await inSlices(rows, (row) => {
-    const pair = pairTokens(row, rendering, tokenizer);
-    const fits = Math.max(pair.preferred.length, pair.rejected.length) <= maxTokens;
+  const { tokenizer, rendering, maxTokens, answers } = options;
+  let [overlong, otherCount] = [0, 0];
+  const rankings = await inSlices(rows, (row) => {
+    const ranking = rankingTokens(row, rendering, tokenizer);
+    if (ranking.length !== answers) {
+      otherCount++;
+      return undefined;
+    }
+    const fits = ranking.every(({ length }) => length <= maxTokens);
     if (!fits) overlong++;
-    return fits ? { pair, isHeldOut: isHeldOut(row.prompt, options) } : undefined;
+    return fits ? { ranking, isHeldOut: isHeldOut(row.prompt, options) } : undefined;
   });
-  const side = (heldOut: boolean): TokenizedPair[] =>
-    pairs.filter((one) => one.isHeldOut === heldOut).map(({ pair }) => pair);
-  const training = nonEmpty(side(false), rows.length, `training pairs of at most ${maxTokens} tokens a side`);
+  const side = (heldOut: boolean): TokenizedRanking[] =>
+    rankings.filter((one) => one.isHeldOut === heldOut).map(({ ranking }) => ranking);
+  const what = `${answers === 2 ? "pairs" : `rankings of ${answers} answers`} of at most ${maxTokens} tokens a side`;
+  const training = nonEmpty(side(false), rows.length, `training ${what}`);
   const heldOut = side(true);
-  if (options.heldOut > 0)
-    nonEmpty(heldOut, rows.length, `held-out pairs of at most ${maxTokens} tokens a side`);
-  return { training, heldOut, overlong };
+  if (options.heldOut > 0) nonEmpty(heldOut, rows.length, `held-out ${what}`);
+  return { training, heldOut, overlong, otherCount };
 }
 
 /** By a hash of the first turn and the seed: neither the order of the rows nor which others there are decides. */
-function isHeldOut(prompt: Prompt, { heldOut, seed }: PreferenceOptions): boolean {
+function isHeldOut(prompt: Prompt, { heldOut, fold, seed }: PreferenceOptions): boolean {
   const hash = createHash("sha256")
     .update(`${seed}\n${firstTurn(prompt)}`)
     .digest();
-  return hash.readUInt32BE(0) / 2 ** 32 < heldOut;
+  const place = hash.readUInt32BE(0) / 2 ** 32;
+  return place >= fold * heldOut && place < (fold + 1) * heldOut;
 }
 
 /** What the first person says: the first user message, or the text before the first answer. */

@@ -7,12 +7,12 @@ import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { openData } from "./data.ts";
 import { renderingOf } from "./tokens.ts";
-import { demonstrationRows, preferencePairs, promptRows } from "./rows.ts";
+import { demonstrationRows, preferenceRankings, promptRows } from "./rows.ts";
 import type { Preferences, PromptRow } from "./rows.ts";
 
 /** Data of a run, tokenised once, before the first step. */
 export interface RunData {
-  /** Of a supervised stage, masked as its plan says. */
+  /** Of a supervised stage, or mixed into one of PPO, masked as its plan says. */
   demonstrations(stage: number): readonly TrainingRow[];
   /** Of a rollout stage. */
   prompts(stage: number): readonly PromptRow[];
@@ -36,6 +36,8 @@ export interface RunDataOptions {
   readonly signal?: AbortSignal;
 }
 
+const NO_PREFERENCES: Preferences = { training: [], heldOut: [], overlong: 0, otherCount: 0 };
+
 /** Opens every data set of the plan. Throws `DATA_CHANGED` where one is not what the plan was made with. */
 export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const { run, tokenizer, stopTokens } = options;
@@ -51,14 +53,21 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
     } else if (stage.type === "reward-model") {
-      const { data, maxLength, heldOut } = stage["reward-model"];
+      const { data, maxLength, heldOut, fold, answers } = stage["reward-model"];
       const { seed } = run.spec;
-      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, heldOut, seed };
-      preferences[index] = await preferencePairs(rows, settings);
+      const split = { heldOut, fold, answers };
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, seed, ...split };
+      preferences[index] = await preferenceRankings(rows, settings);
     } else if (rollouts !== undefined) {
       const { data, maxPromptLength } = rollouts;
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
       prompts[index] = await promptRows(rows, settings);
+    }
+    if (stage.type === "ppo" && stage.ppo.ptx !== undefined) {
+      const { data, maxLength, mask } = stage.ppo.ptx;
+      const mixed = await opened(options, `stages.${index}.ppo.ptx.data`);
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
+      demonstrations[index] = await demonstrationRows(mixed.rows, settings);
     }
   }
   const evaluated = evaluation === undefined ? undefined : await opened(options, "evaluation.data");
@@ -73,7 +82,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   return {
     demonstrations: (stage) => demonstrations[stage] ?? [],
     prompts: (stage) => prompts[stage] ?? [],
-    preferences: (stage) => preferences[stage] ?? { training: [], heldOut: [], overlong: 0 },
+    preferences: (stage) => preferences[stage] ?? NO_PREFERENCES,
     evaluation: evaluationPrompts,
     evaluationName: evaluated?.name ?? "",
     stopTokens,

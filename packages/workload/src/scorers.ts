@@ -55,7 +55,8 @@ async function openBatchScorer(
   reward: BatchReward,
   options: ScorersOptions,
 ): Promise<BatchScorer> {
-  if (reward.type === "model") return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
+  if (reward.type === "model")
+    return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
   if (reward.type !== "ensemble") {
     const scorer = openServiceScorer(reward, options.environment ?? processEnvironment());
     return reward.service.deterministic ? cachedScorer(scorer) : scorer;

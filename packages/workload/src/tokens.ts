@@ -68,27 +68,22 @@ export function demonstrationTokens(
   return { tokens, promptLength: prompt.length, lossMask };
 }
 
-/** Both sides of a preference pair, each with the prompt and the end token. */
-export interface TokenizedPair {
-  readonly preferred: Int32Array;
-  readonly rejected: Int32Array;
-}
+/** Answers to one prompt, the best first, each with the prompt and the end token; a pair is a ranking of two. */
+export type TokenizedRanking = readonly Int32Array[];
 
-/** The tokens of a pair. Throws `DATA_PREFERENCE_MISSING` where the row is none. */
-export function pairTokens(row: Row, rendering: Rendering, tokenizer: Tokenizer): TokenizedPair {
+/** The tokens of a ranking or a pair. Throws `DATA_PREFERENCE_MISSING` where the row is neither. */
+export function rankingTokens(row: Row, rendering: Rendering, tokenizer: Tokenizer): TokenizedRanking {
   const { chosen, rejected } = row;
-  if (chosen === undefined || rejected === undefined) {
+  const ranked = row.ranking ?? (chosen === undefined || rejected === undefined ? [] : [chosen, rejected]);
+  if (ranked.length === 0) {
     throw new OarlockError(
       "DATA_PREFERENCE_MISSING",
-      "a reward model needs a preferred and a rejected answer in every row; accepted: columns chosen and rejected, or a field mapping",
+      "a reward model needs a preferred and a rejected answer in every row; accepted: columns chosen and rejected, " +
+        "a column ranking (a list, the best first), or a field mapping",
     );
   }
   const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
-  const whole = { prompt, rendering, tokenizer };
-  return {
-    preferred: wholeTokens(row.prompt, chosen, whole),
-    rejected: wholeTokens(row.prompt, rejected, whole),
-  };
+  return ranked.map((answer) => wholeTokens(row.prompt, answer, { prompt, rendering, tokenizer }));
 }
 
 interface Whole {
@@ -127,7 +122,7 @@ function plainText(prompt: Prompt): string {
   return typeof prompt === "string" ? prompt : prompt.map(({ content }) => content).join("\n");
 }
 
-/** What of a row is as long as it gets: its prompt, the whole demonstration, or the longer side of a pair. */
+/** What of a row is as long as it gets: its prompt, the whole demonstration, or the longest answer of a ranking. */
 export type Measured = "prompt" | "demonstration" | "pair";
 
 const lengths: {
@@ -137,8 +132,7 @@ const lengths: {
   demonstration: (row, rendering, tokenizer) =>
     demonstrationTokens(row, rendering, { tokenizer, mask: "all" }).tokens.length,
   pair(row, rendering, tokenizer) {
-    const { preferred, rejected } = pairTokens(row, rendering, tokenizer);
-    return Math.max(preferred.length, rejected.length);
+    return Math.max(...rankingTokens(row, rendering, tokenizer).map(({ length }) => length));
   },
 };
 

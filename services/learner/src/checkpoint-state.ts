@@ -3,7 +3,7 @@
  * read back is checked field by field. Pure.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { Ledger, PolicyVersion, Position } from "@oarlock/run";
+import type { GuardState, Ledger, PolicyVersion, Position } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
@@ -29,18 +29,23 @@ export interface LearnerCheckpoint {
   readonly klCoefficient?: number;
   /** Of the stage's scores, where a scorer is normalised. */
   readonly rewardMoments?: RewardMoments;
+  /** What the guards of the stage have seen. */
+  readonly guards?: GuardState;
+  /** What a roll-back goes back to; its weights are the array `good`. */
+  readonly goodPolicy?: PolicyVersion;
   /** Updates of the critic or reward model; its weights and moments are arrays `scorer-…`. */
   readonly scorerStep?: number;
   /** Training seconds so far, over all incarnations. */
   readonly seconds: number;
 }
 
-/** Names of the arrays. `reference` and those of the critic or reward model are absent where the stage has none. */
+/** Names of the arrays. `reference`, `good` and those of the critic or reward model are absent where the stage has none. */
 export const ARRAYS = {
   weights: "weights",
   m: "m",
   v: "v",
   reference: "reference",
+  good: "good",
   scorerWeights: "scorer-weights",
   scorerM: "scorer-m",
   scorerV: "scorer-v",

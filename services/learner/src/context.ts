@@ -9,7 +9,9 @@ import type { Clock, TraceContext, Tracer } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { OarlockError } from "@oarlock/errors";
 import type { GroupTraces } from "./group-traces.ts";
+import type { GuardProgress } from "./guards.ts";
 import type { LearnerRecorders } from "./instruments.ts";
+import type { KeptStages } from "./kept-stages.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
@@ -28,6 +30,8 @@ export interface LearnerParts {
   readonly data: RunData;
   readonly checkpoints: RunCheckpoints;
   readonly journal: RunJournal;
+  /** Stages whose results are there already. */
+  readonly kept: KeptStages;
   readonly rollouts: Rollouts;
   readonly publication: Publication;
   readonly onCheckpoint: (info: CheckpointInfo) => void;
@@ -54,6 +58,8 @@ export interface LearnerProgress {
   readonly klCoefficient: number | undefined;
   /** Of the stage's scores so far, where a scorer is normalised. */
   readonly rewardMoments?: RewardMoments | undefined;
+  /** Of the present stage, where it has guards. */
+  readonly guards?: GuardProgress | undefined;
   /** Newest metrics by name. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Training seconds of earlier incarnations. */

@@ -95,6 +95,17 @@ export function assembleBatch(
   return { groups: withReference, rewards, advantages, rows, trainedTokens };
 }
 
+/** Mean over the trained samples of Σ_t k1 between the policy that sampled and the reference, nats. */
+export function meanSampleKl(rows: readonly TrainingRow[]): number {
+  const sums = rows.flatMap(({ lossMask, oldLogprobs, refLogprobs }) => {
+    const trained = Array.from(lossMask.keys()).filter((token) => token > 0 && lossMask[token] === 1);
+    if (trained.length === 0) return [];
+    const gap = (token: number): number => (oldLogprobs?.[token] ?? 0) - (refLogprobs?.[token] ?? 0);
+    return [trained.reduce((sum, token) => sum + klEstimate("k1", gap(token)), 0)];
+  });
+  return sums.reduce((total, sum) => total + sum, 0) / Math.max(1, sums.length);
+}
+
 /** R − β · Σ_t kl_t where the KL penalty is part of the reward, else R. */
 function penalisedReward({ reward, row }: JudgedSample, grpo: ResolvedGrpo): number | undefined {
   const { kl } = grpo;

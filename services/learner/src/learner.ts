@@ -27,6 +27,7 @@ import { createFeed } from "./feed.ts";
 import type { MetricsFeed } from "./feed.ts";
 import { createGroupTraces } from "./group-traces.ts";
 import type { LearnerRecorders } from "./instruments.ts";
+import type { KeptStages } from "./kept-stages.ts";
 import { programOf } from "./plan.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import { createPublication } from "./publication.ts";
@@ -50,6 +51,8 @@ export interface LearnerOptions {
   readonly workSubject: string;
   readonly scored: Consumer;
   readonly journal: RunJournal;
+  /** Default: every stage runs. */
+  readonly kept?: KeptStages;
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
   readonly telemetry: LearnerTelemetry;
@@ -139,7 +142,7 @@ function partsOf(
   control: Control,
   signal: AbortSignal,
 ): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
-  const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry } = options;
+  const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry, kept: keptStages } = options;
   const { tracer, recorders } = telemetry;
   const groupTraces = createGroupTraces(telemetry);
   const scorer = createScoreTrainer((weights) => models.openScoreTrainer(weights));
@@ -182,7 +185,8 @@ function partsOf(
   };
   const program = programOf(run);
   const publication = createPublication(options.policies, signal, tracer);
-  const parts = { run, program, uid, trainer, scorer, models, data, checkpoints, journal, rollouts };
+  const known = { run, program, uid, data, kept: keptStages ?? new Map() };
+  const parts = { ...known, trainer, scorer, models, checkpoints, journal, rollouts };
   const listeners = { publication, onEvent, onCheckpoint, tracer, groupTraces, recorders };
   return { parts: { ...parts, ...listeners, clock, signal }, feed };
 }
@@ -271,7 +275,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
       startedMs,
     };
   }
-  const { state, current, lagging } = await restoreCheckpoint(parts, checkpoints.resumed);
+  const { state, current, lagging, guards } = await restoreCheckpoint(parts, checkpoints.resumed);
   const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient, rewardMoments } = state;
   const progress = {
     position,
@@ -281,6 +285,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     results,
     klCoefficient,
     rewardMoments,
+    guards,
     metrics: {},
     earlierSeconds: seconds,
     startedMs,

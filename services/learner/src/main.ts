@@ -15,6 +15,7 @@ import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
 import { createLearner } from "./learner.ts";
+import type { KeptStages } from "./kept-stages.ts";
 import type { Learner } from "./learner.ts";
 import type { LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { StallLimits } from "./rollouts.ts";
@@ -31,6 +32,7 @@ export interface LearnerServiceParts {
   readonly models: ModelPorts;
   readonly data: RunData;
   readonly journal: RunJournal;
+  readonly kept?: KeptStages;
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
   readonly lifecycle: Lifecycle;

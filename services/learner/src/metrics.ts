@@ -39,7 +39,7 @@ export interface BatchNumbers {
   /** Score after a KL penalty in the reward. */
   readonly rewards: readonly (readonly (number | undefined)[])[];
   readonly advantages: readonly (readonly (number | undefined)[])[];
-  /** Values of each named scorer that gave one. */
+  /** Values of each named scorer that gave one, by the metric's name. */
   readonly named: Readonly<Record<string, readonly number[]>>;
 }
 
@@ -63,10 +63,7 @@ export function batchMetrics(batch: BatchNumbers): Numbers {
       "critic/advantages",
       batch.advantages.flat().filter((advantage) => advantage !== undefined),
     ),
-    ...Object.assign(
-      {},
-      ...Object.entries(batch.named).map(([name, values]) => spread(`reward/${name}`, values)),
-    ),
+    ...Object.assign({}, ...Object.entries(batch.named).map(([name, values]) => spread(name, values))),
     ...spread("response_length", responses),
     "response_length/clip_ratio": cut / Math.max(1, samples.length),
     ...spread("prompt_length", prompts),

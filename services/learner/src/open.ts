@@ -14,13 +14,14 @@ import {
 } from "@oarlock/workload";
 import type { OpenedModel } from "@oarlock/workload";
 import { openJournal } from "./journal.ts";
+import { readKeptStages } from "./kept-stages.ts";
 import { startLearner } from "./main.ts";
 import { createModelPorts } from "./model-ports.ts";
 import type { LearnerServiceParts, RunningLearner } from "./main.ts";
 
 export type OpenLearnerParts = Omit<
   LearnerServiceParts,
-  "policies" | "checkpoints" | "trainer" | "models" | "data" | "journal"
+  "policies" | "checkpoints" | "trainer" | "models" | "data" | "journal" | "kept"
 > & {
   readonly model: OpenedModel;
   /** Folder that relative paths of the plan are relative to. */
@@ -66,5 +67,6 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     engine: trainingEngine(run),
     saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
   });
-  return startLearner({ ...parts, policies, checkpoints, trainer, models, data, journal });
+  const kept = await readKeptStages(outDir);
+  return startLearner({ ...parts, policies, checkpoints, trainer, models, data, journal, kept });
 }

@@ -2,7 +2,7 @@
  * Which data rows belong to which step: a permutation per epoch, keyed by counters (D1, D2), so the cursor of a resumed
  * run follows from its step alone (T3). Pure.
  */
-import { shuffledOrder } from "@oarlock/rl";
+import { mixedOrder, shuffledOrder } from "@oarlock/rl";
 
 export interface OrderOptions {
   readonly seed: number;
@@ -11,6 +11,8 @@ export interface OrderOptions {
   readonly count: number;
   /** Rows of one step. */
   readonly perStep: number;
+  /** Whether they are mixed into the stage's own. Default false. */
+  readonly mixed?: boolean;
 }
 
 /** Row indices of every step. The last epoch's permutation is kept, since steps ask for it in turn. */
@@ -23,11 +25,12 @@ export interface DataOrder {
 
 /** The order of one stage. */
 export function dataOrder(options: OrderOptions): DataOrder {
-  const { seed, stage, count, perStep } = options;
+  const { seed, stage, count, perStep, mixed = false } = options;
+  const orderOf = mixed ? mixedOrder : shuffledOrder;
   let known: { readonly epoch: number; readonly order: Int32Array } | undefined;
   const at = (cursor: number): number => {
     const epoch = Math.floor(cursor / count);
-    if (known?.epoch !== epoch) known = { epoch, order: shuffledOrder({ seed, stage, epoch, count }) };
+    if (known?.epoch !== epoch) known = { epoch, order: orderOf({ seed, stage, epoch, count }) };
     return known.order[cursor % count] ?? 0;
   };
   return {

@@ -3,11 +3,11 @@
  * hand-driven ones. Nothing here says how anything is done.
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
-import type { PolicyVersion } from "@oarlock/run";
+import type { Alarm, PolicyVersion } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
 
-export type { PromptRow, RunData, TokenizedPair as PreferencePair } from "@oarlock/workload";
+export type { PromptRow, RunData, TokenizedRanking } from "@oarlock/workload";
 
 /** Where models other than the policy in training come from, and where finished ones go. */
 export interface ModelPorts {
@@ -31,8 +31,11 @@ export interface RunJournal {
 /** What the learner says while it runs, for progress lines and reports. */
 export type LearnerEvent =
   | { readonly type: "stage"; readonly stage: string; readonly index: number; readonly steps: number }
+  /** A stage that an earlier run finished is not run again. */
+  | { readonly type: "kept"; readonly stage: string; readonly steps: number; readonly digest: string }
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
+  | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
   | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };

@@ -4,14 +4,15 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
-import type { ResolvedPpo } from "@oarlock/runfile";
+import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
-import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
+import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
@@ -19,6 +20,7 @@ import { needsReference } from "./ppo-settings.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
+import { tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type Place = { readonly stage: number; readonly step: number };
@@ -70,18 +72,25 @@ export async function ppoStep(
   const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
   const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
   if (used.length === 0) {
-    const metrics = { ...batchNumbers(trajectories, groups, undefined), ...gen };
+    const metrics = { ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, undefined), ...gen };
     return { policy: undefined, critic: undefined, metrics, groups, klCoefficient, rewardMoments };
   }
-  const moment: PpoMoment = { step: at.step, klCoefficient, order: ordersOf(parts, ppo, at, used.length) };
+  const order = ordersOf(parts, ppo, at, used.length);
+  const moment: PpoMoment = { step: at.step, klCoefficient, order, mixed: mixedRows(parts, ppo, at) };
   const forward = await startNumbers(parts, ppo, used, moment);
-  const batch = assemblePpoBatch(forward.samples, ppo, klCoefficient);
+  const batch = await traced(tracer, { name: "advantages" }, async () =>
+    assemblePpoBatch(forward.samples, ppo, klCoefficient),
+  );
   const critic = await timed(parts, () =>
-    parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    tracedUpdate(parts, "critic", () =>
+      parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    ),
   );
   const options = ppoStepOptions(ppo, moment);
   const policy = await timed(parts, async () =>
-    at.step < ppo.critic.warmupSteps ? undefined : parts.trainer.step(batch.rows, options, signal),
+    at.step < ppo.critic.warmupSteps
+      ? undefined
+      : tracedUpdate(parts, "policy", () => parts.trainer.step(batch.rows, options, signal)),
   );
   const next = nextKlCoefficient(
     klCoefficient,
@@ -89,7 +98,7 @@ export async function ppoStep(
     { kl: batch.kl, samples: used.length },
   );
   const metrics = {
-    ...batchNumbers(trajectories, groups, { used, batch }),
+    ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, { used, batch }),
     ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
     ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
@@ -112,6 +121,15 @@ function ordersOf({ run }: LearnerParts, { epochs }: ResolvedPpo, at: Place, cou
   );
 }
 
+/** The demonstrations that go into every update of this step. */
+function mixedRows({ run, data }: LearnerParts, { ptx }: ResolvedPpo, at: Place): TrainingRow[] {
+  if (ptx === undefined) return [];
+  const rows = data.demonstrations(at.stage);
+  const { seed } = run.spec;
+  const order = dataOrder({ seed, stage: at.stage, count: rows.length, perStep: ptx.batchSize, mixed: true });
+  return order.rowsOf(at.step).flatMap((index) => rows[index] ?? []);
+}
+
 async function timed<T>(
   { clock }: LearnerParts,
   work: () => Promise<T>,
@@ -128,7 +146,7 @@ async function startNumbers(
   used: readonly Used[],
   { order: [order] }: PpoMoment,
 ): Promise<{ samples: Parameters<typeof assemblePpoBatch>[0]; seconds: Numbers }> {
-  const { trainer, scorer, signal } = parts;
+  const { trainer, scorer, tracer, signal } = parts;
   const rows = used.map(({ row }) => row);
   const batching = {
     microBatchSize: ppo.microBatchSize,
@@ -137,11 +155,14 @@ async function startNumbers(
     ...(order === undefined ? {} : { order }),
   };
   const atTemperature = { ...batching, temperature: ppo.sampling.temperature };
-  const old = await timed(parts, () => trainer.logprobs(rows, "policy", atTemperature, signal));
+  const under = <T>(name: string, work: () => Promise<T>): Promise<T> => traced(tracer, { name }, work);
+  const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
+    trainer.logprobs(rows, source, atTemperature, signal);
+  const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
   const reference = await timed(parts, async () =>
-    needsReference(ppo) ? trainer.logprobs(rows, "reference", atTemperature, signal) : undefined,
+    needsReference(ppo) ? under("reference logprobs", logprobs("reference")) : undefined,
   );
-  const values = await timed(parts, () => scorer.get().scores(rows, batching, signal));
+  const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
     samples: used.map(({ row, score }, i) => ({
@@ -171,6 +192,7 @@ function sampled(row: TrainingRow, logprobs: Float32Array): { rollout: number[];
 function policyMetrics(result: StepResult, options: StepOptions): Numbers {
   return {
     ...updateMetrics(result, options),
+    ...(options.mix === undefined ? {} : { "actor/ptx_loss": result.sums.mixedNll }),
     "actor/updates": result.updates.length,
     "actor/stopped_at_kl": result.stopped ? 1 : 0,
   };
@@ -195,9 +217,13 @@ function criticMetrics(
 
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
-  groups: readonly (readonly JudgedSample[])[],
+  judged: {
+    readonly groups: readonly (readonly JudgedSample[])[];
+    readonly rewards: readonly ResolvedReward[];
+  },
   learned: { readonly used: readonly Used[]; readonly batch: PpoBatch } | undefined,
 ): Numbers {
+  const { groups, rewards } = judged;
   const at = new Map(learned?.used.map(({ trajectory }, i) => [trajectory, i]));
   const valuesOf = (list: readonly number[] | undefined): (number | undefined)[][] =>
     groups.map((group) => group.map(({ trajectory }) => list?.[at.get(trajectory) ?? -1]));
@@ -206,6 +232,6 @@ function batchNumbers(
     scores: groups.map((group) => group.map(({ reward }) => reward.total)),
     rewards: valuesOf(learned?.batch.rewards),
     advantages: valuesOf(learned?.batch.advantages),
-    named: namedValues(groups),
+    named: namedValues(groups, rewards),
   });
 }

@@ -22,6 +22,8 @@ export type LearnerLine =
 
 /** Failures that a restart meets again: it would only hide them. */
 const FINAL: ReadonlySet<string> = new Set([
+  "GATE_NOT_PASSED",
+  "GUARD_STOPPED",
   "STALLED",
   "TRAINING_NOTHING_TO_TRAIN",
   "TRAINING_OPTION",

@@ -6,30 +6,40 @@ import { OarlockError } from "@oarlock/errors";
 import { pairReport } from "@oarlock/rl";
 import type { PairReport, PairScores } from "@oarlock/rl";
 import type { ResolvedRewardModel, ResolvedStage } from "@oarlock/runfile";
+import { traced } from "@oarlock/runtime";
 import { sequenceRow } from "@oarlock/training";
 import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { dataOrder } from "./order.ts";
-import type { EvaluationRecord, PreferencePair } from "./ports.ts";
+import type { EvaluationRecord, TokenizedRanking } from "./ports.ts";
 import { optimizerAt } from "./step-options.ts";
+import { stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type RewardModelStage = Extract<ResolvedStage, { type: "reward-model" }>;
 
-/** A pair as two rows of one forward pass, the preferred one first. */
-export function pairRows({ preferred, rejected }: PreferencePair, margin = 0): TrainingRow[] {
-  return [sequenceRow(preferred, margin), sequenceRow(rejected)];
+/** A ranking as rows of one forward pass, the best first; `margin` is that of a pair. */
+export function rankingRows(ranking: TokenizedRanking, margin = 0): TrainingRow[] {
+  return ranking.map((answer, place) => sequenceRow(answer, place === 0 ? margin : 0));
 }
 
-/** Of one step (0-based): two rows a pair. */
+/** Of one step (0-based). */
 export function rewardModelOptions(plan: ResolvedRewardModel, step: number): StepOptions {
+  const { loss, answers, centering } = plan;
   return {
-    objective: { type: "pairs", centering: plan.centering },
+    objective: loss === "bradley-terry" ? { type: "pairs", centering } : { type: "ranking", loss, answers },
     aggregation: "seq-mean-token-mean",
     optimizer: optimizerAt(plan.optimizer, step, plan.steps),
-    microBatchSize: 2 * plan.microBatchSize,
+    microBatchSize: answers * plan.microBatchSize,
   };
+}
+
+/** Every pair of a ranking, the better score first. */
+function pairsOf(scores: readonly number[]): PairScores[] {
+  return scores.flatMap((preferred, place) =>
+    scores.slice(place + 1).map((rejected) => ({ preferred, rejected })),
+  );
 }
 
 /** Trains one step on the next pairs of the data's order. */
@@ -43,12 +53,14 @@ export async function rewardModelStep(
   const { seed } = parts.run.spec;
   const order = dataOrder({ seed, stage: at.stage, count: training.length, perStep: plan.batchSize });
   const rows = order.rowsOf(at.step).flatMap((index) => {
-    const pair = training[index];
-    return pair === undefined ? [] : pairRows(pair, plan.margin);
+    const ranking = training[index];
+    return ranking === undefined ? [] : rankingRows(ranking, plan.margin);
   });
   const options = rewardModelOptions(plan, at.step);
   const startMs = parts.clock.monotonicMs();
-  const result = await parts.scorer.get().step(rows, options, parts.signal);
+  const result = await tracedUpdate(parts, "reward-model", () =>
+    parts.scorer.get().step(rows, options, parts.signal),
+  );
   const { sums, gradNorm, applied, tokens } = result;
   const metrics = {
     "train/loss": sums.loss,
@@ -69,8 +81,19 @@ export async function rewardModelStep(
 
 const accuracyName = (stage: string): string => `val-core/held-out/${stage}/accuracy`;
 
+/** Pairs that were scored, and rankings that were left out. */
+interface Counts {
+  readonly pairs: number;
+  readonly overlong: number;
+  readonly otherCount: number;
+}
+
 /** What held-out pairs say, as metrics: a bar of the histogram is named by where it begins. */
-export function pairMetrics(stage: string, report: PairReport, pairs: number, overlong: number): Numbers {
+export function pairMetrics(
+  stage: string,
+  report: PairReport,
+  { pairs, overlong, otherCount }: Counts,
+): Numbers {
   const { accuracy, calibrationError, loss, meanLead, margins } = report;
   const name = accuracyName(stage);
   const bars = margins.map(({ from, count }) => [`val-aux/${stage}/margins/${from.toFixed(3)}`, count]);
@@ -83,32 +106,48 @@ export function pairMetrics(stage: string, report: PairReport, pairs: number, ov
     [`val-aux/${stage}/margin`]: meanLead,
     [`val-aux/${stage}/pairs`]: pairs,
     [`val-aux/${stage}/pairs_overlong`]: overlong,
+    ...(otherCount === 0 ? {} : { [`val-aux/${stage}/rankings_of_other_counts`]: otherCount }),
     ...Object.fromEntries(bars),
   };
 }
 
-/** Scores the held-out pairs. Returns the progress with the record added. */
-export async function evaluateRewardModel(
+/** Scores the held-out pairs, in a trace of its own. Returns the progress with the record added. */
+export function evaluateRewardModel(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  at: { readonly stage: number; readonly step: number },
+): Promise<LearnerProgress> {
+  const attributes = { ...stepAttributes(parts, at), "rl.evaluation.when": "after" };
+  return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, async (span) => {
+    const after = await evaluateUnder(parts, progress, at);
+    const accuracy = after.evaluations.at(-1)?.metrics[accuracyName(stageAt(parts.run, at.stage).name)];
+    span.set({ "rl.reward_model.accuracy": accuracy });
+    return after;
+  });
+}
+
+async function evaluateUnder(
   parts: LearnerParts,
   progress: LearnerProgress,
   at: { readonly stage: number; readonly step: number },
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, at.stage);
   if (stage.type !== "reward-model") return progress;
-  const { heldOut, overlong } = parts.data.preferences(at.stage);
+  const { heldOut, overlong, otherCount } = parts.data.preferences(at.stage);
   const startMs = parts.clock.monotonicMs();
   const scorer = parts.scorer.get();
   const { microBatchSize } = rewardModelOptions(stage["reward-model"], 0);
-  const rows = heldOut.flatMap((pair) => pairRows(pair));
-  const scores = (await scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal)).map(
-    (row) => row.at(-1) ?? Number.NaN,
+  const { answers } = stage["reward-model"];
+  const rows = heldOut.flatMap((ranking) => rankingRows(ranking));
+  const found = await traced(parts.tracer, { name: "score pairs" }, () =>
+    scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal),
   );
-  const pairs = heldOut.map((_, p): PairScores => ({
-    preferred: scores[2 * p] ?? Number.NaN,
-    rejected: scores[2 * p + 1] ?? Number.NaN,
-  }));
+  const scores = found.map((row) => row.at(-1) ?? Number.NaN);
+  const pairs = heldOut.flatMap((_, r) => pairsOf(scores.slice(answers * r, answers * (r + 1))));
   const metrics = {
-    ...(pairs.length === 0 ? {} : pairMetrics(stage.name, pairReport(pairs), pairs.length, overlong)),
+    ...(pairs.length === 0
+      ? {}
+      : pairMetrics(stage.name, pairReport(pairs), { pairs: pairs.length, overlong, otherCount })),
     "timing_s/testing": (parts.clock.monotonicMs() - startMs) / 1000,
   };
   const { number } = progress.current.policy;
@@ -124,6 +163,7 @@ export async function evaluateRewardModel(
     policyDigest: policy.digest,
     timeMs: parts.clock.nowMs(),
     metrics,
+    ...tracedRecord(),
   });
   parts.onEvent({ type: "evaluation", ...record });
   return { ...progress, evaluations: [...progress.evaluations, record] };

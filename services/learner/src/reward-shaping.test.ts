@@ -7,7 +7,11 @@ const sample = (value: number | null) => ({ named: { a: value, b: 99 } });
 
 test("T3: moments of two batches, one after the other, are those of all scores; a failure moves nothing", () => {
   const values = [3, null, -1, 4, 1, null, 5];
-  const parts = observeScores(observeScores(undefined, values.slice(0, 3).map(sample), [scorer]), values.slice(3).map(sample), [scorer]);
+  const parts = observeScores(
+    observeScores(undefined, values.slice(0, 3).map(sample), [scorer]),
+    values.slice(3).map(sample),
+    [scorer],
+  );
   expect(parts).toEqual(observeScores(undefined, values.map(sample), [scorer]));
   const scores = values.filter((value) => value !== null);
   const mean = scores.reduce((a, b) => a + b) / scores.length;

@@ -44,7 +44,11 @@ export function observeScores(
 }
 
 /** The score as it is weighed. */
-export function shapedScore(value: number, { name, clip, normalize }: Shaping, moments?: RewardMoments): number {
+export function shapedScore(
+  value: number,
+  { name, clip, normalize }: Shaping,
+  moments?: RewardMoments,
+): number {
   const { count, mean, squares } = (normalize === "running" ? moments?.[name] : undefined) ?? NONE;
   const scaled = count === 0 ? value : (value - mean) / (Math.sqrt(squares / count) + EPSILON);
   return clip === undefined ? scaled : Math.min(Math.max(scaled, clip.min), clip.max);

@@ -12,6 +12,7 @@ import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { rolloutPlanOf } from "./plan.ts";
+import type { GuardProgress } from "./guards.ts";
 import type { ServedPolicy } from "./publication.ts";
 
 /** Versions older than the current one that untrained work still needs, oldest first. */
@@ -19,7 +20,7 @@ function laggingPolicies(parts: LearnerParts, progress: LearnerProgress): readon
   const { position, basePolicy, current } = progress;
   if (position.stage >= parts.run.spec.stages.length) return [];
   const plan = rolloutPlanOf(parts.run, stageAt(parts.run, position.stage), basePolicy);
-  if (plan === undefined || position.step >= plan.steps) return [];
+  if (plan === undefined || position.ended === true || position.step >= plan.steps) return [];
   const oldest = oldestPolicyNeeded(plan, position.step);
   const recent = parts.publication.recent(plan.lag + 1);
   return recent.filter(({ policy }) => policy.number >= oldest && policy.number < current.policy.number);
@@ -43,6 +44,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const trained = await trainer.snapshot();
   const scorer = parts.scorer.isOpen() ? await parts.scorer.get().snapshot() : undefined;
   const lagging = laggingPolicies(parts, progress);
+  const good = progress.guards?.good;
   const state: LearnerCheckpoint = {
     uid: parts.uid,
     incarnation: checkpoints.incarnation,
@@ -57,6 +59,8 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
     ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
+    ...(progress.guards === undefined ? {} : { guards: progress.guards.state }),
+    ...(good === undefined ? {} : { goodPolicy: good.policy }),
     ...(scorer === undefined ? {} : { scorerStep: scorer.optimizerStep }),
     seconds: secondsOf(parts, progress),
   };
@@ -66,6 +70,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     [ARRAYS.m]: trained.firstMoments,
     [ARRAYS.v]: trained.secondMoments,
     ...(trained.reference === undefined ? {} : { [ARRAYS.reference]: trained.reference }),
+    ...(good === undefined ? {} : { [ARRAYS.good]: good.weights }),
     ...(scorer === undefined
       ? {}
       : {
@@ -91,6 +96,7 @@ export interface RestoredLearner {
   readonly state: LearnerCheckpoint;
   readonly current: ServedPolicy;
   readonly lagging: readonly ServedPolicy[];
+  readonly guards: GuardProgress | undefined;
 }
 
 /** Restores the trainer from a verified checkpoint. Throws `CHECKPOINT_MISMATCH` where it is of something else. */
@@ -114,11 +120,21 @@ export async function restoreCheckpoint(
   return {
     state,
     current: { policy: state.policy, weights },
+    guards: restoredGuards(loaded, state),
     lagging: state.laggingPolicies.map((policy) => ({
       policy,
       weights: arrayOf(loaded, policyArray(policy.number)),
     })),
   };
+}
+
+function restoredGuards(
+  loaded: LoadedCheckpoint,
+  { guards, goodPolicy }: LearnerCheckpoint,
+): GuardProgress | undefined {
+  if (guards === undefined) return undefined;
+  if (goodPolicy === undefined) return { state: guards };
+  return { state: guards, good: { policy: goodPolicy, weights: arrayOf(loaded, ARRAYS.good) } };
 }
 
 /** The critic or the reward model of the stage, as it was. */

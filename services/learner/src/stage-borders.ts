@@ -3,17 +3,19 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, modelsOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { digestOf, modelsOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { PolicyVersion } from "@oarlock/run";
 import { stageAt } from "./context.ts";
+import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { keepStage } from "./kept-stages.ts";
 import { rolloutPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
 import { needsReference } from "./ppo-settings.ts";
 
-/** A stage starts from its policy, which is also its reference; moments start anew. */
+/** A stage starts from its policy, which is also its reference; moments start anew. One that is kept begins at its end. */
 export async function beginStage(
   parts: LearnerParts,
   progress: LearnerProgress,
@@ -21,6 +23,11 @@ export async function beginStage(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, index);
   const steps = parts.program.stages[index]?.steps ?? 0;
+  const kept = await keepStage(parts, progress, index);
+  if (kept !== undefined) {
+    announceStage(parts, kept, []);
+    return kept;
+  }
   parts.onEvent({ type: "stage", stage: stage.name, index, steps });
   await parts.trainer.resetOptimizer();
   const started = await restart(parts, progress, index);
@@ -30,7 +37,13 @@ export async function beginStage(
   const scorer = await scorerStart(parts, started, index);
   if (scorer !== undefined) await parts.scorer.open(scorer);
   await announceScorers(parts, started, stage);
-  const begun = { ...started, basePolicy: current.policy.number, klCoefficient: rollouts?.kl.coefficient, rewardMoments: undefined };
+  const begun = {
+    ...started,
+    basePolicy: current.policy.number,
+    klCoefficient: rollouts?.kl.coefficient,
+    rewardMoments: undefined,
+    guards: beginGuards(stage, current),
+  };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
   announceStage(parts, begun, rollouts === undefined ? [] : [current.policy]);
   return begun;
@@ -87,16 +100,17 @@ export function scorersOf(
   });
 }
 
-/** Tells the conductor what to issue. */
+/** Tells the conductor what to issue: of a stage that a guard has ended, nothing more. */
 export function announceStage(
   parts: LearnerParts,
   progress: LearnerProgress,
   published: readonly PolicyVersion[],
 ): void {
-  const { stage, step } = progress.position;
+  const { stage, step, ended = false } = progress.position;
   if (stage >= parts.run.spec.stages.length) return;
-  const plan = rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
-  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained: step, published });
+  const plan = ended ? undefined : rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
+  const trained = ended ? (parts.program.stages[stage]?.steps ?? step) : step;
+  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained, published });
 }
 
 /** Keeps what the stage made. Throws `GATE_NOT_PASSED` where it may not be built upon: the next stage does not start. */
@@ -107,7 +121,6 @@ export async function finishStage(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, index);
   const isReward = stage.type === "reward-model";
-  if (isReward) checkGate(stage, progress.evaluations);
   const made = isReward
     ? await parts.scorer.get().policy()
     : { weights: progress.current.weights, digest: progress.current.policy.digest };
@@ -117,16 +130,27 @@ export async function finishStage(
     digest: made.digest,
     elements: made.weights.length,
     parents: parentsOf(parts, progress, index),
+    ...inputsOf(parts, index),
   };
   await parts.models.save(artifact, made.weights, parts.signal);
+  // What does not pass is kept all the same: a lower gate may be asked for, over the same result.
+  if (isReward) checkGate(stage, progress.evaluations);
   await parts.scorer.close();
-  return { ...progress, results: { ...progress.results, [stage.name]: artifact }, klCoefficient: undefined };
+  const results = { ...progress.results, [stage.name]: artifact };
+  return { ...progress, results, klCoefficient: undefined, guards: undefined };
+}
+
+function inputsOf({ run }: LearnerParts, index: number): Pick<StageArtifact, "inputs"> {
+  const inputs = stageInputs(run)[index]?.digest;
+  return inputs === undefined ? {} : { inputs };
 }
 
 /** Digests of everything that a stage was made from: models, data, and what was configured. */
 function parentsOf({ run }: LearnerParts, { results }: LearnerProgress, index: number): string[] {
   const stage = stageAt(run, index);
-  const data = run.inputs.data.find(({ path }) => path.startsWith(`stages.${index}.`))?.digest ?? "";
+  const data = run.inputs.data.filter(({ path }) => path.startsWith(`stages.${index}.`));
   const models = Object.values(results).map(({ digest }) => digest);
-  return [run.inputs.model.digest, ...models, data, digestOf(stage)].filter((digest) => digest !== "");
+  return [run.inputs.model.digest, ...models, ...data.map(({ digest }) => digest), digestOf(stage)].filter(
+    (digest) => digest !== "",
+  );
 }

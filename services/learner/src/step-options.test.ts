@@ -27,10 +27,13 @@ spec:
 
 describe("step options", () => {
   test("of GRPO carry the dual clip, and the constant that dr-grpo divides by", () => {
-    const resolved = stage("grpo", "advantage: dr-grpo, dualClip: 3, clip: { high: 0.28 }");
+    const resolved = stage(
+      "grpo",
+      "advantage: dr-grpo, dualClip: 3, clip: { high: 0.28 }, entropyCoefficient: 0.01",
+    );
     const options = resolved.type === "grpo" ? grpoStepOptions(resolved.grpo, 0) : undefined;
     expect(options).toMatchObject({
-      objective: { type: "grpo", clip: { low: 0.2, high: 0.28, dual: 3 } },
+      objective: { type: "grpo", clip: { low: 0.2, high: 0.28, dual: 3 }, entropyCoefficient: 0.01 },
       aggregation: "dr-grpo",
       maxLength: 24,
     });

@@ -1,7 +1,7 @@
 /** What the trainer is told for one step: objective, averaging, optimizer at this step's rate. Pure; all from the plan. */
 import { learningRateAt } from "@oarlock/nn";
 import type { ResolvedGrpo, ResolvedOptimizer, ResolvedPpo, ResolvedSft } from "@oarlock/runfile";
-import type { OptimizerSettings, StepOptions } from "@oarlock/training";
+import type { OptimizerSettings, StepOptions, TrainingRow } from "@oarlock/training";
 
 /** The optimizer at step `step` (0-based) of `steps`. */
 export function optimizerAt(optimizer: ResolvedOptimizer, step: number, steps: number): OptimizerSettings {
@@ -43,7 +43,7 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
       clip: { ...clip, dual: grpo.dualClip },
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
-      entropyCoefficient: 0,
+      entropyCoefficient: grpo.entropyCoefficient,
     },
     aggregation: grpo.aggregation,
     // L_max of `dr-grpo`: no completion has more trained tokens.
@@ -62,6 +62,8 @@ export interface PpoMoment {
   readonly klCoefficient: number;
   /** Order of the rows in every pass. */
   readonly order: readonly Int32Array[];
+  /** Rows that are mixed in. Default: none. */
+  readonly mixed?: readonly TrainingRow[];
 }
 
 /** Sequences of one update, before failed ones are left out. */
@@ -70,8 +72,9 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 }
 
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
-export function ppoStepOptions(ppo: ResolvedPpo, { step, klCoefficient, order }: PpoMoment): StepOptions {
-  const { kl, clip, dualClip, entropyCoefficient, maxKl } = ppo;
+export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions {
+  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx } = ppo;
+  const { step, klCoefficient, order, mixed = [] } = moment;
   return {
     objective: {
       type: "grpo",
@@ -88,6 +91,7 @@ export function ppoStepOptions(ppo: ResolvedPpo, { step, klCoefficient, order }:
     temperature: ppo.sampling.temperature,
     epochs: ppo.epochs,
     order,
+    ...(ptx === undefined ? {} : { mix: { rows: mixed, coefficient: ptx.coefficient } }),
     ...(maxKl > 0 ? { maxKl } : {}),
   };
 }

@@ -4,8 +4,8 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import type { BatchName } from "@oarlock/run";
-import { currentTrace, isSampled } from "@oarlock/runtime";
-import type { Attributes, Span } from "@oarlock/runtime";
+import { currentTrace, isSampled, traced } from "@oarlock/runtime";
+import type { Attributes, Span, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { StepResult } from "@oarlock/training";
 import { stageAt } from "./context.ts";
@@ -86,12 +86,38 @@ export function outcomeAttributes(
   return { ...policyAttributes(policy), ...Object.fromEntries(known) };
 }
 
+/** Whose weights an update changes. */
+export type UpdatedModel = "policy" | "critic" | "reward-model";
+
+const UPDATE_SPANS: { readonly [M in UpdatedModel]: string } = {
+  policy: "update",
+  critic: "update critic",
+  "reward-model": "update reward model",
+};
+
+/** A trainer's work under its span, with what it says of its parts. */
+export function tracedUpdate(
+  { tracer, clock }: Pick<LearnerParts, "tracer" | "clock">,
+  model: UpdatedModel,
+  step: () => Promise<StepResult>,
+): Promise<StepResult> {
+  return traced(tracer, { name: UPDATE_SPANS[model] }, async (span) => {
+    const result = await step();
+    const { gradNorm, applied, tokens, optimizerStep } = result;
+    span.set({
+      "rl.grad_norm": gradNorm,
+      "rl.applied": applied,
+      "rl.tokens.trained": tokens.trained,
+      "rl.tokens.computed": tokens.computed,
+      "rl.optimizer.step": optimizerStep,
+    });
+    if (span.recording) updateSpans(tracer, result, clock.nowMs());
+    return result;
+  });
+}
+
 /** Adds `grad` and `apply` of every update, laid out backwards from the trainer's answer at `endMs`. */
-export function updateSpans(
-  { tracer }: Pick<LearnerParts, "tracer">,
-  result: StepResult,
-  endMs: number,
-): void {
+function updateSpans(tracer: Tracer, result: StepResult, endMs: number): void {
   let atMs = endMs;
   for (const { gradNorm, applied, gradSeconds, applySeconds } of result.updates.toReversed()) {
     const applyMs = atMs - applySeconds * 1000;

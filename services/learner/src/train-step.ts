@@ -4,7 +4,7 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
-import type { PolicyVersion } from "@oarlock/run";
+import type { Alarm, PolicyVersion } from "@oarlock/run";
 import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
@@ -13,8 +13,9 @@ import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { assembleBatch, batchMoments, judgeSamples } from "./grpo-batch.ts";
+import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
+import { checkStop, guardStep } from "./guards.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
@@ -22,12 +23,13 @@ import { rolloutPlanOf } from "./plan.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
+import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { sampleReward } from "./sample-reward.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
-import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, updateSpans } from "./step-traces.ts";
+import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 
@@ -94,17 +96,26 @@ async function stepUnder(
   const stage = stageAt(parts.run, at.stage);
   const startMs = parts.clock.monotonicMs();
   const outcome = await stepOf(parts, progress, at);
+  const guarded = await guardStep(parts, progress, { stage, metrics: outcome.metrics });
   const trainedMs = parts.clock.monotonicMs();
   const { made, current } = await traced(parts.tracer, { name: "snapshot" }, () =>
     versionsOf(parts, progress, stage),
   );
   const policy = current.policy;
-  const position = { ...progress.position, step: at.step + 1, policy: policy.number };
+  const position = {
+    ...progress.position,
+    step: at.step + 1,
+    policy: policy.number,
+    ...(guarded.ended ? { ended: true } : {}),
+  };
+  const beta = outcome.klCoefficient ?? progress.klCoefficient;
   const after = {
     ...progress,
+    position: guarded.ended ? { ...progress.position, ended: true } : progress.position,
     current,
-    klCoefficient: outcome.klCoefficient ?? progress.klCoefficient,
+    klCoefficient: beta === undefined ? undefined : beta * guarded.betaFactor,
     rewardMoments: outcome.rewardMoments,
+    guards: guarded.guards,
   };
   handOver(parts, after, { stage, at, position });
   const endMs = parts.clock.monotonicMs();
@@ -112,13 +123,15 @@ async function stepUnder(
   const tokens = outcome.metrics["perf/total_num_tokens"] ?? 0;
   const metrics = {
     ...outcome.metrics,
+    ...guarded.metrics,
     "timing_s/update_weights": (endMs - trainedMs) / 1000,
     "timing_s/step": seconds,
     "perf/time_per_step": seconds,
     "perf/throughput": seconds > 0 ? tokens / seconds : 0,
     "training/global_step": policy.number,
   };
-  await record(parts, { stage, at, policy: made, metrics, outcome });
+  await record(parts, { stage, at, policy: made, metrics, outcome, alarms: guarded.alarms });
+  checkStop(stage, at.step + 1, guarded.alarms);
   return { ...after, metrics };
 }
 
@@ -156,6 +169,8 @@ function handOver(
   if (rolloutsOf(stage) !== undefined) {
     rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", stage: at.stage, step: at.step } });
   }
+  // T1: what was issued ahead of a stage that ends here is dropped when it comes, as late.
+  if (position.ended === true) announceStage(parts, { ...progress, position }, []);
   if (!isPolicyServed(parts.program, position)) return;
   const { current, basePolicy } = progress;
   const published = publication.publish(current, { stage: at.stage, step: at.step + 1 });
@@ -181,7 +196,7 @@ async function sftStep(
   });
   const startMs = parts.clock.monotonicMs();
   const options = sftStepOptions(sft, at.step);
-  const result = await update(parts, () => parts.trainer.step(batch, options, parts.signal));
+  const result = await tracedUpdate(parts, "policy", () => parts.trainer.step(batch, options, parts.signal));
   const seconds = (parts.clock.monotonicMs() - startMs) / 1000;
   const metrics = {
     ...updateMetrics(result, options),
@@ -196,9 +211,12 @@ async function sftStep(
 async function grpoStep(
   parts: LearnerParts,
   progress: LearnerProgress,
-  { grpo, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
+  { grpo: planned, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
 ): Promise<StepOutcome> {
   const { clock, trainer, signal, tracer } = parts;
+  // A guard may have raised it.
+  const coefficient = progress.klCoefficient ?? planned.kl.coefficient;
+  const grpo = { ...planned, kl: { ...planned.kl, coefficient } };
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
   const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
@@ -216,10 +234,12 @@ async function grpoStep(
   const result =
     batch.trainedTokens === 0
       ? undefined
-      : await update(parts, () => trainer.step(batch.rows, options, signal));
+      : await tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal));
   const updatedMs = clock.monotonicMs();
   const metrics = {
-    ...batchMetrics(batchNumbers(trajectories, batch)),
+    ...batchMetrics(batchNumbers(trajectories, batch, grpo.rewards)),
+    ...(references === undefined ? {} : { "actor/kl_per_sample": meanSampleKl(batch.rows) }),
+    ...(grpo.guards.length === 0 ? {} : { "actor/kl_coef": coefficient }),
     ...(result === undefined ? {} : updateMetrics(result, options)),
     ...timingMetrics({
       gen: (collectedMs - startMs) / 1000,
@@ -246,23 +266,6 @@ function linkBatch(
   linkGroups(parts, at.span, { batch, groups, rewardOf, policyNumber: at.before.number });
 }
 
-/** The trainer's work under its span, with what it says of its parts. */
-function update(parts: LearnerParts, step: () => Promise<StepResult>): Promise<StepResult> {
-  return traced(parts.tracer, { name: "update" }, async (span) => {
-    const result = await step();
-    const { gradNorm, applied, tokens, optimizerStep } = result;
-    span.set({
-      "rl.grad_norm": gradNorm,
-      "rl.applied": applied,
-      "rl.tokens.trained": tokens.trained,
-      "rl.tokens.computed": tokens.computed,
-      "rl.optimizer.step": optimizerStep,
-    });
-    if (span.recording) updateSpans(parts, result, parts.clock.nowMs());
-    return result;
-  });
-}
-
 /** Of every sample in order, if the plan has a KL term. */
 async function referenceLogprobs(
   parts: LearnerParts,
@@ -280,6 +283,7 @@ async function referenceLogprobs(
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],
   batch: GrpoBatch,
+  rewards: readonly ResolvedReward[],
 ): Parameters<typeof batchMetrics>[0] {
   const scores = batch.groups.map((group) => group.map(({ reward }) => reward.total));
   return {
@@ -287,7 +291,7 @@ function batchNumbers(
     scores,
     rewards: batch.rewards,
     advantages: batch.advantages,
-    named: namedValues(batch.groups),
+    named: namedValues(batch.groups, rewards),
   };
 }
 
@@ -299,9 +303,10 @@ async function record(
     readonly policy: PolicyVersion;
     readonly metrics: Numbers;
     readonly outcome: StepOutcome;
+    readonly alarms: readonly Alarm[];
   },
 ): Promise<void> {
-  const { stage, at, policy, metrics, outcome } = step;
+  const { stage, at, policy, metrics, outcome, alarms } = step;
   const line: MetricsRecord = {
     kind: "step",
     stage: stage.name,
@@ -311,6 +316,7 @@ async function record(
     policyDigest: policy.digest,
     timeMs: parts.clock.nowMs(),
     metrics,
+    ...(alarms.length === 0 ? {} : { alarms }),
     ...tracedRecord(),
   };
   parts.recorders.step(metrics);
@@ -318,6 +324,8 @@ async function record(
   await parts.journal.samples(outcome.sampleLines());
   const steps = parts.program.stages[at.stage]?.steps ?? 0;
   parts.onEvent({ type: "step", ...line, steps, policy });
+  for (const alarm of alarms)
+    parts.onEvent({ type: "alarm", stage: stage.name, step: at.step + 1, ...alarm });
   if (outcome.result?.applied !== true) {
     const reason =
       outcome.result === undefined

@@ -3,6 +3,8 @@
  * command line's own preparation, and writes what they get into docs/bad-input.md.
  */
 
+import { RLHF_CASES } from "./cases-rlhf.ts";
+
 /** One wrong input. */
 export interface BadInput {
   readonly title: string;
@@ -246,6 +248,7 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards=[{name: a, type: ensemble, ensemble: {from: [stage/sft, stage/sft]}}]"],
     says: ["STAGE_RESULT_UNKNOWN"],
   },
+  ...RLHF_CASES,
   { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["this name is given twice"] },
   { title: "heads that do not divide the width", set: ["model.init.heads=3"], says: ["HEADS_DO_NOT_DIVIDE"] },
   {

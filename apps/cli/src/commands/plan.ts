@@ -4,12 +4,14 @@ import { estimateTime, type Plan, type TimeEstimate } from "@oarlock/runfile";
 import { calibrate } from "../calibrate.ts";
 import type { CommandContext } from "../context.ts";
 import { collect, prepare, refuseProblems } from "../prepare.ts";
-import { planRows, renderCost, renderPlanRows } from "../render/plan.ts";
+import { inspectFolder } from "../earlier-run.ts";
+import { planRows, renderCost, renderDecisions, renderPlanRows } from "../render/plan.ts";
 
 interface PlanOptions {
   readonly set: readonly string[];
   readonly calibrate: boolean;
   readonly json?: boolean;
+  readonly out?: string;
 }
 
 export function planCommand({ terminal }: CommandContext): Command {
@@ -20,6 +22,7 @@ export function planCommand({ terminal }: CommandContext): Command {
     .argument("<file>", "run file, YAML or JSON")
     .option("--set <key=value>", "change a value first; repeatable", collect, [])
     .option("--no-calibrate", "do not measure this machine for the time estimate")
+    .option("--out <dir>", "folder of an earlier run: say which stages would run again, and why")
     .option("--json", "print the resolved run as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: PlanOptions) => {
@@ -28,6 +31,8 @@ export function planCommand({ terminal }: CommandContext): Command {
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));
       refuseProblems(plan, terminal);
       if (options.json === true) return;
+      const earlier = options.out === undefined ? undefined : await inspectFolder(options.out, plan.run);
+      if (earlier !== undefined) terminal.print(`\n${renderDecisions(earlier.decisions, terminal.style)}`);
       const time = options.calibrate ? await timeOf(plan) : undefined;
       terminal.print(`\n${renderCost(plan, time, terminal.style)}`);
     });
@@ -44,4 +49,5 @@ const EXAMPLES = `
 Examples:
   oarlock plan run.yaml
   oarlock plan run.yaml --set model.from=hf://HuggingFaceTB/SmolLM2-135M-Instruct
+  oarlock plan run.yaml --out runs/first
   oarlock plan run.yaml --json > plan.json`;

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { Command } from "commander";
+import { OarlockError } from "@oarlock/errors";
 import { type RunSummary, spreadOf } from "@oarlock/report";
 import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
@@ -10,7 +11,8 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { collect, type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
-import { planRows, renderCost } from "../render/plan.ts";
+import { type EarlierFolder, inspectFolder, takeOver } from "../earlier-run.ts";
+import { planRows, renderCost, renderDecisions } from "../render/plan.ts";
 import {
   createRunFolder,
   freeRunFolder,
@@ -34,7 +36,10 @@ export function runCommand(context: CommandContext): Command {
   return new Command("run")
     .description("Train: plan, run, evaluate, and write a run folder.")
     .argument("<file>", "run file, YAML or JSON")
-    .option("--out <dir>", "run folder, new or empty (default: runs/<name>)")
+    .option(
+      "--out <dir>",
+      "run folder (default: a new runs/<name>); of an earlier run of this name, finished stages are kept",
+    )
     .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
     .option("--processes", PROCESSES)
     .option("--seeds <seeds>", "repeat with each seed, e.g. 0..2 or 1,5,9, and report mean and spread")
@@ -51,22 +56,43 @@ async function runOnce(context: CommandContext, file: string, options: RunOption
   const prepared = await prepare(file, options.set);
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
-  const result = await trainInto(context, prepared, { folder, processes: options.processes ?? false });
+  const earlier = await inspectFolder(folder, prepared.plan.run);
+  refuseSamePlan(folder, prepared, earlier);
+  const processes = options.processes ?? false;
+  const result = await trainInto(context, prepared, { folder, processes, ...(earlier && { earlier }) });
   if (result.summary.status !== "completed")
     exit(result.summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
   return result;
 }
 
-/** Runs a checked plan in a new folder, from the first line to the last. */
+/** The very same run again is no new run: it is done, or it is to be resumed. */
+function refuseSamePlan(folder: string, { plan }: Prepared, earlier: EarlierFolder | undefined): void {
+  if (earlier?.plan.run.digest !== plan.run.digest) return;
+  const state = earlier.completed ? "is complete: nothing in its inputs changed" : "was not finished";
+  throw new OarlockError(
+    "RUN_FOLDER_TAKEN",
+    `the run in ${folder} ${state}; \`oarlock resume ${folder}\` continues it, another --out repeats it`,
+  );
+}
+
+interface Target {
+  readonly folder: string;
+  readonly processes: boolean;
+  /** A run of this name that is in the folder. */
+  readonly earlier?: EarlierFolder;
+}
+
+/** Runs a checked plan in a folder, from the first line to the last. */
 export async function trainInto(
   context: CommandContext,
   prepared: Prepared,
-  { folder, processes }: { readonly folder: string; readonly processes: boolean },
+  { folder, processes, earlier }: Target,
 ): Promise<SessionResult> {
   const { terminal, now } = context;
   const { source, plan } = prepared;
   checkTelemetrySettings();
-  const paths = await createRunFolder(folder);
+  const paths =
+    earlier === undefined ? await createRunFolder(folder) : await takeOver(folder, plan.run, earlier);
   const document: PlanDocument = {
     uid: randomUUID(),
     source: source.path,
@@ -77,6 +103,7 @@ export async function trainInto(
   };
   await writePlan(paths, document, source.text);
   terminal.note(renderCost(plan, undefined, terminal.style));
+  if (earlier !== undefined) terminal.note(`\n${renderDecisions(earlier.decisions, terminal.style)}`);
   terminal.note(terminal.style.dim(`run folder ${folder}\n`));
   using interrupt = listenForInterrupt(terminal, DRAINING);
   const { signal } = interrupt;

@@ -16,6 +16,22 @@ import { renderTable } from "./table.ts";
 /** Pairs of samples shown after a run. */
 const SHOWN_PAIRS = 4;
 
+/** What follows from a guard's alarm, in words. */
+export const REACTIONS: Readonly<Record<string, string>> = {
+  stop: "the run stops",
+  "roll-back": "the stage ends with its last good policy",
+  "raise-beta": "the KL coefficient is raised",
+};
+
+/** A line for each guard that fired; "" where none did. */
+function renderAlarms({ alarms = [] }: RunSummary, style: TextStyle): string {
+  return alarms
+    .map(({ stage, step, message, reaction }) =>
+      style.bad(`alarm    ${stage} step ${step}: ${message}; ${REACTIONS[reaction] ?? reaction}`),
+    )
+    .join("\n");
+}
+
 interface Evaluated {
   readonly stage: string;
   readonly when: string;
@@ -85,6 +101,7 @@ export function renderOutcome({ summary, samples, folder, report, width, style }
   const parts = [
     renderEvaluations(summary),
     renderPairs(pairSamples(samples, SHOWN_PAIRS), width, style),
+    renderAlarms(summary, style),
     [
       `${style.bold(summary.name)} ${word}: ${steps} steps in ${shortDuration(seconds)}, policy ${policy.version}${reason === undefined ? "" : `\n${reason}`}`,
       `weights  ${policy.digest}`,

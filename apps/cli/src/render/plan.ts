@@ -10,6 +10,7 @@ import {
   type Origins,
   type Plan,
   type ResolvedRun,
+  type StageDecision,
   type TimeEstimate,
 } from "@oarlock/runfile";
 import { renderTable } from "./table.ts";
@@ -103,6 +104,14 @@ function memoryParts(memory: MemoryEstimate): string {
     .toSorted(([, left], [, right]) => right - left)
     .map(([part, bytes]) => `${part} ${formatBytes(bytes)}`)
     .join(", ");
+}
+
+/** Which stages run over what an earlier run made, and why. */
+export function renderDecisions(decisions: readonly StageDecision[], style: TextStyle): string {
+  const rows = decisions.map(({ name, runs, why }) => [name, runs ? "runs" : "is kept", why]);
+  const table = renderTable([{ title: "stage" }, { title: "" }, { title: "because" }], rows);
+  const [head = "", ...body] = table.split("\n");
+  return [style.dim(head), ...body].join("\n");
 }
 
 /** What is wrong, one line each; and what was allowed. */

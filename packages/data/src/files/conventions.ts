@@ -16,6 +16,7 @@ export interface ColumnNames {
   readonly messages?: string;
   readonly chosen?: string;
   readonly rejected?: string;
+  readonly ranking?: string;
 }
 
 /** Tried in this order where the user names none. */
@@ -26,6 +27,7 @@ const conventions: { readonly [Part in keyof Required<ColumnNames>]: readonly st
   messages: ["messages", "conversations"],
   chosen: ["chosen"],
   rejected: ["rejected"],
+  ranking: ["ranking"],
 };
 
 function valueAt(values: Readonly<Record<string, unknown>>, path: string): unknown {
@@ -94,14 +96,37 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   }
   const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
+  const ranking = rankingOf(record, names);
   return {
     prompt,
     ...(completion !== undefined && { completion }),
     ...(parts.chosen !== undefined && { chosen: parts.chosen }),
     ...(parts.rejected !== undefined && { rejected: parts.rejected }),
+    ...(ranking !== undefined && { ranking }),
     ...(answer !== undefined && { answer }),
     fields: jsonFields(record.values),
   };
+}
+
+/** Answers that were ranked, the best first: a list of texts, or of conversations. */
+function rankingOf(record: TableRecord, names: ColumnNames): readonly Prompt[] | undefined {
+  const found = find(record, "ranking", names);
+  if (!found) return undefined;
+  const { column, value } = found;
+  // A column that only happens to have this name is none.
+  if (names.ranking === undefined && !(Array.isArray(value) && value.length >= 2)) return undefined;
+  if (Array.isArray(value) && value.length >= 2) {
+    return value.map((one: unknown, at) => {
+      const answer = textOrMessages(record, { column: `${column}.${at}`, value: one });
+      if (answer !== undefined) return answer;
+      throw refusal(record, `${column}.${at}`, "is missing");
+    });
+  }
+  throw refusal(
+    record,
+    column,
+    `is ${describe(value)}; accepted: a list of two answers or more, the best first`,
+  );
 }
 
 /** The prompt column; Alpaca's `input` is appended to its instruction. */

@@ -21,6 +21,15 @@ describe("conventions", () => {
       prompt: [user],
       completion: [assistant],
     });
+    expect(row({ prompt: "a", ranking: ["b", "c", "d"] })).toMatchObject({
+      prompt: "a",
+      ranking: ["b", "c", "d"],
+    });
+    // A column that only has this name, unless it was named.
+    expect(row({ prompt: "a", ranking: 3 }).ranking).toBeUndefined();
+    expect(() => row({ prompt: "a", order: ["b"] }, { ranking: "order" })).toThrow(
+      /field "order": .*accepted: a list of two answers or more, the best first/,
+    );
     expect(row({ prompt: "a", chosen: "b", rejected: "c" })).toMatchObject({
       prompt: "a",
       chosen: "b",

@@ -47,12 +47,42 @@ export function stageCharts(records: readonly MetricsRecord[], before?: Evaluati
   });
   const scorers = [...known].filter((name) => /^reward\/.+\/mean$/.test(name));
   const ofScorers = scorers.length < 2 ? [] : scorers.map((name) => scorerChart(name, steps));
-  return [...evaluationCharts(records, before), ...ofSteps, ...ofScorers];
+  return [...evaluationCharts(records, before), ...goldCharts(steps), ...ofSteps, ...ofScorers];
 }
+
+/**
+ * Over-optimisation as Gao et al. draw it (arXiv:2210.10760): what is trained on and what was meant, against the distance
+ * from the stage's start, √KL in nats a completion. One pair of charts for each held-out scorer.
+ */
+function goldCharts(steps: readonly MetricsRecord[]): Chart[] {
+  const gold = [...new Set(steps.flatMap(({ metrics }) => Object.keys(metrics)))].filter((name) =>
+    /^gold\/.+\/mean$/.test(name),
+  );
+  if (gold.length === 0) return [];
+  const against = (name: string) =>
+    steps
+      .map(({ metrics }) => ({
+        x: Math.sqrt(Math.max(0, metrics["actor/kl_per_sample"] ?? Number.NaN)),
+        y: metrics[name] ?? Number.NaN,
+      }))
+      .filter(({ x }) => Number.isFinite(x))
+      .toSorted((left, right) => left.x - right.x);
+  const chart = (title: string, name: string): Chart => ({ title, points: against(name) });
+  const charts = [
+    chart("Reward against √KL", "critic/score/mean"),
+    ...gold.map((name) => chart(`Gold ${scorerOf(name)} against √KL`, name)),
+  ].filter(({ points }) => points.length > 0);
+  return [
+    ...gold.map((name) => ({ ...scorerChart(name, steps), title: `Gold ${scorerOf(name)}` })),
+    ...charts,
+  ];
+}
+
+const scorerOf = (name: string): string => name.replace(/^(reward|gold)\//, "").replace(/\/mean$/, "");
 
 function scorerChart(name: string, steps: readonly MetricsRecord[]): Chart {
   const points = steps.map(({ step, metrics }) => ({ x: step, y: metrics[name] ?? Number.NaN }));
-  return { title: `Reward ${name.replace(/^reward\//, "").replace(/\/mean$/, "")}`, points };
+  return { title: `Reward ${scorerOf(name)}`, points };
 }
 
 function evaluationCharts(records: readonly MetricsRecord[], before: EvaluationSummary | undefined): Chart[] {

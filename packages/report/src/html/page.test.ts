@@ -70,6 +70,31 @@ function page(hostile: string): string {
   });
 }
 
+describe("guards in the report", () => {
+  it("draws the gold score against √KL, and names every alarm", () => {
+    const guarded = [1, 2, 3].map((step) => ({
+      ...record(step, {
+        "critic/score/mean": step,
+        "gold/joy/mean": 1 / step,
+        "actor/kl_per_sample": step ** 2,
+      }),
+      ...(step === 3 ? { alarms: [{ guard: "g", reaction: "stop", message: "g: <gold> fell" }] } : {}),
+    }));
+    const summary = summarize({
+      name: "run",
+      status: "failed",
+      planDigest: "",
+      seconds: 1,
+      stages: ["learn"],
+      records: guarded,
+    });
+    const html = renderReport({ summary, records: guarded, samples: [], plan: [], parameters: 1 });
+    expect(html).toContain("Alarm in learn, step 3: g: &lt;gold&gt; fell (stop)");
+    expect(html).toContain("Gold joy against √KL: 1.00 to 0.333 over 3 points");
+    expect(html).toContain("Reward against √KL: 1.00 to 3.00 over 3 points");
+  });
+});
+
 describe("report", () => {
   it("shows evaluation, curves, samples and the plan", () => {
     const html = page("quiet");

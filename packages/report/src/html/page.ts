@@ -68,9 +68,13 @@ ${planSection(input.plan)}
 `;
 }
 
-function headSection({ name, status, reason, reproducible, irreproducibleBecause }: RunSummary): string {
+function headSection(summary: RunSummary): string {
+  const { name, status, reason, alarms = [], reproducible, irreproducibleBecause } = summary;
   const notices = [
     ...(reason === undefined ? [] : [reason]),
+    ...alarms.map(
+      ({ stage, step, message, reaction }) => `Alarm in ${stage}, step ${step}: ${message} (${reaction})`,
+    ),
     ...(reproducible ? [] : [`Not reproducible: ${irreproducibleBecause ?? "unknown reason"}`]),
   ];
   const shown = notices.map((notice) => `<p class="card notice">${escapeHtml(notice)}</p>`).join("");

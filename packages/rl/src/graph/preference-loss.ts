@@ -61,6 +61,14 @@ export function pairLoss({ preferred, rejected, margin, weight }: ScoredPairs, c
 /** The fixed number of answers of each ranking. */
 const answersOf = (ranked: Value): number => Number(ranked.shape[1]);
 
+/** The scores of each place: K vectors [R]. */
+const columnsOf = (ranked: Value): Value[] =>
+  split(
+    ranked,
+    Array.from({ length: answersOf(ranked) }, () => 1),
+    1,
+  ).map((column) => squeeze(column, [1]));
+
 /** Σ_r w_r · `plackettLuceLoss`: `ranked` [R, K], `weight` [R]. The log-softmax of the rest says how likely its first is. */
 export function plackettLuceGraph(ranked: Value, weight: Value): Value {
   const K = answersOf(ranked);
@@ -78,12 +86,7 @@ export function plackettLuceGraph(ranked: Value, weight: Value): Value {
 
 /** Σ_r w_r · `allPairsLoss`: `ranked` [R, K], `weight` [R]. */
 export function allPairsGraph(ranked: Value, weight: Value): Value {
-  const K = answersOf(ranked);
-  const columns = split(
-    ranked,
-    Array.from({ length: K }, () => 1),
-    1,
-  ).map((column) => squeeze(column, [1]));
+  const columns = columnsOf(ranked);
   const pairs = columns.flatMap((preferred, place) =>
     columns.slice(place + 1).map((rejected) => softplus(sub(rejected, preferred))),
   );
@@ -96,4 +99,37 @@ export function allPairsGraph(ranked: Value, weight: Value): Value {
       weight,
     ),
   );
+}
+
+type RankingLossName = "plackett-luce" | "all-pairs";
+
+const RANKING_LOSSES: { readonly [N in RankingLossName]: (ranked: Value, weight: Value) => Value } = {
+  "plackett-luce": plackettLuceGraph,
+  "all-pairs": allPairsGraph,
+};
+
+/** A loss over `ranked` [R, K], the best first, with `weight` [R]; its sums are means over all pairs of a ranking. */
+export function rankingLoss(ranked: Value, weight: Value, loss: RankingLossName): PairLoss {
+  const columns = columnsOf(ranked);
+  const leads = columns.flatMap((better, place) =>
+    columns.slice(place + 1).map((worse) => sub(better, worse)),
+  );
+  const mean = (values: readonly Value[]): Value =>
+    reduceSum(
+      mul(
+        div(
+          values.reduce((a, b) => add(a, b)),
+          values.length,
+        ),
+        weight,
+      ),
+    );
+  return {
+    loss: RANKING_LOSSES[loss](ranked, weight),
+    sums: {
+      accuracy: mean(leads.map((lead) => cast(greater(lead, 0), "float32"))),
+      lead: mean(leads),
+      score: mean(columns),
+    },
+  };
 }

@@ -6,7 +6,7 @@ import { allPairsLoss, bradleyTerryLoss, plackettLuceLoss } from "../preference.
 import { pairReport } from "../preference-metrics.ts";
 import { valueLoss } from "../value-loss.ts";
 import { criticLoss } from "./critic-loss.ts";
-import { allPairsGraph, pairLoss, plackettLuceGraph } from "./preference-loss.ts";
+import { allPairsGraph, pairLoss, plackettLuceGraph, rankingLoss } from "./preference-loss.ts";
 
 const number = (min: number, max: number) => fc.double({ min, max, noNaN: true });
 /** Constants of a graph are float32: these are exact in it. */
@@ -96,12 +96,18 @@ describe("rankings", () => {
       const weight = graph.input("weight", "float32", [1]);
       graph.output("plackettLuce", plackettLuceGraph(scores, weight));
       graph.output("allPairs", allPairsGraph(scores, weight));
+      const { sums } = rankingLoss(scores, weight, "all-pairs");
+      for (const [name, value] of Object.entries(sums)) graph.output(name, value);
       const results = evaluate(graph, {
         ranked: { shape: [1, ranked.length], data: ranked },
         weight: { shape: [1], data: [1] },
       });
       expect(scalar(results, "plackettLuce")).toBeCloseTo(plackettLuceLoss(ranked), 8);
       expect(scalar(results, "allPairs")).toBeCloseTo(allPairsLoss(ranked), 8);
+      const leads = ranked.flatMap((better, i) => ranked.slice(i + 1).map((worse) => better - worse));
+      const right = leads.filter((lead) => lead > 0).length / leads.length;
+      expect(scalar(results, "accuracy")).toBeCloseTo(right, 6);
+      expect(scalar(results, "lead")).toBeCloseTo(leads.reduce((a, b) => a + b) / leads.length, 8);
     },
   );
 

@@ -77,10 +77,12 @@ export function fillRewards(rewards: readonly RewardSpec[], at: Scope): Resolved
 
 function fillReward(reward: RewardSpec, at: Scope): ResolvedReward {
   const timeoutMs = TIMEOUTS_MS[reward.type] ?? VERIFIER_TIMEOUT_MS;
+  const heldOut = at.fill("heldOut", reward.heldOut, false);
   const head = {
     name: at.given("name", reward.name),
-    weight: at.fill("weight", reward.weight, 1),
+    weight: at.derive("weight", reward.weight, heldOut ? 0 : 1, "heldOut"),
     optional: at.fill("optional", reward.optional, false),
+    heldOut,
     timeoutMs: at.fill("timeoutMs", reward.timeoutMs, timeoutMs),
   };
   at.given("type", reward.type);
@@ -93,7 +95,7 @@ function fillReward(reward: RewardSpec, at: Scope): ResolvedReward {
 /** A resolved reward without what all kinds share. */
 type Block<T extends RewardType> = Omit<
   Extract<ResolvedReward, { type: T }>,
-  "name" | "weight" | "optional" | "timeoutMs" | keyof ScoreShaping
+  "name" | "weight" | "optional" | "heldOut" | "timeoutMs" | keyof ScoreShaping
 >;
 
 const BLOCKS: {

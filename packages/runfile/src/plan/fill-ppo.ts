@@ -1,10 +1,18 @@
 /** Fills the defaults of a PPO stage: TRL's passes and lambda, InstructGPT's KL in the reward, a critic that is the reward model. */
-import type { ResolvedCritic, ResolvedPpo, ResolvedPpoKl, ResolvedStart } from "../resolved.ts";
-import type { CriticSpec, PpoKlSpec, PpoSpec } from "../run-file.ts";
+import type { ResolvedCritic, ResolvedPpo, ResolvedPpoKl, ResolvedPtx, ResolvedStart } from "../resolved.ts";
+import type { CriticSpec, PpoKlSpec, PpoSpec, PtxSpec } from "../run-file.ts";
 import { stageResult } from "../stage-parts.ts";
+import { fillData } from "./fill-data.ts";
 import { fillRollouts } from "./fill-rollouts.ts";
 import type { Scope } from "./origins.ts";
-import { bySize, fillOptimizer, type RowContext } from "./stage-defaults.ts";
+import {
+  bySize,
+  fillOptimizer,
+  lengthFor,
+  MOST_LENGTH,
+  positions,
+  type RowContext,
+} from "./stage-defaults.ts";
 
 export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedPpo {
   const miniBatches = at.fill("miniBatches", ppo.miniBatches, 1);
@@ -24,7 +32,6 @@ export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedP
     rewardClip: at.fill("rewardClip", ppo.rewardClip, 10),
     whitenRewards: at.fill("whitenRewards", ppo.whitenRewards, false),
     whitenAdvantages: at.fill("whitenAdvantages", ppo.whitenAdvantages, true),
-    entropyCoefficient: at.fill("entropyCoefficient", ppo.entropyCoefficient, 0),
     maxKl: at.fill("maxKl", ppo.maxKl, 0),
     kl: fillKl(ppo.kl, at.inside("kl")),
     critic: fillCritic(ppo.critic, at.inside("critic"), {
@@ -32,6 +39,21 @@ export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedP
       policy: rollouts.model,
       steps: rollouts.steps,
     }),
+    ...(ppo.ptx === undefined ? {} : { ptx: fillPtx(ppo.ptx, at.inside("ptx"), context) }),
+  };
+}
+
+const PTX_BATCH = 16;
+
+function fillPtx(ptx: PtxSpec, at: Scope, context: RowContext): ResolvedPtx {
+  const longest = context.longest?.get(`stages.${context.before.length}.ppo.ptx.data`) ?? 0;
+  const length = Math.max(2, lengthFor(longest, Math.min(MOST_LENGTH, positions(context))));
+  return {
+    data: fillData(ptx.data, at.inside("data")),
+    coefficient: at.given("coefficient", ptx.coefficient),
+    batchSize: at.fill("batchSize", ptx.batchSize, PTX_BATCH),
+    maxLength: at.derive("maxLength", ptx.maxLength, length, "the longest row and the model's positions"),
+    mask: at.fill("mask", ptx.mask, "completion"),
   };
 }
 

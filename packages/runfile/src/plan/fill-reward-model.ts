@@ -18,6 +18,8 @@ export function fillRewardModel(spec: RewardModelSpec, at: Scope, context: RowCo
   const steps = at.given("steps", spec.steps);
   const batchSize = at.fill("batchSize", spec.batchSize, 32);
   const longest = Math.max(2, lengthFor(context.rows, Math.min(MOST_LENGTH, positions(context))));
+  const loss = at.fill("loss", spec.loss, "bradley-terry");
+  const answers = at.derive("answers", spec.answers, loss === "bradley-terry" ? 2 : 4, "loss");
   const why = "the longest row and the model's positions";
   const maxLength = at.derive("maxLength", spec.maxLength, longest, why);
   return {
@@ -25,11 +27,14 @@ export function fillRewardModel(spec: RewardModelSpec, at: Scope, context: RowCo
     data: fillData(spec.data, at.inside("data")),
     steps,
     batchSize,
-    microBatchSize: microBatch(spec.microBatchSize, at, { batch: batchSize, length: 2 * maxLength }),
+    microBatchSize: microBatch(spec.microBatchSize, at, { batch: batchSize, length: answers * maxLength }),
     maxLength,
+    loss,
+    answers,
     heldOut: at.fill("heldOut", spec.heldOut, 0.1),
+    fold: at.fill("fold", spec.fold, 0),
     margin: at.fill("margin", spec.margin, 0),
-    centering: at.fill("centering", spec.centering, 0.01),
+    centering: at.derive("centering", spec.centering, loss === "bradley-terry" ? 0.01 : 0, "loss"),
     minimumAccuracy: at.fill("minimumAccuracy", spec.minimumAccuracy, 0.5),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 1e-5]),

@@ -21,7 +21,7 @@ Reply with one number from {min} to {max} and nothing else.`;
 /** What a resolved reward has beside the head that all kinds share. */
 type Block<T extends RewardType> = Omit<
   Extract<ResolvedReward, { type: T }>,
-  "name" | "weight" | "optional" | "timeoutMs" | keyof ScoreShaping
+  "name" | "weight" | "optional" | "heldOut" | "timeoutMs" | keyof ScoreShaping
 >;
 
 /** Gets the scope of the reward, not of a block. */

@@ -3,6 +3,7 @@ import type { ResolvedRollouts } from "../resolved.ts";
 import type { RolloutSpec } from "../run-file.ts";
 import type { Aggregation } from "../vocabulary.ts";
 import { fillData, fillRewards } from "./fill-data.ts";
+import { fillGuards } from "./fill-guards.ts";
 import { fillStart } from "./fill-start.ts";
 import type { Scope } from "./origins.ts";
 import {
@@ -40,6 +41,7 @@ export function fillRollouts(
   const maxPromptLength = at.derive("maxPromptLength", spec.maxPromptLength, longest, why);
   const length = maxPromptLength + sampling.maxNewTokens;
   const batch = Math.max(1, Math.floor((promptsPerStep * groupSize) / defaults.miniBatches));
+  const rewards = fillRewards(spec.rewards, at.inside("rewards"));
   return {
     model: fillStart(spec.model, at, defaults),
     data: fillData(spec.data, at.inside("data")),
@@ -50,13 +52,15 @@ export function fillRollouts(
     microBatchSize: microBatch(spec.microBatchSize, at, { batch, length }),
     maxPromptLength,
     sampling,
-    rewards: fillRewards(spec.rewards, at.inside("rewards")),
+    rewards,
     clip: {
       low: at.inside("clip").fill("low", spec.clip?.low, 0.2),
       high: at.inside("clip").fill("high", spec.clip?.high, 0.2),
     },
     dualClip: at.fill("dualClip", spec.dualClip, 0),
+    entropyCoefficient: at.fill("entropyCoefficient", spec.entropyCoefficient, 0),
     aggregation: at.derive("aggregation", spec.aggregation, defaults.aggregation, "the algorithm"),
+    guards: fillGuards(spec.guards ?? [], at.inside("guards"), rewards),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,
       warmupSteps: Math.min(10, Math.ceil(steps / 10)),

@@ -13,11 +13,13 @@ export interface DataUse {
 
 /** Every data block, stages in order, the evaluation last. */
 export function dataUses(spec: ResolvedSpec): DataUse[] {
-  const ofStages = spec.stages.map((stage, index): DataUse => ({
-    path: `stages.${index}.${stage.type}.data`,
-    data: blockOf(stage).data,
-    purpose: stage.type,
-  }));
+  const ofStages = spec.stages.flatMap((stage, index): DataUse[] => [
+    { path: `stages.${index}.${stage.type}.data`, data: blockOf(stage).data, purpose: stage.type },
+    // Rows that are mixed in are demonstrations.
+    ...(stage.type === "ppo" && stage.ppo.ptx !== undefined
+      ? [{ path: `stages.${index}.ppo.ptx.data`, data: stage.ppo.ptx.data, purpose: "sft" } as const]
+      : []),
+  ]);
   const { evaluation } = spec;
   if (evaluation === undefined) return ofStages;
   return [...ofStages, { path: "evaluation.data", data: evaluation.data, purpose: "evaluation" }];

@@ -45,6 +45,10 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
   const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
+  // A guard that rolls back keeps the last good policy.
+  const good = spec.stages.some((stage) =>
+    rolloutsOf(stage)?.guards.some(({ reaction }) => reaction === "roll-back"),
+  );
   const lanes = spec.compute.trainingThreads;
   const parts = {
     runtime: RUNTIME_BYTES,
@@ -52,7 +56,7 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: (3 + lanes) * weights,
     reference: reference ? weights : 0,
     scorers: scorerWeights(spec) * weights,
-    snapshots: (spec.pipeline.lag + HELD_VERSIONS) * weights,
+    snapshots: (spec.pipeline.lag + HELD_VERSIONS + (good ? 1 : 0)) * weights,
     checkpoint: (3 + (reference ? 1 : 0) + spec.pipeline.lag) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
@@ -74,19 +78,18 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
 export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
   if (stage.type === "sft") return { sequences: stage.sft.microBatchSize, length: stage.sft.maxLength };
   if (stage.type === "reward-model") {
-    const { microBatchSize, maxLength } = stage["reward-model"];
-    return { sequences: 2 * microBatchSize, length: maxLength };
+    const { microBatchSize, maxLength, answers } = stage["reward-model"];
+    return { sequences: answers * microBatchSize, length: maxLength };
   }
   const { microBatchSize, maxPromptLength, sampling } = stage.type === "grpo" ? stage.grpo : stage.ppo;
-  return { sequences: microBatchSize, length: maxPromptLength + sampling.maxNewTokens };
+  const mixed = stage.type === "ppo" ? (stage.ppo.ptx?.maxLength ?? 0) : 0;
+  return { sequences: microBatchSize, length: Math.max(maxPromptLength + sampling.maxNewTokens, mixed) };
 }
 
 /** One trainer beside the policy's at a time (weights, gradients, moments), and the reward models that score. */
 function scorerWeights({ stages }: ResolvedSpec): number {
   const trained = stages.some(({ type }) => type === "reward-model" || type === "ppo") ? 4 : 0;
-  const scoring = stages.map(
-    (stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length,
-  );
+  const scoring = stages.map((stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length);
   return trained + Math.max(0, ...scoring);
 }
 

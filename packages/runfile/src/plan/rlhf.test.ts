@@ -103,9 +103,18 @@ describe("traps", () => {
     ["CONTEXT_TOO_SHORT", `${JUDGE}.maxLength=33`],
     ["BATCH_NOT_DIVISIBLE", `${JUDGE}.microBatchSize=5`],
     ["GATE_WITHOUT_DATA", `${JUDGE}.heldOut=0`],
+    ["ANSWERS_NOT_A_PAIR", `${JUDGE}.answers=3`],
+    ["RANKING_WITHOUT_EFFECT", [`${JUDGE}.loss=all-pairs`, `${JUDGE}.margin=1`]],
+    ["PREFERENCES_MISSING", `${JUDGE}.loss=plackett-luce`],
+    ["FOLD_UNKNOWN", `${JUDGE}.fold=10`],
     ["LAG_TOO_LONG", `${PPO}.steps=1`],
+    ["GUARD_GOLD_UNKNOWN", `${PPO}.guards=[{name: g, watch: reward-hacking, reaction: stop}]`],
+    ["GUARD_GOLD_UNUSED", `${PPO}.guards=[{name: g, watch: kl, reaction: stop, gold: preferred}]`],
+    ["GUARD_LIMIT", `${PPO}.guards=[{name: g, watch: entropy, reaction: stop, limit: 1}]`],
+    ["HELD_OUT_TRAINED_ON", `${PPO}.rewards=[{name: a, type: exact, heldOut: true, weight: 1}]`],
+    ["REWARDS_WITHOUT_WEIGHT", `${PPO}.rewards=[{name: a, type: exact, heldOut: true}]`],
   ])("%s: %s", (code, set) => {
-    const { problems } = plan([set]);
+    const { problems } = plan([set].flat());
     expect(problems.map((problem) => problem.code)).toContain(code);
     expect(
       problems.filter((problem) => problem.file === undefined || (problem.accepted ?? "") === ""),
@@ -115,6 +124,19 @@ describe("traps", () => {
   it("PREFERENCES_MISSING: rows without a preferred and a rejected answer", () => {
     const { problems } = plan([], { ...pairs, parts: ["prompt", "completion"] });
     expect(problems.map(({ code }) => code)).toEqual(["PREFERENCES_MISSING"]);
+  });
+
+  it("guards need what they look at, and what they change", () => {
+    const guard = (type: string, reaction: string) =>
+      `${PPO}.guards=[{name: g, watch: ${type}, reaction: ${reaction}}]`;
+    const codes = (set: readonly string[]) => plan(set).problems.map(({ code }) => code);
+    const none = `${PPO}.kl={placement: none}`;
+    expect(codes([none, guard("kl", "stop")])).toEqual(["GUARD_WITHOUT_REFERENCE"]);
+    expect(codes([none, guard("entropy", "raise-beta")])).toEqual(["GUARD_WITHOUT_BETA"]);
+    // With a guard a coefficient of 0 measures; without one it would load a reference for nothing.
+    const measured = `${PPO}.kl={placement: loss, coefficient: 0}`;
+    expect(codes([measured])).toEqual(["KL_WITHOUT_EFFECT"]);
+    expect(codes([measured, guard("kl", "stop")])).toEqual([]);
   });
 
   it("names what a reference may be", () => {

@@ -37,9 +37,9 @@ export function stageTokens(stage: ResolvedStage, longestPrompt: number): StageT
     };
   }
   if (stage.type === "reward-model") {
-    const { steps, batchSize, maxLength } = stage["reward-model"];
+    const { steps, batchSize, maxLength, answers } = stage["reward-model"];
     const length = longestPrompt > 0 ? Math.min(longestPrompt, maxLength) : maxLength;
-    const sequences = 2 * batchSize;
+    const sequences = answers * batchSize;
     return { stage: stage.name, steps, sequences, generatedTokens: 0, trainedTokens: sequences * length };
   }
   const networks = stage.type === "ppo" ? 2 : 1; // the critic reads and learns what the policy does

@@ -30,7 +30,8 @@ const dataSize: TrapCheck = ({ spec, facts }) =>
     const rows = facts.data.get(path)?.rows;
     const [, stageIndex] = path.split(".");
     const stage = purpose === "evaluation" ? undefined : spec.stages[Number(stageIndex)];
-    const needed = stage === undefined ? 1 : rowsOfStep(stage);
+    const mixed = stage?.type === "ppo" && path.includes(".ptx.") ? stage.ppo.ptx : undefined;
+    const needed = stage === undefined ? 1 : (mixed?.batchSize ?? rowsOfStep(stage));
     const at = ["spec", ...path.split(".").map((step) => (/^\d+$/.test(step) ? Number(step) : step))];
     if (rows === 0) {
       return [

@@ -2,73 +2,21 @@
 import type { Path } from "../problem.ts";
 import type {
   ResolvedGrpo,
-  ResolvedOptimizer,
   ResolvedPpo,
   ResolvedReward,
-  ResolvedRewardModel,
   ResolvedRollouts,
   ResolvedSft,
 } from "../resolved.ts";
-import { type AllowableTrap, type Trap, type TrapCheck, type TrapContext, trapWhen } from "./trap.ts";
+import { guards } from "./traps-guards.ts";
+import { rewardModel } from "./traps-reward-model.ts";
+import { batch, optimizer, SFT_RATES, type StageCheck } from "./traps-training.ts";
+import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
-/** A check of one stage; `path` is that of its block. */
-type StageCheck<S> = (stage: S, path: Path, context: TrapContext) => Trap[];
-
-const batch =
-  (sequences: number, what: string): StageCheck<{ readonly microBatchSize: number }> =>
-  ({ microBatchSize }, path) =>
-    trapWhen(sequences % microBatchSize !== 0, () => ({
-      code: "BATCH_NOT_DIVISIBLE",
-      path: [...path, "microBatchSize"],
-      message: `${what} = ${sequences} sequences do not split into micro-batches of ${microBatchSize}`,
-      value: String(microBatchSize),
-      accepted: `a divisor of ${sequences}, e.g. ${divisorNear(sequences, microBatchSize)}`,
-    }));
-
-function divisorNear(total: number, near: number): number {
-  let divisor = Math.min(near, total);
-  while (total % divisor !== 0) divisor--;
-  return divisor;
-}
-
-/** Learning rates outside are almost always slips of a decimal: [least, most]. */
-const SFT_RATES = [1e-7, 1e-2] as const;
+/** As `SFT_RATES`, of stages that sample. */
 const GRPO_RATES_TINY = [1e-8, 5e-4] as const;
 const GRPO_RATES = [1e-8, 5e-5] as const;
 /** Parameters up to which a model bears the rates of tiny ones. */
 const TINY_PARAMETERS = 10e6;
-
-function optimizer(
-  options: ResolvedOptimizer,
-  path: Path,
-  [least, most]: readonly [number, number],
-  steps: number,
-): Trap[] {
-  const { learningRate, warmupSteps, minLearningRate } = options;
-  return [
-    ...trapWhen(learningRate < least || learningRate > most, (): AllowableTrap => ({
-      code: "LEARNING_RATE_RANGE",
-      path: [...path, "learningRate"],
-      message: `is outside the range in which this kind of stage learns on a model of this size`,
-      value: String(learningRate),
-      accepted: `${least} to ${most}, or allow: [LEARNING_RATE_RANGE]`,
-    })),
-    ...trapWhen(warmupSteps >= steps, () => ({
-      code: "WARMUP_TOO_LONG",
-      path: [...path, "warmupSteps"],
-      message: `the warm-up of ${warmupSteps} steps never ends: the stage has ${steps}`,
-      value: String(warmupSteps),
-      accepted: `less than ${steps}`,
-    })),
-    ...trapWhen(minLearningRate > learningRate, () => ({
-      code: "SCHEDULE_RISES",
-      path: [...path, "minLearningRate"],
-      message: `is above the peak learning rate ${learningRate}`,
-      value: String(minLearningRate),
-      accepted: `at most ${learningRate}`,
-    })),
-  ];
-}
 
 const sft: StageCheck<ResolvedSft> = (stage, path, context) => [
   ...batch(stage.batchSize, "batchSize")(stage, path, context),
@@ -149,8 +97,15 @@ const estimator: StageCheck<ResolvedRollouts> = (stage, path) => [
   })),
 ];
 
-const kl: StageCheck<ResolvedRollouts> = ({ kl: { placement, estimator: kind, coefficient } }, path) => [
-  ...trapWhen(placement !== "none" && coefficient === 0, () => ({
+const kl: StageCheck<ResolvedRollouts> = (stage, path) => klTraps(stage.kl, path, stage.guards.length > 0);
+
+/** With guards, a coefficient of 0 measures the KL that they look at. */
+const klTraps = (
+  { placement, estimator: kind, coefficient }: ResolvedRollouts["kl"],
+  path: Path,
+  isGuarded: boolean,
+): Trap[] => [
+  ...trapWhen(placement !== "none" && coefficient === 0 && !isGuarded, () => ({
     code: "KL_WITHOUT_EFFECT",
     path: [...path, "kl", "coefficient"],
     message: "a coefficient of 0 loads a reference policy for nothing",
@@ -213,7 +168,7 @@ const rollouts: StageCheck<ResolvedRollouts> = (stage, path, outer) => [
     outer.parameters < TINY_PARAMETERS ? GRPO_RATES_TINY : GRPO_RATES,
     stage.steps * stage.epochs,
   ),
-  ...[context, sampling, estimator, kl, rewards].flatMap((check) => check(stage, path, outer)),
+  ...[context, sampling, estimator, kl, rewards, guards].flatMap((check) => check(stage, path, outer)),
 ];
 
 const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
@@ -227,6 +182,13 @@ const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
       message: `promptsPerStep × groupSize = ${sequences} sequences do not split into ${miniBatches} mini-batches of whole micro-batches of ${microBatchSize}`,
       value: String(miniBatches),
       accepted: `a divisor of ${Math.max(1, Math.floor(sequences / microBatchSize))}, or a smaller microBatchSize`,
+    })),
+    ...trapWhen((stage.ptx?.maxLength ?? 0) > outer.shape.maxPositions, () => ({
+      code: "CONTEXT_TOO_SHORT",
+      path: [...path, "ptx", "maxLength"],
+      message: `the model holds ${outer.shape.maxPositions} positions`,
+      value: String(stage.ptx?.maxLength),
+      accepted: `at most ${outer.shape.maxPositions}`,
     })),
     ...optimizer(critic.optimizer, [...path, "critic", "optimizer"], SFT_RATES, steps),
     ...trapWhen(critic.warmupSteps >= steps, () => ({
@@ -248,36 +210,6 @@ const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
     ),
   ];
 };
-
-const rewardModel: StageCheck<ResolvedRewardModel> = (stage, path, outer) => [
-  ...batch(stage.batchSize, "batchSize")(stage, path, outer),
-  ...optimizer(stage.optimizer, [...path, "optimizer"], SFT_RATES, stage.steps),
-  ...trapWhen(stage.maxLength > outer.shape.maxPositions, () => ({
-    code: "CONTEXT_TOO_SHORT",
-    path: [...path, "maxLength"],
-    message: `the model holds ${outer.shape.maxPositions} positions`,
-    value: String(stage.maxLength),
-    accepted: `at most ${outer.shape.maxPositions}`,
-  })),
-  ...trapWhen(stage.minimumAccuracy > 0 && stage.heldOut === 0, () => ({
-    code: "GATE_WITHOUT_DATA",
-    path: [...path, "minimumAccuracy"],
-    message: "nothing is held out that an accuracy could be measured on",
-    value: String(stage.minimumAccuracy),
-    accepted: "heldOut above 0 (0.1 is usual), or minimumAccuracy: 0",
-  })),
-  ...trapWhen(preferencesMissing(outer, path), () => ({
-    code: "PREFERENCES_MISSING",
-    path: [...path, "data"],
-    message: "the rows have no preferred and rejected answer",
-    accepted: "columns chosen and rejected, or data fields: {chosen: <column>, rejected: <column>}",
-  })),
-];
-
-function preferencesMissing({ facts }: TrapContext, path: Path): boolean {
-  const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
-  return parts !== undefined && !(parts.includes("chosen") && parts.includes("rejected"));
-}
 
 /** Checks of every stage. */
 export const stageTraps: TrapCheck = (outer) =>

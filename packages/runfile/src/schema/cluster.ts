@@ -14,7 +14,18 @@ import type {
   TolerationSpec,
 } from "../run-file.ts";
 import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, namedList, objectName, ruled, stringMap, text, union } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  list,
+  namedList,
+  objectName,
+  ruled,
+  stringMap,
+  text,
+  union,
+} from "./primitives.ts";
 
 const MAX_REPLICAS = 1024;
 /** Ten years: a longer time is a typing error. */

@@ -15,6 +15,7 @@ const fields = closed({
   messages: column("conversation (list of role and content)"),
   chosen: column("preferred completion"),
   rejected: column("rejected completion"),
+  ranking: column("list of ranked completions, the best first"),
 }).describe("Which column plays which part; TRL's and verl's names are found without it.");
 
 const table = {

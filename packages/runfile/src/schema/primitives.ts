@@ -216,7 +216,11 @@ function checkUnion(value: unknown, { types, optional, companion, report }: Unio
   const given = new Map(Object.entries(value ?? {}));
   const chosen = given.get("type");
   if (typeof chosen !== "string" || !types.includes(chosen)) return;
-  if (companion !== undefined && given.get(companion.name) !== undefined && !companion.types.includes(chosen)) {
+  if (
+    companion !== undefined &&
+    given.get(companion.name) !== undefined &&
+    !companion.types.includes(chosen)
+  ) {
     const among = companion.types.join(", ");
     report({
       code: "custom",

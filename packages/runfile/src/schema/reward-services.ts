@@ -45,9 +45,7 @@ const judge: z.ZodType<JudgeRewardSpec> = closed({
   url: url().describe("Base of an OpenAI-compatible API, e.g. http://host:8000/v1."),
   model: text(256).describe("Its model."),
   rubric: text(8192).describe("What a good answer is."),
-  prompt: text(8192)
-    .describe("Template with {rubric}, {prompt}, {completion}, {min}, {max}.")
-    .optional(),
+  prompt: text(8192).describe("Template with {rubric}, {prompt}, {completion}, {min}, {max}.").optional(),
   min: real(-LARGE, LARGE).describe("Lowest score.").optional(),
   max: real(-LARGE, LARGE).describe("Highest score.").optional(),
   temperature: real(0, 2).describe("Of the judge's sampling.").optional(),

@@ -71,6 +71,7 @@ const reward: z.ZodType<RewardSpec> = union(
     type: choice(REWARD_TYPES).describe("Kind of scorer."),
     weight: real(-LARGE, LARGE).describe("Factor in the total reward; 0 only observes.").optional(),
     optional: z.boolean().describe("A failure of this scorer does not fail the sample.").optional(),
+    heldOut: z.boolean().describe("A gold scorer: observed, never trained on.").optional(),
     timeoutMs: integer(1, 3_600_000).describe("Deadline for one sample, in milliseconds.").optional(),
     ...rewardExtras,
     exact: blocks.exact.describe("1 where the completion is the expected text.").optional(),

@@ -1,13 +1,24 @@
 /** The `stages` list: what is trained, in order. Knows options and bounds; defaults are the plan's. */
 import { z } from "zod";
-import type { GrpoSpec, OptimizerSpec, PpoSpec, RewardModelSpec, SftSpec, StageSpec } from "../run-file.ts";
+import type {
+  GrpoSpec,
+  GuardSpec,
+  OptimizerSpec,
+  PpoSpec,
+  RewardModelSpec,
+  SftSpec,
+  StageSpec,
+} from "../run-file.ts";
 import {
   ADVANTAGES,
   AGGREGATIONS,
+  GUARD_REACTIONS,
+  GUARD_TYPES,
   KL_CONTROLLERS,
   KL_ESTIMATORS,
   KL_PLACEMENTS,
   LOSS_MASKS,
+  PREFERENCE_LOSSES,
   SCHEDULES,
   STAGE_TYPES,
 } from "../vocabulary.ts";
@@ -16,6 +27,7 @@ import { choice, closed, integer, name, namedList, real, startReference, union }
 import { rewardsSchema } from "./rewards.ts";
 
 const MAX_STAGES = 16;
+const MAX_GUARDS = 8;
 const MAX_STEPS = 10_000_000;
 const MAX_BATCH = 1_048_576;
 const MAX_TOKENS = 1_048_576;
@@ -74,6 +86,16 @@ const clip = closed({
   high: real(0, 100).describe("Ratios above 1 + high are clipped.").optional(),
 }).describe("Bounds of the policy ratio.");
 
+const guard: z.ZodType<GuardSpec> = closed({
+  name: name().describe("Name in metrics."),
+  watch: choice(GUARD_TYPES).describe("What is watched."),
+  reaction: choice(GUARD_REACTIONS).describe("What an alarm does."),
+  limit: real(0, 1e6).describe("When it fires; what it means depends on what is watched.").optional(),
+  window: integer(1, 1000).describe("Steps whose mean is looked at.").optional(),
+  gold: name().describe("The held-out scorer of reward-hacking (default: the only one).").optional(),
+  factor: real(1, 100).describe("What raise-beta multiplies the KL coefficient by.").optional(),
+});
+
 const rollouts = {
   model: start,
   data: dataSchema,
@@ -89,7 +111,9 @@ const rollouts = {
   rewards: rewardsSchema,
   clip: clip.optional(),
   dualClip: real(0, 100).describe("Bound c of the dual clip for negative advantages; 0 is off.").optional(),
+  entropyCoefficient: real(0, 100).describe("Weight of the entropy bonus.").optional(),
   aggregation: choice(AGGREGATIONS).describe("How token losses become one number.").optional(),
+  guards: namedList(guard, 0, MAX_GUARDS).describe("Alarms and what they do.").optional(),
   optimizer: optimizer.optional(),
 };
 
@@ -116,7 +140,6 @@ const ppo: z.ZodType<PpoSpec> = closed({
   rewardClip: real(0, 1e6).describe("Scores are cut to plus or minus this; 0 is off.").optional(),
   whitenRewards: z.boolean().describe("Scale the rewards of a batch to variance 1.").optional(),
   whitenAdvantages: z.boolean().describe("Scale the advantages of a batch.").optional(),
-  entropyCoefficient: real(0, 100).describe("Weight of the entropy bonus.").optional(),
   maxKl: real(0, 100).describe("No update beyond this KL from the step's start; 0 is off.").optional(),
   kl: closed({
     ...klFields,
@@ -127,6 +150,15 @@ const ppo: z.ZodType<PpoSpec> = closed({
     .describe("KL to the policy that the stage started from.")
     .optional(),
   critic: critic.optional(),
+  ptx: closed({
+    data: dataSchema,
+    coefficient: real(0, 1000).describe("Weight of their mean negative log-likelihood."),
+    batchSize: integer(1, MAX_BATCH).describe("Sequences in every update.").optional(),
+    maxLength: integer(2, MAX_TOKENS).describe("Tokens per sequence at most.").optional(),
+    mask: choice(LOSS_MASKS).describe("Which tokens are trained.").optional(),
+  })
+    .describe("Supervised rows mixed into every update (PPO-ptx).")
+    .optional(),
 }).describe("Proximal policy optimisation with a critic.");
 
 const rewardModel: z.ZodType<RewardModelSpec> = closed({
@@ -136,7 +168,10 @@ const rewardModel: z.ZodType<RewardModelSpec> = closed({
   batchSize: integer(1, MAX_BATCH).describe("Pairs per step.").optional(),
   microBatchSize: integer(1, MAX_BATCH).describe("Pairs per gradient pass; divides the batch.").optional(),
   maxLength: integer(2, MAX_TOKENS).describe("Tokens of prompt and answer at most.").optional(),
+  loss: choice(PREFERENCE_LOSSES).describe("Over pairs, or over rankings.").optional(),
+  answers: integer(2, 16).describe("Answers of each ranking; rows with others are left out.").optional(),
   heldOut: real(0, 0.9).describe("Share of the pairs kept from training.").optional(),
+  fold: integer(0, 99).describe("Which share is held out, from 0: one of 1 / heldOut.").optional(),
   margin: real(0, 100).describe("By how much the preferred answer should lead.").optional(),
   centering: real(0, 100).describe("Weight of the squared sum of a pair's scores.").optional(),
   minimumAccuracy: real(0, 1).describe("Held-out accuracy without which the run ends here.").optional(),

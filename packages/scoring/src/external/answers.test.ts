@@ -6,7 +6,8 @@ import { readReward } from "./grpc-line.ts";
 import { readAnswer } from "./http-line.ts";
 import { judgePrompt, readJudgement } from "./judge-line.ts";
 
-const word = (verdict: Verdict): string | number => (verdict.type === "scored" ? verdict.value : verdict.code);
+const word = (verdict: Verdict): string | number =>
+  verdict.type === "scored" ? verdict.value : verdict.code;
 const INVALID = "SCORER_ANSWER_INVALID";
 
 describe("an HTTP scorer's answer", () => {
@@ -84,7 +85,11 @@ describe("a judge", () => {
   });
 
   test("says which model judged, and reads a completion as text, never as part of its template", () => {
-    expect(readJudgement({ min: 0, max: 10 }, say("3"))).toEqual({ type: "scored", value: 3, version: "m-1" });
+    expect(readJudgement({ min: 0, max: 10 }, say("3"))).toEqual({
+      type: "scored",
+      value: 3,
+      version: "m-1",
+    });
     const judge = { url: "u", model: "m", rubric: "kind", min: 0, max: 10, temperature: 0, maxTokens: 4 };
     const prompt = "{rubric}|{prompt}|{completion}|{min}-{max}|{other}";
     expect(judgePrompt({ ...judge, prompt }, { prompt: "p", completion: "{rubric}$&" })).toBe(
@@ -95,9 +100,14 @@ describe("a judge", () => {
 
 describe("a gRPC scorer's verdict", () => {
   const scored = (fields: object) =>
-    create(NamedRewardSchema, { scorerVersion: "v", verdict: { case: "scored", value: create(ScoredSchema, fields) } });
+    create(NamedRewardSchema, {
+      scorerVersion: "v",
+      verdict: { case: "scored", value: create(ScoredSchema, fields) },
+    });
   const one = { scope: RewardScope.TRAJECTORY, values: [2] };
-  const failure = create(NamedRewardSchema, { verdict: { case: "failed", value: create(FailedSchema, { reason: "r" }) } });
+  const failure = create(NamedRewardSchema, {
+    verdict: { case: "failed", value: create(FailedSchema, { reason: "r" }) },
+  });
   test.each<[string, Parameters<typeof readReward>[0], string | number]>([
     ["a score", [scored(one)], 2],
     ["a failure", [failure], "SCORER_FAILED"],

@@ -16,7 +16,13 @@ test.each<[string, CircuitEvent[], number, string, number]>([
   ["its time is nearly over", [failed(0), failed(10)], 109, "open", 1],
   ["failures of calls from before it opened", [failed(0), failed(10), failed(50)], 60, "open", 50],
   ["one call tries, others wait", [failed(0), failed(10), called(110)], 110, "half-open", 300],
-  ["a second call does not move the first", [failed(0), failed(10), called(110), called(200)], 200, "half-open", 210],
+  [
+    "a second call does not move the first",
+    [failed(0), failed(10), called(110), called(200)],
+    200,
+    "half-open",
+    210,
+  ],
   ["the call fails: twice as long", [failed(0), failed(10), called(110), failed(120)], 120, "open", 200],
   [
     "and again: never longer than the bound",

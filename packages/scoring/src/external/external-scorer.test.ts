@@ -27,7 +27,9 @@ afterEach(async () => {
 });
 
 /** A server that answers by `answer`, and keeps the sizes of its calls. */
-async function serve(answer: Answer): Promise<{ url: string; sizes: number[]; headers: IncomingMessage["headers"][] }> {
+async function serve(
+  answer: Answer,
+): Promise<{ url: string; sizes: number[]; headers: IncomingMessage["headers"][] }> {
   const sizes: number[] = [];
   const headers: IncomingMessage["headers"][] = [];
   const server = createServer((request, response) => {
@@ -88,23 +90,37 @@ describe("a scorer behind HTTP", () => {
   test.each<[string, string, Answer]>([
     ["an error of the server", "SCORER_STATUS", (_, response) => response.writeHead(500).end("boom")],
     ["a refusal", "SCORER_STATUS", (_, response) => response.writeHead(401).end("who are you")],
-    ["a redirect", "SCORER_STATUS", (_, response) => response.writeHead(302, { location: "http://x/" }).end()],
+    [
+      "a redirect",
+      "SCORER_STATUS",
+      (_, response) => response.writeHead(302, { location: "http://x/" }).end(),
+    ],
     ["no JSON", "SCORER_ANSWER_INVALID", (_, response) => response.end("<html>")],
-    ["NaN, as Python writes it", "SCORER_ANSWER_INVALID", (_, response) => response.end('{"results": [{"score": NaN}]}')],
+    [
+      "NaN, as Python writes it",
+      "SCORER_ANSWER_INVALID",
+      (_, response) => response.end('{"results": [{"score": NaN}]}'),
+    ],
     ["the wrong count", "SCORER_ANSWER_INVALID", (_, response) => response.end('{"results": []}')],
     [
       "too much",
       "SCORER_ANSWER_INVALID",
       (_, response) => response.end(`{"results": [{"failed": "${"x".repeat(17 * 1024 * 1024)}"}]}`),
     ],
-    ["an end in mid-answer", "SCORER_UNREACHABLE", (_, response) => {
-      response.writeHead(200, { "content-length": "100" });
-      response.write('{"resul', () => response.destroy());
-    }],
+    [
+      "an end in mid-answer",
+      "SCORER_UNREACHABLE",
+      (_, response) => {
+        response.writeHead(200, { "content-length": "100" });
+        response.write('{"resul', () => response.destroy());
+      },
+    ],
     ["silence", "DEADLINE_EXCEEDED", () => undefined],
   ])("S1: %s is a failure with its reason, and no secret in it", async (_, code, answer) => {
     const { url } = await serve(answer);
-    const [verdict] = await scorer(url, { timeoutMs: code === "DEADLINE_EXCEEDED" ? 50 : 5_000 }).score([input("a")]);
+    const [verdict] = await scorer(url, { timeoutMs: code === "DEADLINE_EXCEEDED" ? 50 : 5_000 }).score([
+      input("a"),
+    ]);
     expect(verdict).toMatchObject({ type: "failed", code });
     expect(JSON.stringify(verdict)).not.toContain("s3cret");
   });
@@ -118,7 +134,9 @@ describe("a scorer behind HTTP", () => {
     await expect
       .poll(() => registry.open().map(({ name }) => name), { timeout: 3_000 })
       .toContainEqual(expect.stringMatching(/^scorer mine at .* to come back: .*cannot be reached/));
-    expect(made.activity?.()).toMatchObject({ circuit: "open", waiting: 1 });
+    await expect
+      .poll(() => made.activity?.(), { timeout: 3_000 })
+      .toMatchObject({ circuit: "open", waiting: 1 });
     expect(await scoring).toMatchObject([{ type: "failed", code: "SCORER_UNREACHABLE", retryable: true }]);
     expect(registry.open()).toEqual([]);
   });
@@ -128,9 +146,11 @@ describe("a scorer behind HTTP", () => {
     const { url, sizes } = await serve((samples, response) => {
       calls++;
       const result = ({ completion }: { completion: string }) =>
-        completion === "late" && calls === 1 ? { failed: "warming up", retryable: true }
-        : completion === "never" ? { failed: "cannot" }
-        : { score: completion.length };
+        completion === "late" && calls === 1
+          ? { failed: "warming up", retryable: true }
+          : completion === "never"
+            ? { failed: "cannot" }
+            : { score: completion.length };
       response.end(JSON.stringify({ results: samples.map(result) }));
     });
     const verdicts = await scorer(url, { retryForMs: 5_000 }).score(["a", "late", "never"].map(input));

@@ -56,18 +56,25 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
   const dispatch = (event: CircuitEvent): void => void (circuit = reduceCircuit(circuit, event, CIRCUIT));
   const patienceMs = deterministic ? ENDLESS_MS : options.retryForMs;
 
-  /** Waits until the circuit lets a call through, or the time is over. */
-  const admitted = async (untilMs: number, signal: AbortSignal): Promise<boolean> => {
-    for (;;) {
-      const nowMs = clock.monotonicMs();
-      const waitMs = circuitWaitMs(circuit, nowMs);
-      if (waitMs === 0) {
+  /** Waits for the pause and until the circuit lets a call through; false where the time would be over by then. */
+  const mayCall = async (pauseMs: number, untilMs: number, signal: AbortSignal): Promise<boolean> => {
+    const leave = registry.enter(
+      `scorer ${name} at ${line.address} to come back: ${lastFailure}`,
+      untilMs - clock.monotonicMs(),
+    );
+    try {
+      for (let waitMs = pauseMs; ;) {
+        if (waitMs > 0 && clock.monotonicMs() + waitMs > untilMs) return false;
+        // A success of another call closes the circuit early: look again soon.
+        if (waitMs > 0) await sleep(Math.min(waitMs, Math.max(pauseMs, CIRCUIT.openMs)), { clock, signal });
+        const nowMs = clock.monotonicMs();
+        waitMs = circuitWaitMs(circuit, nowMs);
+        if (waitMs > 0) continue;
         dispatch({ type: "called", nowMs });
         return true;
       }
-      if (nowMs + waitMs > untilMs) return false;
-      // A success of another call closes the circuit early: look again soon.
-      await sleep(Math.min(waitMs, CIRCUIT.openMs), { clock, signal });
+    } finally {
+      leave();
     }
   };
 
@@ -100,26 +107,24 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
     }
   };
 
-  const ask = async (inputs: readonly TrajectoryInput[], caller: AbortSignal): Promise<readonly Verdict[]> => {
+  const ask = async (
+    inputs: readonly TrajectoryInput[],
+    caller: AbortSignal,
+  ): Promise<readonly Verdict[]> => {
     const signal = AbortSignal.any([caller, closing.signal]);
     const untilMs = clock.monotonicMs() + patienceMs;
     const verdicts: Verdict[] = inputs.map(() => NO_ANSWER);
     let pending = inputs.map((_, i) => i);
     for (let attempt = 0; ; attempt++) {
-      const waitName = `scorer ${name} at ${line.address} to come back${lastFailure === "" ? "" : `: ${lastFailure}`}`;
-      const leave = circuit.type === "closed" ? undefined : registry.enter(waitName, untilMs - clock.monotonicMs());
-      const may = await admitted(untilMs, signal).finally(() => leave?.());
-      if (!may) break;
+      const pauseMs = attempt === 0 ? 0 : backoffMs(attempt - 1, { ...PAUSE, random });
+      if (!(await mayCall(pauseMs, untilMs, signal))) break;
       const given = await callOnce(
         pending.flatMap((i) => inputs[i] ?? []),
         signal,
       );
       pending.forEach((i, k) => (verdicts[i] = given[k] ?? NO_ANSWER));
       pending = pending.filter((i) => isRetryable(verdicts[i]));
-      const pauseMs = backoffMs(attempt, { ...PAUSE, random });
-      if (pending.length === 0 || clock.monotonicMs() + pauseMs > untilMs) break;
-      const resume = registry.enter(`scorer ${name} at ${line.address}, which failed: ${lastFailure}`, pauseMs);
-      await sleep(pauseMs, { clock, signal }).finally(resume);
+      if (pending.length === 0) break;
     }
     // The circuit never let these through: say why it is open.
     return verdicts.map((verdict) =>
@@ -140,7 +145,14 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
   });
   return {
     info: { name, version: options.version, deterministic, optional },
-    activity: () => ({ name, calls, failedCalls: failures, circuit: circuit.type, waiting: batcher.depth, lastFailure }),
+    activity: () => ({
+      name,
+      calls,
+      failedCalls: failures,
+      circuit: circuit.type,
+      waiting: batcher.depth,
+      lastFailure,
+    }),
     async score(inputs, signal) {
       if (inputs.length === 0) return [];
       try {

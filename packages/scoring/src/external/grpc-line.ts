@@ -48,7 +48,13 @@ export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
 type TrajectoryInit = NonNullable<MessageInitShape<typeof ScoreRequestSchema>["trajectories"]>[number];
 
 /** The record itself, or as much of one as text and tokens make. */
-function trajectoryOf({ trajectory, tokens, completionTokens, truncated, fields }: TrajectoryInput): TrajectoryInit {
+function trajectoryOf({
+  trajectory,
+  tokens,
+  completionTokens,
+  truncated,
+  fields,
+}: TrajectoryInput): TrajectoryInit {
   if (trajectory !== undefined) return trajectory;
   return {
     tokenIds: [...tokens],

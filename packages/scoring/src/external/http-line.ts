@@ -39,9 +39,11 @@ function sampleOf({ prompt, completion, completionTokens, truncated, fields }: T
 export function readAnswer(address: string, answer: unknown, count: number): Verdict[] {
   const { results, version, ...others } = recordOf(answer);
   if (!Array.isArray(results)) throw answerInvalid(address, "the answer has no list `results`");
-  if (results.length !== count) throw answerInvalid(address, `${results.length} results for ${count} samples`);
+  if (results.length !== count)
+    throw answerInvalid(address, `${results.length} results for ${count} samples`);
   const [other] = Object.keys(others);
-  if (other !== undefined) throw answerInvalid(address, `unknown field ${JSON.stringify(other.slice(0, 64))}`);
+  if (other !== undefined)
+    throw answerInvalid(address, `unknown field ${JSON.stringify(other.slice(0, 64))}`);
   if (version === undefined) return results.map((result) => readResult(result));
   if (typeof version !== "string" || version === "" || version.length > MAX_VERSION) {
     throw answerInvalid(address, `\`version\` is a text of 1 to ${MAX_VERSION} characters`);
@@ -62,7 +64,8 @@ function readResult(result: unknown): Verdict {
   if ((score === undefined) === (reason === undefined)) return wrong("neither or both were given");
   if (reason !== undefined) {
     if (typeof reason !== "string") return wrong("`failed` is a text");
-    if (retryable !== undefined && typeof retryable !== "boolean") return wrong("`retryable` is true or false");
+    if (retryable !== undefined && typeof retryable !== "boolean")
+      return wrong("`retryable` is true or false");
     return failed("SCORER_FAILED", reason.slice(0, MAX_WORDS), retryable === true);
   }
   if (typeof score !== "number") return wrong(`\`score\` is a number, not ${typeof score}`);

@@ -20,17 +20,28 @@ export interface JsonPost {
 export async function postJson({ url, token, body, signal }: JsonPost): Promise<unknown> {
   const sent = JSON.stringify(body);
   if (Buffer.byteLength(sent) > MAX_REQUEST_BYTES) {
-    throw new OarlockError("SCORER_REQUEST_LARGE", `${url}: more than ${MAX_REQUEST_BYTES} bytes to send; lower batchSize`);
+    throw new OarlockError(
+      "SCORER_REQUEST_LARGE",
+      `${url}: more than ${MAX_REQUEST_BYTES} bytes to send; lower batchSize`,
+    );
   }
   const headers = {
     "content-type": "application/json",
     accept: "application/json",
     ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
   };
-  const { status, text } = await exchange(url, { method: "POST", headers, body: sent, redirect: "manual", signal });
+  const { status, text } = await exchange(url, {
+    method: "POST",
+    headers,
+    body: sent,
+    redirect: "manual",
+    signal,
+  });
   if (status !== 200) {
     const retryable = status >= 500 || RETRYABLE.has(status);
-    throw new OarlockError("SCORER_STATUS", `${url} answered ${status}: ${text.slice(0, MAX_QUOTED)}`, { retryable });
+    throw new OarlockError("SCORER_STATUS", `${url} answered ${status}: ${text.slice(0, MAX_QUOTED)}`, {
+      retryable,
+    });
   }
   try {
     return JSON.parse(text);
@@ -64,7 +75,10 @@ async function bounded(url: string, response: Response): Promise<string> {
     bytes += value.byteLength;
     if (bytes > MAX_ANSWER_BYTES) {
       await reader.cancel();
-      throw new OarlockError("SCORER_ANSWER_INVALID", `${url}: the answer has more than ${MAX_ANSWER_BYTES} bytes`);
+      throw new OarlockError(
+        "SCORER_ANSWER_INVALID",
+        `${url}: the answer has more than ${MAX_ANSWER_BYTES} bytes`,
+      );
     }
     parts.push(value);
   }

@@ -47,8 +47,17 @@ export function judgePrompt(
   { prompt: template, rubric, min, max }: Judge,
   { prompt, completion }: Pick<TrajectoryInput, "prompt" | "completion">,
 ): string {
-  const values: Readonly<Record<string, string>> = { rubric, prompt, completion, min: `${min}`, max: `${max}` };
-  return template.replaceAll(/\{(rubric|prompt|completion|min|max)\}/g, (place, name: string) => values[name] ?? place);
+  const values: Readonly<Record<string, string>> = {
+    rubric,
+    prompt,
+    completion,
+    min: `${min}`,
+    max: `${max}`,
+  };
+  return template.replaceAll(
+    /\{(rubric|prompt|completion|min|max)\}/g,
+    (place, name: string) => values[name] ?? place,
+  );
 }
 
 /** The judge's number, if its answer is one inside the range, whole and alone. */
@@ -56,17 +65,22 @@ export function readJudgement({ min, max }: Pick<Judge, "min" | "max">, answer: 
   const choices = field(answer, "choices");
   const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
   const content = field(field(choice, "message"), "content");
-  if (typeof content !== "string") return failed("JUDGE_ANSWER_INVALID", "the answer has no choices[0].message.content");
+  if (typeof content !== "string")
+    return failed("JUDGE_ANSWER_INVALID", "the answer has no choices[0].message.content");
   if (field(choice, "finish_reason") === "length") {
     return failed("JUDGE_ANSWER_INVALID", "the answer was cut off by maxTokens");
   }
   const text = content.trim();
   const accepted = `one number from ${min} to ${max} and nothing else`;
   if (!/^[+-]?(\d+(\.\d*)?|\.\d+)$/.test(text)) {
-    return failed("JUDGE_ANSWER_INVALID", `the judge said ${JSON.stringify(text.slice(0, MAX_QUOTED))}; accepted: ${accepted}`);
+    return failed(
+      "JUDGE_ANSWER_INVALID",
+      `the judge said ${JSON.stringify(text.slice(0, MAX_QUOTED))}; accepted: ${accepted}`,
+    );
   }
   const value = Number(text);
-  if (value < min || value > max) return failed("JUDGE_ANSWER_INVALID", `the judge said ${value}; accepted: ${accepted}`);
+  if (value < min || value > max)
+    return failed("JUDGE_ANSWER_INVALID", `the judge said ${value}; accepted: ${accepted}`);
   const verdict = scored(value);
   const model = field(answer, "model");
   return verdict.type === "scored" && typeof model === "string" && model !== ""
@@ -75,5 +89,7 @@ export function readJudgement({ min, max }: Pick<Judge, "min" | "max">, answer: 
 }
 
 function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null ? Object.getOwnPropertyDescriptor(value, name)?.value : undefined;
+  return typeof value === "object" && value !== null
+    ? Object.getOwnPropertyDescriptor(value, name)?.value
+    : undefined;
 }

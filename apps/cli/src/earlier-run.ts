@@ -1,0 +1,111 @@
+/**
+ * A run into a folder that holds one already: stages that it finished, and whose inputs are the same, are kept; the others run.
+ * What the earlier run left (plan, records, checkpoints, report, model) moves to `earlier/<n>` first, so that nothing is lost.
+ */
+import { mkdir, readdir, readFile, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { StageArtifact } from "@oarlock/checkpoint";
+import { OarlockError } from "@oarlock/errors";
+import { KEPT_FILE, type KeptFile } from "@oarlock/learner";
+import { decideStages, digestOf, type ResolvedRun, type StageDecision, stageInputs } from "@oarlock/runfile";
+import {
+  type PlanDocument,
+  readPlan,
+  readSummary,
+  runPaths,
+  type RunPaths,
+  writeDocument,
+} from "./run-folder.ts";
+
+/** What a folder's run has made, seen from a new plan. */
+export interface EarlierFolder {
+  readonly plan: PlanDocument;
+  readonly completed: boolean;
+  readonly artifacts: readonly StageArtifact[];
+  readonly decisions: readonly StageDecision[];
+}
+
+/** Looks at `folder`; undefined where no run was planned in it. Throws `RUN_FOLDER_TAKEN` where it is of another run. */
+export async function inspectFolder(folder: string, run: ResolvedRun): Promise<EarlierFolder | undefined> {
+  const paths = runPaths(folder);
+  if (!(await exists(paths.plan))) return undefined;
+  const plan = await readPlan(folder);
+  if (plan.run.name !== run.name) {
+    throw new OarlockError(
+      "RUN_FOLDER_TAKEN",
+      `${folder} holds the run ${plan.run.name}, and this one is ${run.name}: choose another --out`,
+    );
+  }
+  const artifacts = await readArtifacts(folder);
+  const finished = new Map(artifacts.map(({ stage, inputs = "" }) => [stage, inputs]));
+  return {
+    plan,
+    completed: (await readSummary(paths))?.status === "completed",
+    artifacts,
+    decisions: decideStages(run, { run: plan.run, finished }),
+  };
+}
+
+/** The results of finished stages whose weights are there; the learner verifies them when it reads them. */
+async function readArtifacts(folder: string): Promise<StageArtifact[]> {
+  const artifacts = join(folder, "artifacts");
+  const names = await readdir(artifacts).catch(() => []);
+  const found: StageArtifact[] = [];
+  for (const name of names.filter((one) => one.endsWith(".json")).toSorted()) {
+    // Written whole by the learner, and only by it; the weights beside it are verified by their digest.
+    const artifact = JSON.parse(await readFile(join(artifacts, name), "utf8")) as StageArtifact;
+    if (/^[0-9a-f]{64}$/.test(artifact.digest) && (await exists(join(artifacts, `${artifact.digest}.f32`))))
+      found.push(artifact);
+  }
+  return found;
+}
+
+/** Moves the earlier run aside and says what the new one keeps; the folder is then ready for its plan. */
+export async function takeOver(folder: string, run: ResolvedRun, earlier: EarlierFolder): Promise<RunPaths> {
+  const paths = runPaths(folder);
+  const records = await moveAside(folder);
+  const kept = new Set(earlier.decisions.flatMap(({ name, runs }) => (runs ? [] : [name])));
+  const inputs = new Map(stageInputs(run).map(({ name, digest }) => [name, digest]));
+  const file: KeptFile = {
+    stages: earlier.artifacts.filter(
+      ({ stage, inputs: made }) => kept.has(stage) && inputs.get(stage) === made,
+    ),
+    records,
+    sameEvaluation: evaluationDigest(run) === evaluationDigest(earlier.plan.run),
+  };
+  await writeDocument(join(folder, KEPT_FILE), `${JSON.stringify(file, undefined, 2)}\n`);
+  await mkdir(paths.tensorboard);
+  return paths;
+}
+
+/** What stays: results by their content, and what was moved aside before. */
+const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier"]);
+
+async function moveAside(folder: string): Promise<string> {
+  const root = join(folder, "earlier");
+  await mkdir(root, { recursive: true });
+  const numbers = (await readdir(root)).map(Number).filter(Number.isInteger);
+  const place = `earlier/${Math.max(0, ...numbers) + 1}`;
+  await mkdir(join(folder, place));
+  for (const name of await readdir(folder)) {
+    if (!STAYS.has(name)) await rename(join(folder, name), join(folder, place, name));
+  }
+  return place;
+}
+
+/** Of everything that decides what an evaluation of one policy finds. */
+function evaluationDigest({ spec, inputs }: ResolvedRun): string {
+  const { evaluation, compute, seed } = spec;
+  const of = ({ path }: { readonly path: string }): boolean => path.startsWith("evaluation.");
+  const { actors: _a, generationWorkers: _g, rewardWorkers: _r, ...engine } = compute;
+  const read = {
+    data: inputs.data.filter(of),
+    functions: inputs.functions.filter(of),
+    engine: inputs.engine,
+  };
+  return digestOf({ evaluation: evaluation ?? null, seed, engine, read });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,86 @@
+/** Which stages run again: what they are made from decides, directly or through their parents. */
+import { describe, expect, it } from "vitest";
+import { readRunFile } from "../read-run-file.ts";
+import type { ResolvedRun } from "../resolved.ts";
+import { threeStageRun } from "../specimens.ts";
+import { resolvePlan } from "./plan.ts";
+import { decideStages, stageInputs } from "./stage-inputs.ts";
+
+function plan(set: readonly string[] = [], pairsDigest = "pairs", oarlock = "0.1.0"): ResolvedRun {
+  const read = readRunFile(threeStageRun(), { file: "run.yaml", set });
+  if (!read.ok) throw new Error(JSON.stringify(read.problems));
+  const rows = { digest: "rows", rows: 5000, longestPrompt: 6, parts: ["prompt"] };
+  return resolvePlan(read.file, {
+    model: { vocabSize: 15, digest: "", tokenizerDigest: "t", chatTemplateDigest: "" },
+    data: new Map([
+      ["stages.0.sft.data", rows],
+      ["stages.1.reward-model.data", { ...rows, digest: pairsDigest }],
+      ["stages.2.ppo.data", rows],
+    ]),
+    functions: new Map(),
+    engine: { oarlock, onnxruntime: "1.30.0", instructionSet: "x64-avx2" },
+    machine: { memoryBytes: 8 * 1024 ** 3 },
+  }).run;
+}
+
+const before = plan();
+const finished = new Map(stageInputs(before).map(({ name, digest }) => [name, digest]));
+const decisions = (run: ResolvedRun) => decideStages(run, { run: before, finished });
+const running = (run: ResolvedRun) => decisions(run).flatMap(({ name, runs }) => (runs ? [name] : []));
+
+describe("a stage runs again", () => {
+  it.each([
+    ["nothing changed", [], []],
+    ["its own option did", ["stages.learn.ppo.gamma=0.9"], ["learn"]],
+    ["a parent runs again", ["stages.judge.reward-model.margin=1"], ["judge", "learn"]],
+    ["a parent's parent runs again", ["stages.warm.sft.steps=21"], ["warm", "judge", "learn"]],
+    ["the seed did", ["seed=8"], ["warm", "judge", "learn"]],
+    ["only stages that sample depend on the lag", ["pipeline.lag=0"], ["learn"]],
+    ["no result depends on the gate", ["stages.judge.reward-model.minimumAccuracy=0.7"], []],
+    ["nor on how often is saved, nor on how many work", ["checkpoints.every=3", "compute.actors=4"], []],
+  ] as const)("%s", (_, set, expected) => {
+    expect(running(plan(set))).toEqual(expected);
+  });
+
+  it("because rows or the engine changed", () => {
+    expect(running(plan([], "other pairs"))).toEqual(["judge", "learn"]);
+    expect(running(plan([], "pairs", "0.2.0"))).toEqual(["warm", "judge", "learn"]);
+  });
+
+  it("because it was not finished, or is new", () => {
+    const partly = { run: before, finished: new Map([...finished].slice(0, 1)) };
+    expect(decideStages(before, partly).map(({ runs, why }) => (runs ? why : ""))).toEqual([
+      "",
+      "it was not finished",
+      "judge runs again",
+    ]);
+    const renamed = plan(["stages.learn.name=please"]);
+    expect(decideStages(renamed, { run: before, finished })[2]).toMatchObject({
+      runs: true,
+      why: "it is new",
+    });
+  });
+
+  it("not because of another one, where it builds on the model itself", () => {
+    const apart = "stages.judge.reward-model.model={from: model}";
+    const first = plan([apart]);
+    const made = new Map(stageInputs(first).map(({ name, digest }) => [name, digest]));
+    const changed = plan([apart, "stages.warm.sft.steps=21"]);
+    const found = decideStages(changed, { run: first, finished: made });
+    expect(found.map(({ runs }) => runs)).toEqual([true, false, true]);
+  });
+
+  it("and says why", () => {
+    expect(
+      decisions(plan(["stages.learn.ppo.kl={coefficient: 0.1}", "stages.judge.reward-model.steps=9"])),
+    ).toEqual([
+      { name: "warm", runs: false, why: "finished, and its inputs are the same" },
+      {
+        name: "judge",
+        runs: true,
+        why: "reward-model.steps was 20, is 9",
+      },
+      { name: "learn", runs: true, why: "ppo.kl.coefficient was 0.05, is 0.1; judge runs again" },
+    ]);
+  });
+});
