@@ -48,8 +48,17 @@ export type {
   RunInputs,
 } from "./resolved.ts";
 export type {
+  ResolvedEnsemble,
+  ResolvedGrpcReward,
+  ResolvedJudge,
+  ResolvedService,
+  ScoreClip,
+  ScoreShaping,
+} from "./reward-services.ts";
+export type {
   Advantage,
   Aggregation,
+  EnsembleCombination,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -62,6 +71,7 @@ export type {
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
+export { irreproducibleBecause } from "./reproducible.ts";
 export { readRunFile } from "./read-run-file.ts";
 export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";
 export { formatPath, formatProblem, runFileError } from "./problem.ts";
@@ -91,6 +101,7 @@ export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,
+  modelsOf,
   policyBefore,
   referencedStage,
   referencesOf,

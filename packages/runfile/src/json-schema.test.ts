@@ -94,7 +94,7 @@ describe("structural schema", () => {
     const unions = nodes.filter(([, node]) => node.properties?.["type"] !== undefined);
     expect(unions.length).toBeGreaterThanOrEqual(5);
     const types = (node: SchemaNode) => node.properties?.["type"]?.enum ?? [];
-    expect(offending(unions, (node) => validations(node).length !== types(node).length)).toEqual([]);
+    expect(offending(unions, (node) => validations(node).length < types(node).length)).toEqual([]);
     const noBlock = (node: SchemaNode) =>
       types(node).some((type) => node.properties?.[type]?.type !== "object");
     expect(offending(unions, noBlock)).toEqual([]);

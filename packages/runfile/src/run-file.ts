@@ -4,6 +4,7 @@
  * A union is `type: x` with a sibling block `x: {…}` (what a Kubernetes structural schema can say). Optional here
  * means "has a default that the plan fills"; the filled form is `resolved.ts`. Knows nothing of YAML or of files.
  */
+import type { RewardServiceSpecs } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
@@ -358,7 +359,7 @@ export interface PpoKlSpec extends KlSpec {
   readonly horizon?: number | undefined;
 }
 
-export interface RewardSpec {
+export interface RewardSpec extends RewardServiceSpecs {
   readonly name: string;
   readonly type: RewardType;
   readonly weight?: number | undefined;

@@ -99,8 +99,20 @@ export const REWARD_TYPES = [
   "length",
   "function",
   "model",
+  "ensemble",
+  "http",
+  "grpc",
+  "judge",
 ] as const;
 export type RewardType = (typeof REWARD_TYPES)[number];
+
+/** `mean-variance`: mean − λ·variance over the members (Coste et al., arXiv:2310.02743). */
+export const ENSEMBLE_COMBINATIONS = ["mean", "min", "mean-variance"] as const;
+export type EnsembleCombination = (typeof ENSEMBLE_COMBINATIONS)[number];
+
+/** `running`: scores less their running mean, over their running deviation, both of the stage so far. */
+export const REWARD_NORMALIZATIONS = ["none", "running"] as const;
+export type RewardNormalization = (typeof REWARD_NORMALIZATIONS)[number];
 
 /** Where a numeric verifier looks for the answer in a completion. */
 export const NUMERIC_EXTRACTIONS = ["last-number", "boxed", "hashes", "whole"] as const;

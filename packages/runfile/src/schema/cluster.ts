@@ -20,6 +20,7 @@ import {
   integer,
   list,
   namedList,
+  objectName,
   preserved,
   ruled,
   stringMap,
@@ -32,7 +33,6 @@ const MAX_REPLICAS = 1024;
 const MAX_SECONDS = 315_360_000;
 
 /** Name of an object on the cluster: a DNS subdomain. */
-const objectName = () => text(253).regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
 
 const quantity = (what: string) =>
   text(32)

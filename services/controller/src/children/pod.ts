@@ -119,6 +119,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     { name: "NATS_URL", ...natsUrl },
+    ...(role === "reward" ? scorerTokens(run) : []),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },
     ...(role === "learner"
@@ -128,6 +129,21 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
         ]
       : []),
   ];
+}
+
+/** Tokens of scorers in other processes, from Secrets: each variable once, by the first reward that names it. */
+function scorerTokens(run: TrainingRun): readonly Fields[] {
+  const rewards = [
+    ...run.spec.stages.flatMap(({ grpo, ppo }) => [...(grpo?.rewards ?? []), ...(ppo?.rewards ?? [])]),
+    ...(run.spec.evaluation?.rewards ?? []),
+  ];
+  const tokens = new Map<string, Fields>();
+  for (const { service } of rewards) {
+    const { tokenEnv, tokenSecretRef } = service ?? {};
+    if (tokenEnv === undefined || tokenSecretRef === undefined || tokens.has(tokenEnv)) continue;
+    tokens.set(tokenEnv, { name: tokenEnv, valueFrom: { secretKeyRef: { ...tokenSecretRef } } });
+  }
+  return [...tokens.values()];
 }
 
 function given(name: string, value: unknown): Fields {
