@@ -63,7 +63,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     options.terminal.note(bugReport(end.failure));
   const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
   const seconds = earlier + (now() - startedMs) / 1000;
-  const because = irreproducibleBecause(plan.run.spec.pipeline);
+  const because = irreproducibleBecause(plan.run.spec);
   const summary = summarize({
     name: plan.run.name,
     status: end.status,

@@ -15,10 +15,3 @@ export function laggingVersions(pipeline: ResolvedPipeline): number {
 export function correctionOf(pipeline: ResolvedPipeline): ResolvedCorrection | undefined {
   return pipeline.mode === "streaming" ? pipeline.correction : undefined;
 }
-
-/** Why two runs of the plan need not give the same bits; undefined where they must (D1). */
-export function irreproducibleBecause(pipeline: ResolvedPipeline): string | undefined {
-  return pipeline.mode === "streaming"
-    ? "in streaming mode the order of arrival decides what is trained together"
-    : undefined;
-}

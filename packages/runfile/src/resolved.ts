@@ -4,11 +4,13 @@
  * This is the ONE input of the services (D1): everything that changes bits is a value here. It keeps the run file's
  * own shape, so `spec` can be read, compared and run again as a run file. Plain data: JSON-safe, no behaviour.
  */
+import type { EnsembleReward, ScoreShaping, ServiceReward } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
   CorrectionLevel,
+  CriticType,
   DataFormat,
   Driver,
   GenerationLayout,
@@ -392,6 +394,10 @@ export interface ResolvedPpoKl extends ResolvedKl {
 }
 
 export interface ResolvedCritic {
+  /** `trunk`: a value head on the policy, trained with it by the policy's optimizer; `from` and `optimizer` are then unused. */
+  readonly network: CriticType;
+  /** What the value loss weighs beside the policy's, on one trunk. */
+  readonly coefficient: number;
   /** Where its weights start: a reward model, or a policy whose head is replaced by one of zeros. */
   readonly from: string;
   /** ε: values move at most so far from those before the step; 0 = no clip. */
@@ -401,7 +407,7 @@ export interface ResolvedCritic {
   readonly optimizer: ResolvedOptimizer;
 }
 
-interface RewardHead {
+interface RewardHead extends ScoreShaping {
   readonly name: string;
   readonly weight: number;
   readonly optional: boolean;
@@ -424,7 +430,9 @@ export type ResolvedReward =
       readonly type: "function";
       readonly function: { readonly file: string; readonly export: string };
     })
-  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart });
+  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart })
+  | (RewardHead & EnsembleReward)
+  | (RewardHead & ServiceReward);
 
 export interface ResolvedExact {
   /** The row's part that holds the expected text. */

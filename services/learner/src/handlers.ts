@@ -119,7 +119,7 @@ function runStatus(parts: HandlerParts): RunStatusInit {
   const stage = run.spec.stages[position.stage];
   const { messagesDropped } = conductor.ledger;
   const dropped = Object.values(messagesDropped).reduce((sum, count) => sum + count, 0);
-  const because = irreproducibleBecause(run.spec.pipeline);
+  const because = irreproducibleBecause(run.spec);
   const remaining = remainingSeconds(run, position, metrics);
   return {
     runUid: uid,

@@ -3,13 +3,14 @@
  * pass (so that its first ratio is exactly 1); then policy and critic learn from the same rows in the same order.
  */
 import type { Trajectory } from "@oarlock/proto";
+import { weightsWithHead } from "@oarlock/nn";
 import { nextKlCoefficient, passOrder } from "@oarlock/rl";
 import { correctionOf } from "@oarlock/runfile";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { judgeSamples } from "./grpo-batch.ts";
+import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
 import { offPolicyMetrics, withImportance } from "./off-policy.ts";
@@ -17,6 +18,7 @@ import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
@@ -34,6 +36,7 @@ export interface PpoOutcome {
   readonly groups: readonly (readonly JudgedSample[])[];
   /** β of the next step. */
   readonly klCoefficient: number;
+  readonly rewardMoments: RewardMoments | undefined;
 }
 
 export interface PpoStep {
@@ -66,13 +69,14 @@ export async function ppoStep(
   onCollected(trajectories);
   checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
-  const groups = judgeSamples(trajectories, ppo);
+  const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
+  const groups = judgeSamples(trajectories, ppo, rewardMoments);
   const used = usable(groups);
   const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
   const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
   if (used.length === 0) {
     const metrics = { ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, undefined), ...gen };
-    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
+    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient, rewardMoments };
   }
   const order = ordersOf(parts, ppo, at, used.length);
   const correction = correctionOf(parts.run.spec.pipeline);
@@ -88,17 +92,8 @@ export async function ppoStep(
   const batch = await traced(tracer, { name: "advantages" }, async () =>
     assemblePpoBatch(samples, ppo, klCoefficient),
   );
-  const critic = await timed(parts, () =>
-    tracedUpdate(parts, "critic", () =>
-      parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
-    ),
-  );
   const options = ppoStepOptions(ppo, moment);
-  const policy = await timed(parts, async () =>
-    at.step < ppo.critic.warmupSteps
-      ? undefined
-      : tracedUpdate(parts, "policy", () => parts.trainer.step(batch.rows, options, signal)),
-  );
+  const { critic, policy } = await updates(parts, { ppo, moment, batch, options });
   const next = nextKlCoefficient(
     klCoefficient,
     { ...ppo.kl, type: ppo.kl.controller },
@@ -106,7 +101,9 @@ export async function ppoStep(
   );
   const metrics = {
     ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, { used, batch }),
-    ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
+    ...(critic.value === undefined
+      ? trunkMetrics(policy.value, batch)
+      : criticMetrics(critic.value, batch, criticStepOptions(ppo, moment))),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
     ...offPolicyMetrics(forward.samples, correction),
     "actor/reward_kl_penalty": batch.tokenKl,
@@ -117,7 +114,47 @@ export async function ppoStep(
     "timing_s/update_critic": critic.seconds,
     "timing_s/update_actor": policy.seconds,
   };
-  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next };
+  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next, rewardMoments };
+}
+
+interface Updated {
+  readonly policy: { readonly value: StepResult | undefined; readonly seconds: number };
+  readonly critic: { readonly value: StepResult | undefined; readonly seconds: number };
+}
+
+/** Policy and critic learn from the same rows: each by itself, or as one network. */
+async function updates(
+  parts: LearnerParts,
+  step: {
+    readonly ppo: ResolvedPpo;
+    readonly moment: PpoMoment;
+    readonly batch: PpoBatch;
+    readonly options: StepOptions;
+  },
+): Promise<Updated> {
+  const { trainer, scorer, signal, run } = parts;
+  const { ppo, moment, batch, options } = step;
+  if (ppo.critic.network === "trunk") {
+    const policy = await timed(parts, () =>
+      tracedUpdate(parts, "policy", () => scorer.get().step(batch.rows, options, signal)),
+    );
+    const { weights } = await scorer.get().policy();
+    const config = { ...run.inputs.model.shape, head: "both" } as const;
+    // The policy's own trainer holds what is published, saved and compared with.
+    await trainer.load(weightsWithHead({ config, weights }, "logits"));
+    return { policy, critic: { value: undefined, seconds: 0 } };
+  }
+  const critic = await timed(parts, () =>
+    tracedUpdate(parts, "critic", () =>
+      scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    ),
+  );
+  const policy = await timed(parts, async () =>
+    moment.step < ppo.critic.warmupSteps
+      ? undefined
+      : tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal)),
+  );
+  return { policy, critic };
 }
 
 /** A permutation for every pass, keyed by where the run is (D2). */
@@ -163,8 +200,10 @@ async function startNumbers(
   };
   const atTemperature = { ...batching, temperature: ppo.sampling.temperature };
   const under = <T>(name: string, work: () => Promise<T>): Promise<T> => traced(tracer, { name }, work);
+  // The numbers of the very graph that learns: on one trunk, that of policy and values together.
+  const learning = ppo.critic.network === "trunk" ? scorer.get() : trainer;
   const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
-    trainer.logprobs(rows, source, atTemperature, signal);
+    (source === "policy" ? learning : trainer).logprobs(rows, source, atTemperature, signal);
   const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
   const reference = await timed(parts, async () =>
     needsReference(ppo) ? under("reference logprobs", logprobs("reference")) : undefined,
@@ -204,14 +243,25 @@ function criticMetrics(
   return {
     "critic/vf_loss": sums.loss,
     "critic/vf_clipfrac": sums.valueClipFraction,
-    "critic/vf_explained_var": batch.explainedVariance,
-    "critic/values/mean": batch.meanValue,
-    "critic/returns/mean": batch.meanReturn,
+    ...valueMetrics(batch),
     "critic/grad_norm": gradNorm,
     "critic/lr": options.optimizer.learningRate,
     "critic/update_rejected": applied ? 0 : 1,
   };
 }
+
+/** Of a value head on the policy's trunk; gradient and rate are the policy's. */
+function trunkMetrics(result: StepResult | undefined, batch: PpoBatch): Numbers {
+  if (result === undefined) return {};
+  const { valueLoss, valueClipFraction } = result.sums;
+  return { ...valueMetrics(batch), "critic/vf_loss": valueLoss, "critic/vf_clipfrac": valueClipFraction };
+}
+
+const valueMetrics = (batch: PpoBatch): Numbers => ({
+  "critic/vf_explained_var": batch.explainedVariance,
+  "critic/values/mean": batch.meanValue,
+  "critic/returns/mean": batch.meanReturn,
+});
 
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],

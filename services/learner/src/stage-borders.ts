@@ -3,7 +3,7 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
+import { digestOf, modelsOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
@@ -35,12 +35,13 @@ export async function beginStage(
   const rollouts = rolloutsOf(stage);
   if (rollouts !== undefined && needsReference(rollouts)) await parts.trainer.captureReference();
   const scorer = await scorerStart(parts, started, index);
-  if (scorer !== undefined) await parts.scorer.open(scorer);
+  if (scorer !== undefined) await parts.scorer.open(scorer.weights, scorer.head);
   await announceScorers(parts, started, stage);
   const begun = {
     ...started,
     basePolicy: current.policy.number,
     klCoefficient: rollouts?.kl.coefficient,
+    rewardMoments: undefined,
     guards: beginGuards(stage, current),
   };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
@@ -92,9 +93,10 @@ export function scorersOf(
 ): StageArtifact[] {
   const { stages } = run.spec;
   return (rolloutsOf(stage)?.rewards ?? []).flatMap((reward) => {
-    if (reward.type !== "model") return [];
-    const name = stages[referencedStage(stages, reward.model.from) ?? -1]?.name ?? "";
-    return results[name] ?? [];
+    return modelsOf(reward).flatMap(({ from }) => {
+      const name = stages[referencedStage(stages, from) ?? -1]?.name ?? "";
+      return results[name] ?? [];
+    });
   });
 }
 

@@ -86,7 +86,7 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
 export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions {
-  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx } = ppo;
+  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx, critic } = ppo;
   const { step, klCoefficient, order, mixed = [], correction } = moment;
   return {
     objective: {
@@ -96,6 +96,9 @@ export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions
       klEstimator: kl.estimator,
       entropyCoefficient,
       ...(correction === undefined ? {} : { importance: true }),
+      ...(critic.network === "trunk"
+        ? { value: { clip: critic.clip, coefficient: critic.coefficient } }
+        : {}),
     },
     aggregation: ppo.aggregation,
     maxLength: ppo.sampling.maxNewTokens,

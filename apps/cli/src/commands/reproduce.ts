@@ -24,9 +24,11 @@ export function reproduceCommand(context: CommandContext): Command {
 async function reproduce(context: CommandContext, folder: string, out: string): Promise<void> {
   const { terminal, exit } = context;
   const was = await readPlan(folder);
-  const never = irreproducibleBecause(was.run.spec.pipeline);
-  if (never !== undefined) {
-    throw new OarlockError("RUN_NOT_REPRODUCIBLE", `${folder} cannot be reproduced: ${never}`);
+  if (was.run.spec.pipeline.mode === "streaming") {
+    throw new OarlockError(
+      "RUN_NOT_REPRODUCIBLE",
+      `${folder} cannot be reproduced: ${irreproducibleBecause(was.run.spec)}`,
+    );
   }
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
