@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readNewestCheckpoint } from "@oarlock/checkpoint";
-import { parseSamples } from "@oarlock/report";
+import { parseMetrics, parseSamples } from "@oarlock/report";
 import { groupsDropped } from "@oarlock/run";
 import type { Ledger, StreamCursor } from "@oarlock/run";
 import { requireNatsServer } from "@oarlock/testkit";
@@ -28,6 +28,11 @@ describe.skipIf(program.absent)(`an actor dies in a run that streams${program.no
     expect(outcome).toMatchObject({ status: "completed", steps: STEPS });
     expect(digests).toHaveLength(STEPS);
     expect(groupsTrained).toBe(STEPS * GROUPS_PER_STEP);
+    const steps = parseMetrics(readFileSync(join(run.outDir, "metrics.jsonl"), "utf8"));
+    const most = (name: string): number => Math.max(...steps.flatMap(({ metrics }) => metrics[name] ?? []));
+    // Sequences of 200 tokens outlast a step: some were begun by one version and ended by another.
+    expect(most("fully_async/partial/max_partial_span")).toBeGreaterThan(0);
+    expect(most("training/staleness/max")).toBeLessThanOrEqual(3);
     const places = new Set(
       parseSamples(readFileSync(join(run.outDir, "samples.jsonl"), "utf8")).map(
         ({ step, group }) => `${group?.join("/")} in step ${step}`,

@@ -45,7 +45,6 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const trained = await trainer.snapshot();
   const scorer = parts.scorer.isOpen() ? await parts.scorer.get().snapshot() : undefined;
   const lagging = laggingPolicies(parts, progress);
-  const { stream } = parts.rollouts.state();
   const good = progress.guards?.good;
   const state: LearnerCheckpoint = {
     uid: parts.uid,
@@ -57,7 +56,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     basePolicy: progress.basePolicy,
     laggingPolicies: lagging.map(({ policy }) => policy),
     ledger: survivingLedger(parts),
-    ...(stream === undefined || !progress.position.begun ? {} : { stream: streamCursor(stream) }),
+    ...streamOf(parts, progress),
     evaluations: progress.evaluations,
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
@@ -86,6 +85,15 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
   parts.onCheckpoint(info);
   return info;
+}
+
+/** Streaming mode: where the stage's stream stands. */
+function streamOf(
+  { rollouts }: LearnerParts,
+  { position }: LearnerProgress,
+): Pick<LearnerCheckpoint, "stream"> {
+  const { stream } = rollouts.state();
+  return stream === undefined || !position.begun ? {} : { stream: streamCursor(stream) };
 }
 
 /** Work in flight is issued again after a resume: in the surviving lineage it was not issued yet (T1). */
