@@ -94,6 +94,7 @@ export {
   TrajectoryRewardsSchema,
   RewardServiceGetStatusRequestSchema,
   RewardServiceGetStatusResponseSchema,
+  SampleTextSchema,
   ScorerSchema,
   RewardService,
   type ScoreRequest,
@@ -101,6 +102,7 @@ export {
   type TrajectoryRewards,
   type RewardServiceGetStatusRequest,
   type RewardServiceGetStatusResponse,
+  type SampleText,
   type Scorer,
 } from "./gen/oarlock/v1/reward_pb.ts";
 export {

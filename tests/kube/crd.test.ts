@@ -57,6 +57,7 @@ describe.skipIf(kube.absent)(`custom resources${kube.note}`, () => {
 
   it("apply plainly, and are small enough for it", () => {
     expect(applied, applied.stderr).toMatchObject({ code: 0 });
+    // kubectl keeps the object in an annotation of at most 256 KiB.
     for (const name of ["trainingruns.yaml", "rolepools.yaml"])
       expect(readFileSync(join(crds, name)).length).toBeLessThan(200 * 1024);
   });

@@ -13,6 +13,7 @@ import {
   type RunSummary,
   summarize,
 } from "@oarlock/report";
+import { irreproducibleBecause } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import { isInterruption } from "./interrupt.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
@@ -62,11 +63,13 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     options.terminal.note(bugReport(end.failure));
   const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
   const seconds = earlier + (now() - startedMs) / 1000;
+  const because = irreproducibleBecause(plan.run.spec);
   const summary = summarize({
     name: plan.run.name,
     status: end.status,
     ...(end.failure === undefined ? {} : { reason: failureText(end.failure) }),
     planDigest: plan.run.digest,
+    ...(because === undefined ? {} : { irreproducibleBecause: because }),
     seconds,
     stages: plan.run.spec.stages.map(({ name }) => name),
     records: await readRecords(paths),

@@ -16,6 +16,8 @@ export interface Scored {
   readonly type: "scored";
   readonly value: number;
   readonly explanation?: string;
+  /** Of the scorer that gave it, where it is another process that says so. */
+  readonly version?: string;
 }
 
 /** No judgement, and why. */

@@ -48,8 +48,17 @@ export type {
   RunInputs,
 } from "./resolved.ts";
 export type {
+  ResolvedEnsemble,
+  ResolvedGrpcReward,
+  ResolvedJudge,
+  ResolvedService,
+  ScoreClip,
+  ScoreShaping,
+} from "./reward-services.ts";
+export type {
   Advantage,
   Aggregation,
+  EnsembleCombination,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -62,6 +71,7 @@ export type {
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
+export { irreproducibleBecause } from "./reproducible.ts";
 export { readRunFile } from "./read-run-file.ts";
 export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";
 export { formatPath, formatProblem, runFileError } from "./problem.ts";
@@ -81,12 +91,17 @@ export { estimateMemory } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
 export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";
+export { bundleReference, clusterSource, isConfined, mapSources, sourcePath, sourcesOf } from "./sources.ts";
+export type { ClusterSource, SourceUse } from "./sources.ts";
+export { rolloutWindow, usefulActors } from "./plan/useful-actors.ts";
+export type { RolloutWindow, UsefulActors } from "./plan/useful-actors.ts";
 export { decideStages, stageInputs } from "./plan/stage-inputs.ts";
 export type { EarlierRun, StageDecision, StageInputs } from "./plan/stage-inputs.ts";
 export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,
+  modelsOf,
   policyBefore,
   referencedStage,
   referencesOf,

@@ -4,6 +4,7 @@
  * This is the ONE input of the services (D1): everything that changes bits is a value here. It keeps the run file's
  * own shape, so `spec` can be read, compared and run again as a run file. Plain data: JSON-safe, no behaviour.
  */
+import type { EnsembleReward, ScoreShaping, ServiceReward } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
@@ -384,7 +385,7 @@ export interface ResolvedCritic {
   readonly optimizer: ResolvedOptimizer;
 }
 
-interface RewardHead {
+interface RewardHead extends ScoreShaping {
   readonly name: string;
   readonly weight: number;
   readonly optional: boolean;
@@ -407,7 +408,9 @@ export type ResolvedReward =
       readonly type: "function";
       readonly function: { readonly file: string; readonly export: string };
     })
-  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart });
+  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart })
+  | (RewardHead & EnsembleReward)
+  | (RewardHead & ServiceReward);
 
 export interface ResolvedExact {
   /** The row's part that holds the expected text. */

@@ -4,6 +4,7 @@
  * A union is `type: x` with a sibling block `x: {…}` (what a Kubernetes structural schema can say). Optional here
  * means "has a default that the plan fills"; the filled form is `resolved.ts`. Knows nothing of YAML or of files.
  */
+import type { RewardServiceSpecs } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
@@ -92,6 +93,8 @@ export interface RoleSpec {
   readonly tolerations?: readonly TolerationSpec[] | undefined;
   readonly priorityClassName?: string | undefined;
   readonly runtimeClassName?: string | undefined;
+  /** A pod template's other fields; the API server checks them when the child is applied. */
+  readonly template?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Quantities by resource name. */
@@ -356,7 +359,7 @@ export interface PpoKlSpec extends KlSpec {
   readonly horizon?: number | undefined;
 }
 
-export interface RewardSpec {
+export interface RewardSpec extends RewardServiceSpecs {
   readonly name: string;
   readonly type: RewardType;
   readonly weight?: number | undefined;

@@ -1,5 +1,11 @@
 /** Questions about a stage that do not depend on what it is: its block, its data, its rollouts, its start. Pure. */
-import type { ResolvedData, ResolvedRollouts, ResolvedStage, ResolvedStart } from "./resolved.ts";
+import type {
+  ResolvedData,
+  ResolvedReward,
+  ResolvedRollouts,
+  ResolvedStage,
+  ResolvedStart,
+} from "./resolved.ts";
 
 /** What every stage's block has. */
 export interface StageBlock {
@@ -55,15 +61,22 @@ export function restartsPolicy(stages: readonly ResolvedStage[], index: number):
   );
 }
 
+/** The reward models that a reward scores with, with the fields of the reward that name them. */
+export function modelsOf(
+  reward: ResolvedReward,
+): { readonly path: readonly (string | number)[]; readonly from: string }[] {
+  if (reward.type === "model") return [{ path: ["model", "from"], from: reward.model.from }];
+  if (reward.type !== "ensemble") return [];
+  return reward.ensemble.from.map((from, member) => ({ path: ["ensemble", "from", member], from }));
+}
+
 /** Every reference of a stage to the results of others, with the fields that hold them. */
 export function referencesOf(
   stage: ResolvedStage,
 ): { readonly path: readonly (string | number)[]; readonly from: string }[] {
   const block = [stage.type];
   const rewards = (rolloutsOf(stage)?.rewards ?? []).flatMap((reward, index) =>
-    reward.type === "model"
-      ? [{ path: [...block, "rewards", index, "model", "from"], from: reward.model.from }]
-      : [],
+    modelsOf(reward).map(({ path, from }) => ({ path: [...block, "rewards", index, ...path], from })),
   );
   return [
     { path: [...block, "model", "from"], from: blockOf(stage).model.from },

@@ -99,8 +99,20 @@ export const REWARD_TYPES = [
   "length",
   "function",
   "model",
+  "ensemble",
+  "http",
+  "grpc",
+  "judge",
 ] as const;
 export type RewardType = (typeof REWARD_TYPES)[number];
+
+/** `mean-variance`: mean − λ·variance over the members (Coste et al., arXiv:2310.02743). */
+export const ENSEMBLE_COMBINATIONS = ["mean", "min", "mean-variance"] as const;
+export type EnsembleCombination = (typeof ENSEMBLE_COMBINATIONS)[number];
+
+/** `running`: scores less their running mean, over their running deviation, both of the stage so far. */
+export const REWARD_NORMALIZATIONS = ["none", "running"] as const;
+export type RewardNormalization = (typeof REWARD_NORMALIZATIONS)[number];
 
 /** Where a numeric verifier looks for the answer in a completion. */
 export const NUMERIC_EXTRACTIONS = ["last-number", "boxed", "hashes", "whole"] as const;
@@ -124,8 +136,11 @@ export type TrapCode = (typeof TRAP_CODES)[number];
 export const ROLE_NAMES = ["actor", "reward", "learner"] as const;
 export type RoleName = (typeof ROLE_NAMES)[number];
 
-/** `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts. */
-export const SCALING_MODES = ["Static", "External"] as const;
+/**
+ * `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts; `Balanced`: the
+ * controller decides, so that the learner neither waits nor drowns.
+ */
+export const SCALING_MODES = ["Static", "External", "Balanced"] as const;
 export type ScalingMode = (typeof SCALING_MODES)[number];
 
 export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;

@@ -21,6 +21,7 @@ export function combineScorers(
         "model" in place ? [place.model.info] : (pool.scorers[place.pooled] ?? []),
       );
     },
+    activity: () => places.flatMap((place) => ("model" in place ? (place.model.activity?.() ?? []) : [])),
     async score(inputs, signal, onScored) {
       const scoreModel = async (model: BatchScorer): Promise<Verdict[]> => {
         const verdicts = await model.score(inputs, signal);

@@ -10,7 +10,7 @@ import type { Verdict } from "@oarlock/rewards";
 import { waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
-import type { TrajectoryInput } from "./scorer-set.ts";
+import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
 
 export interface ModelScorerOptions {
   readonly name: string;
@@ -28,6 +28,7 @@ export interface BatchScorer {
   readonly info: ScorerInfo;
   /** A verdict on each input. Never rejects for the scorer's fault (S1). */
   score(inputs: readonly TrajectoryInput[], signal?: AbortSignal): Promise<Verdict[]>;
+  activity?(): ScorerActivity;
   close(): Promise<void>;
 }
 

@@ -11,6 +11,7 @@ export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
 export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
+export { requirePython } from "./python.ts";
 export { requireNatsServer } from "./require-nats.ts";
 export { requirePromtool, requireTool, startCollector, startJaeger } from "./observability-tools.ts";
 export type { Collector, Jaeger, JaegerSpan, JaegerTrace, ObservabilityTool } from "./observability-tools.ts";

@@ -1,17 +1,26 @@
 /**
  * The scorers of a run: one set per distinct list of rewards, so that an evaluation by the stage's own rewards shares it.
- * Verifiers and functions are in a pool of threads, reward models in threads of their own.
+ * Verifiers and functions are in a pool of threads, reward models in threads of their own, others in processes of their own.
  */
 import type { Bus } from "@oarlock/bus";
 import type { LlamaConfig } from "@oarlock/nn";
 import { withScoreHead } from "@oarlock/nn";
-import { canonicalJson, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { canonicalJson, clusterSource, referencedStage, rolloutsOf, sourcePath } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
-import { combineScorers, createModelScorer, openRewardModelStore } from "@oarlock/scoring";
+import { processEnvironment } from "@oarlock/runtime";
+import type { Environment } from "@oarlock/runtime";
+import {
+  cachedScorer,
+  combineScorers,
+  createEnsembleScorer,
+  createModelScorer,
+  openRewardModelStore,
+} from "@oarlock/scoring";
 import type { BatchScorer, ScorerPlace, ScorerSet } from "@oarlock/scoring";
 import { createScoreModel } from "@oarlock/training";
 import { engineOf } from "./engines.ts";
+import { openServiceScorer } from "./service-scorers.ts";
 
 export interface OpenedScorers extends AsyncDisposable {
   readonly scorers: {
@@ -28,9 +37,35 @@ export interface ScorersOptions {
   readonly uid: string;
   /** Of the run's policy. */
   readonly config: LlamaConfig;
+  /** Where tokens of scorers in other processes are. Default: the process's own. */
+  readonly environment?: Environment;
 }
 
-type ModelReward = Extract<ResolvedReward, { type: "model" }>;
+type ServiceReward = Extract<ResolvedReward, { type: "http" | "grpc" | "judge" }>;
+type BatchReward = Extract<ResolvedReward, { type: "model" | "ensemble" }> | ServiceReward;
+
+/** Verifiers and functions, which read text in the pool's threads. */
+function isPooled(reward: ResolvedReward): reward is Exclude<ResolvedReward, BatchReward> {
+  return !["model", "ensemble", "http", "grpc", "judge"].includes(reward.type);
+}
+
+/** A scorer that judges whole batches; a deterministic one remembers its scores. */
+async function openBatchScorer(
+  run: ResolvedRun,
+  reward: BatchReward,
+  options: ScorersOptions,
+): Promise<BatchScorer> {
+  if (reward.type === "model")
+    return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
+  if (reward.type !== "ensemble") {
+    const scorer = openServiceScorer(reward, options.environment ?? processEnvironment());
+    return reward.service.deterministic ? cachedScorer(scorer) : scorer;
+  }
+  const { name, optional, ensemble } = reward;
+  const members: BatchScorer[] = [];
+  for (const from of ensemble.from) members.push(await openModelScorer(run, reward, from, options));
+  return cachedScorer(createEnsembleScorer({ name, optional, ...ensemble, members }));
+}
 
 /** Opens the scorers of every stage and of the evaluation. */
 export async function openRunScorers(run: ResolvedRun, options: ScorersOptions): Promise<OpenedScorers> {
@@ -40,17 +75,18 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
     const key = canonicalJson(rewards);
     const known = sets.get(key);
     if (known !== undefined) return known;
-    const pooled = rewards.filter((reward) => reward.type !== "model");
+    const pooled = rewards.filter(isPooled);
+    const settings = pooled.map(withCode);
     const { baseDir } = options;
-    const pool = await openScorers(pooled, { baseDir, workers: run.spec.compute.rewardWorkers });
+    const pool = await openScorers(settings, { baseDir, workers: run.spec.compute.rewardWorkers });
     closing.push(() => pool.close());
     const places: ScorerPlace[] = [];
     for (const reward of rewards) {
-      if (reward.type !== "model") {
+      if (isPooled(reward)) {
         places.push({ pooled: pooled.indexOf(reward) });
         continue;
       }
-      const model = await openModelScorer(run, reward, options);
+      const model = await openBatchScorer(run, reward, options);
       closing.push(() => model.close());
       places.push({ model });
     }
@@ -73,10 +109,19 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
   };
 }
 
+/** A function as the sandbox opens it: what is in a bundle was compiled when it was packed. */
+function withCode<R extends ResolvedReward>(reward: R): R {
+  if (reward.type !== "function") return reward;
+  const { file } = reward.function;
+  const bundled = clusterSource(file)?.scheme === "bundle";
+  return { ...reward, function: { ...reward.function, file: sourcePath(file), bundled } };
+}
+
 /** The plan has checked that the reference names an earlier stage that trains a reward model. */
 async function openModelScorer(
   run: ResolvedRun,
-  { name, optional, timeoutMs, model: { from } }: ModelReward,
+  { name, optional, timeoutMs }: Pick<ResolvedReward, "name" | "optional" | "timeoutMs">,
+  from: string,
   { bus, uid, config }: ScorersOptions,
 ): Promise<BatchScorer> {
   const stage = referencedStage(run.spec.stages, from) ?? 0;

@@ -6,6 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { GuardState, Ledger, PolicyVersion, Position } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 
 export interface LearnerCheckpoint {
   readonly uid: string;
@@ -26,6 +27,8 @@ export interface LearnerCheckpoint {
   readonly results?: Readonly<Record<string, StageArtifact>>;
   /** β of the stage, where a controller moves it. */
   readonly klCoefficient?: number;
+  /** Of the stage's scores, where a scorer is normalised. */
+  readonly rewardMoments?: RewardMoments;
   /** What the guards of the stage have seen. */
   readonly guards?: GuardState;
   /** What a roll-back goes back to; its weights are the array `good`. */

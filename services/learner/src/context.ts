@@ -16,6 +16,7 @@ import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } 
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
 import type { ScoreTrainer } from "./score-trainer.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 
 /** Fixed for the life of a learner. */
 export interface LearnerParts {
@@ -55,6 +56,8 @@ export interface LearnerProgress {
   readonly results: Readonly<Record<string, StageArtifact>>;
   /** β of the present stage, where a controller moves it. */
   readonly klCoefficient: number | undefined;
+  /** Of the stage's scores so far, where a scorer is normalised. */
+  readonly rewardMoments?: RewardMoments | undefined;
   /** Of the present stage, where it has guards. */
   readonly guards?: GuardProgress | undefined;
   /** Newest metrics by name. */

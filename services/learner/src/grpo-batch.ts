@@ -8,6 +8,8 @@ import type { ResolvedGrpo, ResolvedRollouts } from "@oarlock/runfile";
 import type { TrainingRow } from "@oarlock/training";
 import { sampleReward } from "./sample-reward.ts";
 import type { SampleReward } from "./sample-reward.ts";
+import { observeScores } from "./reward-shaping.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 
 /** One sample on its way into the batch. */
 export interface JudgedSample {
@@ -33,12 +35,27 @@ export interface GrpoBatch {
 export function judgeSamples(
   trajectories: readonly (readonly Trajectory[])[],
   { rewards }: Pick<ResolvedRollouts, "rewards">,
+  moments?: RewardMoments,
 ): JudgedSample[][] {
   return trajectories.map((samples, group) =>
     samples.map((trajectory) => {
-      const reward = sampleReward(trajectory, rewards);
+      const reward = sampleReward(trajectory, rewards, moments);
       return { trajectory, reward, row: rowOf(trajectory, group, reward.total !== undefined) };
     }),
+  );
+}
+
+/** The moments of normalised scorers with the scores of a batch, which are then shaped by them. */
+export function batchMoments(
+  before: RewardMoments | undefined,
+  trajectories: readonly (readonly Trajectory[])[],
+  { rewards }: Pick<ResolvedRollouts, "rewards">,
+): RewardMoments | undefined {
+  if (!rewards.some(({ normalize }) => normalize === "running")) return undefined;
+  return observeScores(
+    before,
+    trajectories.flat().map((trajectory) => sampleReward(trajectory, rewards)),
+    rewards,
   );
 }
 

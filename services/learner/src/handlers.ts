@@ -5,7 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { groupsOut, rolloutGroupsInFlight, serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
-import { rolloutsOf } from "@oarlock/runfile";
+import { irreproducibleBecause, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { waitFor } from "@oarlock/runtime";
 import type { BusWatch } from "./bus-watch.ts";
@@ -137,7 +137,7 @@ function runStatus(parts: HandlerParts): RunStatusInit {
     metrics: { ...metrics },
     groupsInFlight: rolloutGroupsInFlight(conductor),
     groupsDropped: dropped,
-    reproducible: true,
+    reproducible: irreproducibleBecause(run.spec) === undefined,
     lastCheckpointStep,
   };
 }

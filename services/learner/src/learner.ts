@@ -278,7 +278,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     };
   }
   const { state, current, lagging, guards } = await restoreCheckpoint(parts, checkpoints.resumed);
-  const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient } = state;
+  const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient, rewardMoments } = state;
   const progress = {
     position,
     current,
@@ -286,6 +286,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     evaluations,
     results,
     klCoefficient,
+    rewardMoments,
     guards,
     metrics: {},
     earlierSeconds: seconds,

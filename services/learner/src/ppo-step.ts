@@ -9,13 +9,14 @@ import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { judgeSamples } from "./grpo-batch.ts";
+import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
@@ -33,6 +34,7 @@ export interface PpoOutcome {
   readonly groups: readonly (readonly JudgedSample[])[];
   /** β of the next step. */
   readonly klCoefficient: number;
+  readonly rewardMoments: RewardMoments | undefined;
 }
 
 export interface PpoStep {
@@ -65,13 +67,14 @@ export async function ppoStep(
   onCollected(trajectories);
   checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
-  const groups = judgeSamples(trajectories, ppo);
+  const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
+  const groups = judgeSamples(trajectories, ppo, rewardMoments);
   const used = usable(groups);
   const klCoefficient = progress.klCoefficient ?? ppo.kl.coefficient;
   const gen = { "timing_s/gen": (collectedMs - startMs) / 1000 };
   if (used.length === 0) {
     const metrics = { ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, undefined), ...gen };
-    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient };
+    return { policy: undefined, critic: undefined, metrics, groups, klCoefficient, rewardMoments };
   }
   const order = ordersOf(parts, ppo, at, used.length);
   const moment: PpoMoment = { step: at.step, klCoefficient, order, mixed: mixedRows(parts, ppo, at) };
@@ -101,7 +104,7 @@ export async function ppoStep(
     "timing_s/update_critic": critic.seconds,
     "timing_s/update_actor": policy.seconds,
   };
-  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next };
+  return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next, rewardMoments };
 }
 
 interface Updated {

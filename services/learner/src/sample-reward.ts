@@ -5,6 +5,8 @@
 import { FinishReason } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
 import type { ResolvedReward } from "@oarlock/runfile";
+import { shapedScore } from "./reward-shaping.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 
 export interface SampleReward {
   /** Undefined: failed. */
@@ -28,8 +30,12 @@ function valueOf(reward: NamedReward | undefined): { value: number } | { failure
   return { failure: "no verdict" };
 }
 
-/** The reward of one sample under the plan's scorers. */
-export function sampleReward(trajectory: Trajectory, scorers: readonly ResolvedReward[]): SampleReward {
+/** The reward of one sample under the plan's scorers. `named` are raw scores; the total has them shaped. */
+export function sampleReward(
+  trajectory: Trajectory,
+  scorers: readonly ResolvedReward[],
+  moments?: RewardMoments,
+): SampleReward {
   const named: Record<string, number | null> = {};
   let total = 0;
   let failure = trajectory.finishReason === FinishReason.ABORT ? "generation was aborted" : undefined;
@@ -37,7 +43,7 @@ export function sampleReward(trajectory: Trajectory, scorers: readonly ResolvedR
     const verdict = valueOf(trajectory.rewards.find(({ name }) => name === scorer.name));
     if ("value" in verdict) {
       named[scorer.name] = verdict.value;
-      total += scorer.weight * verdict.value;
+      total += scorer.weight * shapedScore(verdict.value, scorer, moments);
       continue;
     }
     named[scorer.name] = null;

@@ -59,6 +59,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     evaluations: progress.evaluations,
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
+    ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
     ...(progress.guards === undefined ? {} : { guards: progress.guards.state }),
     ...(good === undefined ? {} : { goodPolicy: good.policy }),
     ...(scorer === undefined ? {} : { scorerStep: scorer.optimizerStep }),

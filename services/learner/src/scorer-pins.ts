@@ -4,7 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import type { Trajectory } from "@oarlock/proto";
-import { referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { modelsOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 
@@ -17,9 +17,12 @@ export function scorerPins(
   const { stages } = run.spec;
   const pins = new Map<string, string>();
   for (const reward of rolloutsOf(stageAt(run, index))?.rewards ?? []) {
-    if (reward.type !== "model") continue;
-    const trained = stages[referencedStage(stages, reward.model.from) ?? -1]?.name ?? "";
-    pins.set(reward.name, `sha256:${results[trained]?.digest ?? ""}`);
+    // Of an ensemble: its members' digests, in order.
+    const versions = modelsOf(reward).map(({ from }) => {
+      const trained = stages[referencedStage(stages, from) ?? -1]?.name ?? "";
+      return `sha256:${results[trained]?.digest ?? ""}`;
+    });
+    if (versions.length > 0) pins.set(reward.name, versions.join("+"));
   }
   return pins;
 }

@@ -3,7 +3,7 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
+import { digestOf, modelsOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { PolicyVersion } from "@oarlock/run";
 import { stageAt } from "./context.ts";
@@ -41,6 +41,7 @@ export async function beginStage(
     ...started,
     basePolicy: current.policy.number,
     klCoefficient: rollouts?.kl.coefficient,
+    rewardMoments: undefined,
     guards: beginGuards(stage, current),
   };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
@@ -92,9 +93,10 @@ export function scorersOf(
 ): StageArtifact[] {
   const { stages } = run.spec;
   return (rolloutsOf(stage)?.rewards ?? []).flatMap((reward) => {
-    if (reward.type !== "model") return [];
-    const name = stages[referencedStage(stages, reward.model.from) ?? -1]?.name ?? "";
-    return results[name] ?? [];
+    return modelsOf(reward).flatMap(({ from }) => {
+      const name = stages[referencedStage(stages, from) ?? -1]?.name ?? "";
+      return results[name] ?? [];
+    });
   });
 }
 

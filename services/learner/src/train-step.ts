@@ -13,7 +13,7 @@ import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { assembleBatch, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
+import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch } from "./grpo-batch.ts";
 import { checkStop, guardStep } from "./guards.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
@@ -25,6 +25,7 @@ import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
 import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
+import type { RewardMoments } from "./reward-shaping.ts";
 import { sampleReward } from "./sample-reward.ts";
 import { checkPins, scorerPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
@@ -40,6 +41,7 @@ interface StepOutcome {
   readonly sampleLines: () => ReturnType<typeof rolloutSamples>;
   /** β of the next step, where a controller moves it. */
   readonly klCoefficient?: number;
+  readonly rewardMoments?: RewardMoments | undefined;
 }
 
 async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPlace): Promise<StepOutcome> {
@@ -55,9 +57,9 @@ async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPl
       const onCollected = (groups: readonly (readonly Trajectory[])[]): void =>
         linkBatch(parts, at, { groups, rewards: stage.ppo.rewards });
       const outcome = await ppoStep(parts, progress, { ppo: stage.ppo, at, onCollected });
-      const { policy, critic, groups, metrics, klCoefficient } = outcome;
+      const { policy, critic, groups, metrics, klCoefficient, rewardMoments } = outcome;
       const sampleLines = () => rolloutSamples(parts, { groups }, at);
-      return { result: policy ?? critic, metrics, sampleLines, klCoefficient };
+      return { result: policy ?? critic, metrics, sampleLines, klCoefficient, rewardMoments };
     }
   }
 }
@@ -112,6 +114,7 @@ async function stepUnder(
     position: guarded.ended ? { ...progress.position, ended: true } : progress.position,
     current,
     klCoefficient: beta === undefined ? undefined : beta * guarded.betaFactor,
+    rewardMoments: outcome.rewardMoments,
     guards: guarded.guards,
   };
   handOver(parts, after, { stage, at, position });
@@ -220,7 +223,8 @@ async function grpoStep(
   checkPins(trajectories, scorerPins(parts, progress, at.stage));
   const collectedMs = clock.monotonicMs();
   linkBatch(parts, at, { groups: trajectories, rewards: grpo.rewards });
-  const judged = judgeSamples(trajectories, grpo);
+  const rewardMoments = batchMoments(progress.rewardMoments, trajectories, grpo);
+  const judged = judgeSamples(trajectories, grpo, rewardMoments);
   const references = await referenceLogprobs(parts, grpo, judged.flat());
   const referencedMs = clock.monotonicMs();
   const batch = await traced(tracer, { name: "advantages" }, () => assembleBatch(judged, grpo, references));
@@ -244,7 +248,7 @@ async function grpoStep(
       updateActor: (updatedMs - assembledMs) / 1000,
     }),
   };
-  return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at) };
+  return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at), rewardMoments };
 }
 
 /** Ties the groups of the step's batch to its span. */

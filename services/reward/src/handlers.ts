@@ -1,13 +1,13 @@
 /** The reward service's gRPC API: thin, typed by the contract. It knows nothing of how a score is made. */
 import { OarlockError } from "@oarlock/errors";
-import type { RewardService, ScorerPin } from "@oarlock/proto";
+import type { MessageInitShape, RewardService, ScorerPin, ScorerSchema } from "@oarlock/proto";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import { rewardNumbers, rewardQueues } from "./metrics.ts";
 import type { Reward } from "./reward.ts";
-import { scorersFor } from "./scoring.ts";
+import { scorersFor, scorerSets } from "./scoring.ts";
 import type { RunScorers } from "./scoring.ts";
 
 /** Trajectories of one call; more are a batch job, which goes over the bus. */
@@ -71,8 +71,13 @@ function checkPins(pins: readonly ScorerPin[], scorers: readonly ScorerInfo[]): 
 }
 
 /** Every scorer once, by name and version. */
-function allScorers({ stages, evaluation }: RunScorers): ScorerInfo[] {
-  const sets = [...stages.values(), ...(evaluation === undefined ? [] : [evaluation])];
-  const byName = new Map(sets.flatMap(({ scorers }) => scorers.map((s) => [`${s.name} ${s.version}`, s])));
-  return [...byName.values()];
+function allScorers(runScorers: RunScorers): MessageInitShape<typeof ScorerSchema>[] {
+  const byName = new Map(
+    scorerSets(runScorers).flatMap((set) => set.scorers.map((s) => [`${s.name} ${s.version}`, { s, set }])),
+  );
+  return [...byName.values()].map(({ s, set }) => {
+    const activity = set.activity().find(({ name }) => name === s.name);
+    const { circuit = "", lastFailure = "", waiting = 0, cacheHits = 0 } = activity ?? {};
+    return { ...s, circuit, lastFailure, waiting: BigInt(waiting), cacheHits: BigInt(cacheHits) };
+  });
 }

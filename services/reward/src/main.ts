@@ -12,6 +12,7 @@ import { rewardHandlers } from "./handlers.ts";
 import { observeReward, rewardRecorders } from "./metrics.ts";
 import { createReward } from "./reward.ts";
 import type { Reward } from "./reward.ts";
+import { scorerSets } from "./scoring.ts";
 import type { RunScorers, TextDecoder } from "./scoring.ts";
 
 /** What a reward worker is given: it opens none of these itself, so that one process can share them. */
@@ -69,7 +70,12 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     clock,
     log,
   });
-  observeReward(telemetry.meter, () => reward.state());
+  const sets = scorerSets(parts.scorers);
+  observeReward(
+    telemetry.meter,
+    () => reward.state(),
+    () => sets.flatMap((set) => set.activity()),
+  );
   const startedMs = clock.monotonicMs();
   const monitor = startLoopDelayMonitor();
   const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({

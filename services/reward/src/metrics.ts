@@ -1,6 +1,7 @@
 /** Every number of a reward worker, with its unit: those of its status, and the instruments of telemetry. */
 import { SECONDS_BOUNDARIES } from "@oarlock/runtime";
 import type { Instrument, Meter, Recorder } from "@oarlock/runtime";
+import type { ScorerActivity } from "@oarlock/scoring";
 import type { RewardState } from "./state.ts";
 
 export interface RewardNumbers {
@@ -32,7 +33,10 @@ type InstrumentName =
   | "trajectories"
   | "handedBack"
   | "parked"
-  | "inHand";
+  | "inHand"
+  | "calls"
+  | "cache"
+  | "circuit";
 
 /** What a reward worker measures. */
 export const REWARD_INSTRUMENTS: Readonly<Record<InstrumentName, Instrument>> = {
@@ -83,6 +87,27 @@ export const REWARD_INSTRUMENTS: Readonly<Record<InstrumentName, Instrument>> = 
     unit: "{batch}",
     description: "Batches being judged",
   },
+  calls: {
+    name: "oarlock.reward.scorer.calls",
+    kind: "counter",
+    unit: "{call}",
+    description: "Calls to scorers of other processes, by whether they were answered",
+    attributes: ["scorer", "outcome"],
+  },
+  cache: {
+    name: "oarlock.reward.scorer.cache",
+    kind: "counter",
+    unit: "{sample}",
+    description: "Samples looked up among remembered scores, by whether they were there",
+    attributes: ["scorer", "outcome"],
+  },
+  circuit: {
+    name: "oarlock.reward.scorer.circuit_open",
+    kind: "gauge",
+    unit: "1",
+    description: "1 while a scorer of another process has failed too often and is given time",
+    attributes: ["scorer"],
+  },
 };
 
 /** Where the worker's loop puts what it measures. */
@@ -103,8 +128,12 @@ export function rewardRecorders(meter: Meter): RewardRecorders {
 }
 
 /** What is read at every collection. */
-export function observeReward(meter: Meter, state: () => RewardState): void {
-  const { trajectories, handedBack, parked, inHand } = REWARD_INSTRUMENTS;
+export function observeReward(
+  meter: Meter,
+  state: () => RewardState,
+  activity: () => readonly ScorerActivity[],
+): void {
+  const { trajectories, handedBack, parked, inHand, calls, cache, circuit } = REWARD_INSTRUMENTS;
   meter.observe(trajectories, () => [
     { value: state().trajectoriesScored, attributes: { outcome: "scored" } },
     { value: state().trajectoriesFailed, attributes: { outcome: "failed" } },
@@ -112,4 +141,29 @@ export function observeReward(meter: Meter, state: () => RewardState): void {
   meter.observe(handedBack, () => state().batchesHandedBack);
   meter.observe(parked, () => state().batchesParked);
   meter.observe(inHand, () => state().inHand.length);
+  meter.observe(calls, () =>
+    activity().flatMap(({ name: scorer, calls: made, failedCalls: failed = 0 }) =>
+      made === undefined
+        ? []
+        : [
+            { value: made - failed, attributes: { scorer, outcome: "answered" } },
+            { value: failed, attributes: { scorer, outcome: "failed" } },
+          ],
+    ),
+  );
+  meter.observe(cache, () =>
+    activity().flatMap(({ name: scorer, cacheHits, cacheMisses = 0 }) =>
+      cacheHits === undefined
+        ? []
+        : [
+            { value: cacheHits, attributes: { scorer, outcome: "hit" } },
+            { value: cacheMisses, attributes: { scorer, outcome: "miss" } },
+          ],
+    ),
+  );
+  meter.observe(circuit, () =>
+    activity().flatMap(({ name: scorer, circuit: now }) =>
+      now === undefined ? [] : [{ value: now === "closed" ? 0 : 1, attributes: { scorer } }],
+    ),
+  );
 }

@@ -25,6 +25,11 @@ export interface RunScorers {
   readonly evaluation: ScorerSet | undefined;
 }
 
+/** Every set of scorers once: an evaluation may share that of a stage. */
+export function scorerSets({ stages, evaluation }: RunScorers): ScorerSet[] {
+  return [...new Set([...stages.values(), ...(evaluation === undefined ? [] : [evaluation])])];
+}
+
 /** The scorers of a trajectory. Throws `SCORERS_MISSING`, which parks the batch: it is not of this plan. */
 export function scorersFor(scorers: RunScorers, trajectory: Trajectory): ScorerSet {
   const stage = trajectory.group?.stage ?? -1;
@@ -43,9 +48,10 @@ export function scorersFor(scorers: RunScorers, trajectory: Trajectory): ScorerS
 export function namedReward(scorer: ScorerInfo, verdict: Verdict): NamedReward {
   const head = { name: scorer.name, scorerVersion: scorer.version };
   if (verdict.type === "scored") {
-    const { value, explanation = "" } = verdict;
+    const { value, explanation = "", version = scorer.version } = verdict;
     return create(NamedRewardSchema, {
       ...head,
+      scorerVersion: version,
       verdict: {
         case: "scored",
         value: { scope: RewardScope.TRAJECTORY, values: [value], explanation },
@@ -112,5 +118,6 @@ function scoringInput(decoder: TextDecoder, trajectory: Trajectory): TrajectoryI
     fields: rowFields(prompt?.fieldsJson ?? ""),
     truncated: finishReason === FinishReason.LENGTH,
     tokens: Int32Array.from(tokenIds),
+    trajectory,
   };
 }

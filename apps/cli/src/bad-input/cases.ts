@@ -228,6 +228,26 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards.answer.weight=0"],
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
+  {
+    title: "a scorer's password in its address",
+    set: ['stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "http://me:secret@host/score"}}]'],
+    says: ["url"],
+  },
+  {
+    title: "call settings for a verifier",
+    set: ["stages.grpo.grpo.rewards.answer.service={batchSize: 8}"],
+    says: ["service", "http, grpc, judge"],
+  },
+  {
+    title: "bounds of a score in the wrong order",
+    set: ["stages.grpo.grpo.rewards.answer.clip={min: 1, max: 0}"],
+    says: ["min is not below max"],
+  },
+  {
+    title: "an ensemble of a stage that trains no reward model",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: ensemble, ensemble: {from: [stage/sft, stage/sft]}}]"],
+    says: ["STAGE_RESULT_UNKNOWN"],
+  },
   ...RLHF_CASES,
   { title: "two stages of one name", set: ["stages.sft.name=grpo"], says: ["this name is given twice"] },
   { title: "heads that do not divide the width", set: ["model.init.heads=3"], says: ["HEADS_DO_NOT_DIVIDE"] },

@@ -2,12 +2,22 @@
 import type { ResolvedData, ResolvedFields, ResolvedFileData, ResolvedReward } from "../resolved.ts";
 import type { DataSpec, FieldMapSpec, FileDataSpec, HubDataSpec, RewardSpec } from "../run-file.ts";
 import type { RewardType } from "../vocabulary.ts";
+import type { ScoreShaping } from "../reward-services.ts";
+import { fillShaping, isServiceType, SERVICE_BLOCKS } from "./fill-reward-services.ts";
+import type { ServiceType } from "./fill-reward-services.ts";
 import type { Scope } from "./origins.ts";
 
 const TASK_DIGITS = 2;
-/** Deadlines for one sample: of a verifier, of a function that a user wrote, of a reward model. */
+/** Deadlines for one sample: of a verifier, of a function that a user wrote, of models, of one call to another process. */
 const VERIFIER_TIMEOUT_MS = 1_000;
-const TIMEOUTS_MS: { readonly [T in RewardType]?: number } = { function: 10_000, model: 120_000 };
+const TIMEOUTS_MS: { readonly [T in RewardType]?: number } = {
+  function: 10_000,
+  model: 120_000,
+  ensemble: 120_000,
+  http: 30_000,
+  grpc: 30_000,
+  judge: 60_000,
+};
 
 export function fillData(data: DataSpec, at: Scope): ResolvedData {
   const type = at.given("type", data.type);
@@ -76,16 +86,21 @@ function fillReward(reward: RewardSpec, at: Scope): ResolvedReward {
     timeoutMs: at.fill("timeoutMs", reward.timeoutMs, timeoutMs),
   };
   at.given("type", reward.type);
-  return { ...head, ...BLOCKS[reward.type](reward, at.inside(reward.type)) };
+  const block = isServiceType(reward.type)
+    ? SERVICE_BLOCKS[reward.type](reward, at)
+    : BLOCKS[reward.type](reward, at.inside(reward.type));
+  return { ...head, ...fillShaping(reward, at), ...block };
 }
 
 /** A resolved reward without what all kinds share. */
 type Block<T extends RewardType> = Omit<
   Extract<ResolvedReward, { type: T }>,
-  "name" | "weight" | "optional" | "heldOut" | "timeoutMs"
+  "name" | "weight" | "optional" | "heldOut" | "timeoutMs" | keyof ScoreShaping
 >;
 
-const BLOCKS: { readonly [T in RewardType]: (reward: RewardSpec, at: Scope) => Block<T> } = {
+const BLOCKS: {
+  readonly [T in Exclude<RewardType, ServiceType>]: (reward: RewardSpec, at: Scope) => Block<T>;
+} = {
   exact: ({ exact }, at) => ({
     type: "exact",
     exact: {

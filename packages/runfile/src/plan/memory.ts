@@ -5,7 +5,7 @@
  * engine; tests hold it against measured peaks.
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
-import { rolloutsOf } from "../stage-parts.ts";
+import { modelsOf, rolloutsOf } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -89,9 +89,7 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
 /** One trainer beside the policy's at a time (weights, gradients, moments), and the reward models that score. */
 function scorerWeights({ stages }: ResolvedSpec): number {
   const trained = stages.some(({ type }) => type === "reward-model" || type === "ppo") ? 4 : 0;
-  const scoring = stages.map(
-    (stage) => (rolloutsOf(stage)?.rewards ?? []).filter(({ type }) => type === "model").length,
-  );
+  const scoring = stages.map((stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length);
   return trained + Math.max(0, ...scoring);
 }
 

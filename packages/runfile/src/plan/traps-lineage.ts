@@ -1,7 +1,7 @@
 /** Traps in what stages take from one another: a result that is not there yet, or is of the wrong kind. */
 import type { Path } from "../problem.ts";
 import type { ResolvedReward, ResolvedStage } from "../resolved.ts";
-import { referencedStage, referencesOf, stageResult } from "../stage-parts.ts";
+import { modelsOf, referencedStage, referencesOf, stageResult } from "../stage-parts.ts";
 import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 interface Reference {
@@ -42,9 +42,7 @@ function kindOf(path: Path): Pick<Reference, "accepts" | "what"> {
 
 const evaluationReferences = (rewards: readonly ResolvedReward[]): { path: Path; from: string }[] =>
   rewards.flatMap((reward, index) =>
-    reward.type === "model"
-      ? [{ path: ["evaluation", "rewards", index, "model", "from"], from: reward.model.from }]
-      : [],
+    modelsOf(reward).map(({ path, from }) => ({ path: ["evaluation", "rewards", index, ...path], from })),
   );
 
 /** Every reference names an earlier stage whose result fits; an evaluation may not wait for one. */

@@ -37,6 +37,11 @@ export function name(): z.ZodString {
   return z.string().min(1).max(40).regex(NAME_PATTERN);
 }
 
+/** The name of an object on a cluster. */
+export function objectName(): z.ZodString {
+  return text(253).regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+}
+
 /** `stage/<name>`: the result of an earlier stage. */
 export const STAGE_REFERENCE: RegExp = /^stage\/[a-z]([-a-z0-9]*[a-z0-9])?$/;
 
@@ -66,6 +71,11 @@ export function integer(min: number, max: number = Number.MAX_SAFE_INTEGER): z.Z
 /** A finite number in [min, max]. */
 export function real(min: number, max: number): z.ZodNumber {
   return z.number().min(min).max(max);
+}
+
+/** An object of fields that this schema does not know: whoever takes it checks it. */
+export function preserved(): z.ZodObject<Record<never, never>, z.core.$loose> {
+  return z.looseObject({}).meta({ "x-kubernetes-preserve-unknown-fields": true });
 }
 
 /** A list of `min` to `max` items. */
@@ -154,6 +164,8 @@ export function choice<const W extends readonly [string, ...string[]]>(
 export interface UnionOptions {
   /** Blocks whose fields all have defaults and may be left out. */
   readonly optionalBlocks?: readonly string[];
+  /** A further block, and the types that it may stand beside. */
+  readonly companion?: { readonly name: string; readonly types: readonly string[] };
 }
 
 /**
@@ -174,9 +186,18 @@ export function union<T extends z.ZodType>(
       ? `block '${type}' is for type: ${type} only`
       : `type: ${type} needs the block '${type}', and only it`,
   }));
+  const { companion } = options;
+  if (companion !== undefined) {
+    const words = companion.types.map((type) => `'${type}'`).join(", ");
+    rules.push({
+      rule: `!has(self.${companion.name}) || self.type in [${words}]`,
+      message: `block '${companion.name}' is for types ${companion.types.join(", ")} only`,
+    });
+  }
   return object
     .superRefine(
-      (value, context) => checkUnion(value, { types, optional, report: context.addIssue.bind(context) }),
+      (value, context) =>
+        checkUnion(value, { types, optional, companion, report: context.addIssue.bind(context) }),
       {
         when: isObjectPayload,
       },
@@ -192,13 +213,27 @@ export function isObjectPayload(payload: z.core.ParsePayload): boolean {
 interface UnionCheck {
   readonly types: readonly string[];
   readonly optional: ReadonlySet<string>;
+  readonly companion: UnionOptions["companion"];
   readonly report: (issue: z.core.$ZodSuperRefineIssue) => void;
 }
 
-function checkUnion(value: unknown, { types, optional, report }: UnionCheck): void {
+function checkUnion(value: unknown, { types, optional, companion, report }: UnionCheck): void {
   const given = new Map(Object.entries(value ?? {}));
   const chosen = given.get("type");
   if (typeof chosen !== "string" || !types.includes(chosen)) return;
+  if (
+    companion !== undefined &&
+    given.get(companion.name) !== undefined &&
+    !companion.types.includes(chosen)
+  ) {
+    const among = companion.types.join(", ");
+    report({
+      code: "custom",
+      path: [companion.name],
+      message: `block '${companion.name}' is for types ${among}, and type is ${chosen}`,
+      params: { accepted: `no '${companion.name}' here, or one of the types ${among}` },
+    });
+  }
   for (const type of types) {
     const present = given.get(type) !== undefined;
     if (present && type !== chosen) {

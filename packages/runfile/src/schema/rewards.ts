@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { RewardSpec } from "../run-file.ts";
 import { LENGTH_UNITS, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
+import { rewardExtras, rewardServiceBlocks } from "./reward-services.ts";
 import {
   choice,
   closed,
@@ -72,6 +73,7 @@ const reward: z.ZodType<RewardSpec> = union(
     optional: z.boolean().describe("A failure of this scorer does not fail the sample.").optional(),
     heldOut: z.boolean().describe("A gold scorer: observed, never trained on.").optional(),
     timeoutMs: integer(1, 3_600_000).describe("Deadline for one sample, in milliseconds.").optional(),
+    ...rewardExtras,
     exact: blocks.exact.describe("1 where the completion is the expected text.").optional(),
     regex: blocks.regex.describe("1 where the pattern matches.").optional(),
     contains: blocks.contains.describe("1 where the text occurs.").optional(),
@@ -80,9 +82,13 @@ const reward: z.ZodType<RewardSpec> = union(
     length: blocks.length.describe("1 inside a range of lengths.").optional(),
     function: blocks.function.describe("A function of yours.").optional(),
     model: blocks.model.describe("The score of a reward model that the run has trained.").optional(),
+    ...rewardServiceBlocks,
   }),
   REWARD_TYPES,
-  { optionalBlocks: ["exact", "numeric"] },
+  {
+    optionalBlocks: ["exact", "numeric"],
+    companion: { name: "service", types: ["http", "grpc", "judge"] },
+  },
 );
 
 /** The named vector of scorers. */

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/reward.proto.
  */
 export const file_oarlock_v1_reward: GenFile = /*@__PURE__*/
-  fileDesc("ChdvYXJsb2NrL3YxL3Jld2FyZC5wcm90bxIKb2FybG9jay52MSJkCgxTY29yZVJlcXVlc3QSLAoMdHJhamVjdG9yaWVzGAEgAygLMhYub2FybG9jay52MS5UcmFqZWN0b3J5EiYKB3Njb3JlcnMYAiADKAsyFS5vYXJsb2NrLnYxLlNjb3JlclBpbiI/Cg1TY29yZVJlc3BvbnNlEi4KB3Jlc3VsdHMYASADKAsyHS5vYXJsb2NrLnYxLlRyYWplY3RvcnlSZXdhcmRzIj0KEVRyYWplY3RvcnlSZXdhcmRzEigKB3Jld2FyZHMYASADKAsyFy5vYXJsb2NrLnYxLk5hbWVkUmV3YXJkIh8KHVJld2FyZFNlcnZpY2VHZXRTdGF0dXNSZXF1ZXN0IqsBCh5SZXdhcmRTZXJ2aWNlR2V0U3RhdHVzUmVzcG9uc2USKgoHc2VydmljZRgBIAEoCzIZLm9hcmxvY2sudjEuU2VydmljZVN0YXR1cxIjCgdzY29yZXJzGAIgAygLMhIub2FybG9jay52MS5TY29yZXISGwoTdHJhamVjdG9yaWVzX3Njb3JlZBgDIAEoBBIbChN0cmFqZWN0b3JpZXNfZmFpbGVkGAQgASgEIlAKBlNjb3JlchIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSFQoNZGV0ZXJtaW5pc3RpYxgDIAEoCBIQCghvcHRpb25hbBgEIAEoCDKxAQoNUmV3YXJkU2VydmljZRI8CgVTY29yZRIYLm9hcmxvY2sudjEuU2NvcmVSZXF1ZXN0Ghkub2FybG9jay52MS5TY29yZVJlc3BvbnNlEmIKCUdldFN0YXR1cxIpLm9hcmxvY2sudjEuUmV3YXJkU2VydmljZUdldFN0YXR1c1JlcXVlc3QaKi5vYXJsb2NrLnYxLlJld2FyZFNlcnZpY2VHZXRTdGF0dXNSZXNwb25zZWIGcHJvdG8z", [file_oarlock_v1_reward_result, file_oarlock_v1_status, file_oarlock_v1_trajectory, file_oarlock_v1_work]);
+  fileDesc("ChdvYXJsb2NrL3YxL3Jld2FyZC5wcm90bxIKb2FybG9jay52MSKLAQoMU2NvcmVSZXF1ZXN0EiwKDHRyYWplY3RvcmllcxgBIAMoCzIWLm9hcmxvY2sudjEuVHJhamVjdG9yeRImCgdzY29yZXJzGAIgAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SJQoFdGV4dHMYAyADKAsyFi5vYXJsb2NrLnYxLlNhbXBsZVRleHQiMAoKU2FtcGxlVGV4dBIOCgZwcm9tcHQYASABKAkSEgoKY29tcGxldGlvbhgCIAEoCSI/Cg1TY29yZVJlc3BvbnNlEi4KB3Jlc3VsdHMYASADKAsyHS5vYXJsb2NrLnYxLlRyYWplY3RvcnlSZXdhcmRzIj0KEVRyYWplY3RvcnlSZXdhcmRzEigKB3Jld2FyZHMYASADKAsyFy5vYXJsb2NrLnYxLk5hbWVkUmV3YXJkIh8KHVJld2FyZFNlcnZpY2VHZXRTdGF0dXNSZXF1ZXN0IqsBCh5SZXdhcmRTZXJ2aWNlR2V0U3RhdHVzUmVzcG9uc2USKgoHc2VydmljZRgBIAEoCzIZLm9hcmxvY2sudjEuU2VydmljZVN0YXR1cxIjCgdzY29yZXJzGAIgAygLMhIub2FybG9jay52MS5TY29yZXISGwoTdHJhamVjdG9yaWVzX3Njb3JlZBgDIAEoBBIbChN0cmFqZWN0b3JpZXNfZmFpbGVkGAQgASgEIpwBCgZTY29yZXISDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhUKDWRldGVybWluaXN0aWMYAyABKAgSEAoIb3B0aW9uYWwYBCABKAgSDwoHY2lyY3VpdBgFIAEoCRIUCgxsYXN0X2ZhaWx1cmUYBiABKAkSDwoHd2FpdGluZxgHIAEoBBISCgpjYWNoZV9oaXRzGAggASgEMrEBCg1SZXdhcmRTZXJ2aWNlEjwKBVNjb3JlEhgub2FybG9jay52MS5TY29yZVJlcXVlc3QaGS5vYXJsb2NrLnYxLlNjb3JlUmVzcG9uc2USYgoJR2V0U3RhdHVzEikub2FybG9jay52MS5SZXdhcmRTZXJ2aWNlR2V0U3RhdHVzUmVxdWVzdBoqLm9hcmxvY2sudjEuUmV3YXJkU2VydmljZUdldFN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_oarlock_v1_reward_result, file_oarlock_v1_status, file_oarlock_v1_trajectory, file_oarlock_v1_work]);
 
 /**
  * @generated from message oarlock.v1.ScoreRequest
@@ -37,6 +37,13 @@ export type ScoreRequest = Message<"oarlock.v1.ScoreRequest"> & {
    * @generated from field: repeated oarlock.v1.ScorerPin scorers = 2;
    */
   scorers: ScorerPin[];
+
+  /**
+   * None, or one per trajectory: what its tokens say, for servers that hold no tokenizer.
+   *
+   * @generated from field: repeated oarlock.v1.SampleText texts = 3;
+   */
+  texts: SampleText[];
 };
 
 /**
@@ -45,6 +52,30 @@ export type ScoreRequest = Message<"oarlock.v1.ScoreRequest"> & {
  */
 export const ScoreRequestSchema: GenMessage<ScoreRequest> = /*@__PURE__*/
   messageDesc(file_oarlock_v1_reward, 0);
+
+/**
+ * @generated from message oarlock.v1.SampleText
+ */
+export type SampleText = Message<"oarlock.v1.SampleText"> & {
+  /**
+   * @generated from field: string prompt = 1;
+   */
+  prompt: string;
+
+  /**
+   * Without the token that ended it.
+   *
+   * @generated from field: string completion = 2;
+   */
+  completion: string;
+};
+
+/**
+ * Describes the message oarlock.v1.SampleText.
+ * Use `create(SampleTextSchema)` to create a new message.
+ */
+export const SampleTextSchema: GenMessage<SampleText> = /*@__PURE__*/
+  messageDesc(file_oarlock_v1_reward, 1);
 
 /**
  * @generated from message oarlock.v1.ScoreResponse
@@ -63,7 +94,7 @@ export type ScoreResponse = Message<"oarlock.v1.ScoreResponse"> & {
  * Use `create(ScoreResponseSchema)` to create a new message.
  */
 export const ScoreResponseSchema: GenMessage<ScoreResponse> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_reward, 1);
+  messageDesc(file_oarlock_v1_reward, 2);
 
 /**
  * @generated from message oarlock.v1.TrajectoryRewards
@@ -80,7 +111,7 @@ export type TrajectoryRewards = Message<"oarlock.v1.TrajectoryRewards"> & {
  * Use `create(TrajectoryRewardsSchema)` to create a new message.
  */
 export const TrajectoryRewardsSchema: GenMessage<TrajectoryRewards> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_reward, 2);
+  messageDesc(file_oarlock_v1_reward, 3);
 
 /**
  * @generated from message oarlock.v1.RewardServiceGetStatusRequest
@@ -93,7 +124,7 @@ export type RewardServiceGetStatusRequest = Message<"oarlock.v1.RewardServiceGet
  * Use `create(RewardServiceGetStatusRequestSchema)` to create a new message.
  */
 export const RewardServiceGetStatusRequestSchema: GenMessage<RewardServiceGetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_reward, 3);
+  messageDesc(file_oarlock_v1_reward, 4);
 
 /**
  * @generated from message oarlock.v1.RewardServiceGetStatusResponse
@@ -125,7 +156,7 @@ export type RewardServiceGetStatusResponse = Message<"oarlock.v1.RewardServiceGe
  * Use `create(RewardServiceGetStatusResponseSchema)` to create a new message.
  */
 export const RewardServiceGetStatusResponseSchema: GenMessage<RewardServiceGetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_reward, 4);
+  messageDesc(file_oarlock_v1_reward, 5);
 
 /**
  * @generated from message oarlock.v1.Scorer
@@ -154,6 +185,34 @@ export type Scorer = Message<"oarlock.v1.Scorer"> & {
    * @generated from field: bool optional = 4;
    */
   optional: boolean;
+
+  /**
+   * Of a scorer in another process: "closed", or "open" and "half-open" while it is given time to recover.
+   *
+   * @generated from field: string circuit = 5;
+   */
+  circuit: string;
+
+  /**
+   * Why its last failed call failed; "" if none has.
+   *
+   * @generated from field: string last_failure = 6;
+   */
+  lastFailure: string;
+
+  /**
+   * Samples that wait for its verdict.
+   *
+   * @generated from field: uint64 waiting = 7;
+   */
+  waiting: bigint;
+
+  /**
+   * Scores that were remembered and not asked for again.
+   *
+   * @generated from field: uint64 cache_hits = 8;
+   */
+  cacheHits: bigint;
 };
 
 /**
@@ -161,9 +220,12 @@ export type Scorer = Message<"oarlock.v1.Scorer"> & {
  * Use `create(ScorerSchema)` to create a new message.
  */
 export const ScorerSchema: GenMessage<Scorer> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_reward, 5);
+  messageDesc(file_oarlock_v1_reward, 6);
 
 /**
+ * Also the contract for scorers of your own: a reward of type grpc calls Score with text beside the tokens, pins one scorer,
+ * and takes one TRAJECTORY score or Failed for each trajectory. GetStatus is for people and tools.
+ *
  * @generated from service oarlock.v1.RewardService
  */
 export const RewardService: GenService<{

@@ -1,0 +1,59 @@
+/**
+ * Several reward models as one scorer (Coste et al., arXiv:2310.02743): the mean of their scores, the least, or the mean less
+ * λ times their variance. Where one has failed there is no score (S1).
+ */
+import { failed, scored } from "@oarlock/rewards";
+import type { Verdict } from "@oarlock/rewards";
+import type { BatchScorer } from "./model-scorer.ts";
+
+export interface EnsembleOptions {
+  readonly name: string;
+  readonly optional: boolean;
+  readonly combine: "mean" | "min" | "mean-variance";
+  /** λ of mean-variance. */
+  readonly lambda: number;
+  readonly members: readonly BatchScorer[];
+}
+
+export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
+  const { name, optional, members } = options;
+  return {
+    get info() {
+      const version = ensembleVersion(members.map(({ info }) => info.version));
+      return { name, version, deterministic: true, optional };
+    },
+    async score(inputs, signal) {
+      const given = await Promise.all(members.map((member) => member.score(inputs, signal)));
+      return inputs.map((_, i) =>
+        combined(
+          given.map((verdicts) => verdicts[i]),
+          options,
+        ),
+      );
+    },
+    async close() {
+      await Promise.all(members.map((member) => member.close()));
+    },
+  };
+}
+
+/** The members' versions, in their order; "" until all are known. */
+export function ensembleVersion(versions: readonly string[]): string {
+  return versions.includes("") ? "" : versions.join("+");
+}
+
+function combined(
+  verdicts: readonly (Verdict | undefined)[],
+  { combine, lambda }: Pick<EnsembleOptions, "combine" | "lambda">,
+): Verdict {
+  const values: number[] = [];
+  for (const verdict of verdicts) {
+    if (verdict === undefined) return failed("SCORER_UNKNOWN", "a member gave no verdict");
+    if (verdict.type === "failed") return verdict;
+    values.push(verdict.value);
+  }
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+  const scores = { mean, min: Math.min(...values), "mean-variance": mean - lambda * variance };
+  return scored(scores[combine], `members: ${values.map((value) => value.toPrecision(4)).join(", ")}`);
+}

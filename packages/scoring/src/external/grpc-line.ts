@@ -1,0 +1,86 @@
+/**
+ * Any server of `oarlock.v1.RewardService` as a scorer. It gets the trajectory's tokens and, since it may hold no tokenizer,
+ * its text; of its answer everything is checked (S1).
+ */
+import { FinishReason, RewardScope, RewardService } from "@oarlock/proto";
+import type { MessageInitShape, NamedReward, ScoreRequestSchema } from "@oarlock/proto";
+import { failed, scored } from "@oarlock/rewards";
+import type { Verdict } from "@oarlock/rewards";
+import { openChannel } from "@oarlock/rpc";
+import type { TrajectoryInput } from "../scorer-set.ts";
+import { answerInvalid } from "./scorer-line.ts";
+import type { ScorerLine } from "./scorer-line.ts";
+
+export interface GrpcLineOptions {
+  readonly address: string;
+  /** Name of the server's scorer. */
+  readonly scorer: string;
+  /** Wanted version; "": any. */
+  readonly version: string;
+  readonly tls: boolean;
+  readonly token: string;
+  /** Deadline that the server sees. */
+  readonly timeoutMs: number;
+}
+
+export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
+  const { address, scorer, version, tls, token, timeoutMs } = options;
+  const channel = openChannel(address, { ...(tls ? { tls: {} } : {}), ...(token === "" ? {} : { token }) });
+  const client = channel.client(RewardService);
+  return {
+    address,
+    async call(inputs, signal) {
+      const request = {
+        trajectories: inputs.map(trajectoryOf),
+        texts: inputs.map(({ prompt, completion }) => ({ prompt, completion })),
+        scorers: [{ name: scorer, version }],
+      };
+      const { results } = await client.score(request, { timeoutMs, signal });
+      if (results.length !== inputs.length) {
+        throw answerInvalid(address, `${results.length} results for ${inputs.length} samples`);
+      }
+      return results.map(({ rewards }) => readReward(rewards.filter(({ name }) => name === scorer)));
+    },
+    close: () => channel.close(),
+  };
+}
+
+type TrajectoryInit = NonNullable<MessageInitShape<typeof ScoreRequestSchema>["trajectories"]>[number];
+
+/** The record itself, or as much of one as text and tokens make. */
+function trajectoryOf({
+  trajectory,
+  tokens,
+  completionTokens,
+  truncated,
+  fields,
+}: TrajectoryInput): TrajectoryInit {
+  if (trajectory !== undefined) return trajectory;
+  return {
+    tokenIds: [...tokens],
+    promptLength: tokens.length - completionTokens,
+    finishReason: truncated ? FinishReason.LENGTH : FinishReason.STOP,
+    prompt: { fieldsJson: JSON.stringify(fields) },
+  };
+}
+
+/** The verdict of the asked scorer: exactly one, a finite score or a failure with its reason. */
+export function readReward(rewards: readonly NamedReward[]): Verdict {
+  const [reward] = rewards;
+  if (reward === undefined || rewards.length > 1) {
+    return failed("SCORER_ANSWER_INVALID", `${rewards.length} verdicts of the scorer on one sample`);
+  }
+  const { verdict, scorerVersion } = reward;
+  if (verdict.case === "failed") {
+    const { code, reason, retryable } = verdict.value;
+    return failed(code === "" ? "SCORER_FAILED" : code, reason, retryable);
+  }
+  if (verdict.case !== "scored") return failed("SCORER_ANSWER_INVALID", "neither scored nor failed");
+  const { scope, values, positions, explanation } = verdict.value;
+  const [value] = values;
+  if (scope !== RewardScope.TRAJECTORY || value === undefined || values.length > 1 || positions.length > 0) {
+    return failed("SCORER_ANSWER_INVALID", "a score has scope TRAJECTORY, one value and no positions");
+  }
+  const given = scored(value, explanation === "" ? undefined : explanation);
+  return given.type === "scored" && scorerVersion !== "" ? { ...given, version: scorerVersion } : given;
+}

@@ -1,0 +1,151 @@
+/**
+ * Scorers in other processes under a whole run: a Python one that is killed in mid-batch, and a gRPC one. What an outage may
+ * do to a run: make it wait, and nothing else (D1, D1c).
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startLocalRun } from "@oarlock/cli/local";
+import type { LocalRunOptions, RunOutcome } from "@oarlock/cli/local";
+import { RewardScope, RewardService } from "@oarlock/proto";
+import type { ScoreRequest } from "@oarlock/proto";
+import { parseMetrics } from "@oarlock/report";
+import type { MetricsRecord } from "@oarlock/report";
+import { RpcServer } from "@oarlock/rpc";
+import { irreproducibleBecause } from "@oarlock/runfile";
+import { processWaits, silentLog } from "@oarlock/runtime";
+import { freePort, repositoryRoot, requirePython, startProcess } from "@oarlock/testkit";
+import type { ServerProcess } from "@oarlock/testkit";
+import { afterAll, describe, expect, test } from "vitest";
+import { additionPlan } from "./addition-plan.ts";
+
+const python = requirePython();
+const folders: string[] = [];
+afterAll(async () => {
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+interface Ran {
+  readonly outcome: RunOutcome;
+  readonly steps: readonly MetricsRecord[];
+}
+
+async function runWith(reward: string, options: Partial<LocalRunOptions> = {}): Promise<Ran> {
+  const folder = await mkdtemp(join(tmpdir(), "oarlock-scorers-"));
+  folders.push(folder);
+  const plan = additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]);
+  const local = await startLocalRun(plan, { outDir: folder, baseDir: folder, ...options });
+  const outcome = await local.finished;
+  const records = parseMetrics(await readFile(join(folder, "metrics.jsonl"), "utf8"));
+  return { outcome, steps: records.filter(({ kind, stage }) => kind === "step" && stage === "grpo") };
+}
+
+const digestsOf = ({ steps }: Ran): string[] => steps.map(({ policyDigest }) => policyDigest);
+
+describe(`a scorer in Python${python.note}`, () => {
+  const start = async (port: number): Promise<ServerProcess> => {
+    const server = startProcess("scorer", python.path, [
+      join(repositoryRoot(), "examples/python-scorer/scorer.py"),
+      String(port),
+    ]);
+    const answers = async (): Promise<boolean> =>
+      fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: '{"samples": []}' }).then(
+        (response) => response.ok,
+        () => false,
+      );
+    await expect.poll(answers, { timeout: 20_000 }).toBe(true);
+    return server;
+  };
+
+  test.skipIf(python.absent)(
+    "D1c: killed in mid-batch and started again, it changes no bit and no sample is lost",
+    async () => {
+      const port = await freePort();
+      const reward = `{name: ones, type: http, timeoutMs: 60000, http: {url: "http://127.0.0.1:${port}/score"}, service: {deterministic: true}}`;
+      let server = await start(port);
+      const calm = await runWith(reward);
+      expect(calm.outcome.status).toBe("completed");
+      expect(calm.steps).toHaveLength(6);
+
+      const waits = (): string[] => processWaits.open().map(({ name }) => name);
+      let disturbed: Promise<void> | undefined;
+      const disturb = async (): Promise<void> => {
+        process.kill(server.pid, "SIGSTOP");
+        // A batch is with it now, and will have no answer.
+        await expect
+          .poll(waits, { timeout: 60_000 })
+          .toContainEqual(expect.stringMatching(/^scorer ones at .* to score/));
+        await server.kill();
+        await expect
+          .poll(waits, { timeout: 60_000 })
+          .toContainEqual(expect.stringMatching(/^scorer ones at .* to come back: .*cannot be reached/));
+        server = await start(port);
+      };
+      const struck = await runWith(reward, {
+        onEvent: ({ type }) => {
+          if (type === "step") disturbed ??= disturb();
+        },
+      });
+      await disturbed;
+      await server.stop();
+      expect(disturbed).toBeDefined();
+      expect(struck.outcome.status).toBe("completed");
+      expect(digestsOf(struck)).toEqual(digestsOf(calm));
+      expect(struck.steps.map(({ metrics }) => metrics["reward/failed_fraction"])).toEqual([
+        0, 0, 0, 0, 0, 0,
+      ]);
+    },
+    180_000,
+  );
+});
+
+test("a server of RewardService gets text and tokens, pins and all; S1: what it does not score is masked", async () => {
+  const seen: ScoreRequest[] = [];
+  const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
+  server.add(RewardService, {
+    async score(request) {
+      seen.push(request);
+      const results = request.texts.map(({ completion }) => ({
+        rewards: [
+          completion.startsWith("1")
+            ? {
+                name: "count",
+                verdict: { case: "failed" as const, value: { code: "NO_ONES", reason: "not these" } },
+              }
+            : {
+                name: "count",
+                scorerVersion: "7",
+                verdict: {
+                  case: "scored" as const,
+                  value: { scope: RewardScope.TRAJECTORY, values: [completion.length] },
+                },
+              },
+        ],
+      }));
+      return { results };
+    },
+    async getStatus() {
+      return { scorers: [{ name: "count", version: "7", deterministic: true }] };
+    },
+  });
+  const address = await server.listen();
+  const reward = `{name: ones, type: grpc, grpc: {address: "${address}", scorer: count}, service: {version: "7"}, normalize: running, clip: {min: -2, max: 2}}`;
+  const ran = await runWith(reward);
+  await server.close();
+  expect(ran.outcome.status).toBe("completed");
+  expect(seen.length).toBeGreaterThan(0);
+  for (const { trajectories, texts, scorers } of seen) {
+    expect(texts).toHaveLength(trajectories.length);
+    expect(scorers).toMatchObject([{ name: "count", version: "7" }]);
+    expect(
+      trajectories.every(({ tokenIds, prompt }) => tokenIds.length > 0 && prompt?.fieldsJson !== ""),
+    ).toBe(true);
+  }
+  const failed = ran.steps.map(({ metrics }) => metrics["reward/failed_fraction"] ?? -1);
+  expect(Math.max(...failed)).toBeGreaterThan(0);
+  expect(Math.max(...failed)).toBeLessThan(1);
+  const because = irreproducibleBecause(
+    additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]).spec,
+  );
+  expect(because).toContain("ones (grpc, stage grpo)");
+});
