@@ -15,6 +15,7 @@ import type { RunEvent } from "@oarlock/cli/local";
 import { parseMetrics } from "@oarlock/report";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
+import type { SmallDisk } from "@oarlock/testkit";
 import { CHAOS_BASE } from "./chaos-plan.ts";
 
 const UID = "chaos-1";
@@ -47,16 +48,23 @@ export interface DisturbedOptions {
   /** Puts something between the processes and the broker: the address to use, given the broker's. */
   readonly between?: (server: NatsServer) => Promise<string>;
   readonly onEvent?: (event: RunEvent, run: DisturbedRun) => void;
+  /** Further settings of the processes. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Puts disks into the run folder before anything starts; they are released before it is removed. */
+  readonly disks?: (outDir: string) => readonly SmallDisk[];
 }
 
 export class DisturbedRun implements AsyncDisposable {
   readonly outDir: string = mkdtempSync(join(tmpdir(), "oarlock-chaos-"));
+  /** What the broker said of its troubles. */
+  readonly brokerErrors: string[] = [];
   readonly #options: DisturbedOptions;
   #server!: NatsServer;
   #finished!: Promise<ProcessesOutcome>;
   #children!: () => readonly ChildFacts[];
   #stop = new AbortController();
   #over = false;
+  #disks: readonly SmallDisk[] = [];
 
   private constructor(options: DisturbedOptions) {
     this.#options = options;
@@ -69,7 +77,8 @@ export class DisturbedRun implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { run } = this.#options;
+    const { run, disks } = this.#options;
+    this.#disks = disks?.(this.outDir) ?? [];
     writeFileSync(join(this.outDir, "plan.json"), JSON.stringify({ uid: UID, baseDir: CHAOS_BASE, run }));
     await this.startBroker();
     await this.#startProcesses();
@@ -82,7 +91,7 @@ export class DisturbedRun implements AsyncDisposable {
     const started = await startProcessesRun(run, {
       outDir: this.outDir,
       uid: UID,
-      environment: { ...process.env, NATS_URL: url },
+      environment: { ...process.env, ...this.#options.environment, NATS_URL: url },
       signal: this.#stop.signal,
       ...(onEvent === undefined ? {} : { onEvent: (event) => onEvent(event, this) }),
     });
@@ -122,6 +131,7 @@ export class DisturbedRun implements AsyncDisposable {
       path: this.#options.natsServer,
       folder: join(this.outDir, "broker"),
       port,
+      onError: (line) => this.brokerErrors.push(line),
     });
   }
 
@@ -174,8 +184,14 @@ export class DisturbedRun implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#over) for (const { instance } of this.children()) this.signal(instance, "SIGKILL");
+    if (!this.#over) {
+      // First: whoever dies is started again.
+      this.#stop.abort();
+      for (const { instance } of this.children()) this.signal(instance, "SIGKILL");
+      await this.#finished.catch(() => undefined);
+    }
     await this.#server.stop("SIGKILL").catch(() => undefined);
+    for (const disk of this.#disks) disk.release();
     rmSync(this.outDir, { recursive: true, force: true });
   }
 }

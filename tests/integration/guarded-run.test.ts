@@ -10,7 +10,7 @@ import type { LocalRunOptions, RunEvent, RunOutcome } from "@oarlock/cli/local";
 import { parseMetrics, summarize } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import { afterAll, describe, expect, test } from "vitest";
-import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
+import { BRANCH, rlhfPlan, writePairs } from "./rlhf-plan.ts";
 
 const folders: string[] = [];
 afterAll(async () => {
@@ -48,7 +48,7 @@ const recordsOf = async (folder: string): Promise<MetricsRecord[]> =>
 
 async function run(
   set: readonly string[],
-  { folder: given, ...more }: Partial<LocalRunOptions> & { folder?: string } = {},
+  { folder: given, stages, ...more }: Partial<LocalRunOptions> & { folder?: string; stages?: string } = {},
 ): Promise<Ran> {
   const folder = given ?? (await newFolder());
   const events: RunEvent[] = [];
@@ -56,7 +56,7 @@ async function run(
     events.push(event);
     more.onEvent?.(event);
   };
-  const plan = await rlhfPlan(folder, set);
+  const plan = await rlhfPlan(folder, set, stages);
   const local = await startLocalRun(plan, {
     outDir: folder,
     baseDir: folder,
@@ -144,6 +144,25 @@ describe("a guard against reward hacking", () => {
     await run(set, { folder, ...stopAt(fired + 2) });
     const resumed = await run(set, { folder, resume: true });
     expect(digestsOf(resumed)).toEqual(digestsOf(whole));
+  });
+
+  test("of another kind, in GRPO: far from the start β is raised, by a factor each time", async () => {
+    const { records } = await run(
+      [
+        "stages.branch.grpo.steps=7",
+        "stages.branch.grpo.guards=[{name: far, watch: kl, reaction: raise-beta, limit: 0.0000001, window: 2, factor: 3}]",
+      ],
+      { stages: BRANCH },
+    );
+    const branch = records.filter(({ kind, stage }) => kind === "step" && stage === "branch");
+    const fired = branch.map(({ alarms }) => alarms !== undefined);
+    expect(fired.filter(Boolean).length).toBeGreaterThan(1);
+    const expected = fired.reduce<number[]>(
+      (betas, one) => [...betas, (betas.at(-1) ?? 0) * (one ? 3 : 1)],
+      [0.04],
+    );
+    const betas = branch.map(({ metrics }) => metrics["actor/kl_coef"] ?? Number.NaN);
+    betas.forEach((beta, step) => expect(beta).toBeCloseTo(expected[step] ?? Number.NaN, 9));
   });
 
   test("stops the run, and says why", async () => {

@@ -14,7 +14,7 @@ import { parseMetrics } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
-import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
+import { requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
@@ -159,6 +159,7 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
       })
       .toBe(true);
     const channels = services.map((one) => openChannel(one.address() ?? ""));
+    const idle = await watchIdleLoop();
     const latencies: number[] = [];
     for (let turn = 0; turn < 20; turn++) {
       for (const channel of channels) {
@@ -169,9 +170,9 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
       await sleep(10);
     }
     for (const channel of channels) channel.close();
-    // The median: with fewer cores than processes the system lets some answers wait, whatever the services do.
+    // The median, beyond what a thread waits that does nothing: the rest is the machine's, whatever the services do.
     latencies.sort((a, b) => a - b);
-    expect(latencies[latencies.length >> 1]).toBeLessThan(100);
+    expect(latencies[latencies.length >> 1]).toBeLessThan(100 + (await idle.maxMs()));
     const endedMs: number[] = [];
     // The learner's run is not complete: 0 would tell its supervisor that it is.
     for (const [one, code] of [[learner!, 130] as const, [actor!, 0] as const, [reward!, 0] as const]) {

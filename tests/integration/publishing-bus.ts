@@ -21,6 +21,7 @@ export function beforePublishing(bus: Bus, before: (n: number) => Promise<void>)
     stream: async (config) => watched(await bus.stream(config)),
     kv: (config) => bus.kv(config),
     objects: (config) => bus.objects(config),
+    findObjects: (name) => bus.findObjects(name),
     info: () => bus.info(),
     removeRun: (uid) => bus.removeRun(uid),
     close: () => bus.close(),

@@ -165,6 +165,27 @@ describe("SFT, a reward model and PPO in one run", () => {
     expect(resumed.digests).toEqual(mixed.digests);
   });
 
+  test("D1, T3: a value head on the policy's trunk learns with it, starts at a ratio of 1, and is resumed", async () => {
+    const trunk = "stages.ppo.ppo.critic={network: trunk, coefficient: 0.5}";
+    const once = ["stages.ppo.ppo.epochs=1", "stages.ppo.ppo.miniBatches=1"];
+    for (const { metrics } of stepsOf((await runPlan([trunk, ...once])).records, "ppo")) {
+      expect(metrics["actor/ppo_kl"]).toBe(0);
+      expect(metrics["actor/pg_clipfrac"]).toBe(0);
+    }
+    const whole = await runPlan([trunk]);
+    const values = stepsOf(whole.records, "ppo").map(({ metrics }) => metrics["critic/values/mean"]);
+    expect(values[0]).toBe(0); // a head of zeros
+    expect(values.at(-1)).not.toBe(0);
+    const folder = await newFolder();
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 12) stop.abort();
+    };
+    await runPlan([trunk], { folder, uid: "trunk", signal: stop.signal, onEvent });
+    const resumed = await runPlan([trunk], { folder, uid: "trunk", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
+  });
+
   test("the gate ends the run before the next stage, and says why", async () => {
     const folder = await newFolder();
     const plan = await rlhfPlan(folder, [

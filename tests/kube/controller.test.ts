@@ -142,6 +142,45 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     });
   });
 
+  it.each([
+    ["a field that no pod has", { spec: { hostNetwrok: true } }, "hostNetwrok"],
+    ["a value that no pod may have", { spec: { restartPolicy: "OnFailure" } }, "restartPolicy"],
+  ])("says what the API server finds wrong in a pod template: %s", async (_, template, words) => {
+    const patch = JSON.stringify({ spec: { roles: [{ name: "actor", replicas: 2, template }] } });
+    const patched = await plane.kubectl(["patch", "trun", "run-4", "--type=merge", "-p", patch]);
+    expect(patched).toMatchObject({ code: 0 });
+    interface Run {
+      readonly status: {
+        readonly conditions: readonly {
+          readonly type: string;
+          readonly reason: string;
+          readonly message: string;
+        }[];
+      };
+    }
+    const ready = async () =>
+      (await plane.get<Run>(["trun", "run-4"])).status.conditions.find(({ type }) => type === "Ready");
+    const told = await eventually("the refusal", async () => {
+      const found = await ready();
+      return found?.reason === "ChildRefused" && found.message.includes(words) ? found : undefined;
+    });
+    expect(told.message).toContain("run-4-actor");
+    const label = { metadata: { labels: { team: "x" } } };
+    const mended = JSON.stringify({ spec: { roles: [{ name: "actor", replicas: 2, template: label }] } });
+    await plane.kubectl(["patch", "trun", "run-4", "--type=merge", "-p", mended]);
+    await eventually("the run to go on", async () =>
+      (await ready())?.reason === "ChildRefused" ? undefined : true,
+    );
+    const { stdout } = await plane.kubectl([
+      "get",
+      "deploy",
+      "run-4-actor",
+      "-o",
+      "jsonpath={.spec.template.metadata.labels}",
+    ]);
+    expect(JSON.parse(stdout)).toMatchObject({ team: "x", "oarlock.dev/role": "actor" });
+  });
+
   it("repairs what somebody changed or deleted, and goes on after the API server was away", async () => {
     await plane.kubectl(["delete", "svc", "run-0-actor"]);
     await plane.kubectl(["patch", "deploy", "run-1-actor", "--type=merge", "-p", '{"spec":{"replicas":9}}']);

@@ -32,7 +32,7 @@ describe.skipIf(kube.absent)(`manifests${kube.note}`, () => {
     await plane[Symbol.asyncDispose]();
   });
 
-  it.each(["base", "overlays/dev", "overlays/production"])(
+  it.each(["base", "overlays/dev", "overlays/production", "overlays/namespaced"])(
     "%s applies under strict validation",
     async (name) => {
       const args = ["apply", "--dry-run=server", "--validate=strict", "-k", join(folder, name)];

@@ -1,5 +1,4 @@
 /** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
-import { createRequire } from "node:module";
 import { totalmem } from "node:os";
 import { openOrt } from "@oarlock/ort";
 import {
@@ -11,10 +10,11 @@ import {
   type ResolvedSpec,
   resolveSpec,
 } from "@oarlock/runfile";
-import { rewardDigest } from "@oarlock/sandbox";
 import { readCliEnvironment } from "./config.ts";
 import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
+import { fetchSources, functionDigest } from "./sources.ts";
+import { oarlockVersion } from "./version.ts";
 
 /** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */
 const USABLE_MEMORY = 0.9;
@@ -34,6 +34,7 @@ export async function gatherFacts(
   signal?: AbortSignal,
 ): Promise<PlanFacts> {
   const { spec } = resolveSpec(file);
+  await fetchSources(spec, baseDir, signal);
   const options = { baseDir, seed: spec.seed, ...(signal === undefined ? {} : { signal }) };
   const model = await openModel(spec.model, options);
   const data = new Map<string, PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never>();
@@ -55,7 +56,7 @@ export async function gatherFacts(
     });
   }
   const functions = new Map<string, string>();
-  for (const use of functionUses(spec)) functions.set(use.path, await rewardDigest(use.file, baseDir));
+  for (const use of functionUses(spec)) functions.set(use.path, await functionDigest(use.file, baseDir));
   return {
     model: {
       ...("init" in spec.model ? {} : { shape: model.config }),
@@ -78,12 +79,4 @@ async function engineFacts({ compute }: ResolvedSpec): Promise<EngineInput> {
   const { version, instructionSet } = ort.fingerprint;
   await ort.close();
   return { oarlock: oarlockVersion(), onnxruntime: version, instructionSet };
-}
-
-/** Version of this package. */
-export function oarlockVersion(): string {
-  const manifest: unknown = createRequire(import.meta.url)("../package.json");
-  const version: unknown =
-    typeof manifest === "object" && manifest !== null && "version" in manifest ? manifest.version : "";
-  return typeof version === "string" ? version : "";
 }

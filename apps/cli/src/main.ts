@@ -14,7 +14,7 @@ import { statusCommand } from "./commands/status.ts";
 import { validateCommand } from "./commands/validate.ts";
 import type { CommandContext } from "./context.ts";
 import { EXIT, EXIT_CODES_HELP, type ExitCode } from "./exit-codes.ts";
-import { oarlockVersion } from "./facts.ts";
+import { oarlockVersion } from "./version.ts";
 import { isInterruption } from "./interrupt.ts";
 import { bugReport } from "./render/bug.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
@@ -81,6 +81,8 @@ function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   if (isInterruption(reason)) return EXIT.interrupted;
   const [first = "", ...causes] = causeChain(reason);
   note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
+  // It may be on its way.
+  if (isOarlockError(reason, "BUNDLE_MISSING")) return EXIT.notYet;
   if (isOarlockError(reason)) return EXIT.refused;
   note(style.dim(bugReport(reason)));
   return EXIT.failed;

@@ -89,6 +89,15 @@ export function storesContract(run: RunUnderTest): void {
       return Buffer.concat(parts);
     };
 
+    it("are found by their name where somebody made them", async () => {
+      const { bundleBucket } = subjects(run.uid);
+      expect(await run.bus.findObjects(bundleBucket)).toBeUndefined();
+      const made = await run.bus.objects({ name: bundleBucket, maxBytes: 10_000 });
+      await made.put("a", Buffer.from("content"));
+      const found = await run.bus.findObjects(bundleBucket);
+      expect(found === undefined ? "" : Buffer.from(await read(found, "a")).toString()).toBe("content");
+    });
+
     it("gives back any bytes, whole or in parts, with their digest", async () => {
       const store = await openObjects();
       const sizes = fc.constantFrom(0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7);

@@ -20,6 +20,8 @@ export interface RunSubjects {
   readonly stateBucket: string;
   /** Object bucket of policy shards and manifests. */
   readonly policyBucket: string;
+  /** Object bucket of the files that the run reads. */
+  readonly bundleBucket: string;
   /** Key of the policy pointer in `stateBucket`. */
   readonly policyPointerKey: string;
   /** Key of the run's state in `stateBucket`. */
@@ -45,6 +47,7 @@ export function subjects(uid: string): RunSubjects {
     trajectoryStream: `OARLOCK_${uid}_TRAJECTORY`,
     stateBucket: `OARLOCK_${uid}_STATE`,
     policyBucket: `OARLOCK_${uid}_POLICY`,
+    bundleBucket: `OARLOCK_${uid}_BUNDLE`,
     policyPointerKey: "policy",
     runStateKey: "run",
   };

@@ -228,6 +228,8 @@ export interface Bus extends AsyncDisposable {
   stream(config: StreamConfig): Promise<Stream>;
   kv(config: KvConfig): Promise<KeyValue>;
   objects(config: ObjectStoreConfig): Promise<ObjectStore>;
+  /** Opens a bucket that somebody else made, whatever its limits; undefined where there is none. */
+  findObjects(name: string): Promise<ObjectStore | undefined>;
   /** Numbers of every stream that this connection opened. */
   info(): Promise<readonly StreamInfo[]>;
   /** Removes every stream and bucket whose name carries `uid`. */

@@ -28,15 +28,18 @@ export interface RequestBasis {
 export interface ConnectOptions {
   /** Path of a kubeconfig. Default: `$KUBECONFIG`, `~/.kube/config`, else the pod's service account. */
   readonly kubeconfig?: string;
+  /** Context of it. Default: the current one. */
+  readonly context?: string;
 }
 
 const MAX_SOCKETS = 32;
 
 /** Reads the configuration; sends nothing. */
-export function connect({ kubeconfig }: ConnectOptions = {}): Connection {
+export function connect({ kubeconfig, context: wanted }: ConnectOptions = {}): Connection {
   const config = new KubeConfig();
   if (kubeconfig === undefined) config.loadFromDefault();
   else config.loadFromFile(kubeconfig);
+  if (wanted !== undefined) config.setCurrentContext(wanted);
   const cluster = config.getCurrentCluster();
   if (cluster === null)
     throw new OarlockError(

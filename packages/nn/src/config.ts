@@ -5,7 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 export type RopeConvention = "half-split" | "interleaved";
 
 /** What comes out of a token: a logit for every word of the vocabulary, or one score. */
-export type LlamaHead = "logits" | "score";
+export type LlamaHead = "logits" | "score" | "both";
 
 export interface LlamaConfig {
   readonly vocabSize: number;
@@ -31,7 +31,7 @@ export interface LlamaConfig {
   readonly qkvBias: boolean;
   /** RMSNorm over each head of q and k, before the rotation (Qwen3). */
   readonly qkNorm: boolean;
-  /** Default "logits": a policy. "score": a reward model or a critic. */
+  /** Default "logits": a policy. "score": a reward model or a critic. "both": a policy with a value head on its trunk. */
   readonly head?: LlamaHead;
 }
 

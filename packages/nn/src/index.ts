@@ -21,10 +21,10 @@ export { causalAttention, causalMask } from "./llama/causal-attention.ts";
 export type { CausalAttentionOptions } from "./llama/causal-attention.ts";
 export { tokenLogprobs } from "./llama/token-logprobs.ts";
 export type { TokenLogprobs } from "./llama/token-logprobs.ts";
-export { scoreWeights, withScoreHead } from "./score-head.ts";
+export { scoreWeights, weightsWithHead, withScoreHead } from "./score-head.ts";
 export type { ModelWeights } from "./score-head.ts";
 export { llamaScores } from "./llama/scores.ts";
-export { llamaScoring, llamaTraining } from "./llama/training-graph.ts";
+export { llamaActorCritic, llamaScoring, llamaTraining } from "./llama/training-graph.ts";
 export type { LlamaScoring, LlamaTraining, LlamaTrainingOptions } from "./llama/training-graph.ts";
 export {
   ADAMW_FACTORS,

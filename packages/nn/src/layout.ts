@@ -124,8 +124,12 @@ function headMatrices({
   vocabSize: V,
   hiddenSize: D,
 }: LlamaConfig): Group[] {
-  if (head === "score") return [{ view: "score", parts: [{ name: "score.weight", shape: [1, D] }] }];
-  return tiedEmbeddings ? [] : [{ view: "head", parts: [{ name: "lm_head.weight", shape: [V, D] }] }];
+  const score: Group[] = [{ view: "score", parts: [{ name: "score.weight", shape: [1, D] }] }];
+  if (head === "score") return score;
+  const logits: Group[] = tiedEmbeddings
+    ? []
+    : [{ view: "head", parts: [{ name: "lm_head.weight", shape: [V, D] }] }];
+  return head === "both" ? [...logits, ...score] : logits;
 }
 
 function vectors(config: LlamaConfig): Group[] {

@@ -3,7 +3,7 @@
  * from a reward model to the critic that is trained against it.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { LlamaConfig } from "./config.ts";
+import type { LlamaConfig, LlamaHead } from "./config.ts";
 import { type ParameterLayout, parameterLayout } from "./layout.ts";
 
 /** The configuration of the model that gives each token one score instead of logits. */
@@ -22,7 +22,12 @@ export interface ModelWeights {
  * score of every text is 0 until training has something to say. Throws `NN_WEIGHTS` where the two are not of one trunk.
  */
 export function scoreWeights(from: ModelWeights): Float32Array<ArrayBuffer> {
-  const [source, target] = [parameterLayout(from.config), parameterLayout(withScoreHead(from.config))];
+  return weightsWithHead(from, "score");
+}
+
+/** As `scoreWeights`, for any head: from a policy to one with a value head on its trunk, and back. */
+export function weightsWithHead(from: ModelWeights, head: LlamaHead): Float32Array<ArrayBuffer> {
+  const [source, target] = [parameterLayout(from.config), parameterLayout({ ...from.config, head })];
   const flat = new Float32Array(target.length);
   const places = new Map(source.parameters.map((parameter) => [parameter.name, parameter]));
   checkLength(source, from.weights);

@@ -9,6 +9,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  CriticType,
   DataFormat,
   Driver,
   GenerationLayout,
@@ -371,6 +372,10 @@ export interface ResolvedPpoKl extends ResolvedKl {
 }
 
 export interface ResolvedCritic {
+  /** `trunk`: a value head on the policy, trained with it by the policy's optimizer; `from` and `optimizer` are then unused. */
+  readonly network: CriticType;
+  /** What the value loss weighs beside the policy's, on one trunk. */
+  readonly coefficient: number;
   /** Where its weights start: a reward model, or a policy whose head is replaced by one of zeros. */
   readonly from: string;
   /** ε: values move at most so far from those before the step; 0 = no clip. */

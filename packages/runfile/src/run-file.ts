@@ -9,6 +9,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  CriticType,
   DataFormat,
   Driver,
   GenerationLayout,
@@ -92,6 +93,8 @@ export interface RoleSpec {
   readonly tolerations?: readonly TolerationSpec[] | undefined;
   readonly priorityClassName?: string | undefined;
   readonly runtimeClassName?: string | undefined;
+  /** A pod template's other fields; the API server checks them when the child is applied. */
+  readonly template?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Quantities by resource name. */
@@ -336,6 +339,8 @@ export interface PtxSpec {
 }
 
 export interface CriticSpec {
+  readonly network?: CriticType | undefined;
+  readonly coefficient?: number | undefined;
   readonly from?: string | undefined;
   readonly clip?: number | undefined;
   readonly warmupSteps?: number | undefined;

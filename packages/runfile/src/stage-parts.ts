@@ -80,7 +80,9 @@ export function referencesOf(
   );
   return [
     { path: [...block, "model", "from"], from: blockOf(stage).model.from },
-    ...(stage.type === "ppo" ? [{ path: [...block, "critic", "from"], from: stage.ppo.critic.from }] : []),
+    ...(stage.type === "ppo" && stage.ppo.critic.network === "own"
+      ? [{ path: [...block, "critic", "from"], from: stage.ppo.critic.from }]
+      : []),
     ...rewards,
   ];
 }

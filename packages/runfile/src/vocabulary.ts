@@ -67,6 +67,10 @@ export type KlPlacement = (typeof KL_PLACEMENTS)[number];
 export const KL_CONTROLLERS = ["fixed", "adaptive"] as const;
 export type KlController = (typeof KL_CONTROLLERS)[number];
 
+/** A critic is a network of its own, or a value head on the policy's trunk. */
+export const CRITIC_TYPES = ["own", "trunk"] as const;
+export type CriticType = (typeof CRITIC_TYPES)[number];
+
 /** Kinds of stages. */
 export const STAGE_TYPES = ["sft", "reward-model", "grpo", "ppo"] as const;
 export type StageType = (typeof STAGE_TYPES)[number];
@@ -132,8 +136,11 @@ export type TrapCode = (typeof TRAP_CODES)[number];
 export const ROLE_NAMES = ["actor", "reward", "learner"] as const;
 export type RoleName = (typeof ROLE_NAMES)[number];
 
-/** `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts. */
-export const SCALING_MODES = ["Static", "External"] as const;
+/**
+ * `Static`: a change of `replicas` in the run is applied; `External`: only the RolePool's scale counts; `Balanced`: the
+ * controller decides, so that the learner neither waits nor drowns.
+ */
+export const SCALING_MODES = ["Static", "External", "Balanced"] as const;
 export type ScalingMode = (typeof SCALING_MODES)[number];
 
 export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;

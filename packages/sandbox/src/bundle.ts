@@ -2,6 +2,7 @@
  * A user's reward file as one JavaScript module: TypeScript, its siblings and npm packages bundled by esbuild, so that any
  * Node runs it and its digest says what code scored.
  */
+import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { OarlockError } from "@oarlock/errors";
@@ -45,6 +46,21 @@ export async function bundleReward(file: string): Promise<Bundle> {
       cause: reason,
     });
   }
+}
+
+/** Largest bundle that is read. */
+const MAX_BUNDLE_BYTES = 64 * 1024 * 1024;
+
+/** A file that `bundleReward` made earlier. Throws `REWARD_BUNDLE`. */
+export async function readBundle(file: string): Promise<Bundle> {
+  const bytes = (await stat(file).catch(() => undefined))?.size;
+  if (bytes === undefined || bytes > MAX_BUNDLE_BYTES)
+    throw new OarlockError(
+      "REWARD_BUNDLE",
+      `${file} ${bytes === undefined ? "does not exist" : `has ${bytes} bytes; at most ${MAX_BUNDLE_BYTES} are read`}`,
+    );
+  const code = await readFile(file);
+  return { code: code.toString("utf8"), digest: sha256Hex(code) };
 }
 
 function describe(reason: unknown): string {

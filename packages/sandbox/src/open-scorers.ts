@@ -14,7 +14,7 @@ import {
   type VerifierOptions,
   VERIFIERS_VERSION,
 } from "@oarlock/rewards";
-import { type Bundle, bundleReward } from "./bundle.ts";
+import { type Bundle, bundleReward, readBundle } from "./bundle.ts";
 import type { ScorerRecipe } from "./protocol.ts";
 import { ScoringThread } from "./scoring-thread.ts";
 
@@ -25,7 +25,12 @@ export type RewardSettings = {
   readonly optional: boolean;
   readonly timeoutMs: number;
 } & { readonly [T in keyof VerifierOptions]?: VerifierOptions[T] } & {
-  readonly function?: { readonly file: string; readonly export: string };
+  readonly function?: {
+    readonly file: string;
+    readonly export: string;
+    /** The file is a bundle already: it is taken as it is. */
+    readonly bundled?: boolean;
+  };
 };
 
 /** The identity of a scorer, pinned by the conductor. */
@@ -113,8 +118,16 @@ async function loadAll(threads: readonly ScoringThread[], rewards: readonly Rewa
 }
 
 /** The code of a user's reward, for the plan: nothing is run. */
-export async function rewardDigest(file: string, baseDir: string): Promise<string> {
-  return (await bundleReward(resolve(baseDir, file))).digest;
+export async function rewardDigest(file: string, baseDir: string, bundled = false): Promise<string> {
+  return (await codeOf({ file, bundled }, baseDir)).digest;
+}
+
+function codeOf(
+  { file, bundled = false }: { readonly file: string; readonly bundled?: boolean },
+  baseDir: string,
+): Promise<Bundle> {
+  const path = resolve(baseDir, file);
+  return bundled ? readBundle(path) : bundleReward(path);
 }
 
 interface Place {
@@ -133,7 +146,7 @@ async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Pl
   }
   if (type !== "function" || !reward.function)
     throw new OarlockError("REWARD_TYPE", `reward ${name} has the unknown type ${type}`);
-  const bundle: Bundle = await bundleReward(resolve(baseDir, reward.function.file));
+  const bundle = await codeOf(reward.function, baseDir);
   const file = join(folder, `${index}.mjs`);
   await writeFile(file, bundle.code, { mode: 0o600 });
   // A function is taken to be deterministic: D1 holds as far as it is.

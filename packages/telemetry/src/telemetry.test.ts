@@ -71,9 +71,11 @@ describe("traces", () => {
     const telemetry = await open(environment, log);
     const { tracer } = telemetry.service({ role: "learner", instance: "learner" });
     for (let round = 0; round < 4; round++) {
-      const startMs = performance.now();
+      const start = process.cpuUsage();
       for (let i = 0; i < 50; i++) tracer.startSpan({ name: "work", parent: "none" }).end();
-      expect(performance.now() - startMs).toBeLessThan(200);
+      // Of the processor: what others take of the machine is not ours.
+      const { user, system } = process.cpuUsage(start);
+      expect((user + system) / 1000).toBeLessThan(200);
       await new Promise((resolve) => setTimeout(resolve, 60));
     }
     const startMs = performance.now();

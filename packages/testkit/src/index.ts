@@ -2,6 +2,8 @@
 export { repositoryRoot, requireFile } from "./require-file.ts";
 export type { RequireFileOptions, WantedFile } from "./require-file.ts";
 export { requiredKinds } from "./config.ts";
+export { findProgram, keptInCache, programCache, programFolders, unpackedArchive } from "./programs.ts";
+export type { WantedArchive } from "./programs.ts";
 export { watchIdleLoop } from "./idle-loop.ts";
 export type { IdleLoop } from "./idle-loop.ts";
 export { temporaryFolder } from "./temporary-folder.ts";
@@ -20,6 +22,7 @@ export type {
   ClusterUser,
   ControlPlane,
   ControlPlaneOptions,
+  ControlPlanePlace,
   KubectlOptions,
   KubectlResult,
 } from "./kube/control-plane.ts";
@@ -29,5 +32,9 @@ export { eventually, freePort, startProcess } from "./kube/process.ts";
 export type { ServerProcess } from "./kube/process.ts";
 export { startFaultProxy } from "./fault-proxy.ts";
 export type { FaultProxy, FaultProxyOptions } from "./fault-proxy.ts";
+export { startMessageProxy } from "./message-proxy.ts";
+export type { Fate, MessageProxyOptions } from "./message-proxy.ts";
+export { mountSmallDisk, requireMount } from "./small-disk.ts";
+export type { SmallDisk } from "./small-disk.ts";
 export { startProcessKubelet } from "./kube/process-kubelet.ts";
 export type { ProcessKubelet, ProcessKubeletOptions } from "./kube/process-kubelet.ts";

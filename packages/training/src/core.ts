@@ -146,7 +146,27 @@ export class TrainerCore {
   ): Promise<Float32Array[]> {
     const { head = "logits" } = this.#parts.context.config;
     if (head === "score") return this.logprobs(rows, "policy", options, signal);
+    if (head === "both") {
+      checkRows(rows, this.#parts.context.config);
+      const wanted = options.trainedOnly === true ? isTrained : () => true;
+      return this.#forward(
+        rows,
+        options,
+        { weights: this.#weights, temperature: 1, wanted, output: "scores" },
+        signal,
+      );
+    }
     throw new OarlockError("TRAINING_OPTION", `this model gives ${head}; scores need one that gives scores`);
+  }
+
+  load(weights: Float32Array): void {
+    if (weights.length !== this.weights.length) {
+      throw new OarlockError(
+        "TRAINING_STATE",
+        `${weights.length} weights; accepted: ${this.weights.length}, those of this model`,
+      );
+    }
+    this.weights.set(weights);
   }
 
   captureReference(): void {

@@ -1,6 +1,7 @@
 /** The trainer's graphs as ONNX models: log-probs or scores alone, and loss with gradients. Knows no engine and no buffer. */
 import { gradients } from "@oarlock/autodiff";
 import {
+  llamaActorCritic,
   type LlamaConfig,
   llamaScoring,
   llamaTraining,
@@ -20,6 +21,8 @@ export interface ForwardSpec {
   readonly temperature: number;
   /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
   readonly chosen: boolean;
+  /** Of a model that gives both, and of a forward pass: which of them. Default: log-probs. */
+  readonly output?: "logprobs" | "scores";
 }
 
 export interface GradientSpec extends ForwardSpec {
@@ -42,14 +45,18 @@ interface Forward {
 /** `trained` names the number of chosen tokens. */
 function forward(
   graph: Graph,
-  { config, length, prefixed, temperature, chosen }: ForwardSpec,
+  { config, length, prefixed, temperature, chosen, output }: ForwardSpec,
   trained = "trained",
 ): Forward {
   const { rows: batch = "rows", prefix = 0 } = prefixed ?? {};
   const options = { config, batch, prefix, length, ...(chosen ? { chosen: trained } : {}) };
-  if (config.head === "score") {
+  if (config.head === "score" || output === "scores") {
     const { scores, weights } = llamaScoring(graph, options);
     return { outputs: { head: "score", scores }, weights };
+  }
+  if (config.head === "both") {
+    const { logprobs, entropy, scores, weights } = llamaActorCritic(graph, { ...options, temperature });
+    return { outputs: { head: "both", logprobs, entropy, scores }, weights };
   }
   const { logprobs, entropy, weights } = llamaTraining(graph, { ...options, temperature });
   return { outputs: { head: "logits", logprobs, entropy }, weights };

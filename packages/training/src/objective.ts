@@ -7,14 +7,25 @@
 import { defineGradient } from "@oarlock/autodiff";
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig, LlamaHead } from "@oarlock/nn";
-import { add, type Graph, identity, reduceSum, reshape, split, squeeze, type Value } from "@oarlock/onnx";
+import {
+  add,
+  type Graph,
+  identity,
+  mul,
+  reduceSum,
+  reshape,
+  split,
+  squeeze,
+  type Value,
+} from "@oarlock/onnx";
 import { criticLoss, grpoLoss, pairLoss, rankingLoss, sftLoss } from "@oarlock/rl";
 import type { Objective, StepSums } from "./types.ts";
 
 /** What the model gives for each chosen token. */
 export type TokenOutputs =
   | { readonly head: "logits"; readonly logprobs: Value; readonly entropy: Value } // [M]
-  | { readonly head: "score"; readonly scores: Value }; // [M]
+  | { readonly head: "score"; readonly scores: Value } // [M]
+  | { readonly head: "both"; readonly logprobs: Value; readonly entropy: Value; readonly scores: Value }; // [M]
 
 export interface LossInputs {
   readonly graph: Graph;
@@ -46,8 +57,8 @@ export function rowsTogether(objective: Objective): number {
 
 /** Throws `TRAINING_OPTION` where the model's head is not the one that the objective is about. */
 export function checkHead(objective: Objective, { head = "logits" }: LlamaConfig): void {
-  const needed = heads[objective.type];
-  if (head === needed) return;
+  const needed = objective.type === "grpo" && objective.value !== undefined ? "both" : heads[objective.type];
+  if (head === needed || (head === "both" && needed === "logits")) return;
   throw new OarlockError(
     "TRAINING_OPTION",
     `objective.type is ${objective.type}; it needs a model that gives ${needed}, and this one gives ${head}`,
@@ -65,6 +76,8 @@ export function objectiveInputs(objective: Objective, old: OldLogprobs): readonl
   const names: TokenInput[] = ["advantages"];
   if (old === "fed") names.push("oldLogprobs");
   if (objective.klCoefficient !== 0) names.push("refLogprobs");
+  if (objective.value !== undefined) names.push("returns");
+  if ((objective.value?.clip ?? 0) > 0) names.push("oldValues");
   return names;
 }
 
@@ -95,7 +108,10 @@ export function buildLoss(inputs: LossInputs, objective: Objective, old: OldLogp
   // Fed, so that a controller may move it without a graph of its own for every value.
   const klCoefficient = objective.klCoefficient === 0 ? 0 : graph.input(KL_COEFFICIENT, "float32", []);
   const { loss, sums } = grpoLoss(tokens, { ...objective, klCoefficient });
-  return { nll, ...sums, loss };
+  if (outputs.head !== "both" || objective.value === undefined) return { nll, ...sums, loss };
+  const { clip, coefficient } = objective.value;
+  const value = scoreLoss({ scores: outputs.scores, weight, perToken }, { type: "value", clip });
+  return { ...value, nll, ...sums, valueLoss: value.loss, loss: add(loss, mul(value.loss, coefficient)) };
 }
 
 interface ScoreInputs {

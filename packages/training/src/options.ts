@@ -46,6 +46,8 @@ function checkObjective(objective: Objective): void {
       bound,
     );
   }
+  check("objective.value.clip", objective.value?.clip, { least: 0, most: 1e6 });
+  check("objective.value.coefficient", objective.value?.coefficient, { least: 0, most: 1e6 });
   check("objective.clip.low", clip.low, { least: 0, most: 1 });
   check("objective.clip.high", clip.high, { least: 0, most: 1e6 });
   check("objective.clip.dual", clip.dual, { least: 0, most: 1e6 });

@@ -36,6 +36,8 @@ export interface ForwardPass {
   readonly weights: Tensors;
   readonly temperature: number;
   readonly wanted: WantedToken;
+  /** Of a model that gives both. Default: log-probs. */
+  readonly output?: "logprobs" | "scores";
 }
 
 /** Log-probs or scores of the wanted tokens of each row, 0 elsewhere. */
@@ -50,10 +52,11 @@ export async function forwardPass(
   const session = await context.sessions.forward({
     ...shapeOf(context, packed),
     temperature: pass.temperature,
+    ...(pass.output === undefined ? {} : { output: pass.output }),
   });
   const found = context.ort.tensor("float32", [packed.chosenCount]);
   await run(context, session, {
-    inputs: { kept: pass.weights, fresh: packedTensors(context, packed) },
+    inputs: { kept: pass.weights, fresh: packedTensors(context, packed, pass.output) },
     outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: found } },
   });
   for (let i = 0; i < packed.chosenCount; i++) {
@@ -147,13 +150,19 @@ function shapeOf(
 const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
   prefix === 0 && chosenCount === ids.length;
 
-function packedTensors({ ort, config }: PassContext, packed: PackedRows): Record<string, OrtTensor> {
+function packedTensors(
+  { ort, config }: PassContext,
+  packed: PackedRows,
+  output?: ForwardPass["output"],
+): Record<string, OrtTensor> {
   const { batch, prefix, length, chosenCount } = packed;
   const shape = prefix > 0 ? [packed.ids.length] : [batch, length];
   return {
     ids: ort.tensor("int64", shape, packed.ids),
     positions: ort.tensor("int64", shape, packed.positions),
-    ...(config.head === "score" ? {} : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
+    ...(config.head === "score" || output === "scores"
+      ? {}
+      : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
     ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
   };
 }

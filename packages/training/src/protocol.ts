@@ -39,6 +39,7 @@ export type TrainerMethods = {
   abort(request: { readonly call: number }): void;
   captureReference(request: undefined): Promise<void>;
   policy(request: undefined): Promise<PolicySnapshot>;
+  load(request: { readonly weights: Float32Array }): void;
   snapshot(request: undefined): Promise<TrainerState>;
   restore(request: TrainerState): Promise<void>;
   resetOptimizer(request: undefined): Promise<void>;

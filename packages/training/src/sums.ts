@@ -12,6 +12,7 @@ export const SUM_NAMES: readonly (keyof StepSums)[] = [
   "clipFractionLower",
   "value",
   "valueClipFraction",
+  "valueLoss",
   "accuracy",
   "lead",
   "score",
@@ -19,7 +20,7 @@ export const SUM_NAMES: readonly (keyof StepSums)[] = [
 ];
 
 /** Aggregated as the loss is: what the user asked to minimise, whatever its weights add up to. */
-const partsOfLoss: ReadonlySet<keyof StepSums> = new Set(["loss", "policyLoss", "refKl"]);
+const partsOfLoss: ReadonlySet<keyof StepSums> = new Set(["loss", "policyLoss", "refKl", "valueLoss"]);
 
 type MutableSums = { -readonly [N in keyof StepSums]: StepSums[N] };
 
@@ -35,6 +36,7 @@ export function emptySums(): MutableSums {
     clipFractionLower: 0,
     value: 0,
     valueClipFraction: 0,
+    valueLoss: 0,
     accuracy: 0,
     lead: 0,
     score: 0,

@@ -63,6 +63,7 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
       ),
     captureReference: () => client.call("captureReference", undefined, small),
     policy: () => client.call("policy", undefined, small),
+    load: (weights) => client.call("load", { weights }, small),
     snapshot: () => client.call("snapshot", undefined, small),
     restore: (state) => client.call("restore", state, small),
     resetOptimizer: () => client.call("resetOptimizer", undefined, small),

@@ -45,6 +45,8 @@ export type Objective =
       readonly klCoefficient: number;
       readonly klEstimator: KlEstimator;
       readonly entropyCoefficient: number;
+      /** A value head on the policy's trunk: its loss, as that of "value", times `coefficient` is part of this one. */
+      readonly value?: { readonly clip: number; readonly coefficient: number };
     }
   /** A critic: regression of `returns`; values move at most `clip` away from `oldValues` (0: no bound). */
   | { readonly type: "value"; readonly clip: number }
@@ -119,6 +121,8 @@ export interface StepSums {
   /** Critics: the value of a trained token, and the fraction of tokens whose clipped error was the greater one. */
   readonly value: number;
   readonly valueClipFraction: number;
+  /** Of a value head on the policy's trunk: its part of the loss, before its coefficient. */
+  readonly valueLoss: number;
   /** Reward models, means over pairs (of a ranking, over all of its pairs): whether the preferred row leads, by how much, and the score of both. */
   readonly accuracy: number;
   readonly lead: number;
@@ -209,6 +213,8 @@ export interface Trainer extends AsyncDisposable {
   captureReference(): Promise<void>;
   /** W1: a copy that no later step writes, and its digest, made off the caller's thread. */
   policy(): Promise<PolicySnapshot>;
+  /** Other weights, with the moments and the reference as they are. */
+  load(weights: Float32Array): Promise<void>;
   /** Everything that `restore` needs, as copies. */
   snapshot(): Promise<TrainerState>;
   restore(state: TrainerState): Promise<void>;

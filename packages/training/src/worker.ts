@@ -61,6 +61,7 @@ const methods: TrainerMethods = {
     copy.set(weights);
     return { weights: copy, digest: sha256Hex(bytesOf(copy)) };
   }),
+  load: inOrder(({ weights }) => opened().load(weights)),
   snapshot: inOrder(() => {
     const state = opened().snapshot();
     return withTransfer(

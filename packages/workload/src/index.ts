@@ -21,6 +21,8 @@ export {
   openRunTrainer,
   type RunPolicyOptions,
 } from "./engines.ts";
+export { type BundleEntry, type PackedBundle, entriesOf, packFiles, storeBundle } from "./bundle-pack.ts";
+export { bundlesOf, fetchBundles, type FetchOptions } from "./bundle-fetch.ts";
 export { readPlanFile, type PlanFile } from "./plan-file.ts";
 export {
   runServiceProcess,

@@ -6,7 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import { type JsonObject, loadModel, type ModelToSave, type SpecialTokens } from "@oarlock/models";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
-import { initShape, type ResolvedModel, type ResolvedModelInit } from "@oarlock/runfile";
+import { initShape, type ResolvedModel, type ResolvedModelInit, sourcePath } from "@oarlock/runfile";
 import { characterTokenizer, createTokenizer, type Tokenizer, type TokenizerFiles } from "@oarlock/tokenizer";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -44,7 +44,7 @@ async function newModel(init: ResolvedModelInit, { baseDir, seed }: OpenModelOpt
   const tokenizerFiles =
     spec.type === "characters"
       ? characterTokenizer(spec.characters)
-      : await readTokenizer(resolve(baseDir, spec.file.path));
+      : await readTokenizer(resolve(baseDir, sourcePath(spec.file.path)));
   const tokenizer = createTokenizer(tokenizerFiles);
   const config = initShape(init, tokenizer.vocabSize);
   return {
@@ -71,7 +71,7 @@ async function readTokenizer(path: string): Promise<TokenizerFiles> {
 
 /** From files or the hub. The digest is that of the weights themselves, so everything is read at once. */
 async function storedModel(from: string, { baseDir, signal }: OpenModelOptions): Promise<OpenedModel> {
-  const loaded = await loadModel(from, {
+  const loaded = await loadModel(sourcePath(from), {
     baseDir,
     shared: true,
     ...(signal === undefined ? {} : { signal }),

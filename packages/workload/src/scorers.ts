@@ -5,7 +5,7 @@
 import type { Bus } from "@oarlock/bus";
 import type { LlamaConfig } from "@oarlock/nn";
 import { withScoreHead } from "@oarlock/nn";
-import { canonicalJson, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { canonicalJson, clusterSource, referencedStage, rolloutsOf, sourcePath } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
 import { processEnvironment } from "@oarlock/runtime";
@@ -76,8 +76,9 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
     const known = sets.get(key);
     if (known !== undefined) return known;
     const pooled = rewards.filter(isPooled);
+    const settings = pooled.map(withCode);
     const { baseDir } = options;
-    const pool = await openScorers(pooled, { baseDir, workers: run.spec.compute.rewardWorkers });
+    const pool = await openScorers(settings, { baseDir, workers: run.spec.compute.rewardWorkers });
     closing.push(() => pool.close());
     const places: ScorerPlace[] = [];
     for (const reward of rewards) {
@@ -106,6 +107,14 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
       await Promise.all(closing.map((close) => close()));
     },
   };
+}
+
+/** A function as the sandbox opens it: what is in a bundle was compiled when it was packed. */
+function withCode<R extends ResolvedReward>(reward: R): R {
+  if (reward.type !== "function") return reward;
+  const { file } = reward.function;
+  const bundled = clusterSource(file)?.scheme === "bundle";
+  return { ...reward, function: { ...reward.function, file: sourcePath(file), bundled } };
 }
 
 /** The plan has checked that the reference names an earlier stage that trains a reward model. */

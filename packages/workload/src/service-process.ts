@@ -10,6 +10,7 @@ import type { RpcSecurity } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { createLog, createSettingsReader, Lifecycle, systemClock } from "@oarlock/runtime";
 import type { Clock, Environment, Log, LogLevel, Telemetry } from "@oarlock/runtime";
+import { fetchBundles } from "./bundle-fetch.ts";
 import { openModel } from "./model.ts";
 import type { OpenedModel } from "./model.ts";
 import { readPlanFile } from "./plan-file.ts";
@@ -66,7 +67,7 @@ const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"]
 
 /**
  * Runs one service until it is done, fails, or the process gets SIGTERM or SIGINT; gives the exit code. Reads `OARLOCK_PLAN`,
- * `OARLOCK_UID` (default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`, and what `readNatsOptions` and `readRpcSecurity` read.
+ * `OARLOCK_UID` (default: the plan's), `OARLOCK_SOURCES` (folder of what the plan reads; default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`, and what `readNatsOptions` and `readRpcSecurity` read.
  */
 export async function runServiceProcess(
   environment: Environment,
@@ -138,12 +139,14 @@ async function open(
   const nats = readNatsOptions(environment);
   if (nats === undefined)
     throw missing("NATS_URL", "the address of a NATS server, e.g. nats://127.0.0.1:4222");
-  const { run, baseDir, uid: plannedUid } = await readPlanFile(planPath);
+  const { run, baseDir: plannedDir, uid: plannedUid } = await readPlanFile(planPath);
+  const baseDir = settings.text("OARLOCK_SOURCES", plannedDir);
   const uid = settings.text("OARLOCK_UID", plannedUid);
   // Ends last: the endings of all others are still told.
   const telemetry = lifecycle.use("telemetry", await openRunTelemetry(run, { uid, log, environment }));
   const bus = await connectJetStreamBus({ ...nats, name: instance, signal, log });
   lifecycle.use("bus", bus);
+  await fetchBundles({ spec: run.spec, bus, uid, folder: baseDir, signal });
   const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, signal });
   signal.throwIfAborted();
   return {

@@ -17,7 +17,7 @@ export interface RunStatus {
   readonly progress?: Progress;
   readonly metrics?: readonly { readonly name: string; readonly value: string }[];
   readonly roles?: readonly RoleStatus[];
-  readonly checkpoint?: { readonly step?: number };
+  readonly checkpoint?: { readonly step?: number; readonly request?: string };
   readonly planDigest?: string;
   readonly policyDigest?: string;
 }
@@ -38,6 +38,7 @@ export interface RoleStatus {
   readonly ready: number;
   readonly updated: number;
   readonly restarts: number;
+  readonly usefulMaximum?: number;
   readonly selector: string;
 }
 
@@ -60,6 +61,7 @@ export interface PoolStatus {
   readonly readyReplicas: number;
   readonly updatedReplicas: number;
   readonly selector: string;
+  readonly usefulMaximum?: number;
   readonly conditions?: readonly Condition[];
 }
 
@@ -113,6 +115,7 @@ export interface ContainerStatus {
 
 export interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
 }
 
 export const TRAINING_RUNS: Resource = {

@@ -23,9 +23,12 @@ import type { ChildSettings } from "./children/settings.ts";
 import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
 import type { LearnerClient } from "./learner-client.ts";
 import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
-import { type Observed, podsOf } from "./observed.ts";
+import { isReady, type Observed, podsOf } from "./observed.ts";
+import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
+import { wantedReplicas } from "./roles.ts";
+import { createWishes } from "./wishes.ts";
 
 /** Deletes a run's streams and buckets from its message server. */
 export type Cleaner = (run: TrainingRun, signal: AbortSignal) => Promise<void>;
@@ -75,7 +78,8 @@ export function createRunController(parts: RunControllerParts): RunController {
     }),
   );
   const recorder = createRecorder({ client, component: MANAGER, clock, log });
-  const worker = createWorker({ ...parts, runs, index, recorder });
+  const again = (key: string): void => controller.enqueue(key);
+  const worker = createWorker({ ...parts, runs, index, recorder, again });
   const controller: Controller = createController({
     name: "trainingrun",
     reconcile: worker,
@@ -107,20 +111,31 @@ interface WorkerParts extends RunControllerParts {
   readonly runs: Informer<TrainingRun>;
   readonly index: ChildrenIndex;
   readonly recorder: EventRecorder;
+  /** Has a run looked at again. */
+  readonly again: (key: string) => void;
 }
 
 function createWorker(
   parts: WorkerParts,
 ): (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number }> {
+  // Lost with the process: the next one measures anew.
+  const paces = new Map<string, Pace>();
+  const wishes = createWishes(parts.learners, parts.again);
   return async (key, signal) => {
     const run = parts.runs.get(key);
-    if (run === undefined) return {};
-    const seen = await observe(parts, { key, run });
+    if (run === undefined) {
+      paces.delete(key);
+      wishes.forget(key);
+      return {};
+    }
+    const looked = await observe(parts, { key, run });
+    const checkpointed = wishes.carry(key, looked);
+    const seen = measured(paces, key, { ...looked, ...(checkpointed !== undefined && { checkpointed }) });
     const first = reconcile(seen);
     const decision =
       first.needs === undefined ? first : reconcile(await meet(parts, seen, first.needs, signal));
-    await carryOut(parts, run, decision, signal);
-    return decision.requeueAfterMs === undefined ? {} : { requeueAfterMs: decision.requeueAfterMs };
+    const carried = await carryOutOrTell(parts, seen, decision, signal);
+    return carried.requeueAfterMs === undefined ? {} : { requeueAfterMs: carried.requeueAfterMs };
   };
 }
 
@@ -138,6 +153,29 @@ async function observe(
   };
   const report = await learners.ask(podsOf(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
+}
+
+/** Adds what the run's steps say of its actors. */
+function measured(paces: Map<string, Pace>, key: string, seen: Observed): Observed {
+  const before = paces.get(key) ?? NO_PACE;
+  // A learner that did not answer once breaks no window.
+  const pace = seen.report === undefined ? before : notePace(before, lookOf(seen));
+  paces.set(key, pace);
+  return pace.demand === undefined ? seen : { ...seen, demand: pace.demand };
+}
+
+function lookOf(seen: Observed): Look {
+  const { report, nowMs } = seen;
+  const { metrics = {}, stage = 0, step = 0, unansweredGroups = 0 } = report ?? {};
+  return {
+    nowMs,
+    step: `${stage}/${step}`,
+    waitSeconds: metrics["timing_s/gen"],
+    stepSeconds: metrics["timing_s/step"],
+    unanswered: unansweredGroups,
+    actors: podsOf(seen, "actor").filter(isReady).length,
+    wanted: wantedReplicas(seen, "actor"),
+  };
 }
 
 /** Children of another run of the same name that was deleted are not this one's: they go by themselves. */
@@ -166,6 +204,37 @@ async function meet(
     const message = reason instanceof Error ? reason.message : String(reason);
     return { ...seen, cleanup: { done: false, message } };
   }
+}
+
+/**
+ * Carries a decision out. A child that the API server will never take (422, or a field that it does not know) is no failure
+ * of the controller: the run says so, and is looked at again after a while, not at once.
+ */
+async function carryOutOrTell(
+  parts: WorkerParts,
+  seen: Observed,
+  decision: Decision,
+  signal: AbortSignal,
+): Promise<Decision> {
+  try {
+    await carryOut(parts, seen.run, decision, signal);
+    return decision;
+  } catch (reason) {
+    if (!isRefusedChild(reason)) throw reason;
+    const told = reconcile({ ...seen, refusal: reason.message });
+    await writeStatuses(parts.client, seen.run, told, signal);
+    for (const event of told.events) await parts.recorder.record(seen.run, event);
+    return told;
+  }
+}
+
+/** Server-side apply calls a field that no schema has a failure of its own (500). */
+function isRefusedChild(reason: unknown): reason is Error {
+  if (!(reason instanceof Error)) return false;
+  return (
+    isStatus(reason, 422) ||
+    (isStatus(reason, 500) && reason.message.includes("field not declared in schema"))
+  );
 }
 
 async function carryOut(
@@ -208,7 +277,7 @@ async function applyChild(
   try {
     await client.apply(CHILDREN[object.kind as ChildKind], object, { fieldManager: manager, signal });
   } catch (reason) {
-    if (isStatus(reason, 400, 403, 422) && reason instanceof Error)
+    if (isStatus(reason, 400, 403) && reason instanceof Error)
       await recorder.record(run, {
         type: "Warning",
         reason: `FailedToApply${object.kind}`,

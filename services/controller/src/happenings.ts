@@ -1,8 +1,9 @@
 /** What changed between two statuses, in the words of `kubectl describe`. Pure. */
 import { conditionOf, type EventNote } from "@oarlock/kube";
-import type { RunStatus } from "./api.ts";
+import type { PoolRole, RoleStatus, RunStatus } from "./api.ts";
+import { balanceWords } from "./balance.ts";
 import { deploymentOf, type Observed, poolOf } from "./observed.ts";
-import { POOL_ROLES, wantedReplicas } from "./roles.ts";
+import { copiedReplicas, isBalanced, POOL_ROLES, useful, wantedReplicas } from "./roles.ts";
 import type { Reason } from "./situation.ts";
 
 /** Reasons that somebody should look at. */
@@ -10,13 +11,14 @@ const WARNINGS: ReadonlySet<string> = new Set<Reason>([
   "Failed",
   "PlanRefused",
   "NatsMissing",
+  "ChildRefused",
   "Stalled",
   "WaitingForNode",
 ]);
 
 /** Events of a reconcile that leads to this status. */
 export function eventsOf(observed: Observed, status: RunStatus): readonly EventNote[] {
-  return [...phases(observed, status), ...scalings(observed)];
+  return [...phases(observed, status), ...checkpoints(observed, status), ...scalings(observed)];
 }
 
 function phases({ run }: Observed, status: RunStatus): readonly EventNote[] {
@@ -28,13 +30,51 @@ function phases({ run }: Observed, status: RunStatus): readonly EventNote[] {
   ];
 }
 
+/** The answer to a wish for a checkpoint. */
+function checkpoints({ checkpointed }: Observed, { checkpoint }: RunStatus): readonly EventNote[] {
+  if (checkpointed === undefined) return [];
+  const message = `as asked for, of step ${checkpoint?.step ?? 0}`;
+  return [{ type: "Normal", reason: "CheckpointSaved", message }];
+}
+
 function scalings(observed: Observed): readonly EventNote[] {
   const { run } = observed;
   if (run.spec.suspend === true || run.metadata.deletionTimestamp !== undefined) return [];
   return POOL_ROLES.flatMap((role) => {
-    const before = run.status?.roles?.find(({ name }) => name === role)?.desired;
-    const now = wantedReplicas(run, role, poolOf(observed, role));
-    if (before === undefined || before === now || deploymentOf(observed, role) === undefined) return [];
-    return [{ type: "Normal", reason: "Scaled", message: `${role} ${before} → ${now}` }];
+    const before = run.status?.roles?.find(({ name }) => name === role);
+    const now = wantedReplicas(observed, role);
+    if (before === undefined || deploymentOf(observed, role) === undefined) return [];
+    return [
+      ...(before.desired === now ? [] : [scaled(observed, role, { before: before.desired, now })]),
+      ...overruled(observed, role),
+      ...(role === "actor" ? beyondUse(observed, before, now) : []),
+    ];
   });
+}
+
+function scaled(
+  { run, demand }: Observed,
+  role: PoolRole,
+  { before, now }: { readonly before: number; readonly now: number },
+): EventNote {
+  const why = isBalanced(run, role) && demand !== undefined ? `: ${balanceWords(demand)}` : "";
+  return { type: "Normal", reason: "Scaled", message: `${role} ${before} → ${now}${why}` };
+}
+
+/** The answer to a `kubectl scale` where the controller decides. */
+function overruled(observed: Observed, role: PoolRole): readonly EventNote[] {
+  const asked = poolOf(observed, role)?.spec.replicas;
+  if (!isBalanced(observed.run, role) || asked === undefined || asked === copiedReplicas(observed, role))
+    return [];
+  const message = `${role}: ${asked} were asked for, and scaling.mode Balanced keeps ${wantedReplicas(observed, role)}; mode Static leaves the number to you`;
+  return [{ type: "Warning", reason: "ScaleOverruled", message }];
+}
+
+/** Said when a scale goes beyond it, and when it falls below the scale. */
+function beyondUse(observed: Observed, before: RoleStatus, now: number): readonly EventNote[] {
+  const bound = useful(observed);
+  if (bound === undefined || now <= bound.most) return [];
+  const known = before.desired === now && now > (before.usefulMaximum ?? Infinity);
+  const message = `${now} actors: more than ${bound.most} cannot help: ${bound.why}`;
+  return known ? [] : [{ type: "Warning", reason: "BeyondUsefulMaximum", message }];
 }

@@ -1,6 +1,7 @@
 /** Asks a learner how its run goes, over its gRPC API, and reads what it left in its pod when it ended. */
+import { subjects } from "@oarlock/bus";
 import { LearnerService, RunPhase } from "@oarlock/proto";
-import type { RunStatus as RunStatusMessage } from "@oarlock/proto";
+import type { RunStatus as RunStatusMessage, ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
 import type { Pod } from "./api.ts";
@@ -11,11 +12,15 @@ import type { LearnerReport } from "./report.ts";
 /** Asks the learner in a pod; undefined where it does not answer. */
 export interface LearnerClient {
   ask(pods: readonly Pod[]): Promise<LearnerReport | undefined>;
+  /** Has a checkpoint written; true once it is durable, false where no learner could be reached. */
+  checkpoint(pods: readonly Pod[]): Promise<boolean>;
   close(): void;
 }
 
 /** A learner that is busy still answers within this (P1). */
 const ASK_TIMEOUT_MS = 2_000;
+/** A step, and the writing of a checkpoint after it. */
+const CHECKPOINT_TIMEOUT_MS = 600_000;
 
 const PHASES: Readonly<Partial<Record<RunPhase, LearnerReport["phase"]>>> = {
   [RunPhase.STARTING]: "starting",
@@ -40,18 +45,30 @@ export function createLearnerClient(): LearnerClient {
     async ask(pods) {
       const left = pods.map(lastReport).find((report) => report !== undefined);
       if (left !== undefined) return left;
-      const ip = pods.find(isReady)?.status?.podIP;
-      if (ip === undefined) return undefined;
-      const address = `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
+      const address = addressIn(pods);
+      if (address === undefined) return undefined;
       try {
         const client = channelTo(address).client(LearnerService);
-        const { run } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
-        return run === undefined ? undefined : reportOf(run);
+        const { run, service } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
+        return run === undefined ? undefined : reportOf(run, service);
       } catch {
         // A learner that starts, ends or is cut off: the pod's own state says which. The channel may be to a pod that is gone.
         channels.get(address)?.close();
         channels.delete(address);
         return undefined;
+      }
+    },
+    async checkpoint(pods) {
+      const address = addressIn(pods);
+      if (address === undefined) return false;
+      try {
+        await channelTo(address)
+          .client(LearnerService)
+          .checkpointNow({}, { timeoutMs: CHECKPOINT_TIMEOUT_MS });
+        return true;
+      } catch {
+        // The wish stands: the next look asks again.
+        return false;
       }
     },
     close() {
@@ -60,8 +77,15 @@ export function createLearnerClient(): LearnerClient {
   };
 }
 
-function reportOf(run: RunStatusMessage): LearnerReport {
+function addressIn(pods: readonly Pod[]): string | undefined {
+  const ip = pods.find(isReady)?.status?.podIP;
+  return ip === undefined ? undefined : `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
+}
+
+function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): LearnerReport {
   const { remaining, policy, lastCheckpointStep } = run;
+  // A work queue keeps an item until it is answered.
+  const work = service?.queues.find(({ name }) => name === `messages in ${subjects(run.runUid).workStream}`);
   return {
     phase: PHASES[run.phase] ?? "starting",
     message: run.message,
@@ -72,6 +96,7 @@ function reportOf(run: RunStatusMessage): LearnerReport {
     ...(remaining === undefined ? {} : { remainingSeconds: Number(remaining.seconds) }),
     metrics: run.metrics,
     ...(lastCheckpointStep === 0 ? {} : { checkpointStep: lastCheckpointStep }),
+    ...(work === undefined ? {} : { unansweredGroups: Number(work.depth) }),
   };
 }
 

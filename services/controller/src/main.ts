@@ -1,11 +1,12 @@
 /** Composition root of the controller: opens the API, waits for the lead, reconciles until told to end. */
 import { acquireLead, type Connection, createHttpClient, type KubeClient } from "@oarlock/kube";
 import type { Clock, Lifecycle, Log } from "@oarlock/runtime";
+import { CHILDREN, type ConfigMap } from "./api.ts";
 import type { ControllerConfig } from "./config.ts";
 import { type Cleaner, createRunController, type RunController } from "./controller.ts";
 import { servePages } from "./handlers.ts";
 import { createLearnerClient } from "./learner-client.ts";
-import { createPlanner } from "./planner.ts";
+import { createPlanner, type PlannerOptions } from "./planner.ts";
 
 export interface ControllerParts {
   readonly config: ControllerConfig;
@@ -32,7 +33,11 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
   const runs: RunController = createRunController({
     client,
     settings: config.children,
-    planner: createPlanner(config.planner),
+    planner: createPlanner({
+      command: config.planner,
+      natsUrl: config.children.natsUrl,
+      configMap: readConfigMap(client),
+    }),
     learners,
     clock,
     log,
@@ -65,6 +70,16 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
   });
   log.info("controller serves", { identity: config.identity, pages: pages.address });
   return { address: pages.address, runs, stopped };
+}
+
+function readConfigMap(client: KubeClient): PlannerOptions["configMap"] {
+  return async (namespace, name, signal) => {
+    const found = await client.get<ConfigMap>(CHILDREN.ConfigMap, { namespace, name }, signal);
+    if (found === undefined) return undefined;
+    const texts = Object.entries(found.data ?? {}).map(([key, text]) => [key, Buffer.from(text)] as const);
+    const binary = Object.entries(found.binaryData ?? {});
+    return new Map([...texts, ...binary.map(([key, text]) => [key, Buffer.from(text, "base64")] as const)]);
+  };
 }
 
 async function leadOf(

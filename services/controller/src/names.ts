@@ -17,8 +17,13 @@ export const MANAGED_SELECTOR: string = `${MANAGED_BY}=${MANAGER}`;
 export const APPLIED_ANNOTATION = "oarlock.dev/applied";
 /** The `replicas` of the run that was last copied to the RolePool. */
 export const COPIED_ANNOTATION = "oarlock.dev/copied-replicas";
+/** Of a plan's ConfigMap: lag and prompts per step as `<lag>,<prompts>`; runs that never sample have none. */
+export const WINDOW_ANNOTATION = "oarlock.dev/rollout-window";
 /** Of a run: delete it though its streams cannot be. */
 export const SKIP_CLEANUP_ANNOTATION = "oarlock.dev/skip-cleanup";
+
+/** Of a run: a person's wish for a checkpoint; any new text is a new wish. */
+export const CHECKPOINT_ANNOTATION = "oarlock.dev/checkpoint";
 
 export const FINALIZER = "oarlock.dev/nats-cleanup";
 

@@ -3,13 +3,21 @@ import type { KubeObject } from "@oarlock/kube";
 import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
+import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
-import type { RoleName } from "@oarlock/runfile";
+import type { RoleName, RolloutWindow } from "@oarlock/runfile";
 
 /** What came of resolving the plan. */
 export type PlanOutcome =
-  | { readonly type: "planned"; readonly document: string; readonly digest: string }
-  | { readonly type: "refused"; readonly message: string };
+  | {
+      readonly type: "planned";
+      readonly document: string;
+      readonly digest: string;
+      readonly window?: RolloutWindow;
+    }
+  | { readonly type: "refused"; readonly message: string }
+  /** Something that the run reads is not there yet. */
+  | { readonly type: "waiting"; readonly message: string };
 
 export interface Observed {
   readonly run: TrainingRun;
@@ -19,6 +27,12 @@ export interface Observed {
   readonly settings: ChildSettings;
   /** Newest answer of the learner, if it answered. */
   readonly report?: LearnerReport;
+  /** What the learner's last full window of steps asks of its actors. */
+  readonly demand?: Demand;
+  /** Of this reconcile: why the API server took no child of that form. */
+  readonly refusal?: string;
+  /** A wish for a checkpoint that was fulfilled and is not in the status yet. */
+  readonly checkpointed?: string;
   /** Of this reconcile: what resolving the plan gave. */
   readonly plan?: PlanOutcome;
   /** Of this reconcile: what deleting the streams gave. */

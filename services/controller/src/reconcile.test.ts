@@ -1,34 +1,9 @@
 /** The decision as a table: situations, children, scaling, ends. Nothing is written where nothing changes. */
 import { describe, expect, it } from "vitest";
 import { conditionOf, type KubeObject } from "@oarlock/kube";
-import type { Deployment, Job, RolePool } from "./api.ts";
+import type { Job } from "./api.ts";
 import { FINALIZER, SKIP_CLEANUP_ANNOTATION } from "./names.ts";
-import type { LearnerReport } from "./report.ts";
-import { isQuiet, newWorld, servingPod, type World } from "./world.ts";
-
-const report: LearnerReport = {
-  phase: "running",
-  message: "",
-  stage: 1,
-  step: 10,
-  policyVersion: 20,
-  policyDigest: "abc",
-  remainingSeconds: 60.4,
-  metrics: { "critic/score/mean": 0.123_456, "actor/ppo_kl": 0.01 },
-  checkpointStep: 15,
-};
-
-const replicasOf = (world: World, role: string): unknown =>
-  world.child<Deployment & { spec: { replicas: number } }>("Deployment", role)?.spec.replicas;
-
-function running(changes: Parameters<typeof newWorld>[0] = {}): World {
-  const world = newWorld(changes);
-  world.settle();
-  world.pods = [servingPod("learner"), servingPod("actor"), servingPod("reward")];
-  world.more = { report };
-  world.settle();
-  return world;
-}
+import { isQuiet, newWorld, replicasOf, report, running, servingPod, type World } from "./world.ts";
 
 const ready = (world: World) => conditionOf(world.run.status?.conditions ?? [], "Ready");
 const holds = (world: World, type: string) =>
@@ -224,65 +199,6 @@ describe("a run that trains", () => {
     } as unknown as KubeObject);
     world.children.delete("ConfigMap/demo-plan");
     expect(world.step().apply.map(({ object }) => object.kind)).toContain("Service");
-  });
-});
-
-describe("scaling", () => {
-  const scale = (world: World, replicas: number): void => {
-    const pool = world.pool("actor");
-    if (pool === undefined) throw new Error("no pool");
-    const scaled: RolePool = { ...pool, spec: { ...pool.spec, replicas } };
-    world.children.set("RolePool/demo-actor", scaled);
-  };
-  const ask = (world: World, roles: NonNullable<World["run"]["spec"]["roles"]>): void => {
-    world.run = { ...world.run, spec: { ...world.run.spec, roles } };
-  };
-
-  it("starts with what the run asks, and kubectl scale sticks", () => {
-    const world = running({ roles: [{ name: "actor", replicas: 2 }] });
-    expect(replicasOf(world, "actor")).toBe(2);
-    scale(world, 5);
-    const decision = world.step();
-    expect(decision.events).toContainEqual({ type: "Normal", reason: "Scaled", message: "actor 2 → 5" });
-    expect(replicasOf(world, "actor")).toBe(5);
-    world.settle();
-    expect(replicasOf(world, "actor")).toBe(5);
-  });
-
-  it("Static: copies the run's number when that number itself changes, and only then", () => {
-    const world = running({ roles: [{ name: "actor", replicas: 2 }] });
-    scale(world, 5);
-    ask(world, [{ name: "actor", replicas: 2, resources: { requests: { cpu: "1" } } }]);
-    world.settle();
-    expect(replicasOf(world, "actor")).toBe(5);
-    ask(world, [{ name: "actor", replicas: 3 }]);
-    world.settle();
-    expect(replicasOf(world, "actor")).toBe(3);
-    expect(world.pool("actor")?.spec.replicas).toBe(3);
-  });
-
-  it("External: the run's number counts once, for the new pool", () => {
-    const world = running({ roles: [{ name: "actor", replicas: 2, scaling: { mode: "External" } }] });
-    expect(replicasOf(world, "actor")).toBe(2);
-    ask(world, [{ name: "actor", replicas: 7, scaling: { mode: "External" } }]);
-    world.settle();
-    expect(replicasOf(world, "actor")).toBe(2);
-  });
-
-  it("keeps within the run's bounds", () => {
-    const world = running({ roles: [{ name: "actor", minReplicas: 2, maxReplicas: 4 }] });
-    expect(replicasOf(world, "actor")).toBe(2);
-    scale(world, 9);
-    world.settle();
-    expect(replicasOf(world, "actor")).toBe(4);
-  });
-
-  it("changes no other child", () => {
-    const world = running();
-    scale(world, 3);
-    expect(world.step().apply.map(({ object }) => `${object.kind}/${object.metadata.name}`)).toEqual([
-      "Deployment/demo-actor",
-    ]);
   });
 });
 

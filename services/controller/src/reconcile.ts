@@ -14,19 +14,22 @@ import type { ChildSettings } from "./children/settings.ts";
 import { checkpointClaims } from "./children/storage.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
-import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER } from "./names.ts";
+import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
 import { jobOf, type Observed, planOf, poolOf } from "./observed.ts";
-import { POOL_ROLES, replicasToCopy, wantedReplicas } from "./roles.ts";
+import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
 
 /** Image that the plan was made with: a newer controller does not change the engine of a run that is under way (D1b). */
 const IMAGE_ANNOTATION = "oarlock.dev/image";
 
+/** What the plan's ConfigMap keeps of the moment at which it was made. */
+const PLAN_NOTES: ReadonlySet<string> = new Set([DIGEST_ANNOTATION, IMAGE_ANNOTATION, WINDOW_ANNOTATION]);
+
 /** How often a running learner is asked. */
 const ASK_MS = 2_000;
 /** What is about to change: asked often. */
-const ASKED: ReadonlySet<Reason> = new Set(["Training", "Paused", "Stalled", "Deleting"]);
+const ASKED: ReadonlySet<Reason> = new Set(["WaitingForFiles", "Training", "Paused", "Stalled", "Deleting"]);
 /** How often a run that waits for something is looked at without being told. */
 const LOOK_MS = 30_000;
 
@@ -99,7 +102,7 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   const over = hasEnded(situation);
   const suspend = deleting || run.spec.suspend === true;
   const parts = POOL_ROLES.flatMap((role) => {
-    const replicas = suspend || over ? 0 : wantedReplicas(run, role, poolOf(observed, role));
+    const replicas = suspend || over ? 0 : wantedReplicas(observed, role);
     return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
   });
   // A Job that is over is left as it is: its condition is the run's memory.
@@ -120,19 +123,24 @@ function planChild(observed: Observed): Child | undefined {
   const { run, plan, settings } = observed;
   const name = childName(run.metadata.name, "plan");
   const present = planOf(observed);
-  const made = (data: object | undefined, digest: string, image: string): Child => {
+  const made = (data: object | undefined, annotations: Readonly<Record<string, string>>): Child => {
     const wanted = child(run, { kind: "ConfigMap", name }, { immutable: true, data });
-    const annotations = { [DIGEST_ANNOTATION]: digest, [IMAGE_ANNOTATION]: image };
     return { ...wanted, metadata: { ...wanted.metadata, annotations } };
   };
   if (present !== undefined) {
-    const { [DIGEST_ANNOTATION]: digest = "", [IMAGE_ANNOTATION]: image = settings.image } =
-      present.metadata.annotations ?? {};
-    return made(present.data, digest, image);
+    const kept = Object.entries(present.metadata.annotations ?? {}).filter(([key]) => PLAN_NOTES.has(key));
+    return made(present.data, Object.fromEntries(kept));
   }
-  return plan?.type === "planned"
-    ? made({ "plan.json": plan.document }, plan.digest, settings.image)
-    : undefined;
+  if (plan?.type !== "planned") return undefined;
+  const { document, digest, window } = plan;
+  return made(
+    { "plan.json": document },
+    {
+      [DIGEST_ANNOTATION]: digest,
+      [IMAGE_ANNOTATION]: settings.image,
+      ...(window === undefined ? {} : { [WINDOW_ANNOTATION]: windowText(window) }),
+    },
+  );
 }
 
 function pinnedSettings({ settings }: Observed, plan: Child): ChildSettings {
@@ -154,7 +162,7 @@ function scales(observed: Observed, children: readonly Child[]): readonly Write[
   return POOL_ROLES.flatMap((role) => {
     const name = childName(run.metadata.name, role);
     const pool = children.find(({ kind, metadata }) => kind === "RolePool" && metadata.name === name);
-    const replicas = replicasToCopy(run, role, poolOf(observed, role));
+    const replicas = replicasToCopy(observed, role);
     if (pool === undefined || replicas === undefined) return [];
     return [{ object: poolScale(pool, replicas), manager: SCALE_MANAGER }];
   });

@@ -23,6 +23,8 @@ export interface LearnerReport {
   readonly remainingSeconds?: number;
   readonly metrics: Readonly<Record<string, number>>;
   readonly checkpointStep?: number;
+  /** Groups that no actor has answered yet. */
+  readonly unansweredGroups?: number;
 }
 
 /** Steps of each stage. */

@@ -14,6 +14,8 @@ export type Reason =
   | "PlanRefused"
   | "NatsMissing"
   | "Planning"
+  | "WaitingForFiles"
+  | "ChildRefused"
   | "Suspending"
   | "Suspended"
   | "Stalled"
@@ -76,6 +78,12 @@ const planning: Case = (observed) =>
     "resolves the plan: model, data and engine are looked at",
   );
 
+const childRefused: Case = ({ refusal }) =>
+  refusal === undefined ? undefined : { reason: "ChildRefused", message: refusal };
+
+const waitingForFiles: Case = ({ plan }) =>
+  plan?.type === "waiting" ? { reason: "WaitingForFiles", message: plan.message } : undefined;
+
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
@@ -129,7 +137,9 @@ const CASES: readonly Case[] = [
   complete,
   failed,
   natsMissing,
+  childRefused,
   planning,
+  waitingForFiles,
   suspended,
   waiting,
   stalled,

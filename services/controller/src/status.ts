@@ -5,7 +5,7 @@ import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
 import { selectorLabels, selectorText } from "./names.ts";
 import { deploymentOf, isReady, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { type LearnerReport, metricsOf, progressOf } from "./report.ts";
-import { wantedReplicas } from "./roles.ts";
+import { useful, wantedReplicas } from "./roles.ts";
 import { hasEnded, type Reason, type Situation } from "./situation.ts";
 
 /** Annotation of the plan's ConfigMap. */
@@ -13,14 +13,13 @@ export const DIGEST_ANNOTATION = "oarlock.dev/plan-digest";
 
 /** The status that should be written. */
 export function runStatus(observed: Observed, situation: Situation): RunStatus {
-  const { run, report, nowMs } = observed;
+  const { run, nowMs } = observed;
   const before = run.status ?? {};
   const time = timeOf(nowMs);
   const serves = livePods(podsOf(observed, "learner")).some(isReady);
   const startTime = before.startTime ?? (serves ? time : undefined);
   const completionTime = hasEnded(situation) ? (before.completionTime ?? time) : undefined;
-  const { progress, metrics, checkpoint, policyDigest } =
-    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  const { progress, metrics, policyDigest, checkpoint } = newest(observed, { before, time });
   const planDigest = planOf(observed)?.metadata.annotations?.[DIGEST_ANNOTATION] ?? before.planDigest;
   return {
     observedGeneration: run.metadata.generation ?? 0,
@@ -29,6 +28,18 @@ export function runStatus(observed: Observed, situation: Situation): RunStatus {
     ...given({ progress, metrics, checkpoint, planDigest, policyDigest }),
     roles: (["actor", "reward", "learner"] as const).map((role) => roleStatus(observed, role)),
   };
+}
+
+/** What is known of the training itself: from the learner where it answers, else as it was. */
+function newest(
+  { run, report, checkpointed }: Observed,
+  { before, time }: { readonly before: RunStatus; readonly time: string },
+): RunStatus {
+  const known =
+    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  return checkpointed === undefined
+    ? known
+    : { ...known, checkpoint: { ...known.checkpoint, request: checkpointed } };
 }
 
 /** What the learner's answer says; what it does not say stays as it was. */
@@ -40,7 +51,9 @@ function reported(
   return {
     progress: progressOf(spec, report, before.progress, time),
     metrics: metricsOf(report),
-    ...(report.checkpointStep === undefined ? {} : { checkpoint: { step: report.checkpointStep } }),
+    ...(report.checkpointStep === undefined
+      ? {}
+      : { checkpoint: { ...before.checkpoint, step: report.checkpointStep } }),
     ...(report.policyDigest === "" ? {} : { policyDigest: report.policyDigest }),
   };
 }
@@ -107,12 +120,18 @@ function roleStatus(observed: Observed, role: RoleName): RoleStatus {
   if (role === "learner") return { name: role, desired: 1, ready, updated: ready, restarts, selector };
   return {
     name: role,
-    desired: wantedReplicas(run, role, poolOf(observed, role)),
+    desired: wantedReplicas(observed, role),
     ready,
     updated: deploymentOf(observed, role)?.status?.updatedReplicas ?? 0,
     restarts,
+    ...usefulMaximum(observed, role),
     selector,
   };
+}
+
+function usefulMaximum(observed: Observed, role: PoolRole): Pick<RoleStatus, "usefulMaximum"> {
+  const most = role === "actor" ? useful(observed)?.most : undefined;
+  return most === undefined ? {} : { usefulMaximum: most };
 }
 
 /** The status of a pool. */
@@ -128,9 +147,10 @@ export function poolStatus(observed: Observed, role: PoolRole): PoolStatus | und
     readyReplicas,
     updatedReplicas,
     selector: selectorText(selectorLabels(observed.run.metadata.name, role)),
+    ...usefulMaximum(observed, role),
     conditions: withTimes(
       pool.status?.conditions ?? [],
-      [{ ...ready, observedGeneration }],
+      [ready, ...usefulness(observed, role)].map((condition) => ({ ...condition, observedGeneration })),
       timeOf(observed.nowMs),
     ),
   };
@@ -144,4 +164,14 @@ function poolReadiness(ready: number, wanted: number): Observation {
     reason: enough ? "AllServe" : wanted === 0 ? "ScaledToZero" : "PodsMissing",
     message: `${ready} of ${wanted} pods serve`,
   };
+}
+
+/** Whether one more pod could help. */
+function usefulness(observed: Observed, role: PoolRole): readonly Observation[] {
+  const bound = role === "actor" ? useful(observed) : undefined;
+  if (bound === undefined) return [];
+  const { most, reason, why } = bound;
+  const within = wantedReplicas(observed, role) <= most;
+  const message = `more than ${most} cannot help: ${why}`;
+  return [{ type: "Useful", status: within ? "True" : "False", reason: within ? "Within" : reason, message }];
 }

@@ -1,10 +1,11 @@
 /** A run and its children as plain data for tests of the decision: what is applied is there at the next look. */
 import type { KubeObject } from "@oarlock/kube";
 import type { RunSpec } from "@oarlock/runfile";
-import type { Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
+import type { Deployment, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
 import { childName, labelsOf } from "./names.ts";
 import type { Observed } from "./observed.ts";
 import { type Decision, reconcile } from "./reconcile.ts";
+import type { LearnerReport } from "./report.ts";
 import type { RoleName } from "@oarlock/runfile";
 
 const START_MS = Date.parse("2026-01-01T00:00:00Z");
@@ -39,6 +40,19 @@ const spec: RunSpec = {
   ],
 };
 
+/** What the learner of such a run says. */
+export const report: LearnerReport = {
+  phase: "running",
+  message: "",
+  stage: 1,
+  step: 10,
+  policyVersion: 20,
+  policyDigest: "abc",
+  remainingSeconds: 60.4,
+  metrics: { "critic/score/mean": 0.123_456, "actor/ppo_kl": 0.01 },
+  checkpointStep: 15,
+};
+
 /** A world in which one run was just made. */
 export function newWorld(changes: Partial<RunSpec> = {}): World {
   const metadata = { name: "demo", namespace: "team", uid: "u-1", generation: 1, finalizers: [] };
@@ -56,7 +70,12 @@ export function newWorld(changes: Partial<RunSpec> = {}): World {
     nowMs: START_MS,
     step() {
       const first = reconcile(look(world));
-      const planned = { type: "planned", document: '{"uid":"u-1"}', digest: "d".repeat(64) } as const;
+      const planned = {
+        type: "planned",
+        document: '{"uid":"u-1"}',
+        digest: "d".repeat(64),
+        window: { lag: 1, promptsPerStep: 8 },
+      } as const;
       const decision = first.needs === "plan" ? reconcile({ ...look(world), plan: planned }) : first;
       apply(world, decision);
       return decision;
@@ -90,6 +109,20 @@ export function isQuiet({ apply, remove, status, poolStatus, events, finalizers 
   const writes = [apply, remove, poolStatus, events].some(({ length }) => length > 0);
   return !writes && status === undefined && finalizers === undefined;
 }
+
+/** A world in which one run trains. */
+export function running(changes: Parameters<typeof newWorld>[0] = {}): World {
+  const world = newWorld(changes);
+  world.settle();
+  world.pods = [servingPod("learner"), servingPod("actor"), servingPod("reward")];
+  world.more = { report };
+  world.settle();
+  return world;
+}
+
+/** Pods that a role's Deployment asks for. */
+export const replicasOf = (world: World, role: string): unknown =>
+  world.child<Deployment & { spec: { replicas: number } }>("Deployment", role)?.spec.replicas;
 
 function look(world: World): Observed {
   return {

@@ -12,7 +12,8 @@ it("tells depth and age of every stream, and of poison once", async () => {
   const consumer = await stream.consumer({ name: "c", ackWaitMs: 60_000, maxAckPending: 9 });
   const lines: string[] = [];
   const log = createLog({ write: (line) => void lines.push(line) });
-  const watch = watchBus({ bus, capacities: new Map([["W", 9]]), clock, log });
+  const readers = new Map([["c", { who: "the actors", what: "pieces of work" }]]);
+  const watch = watchBus({ bus, capacities: new Map([["W", 9]]), readers, clock, log });
   expect([watch.queues(), watch.parked()]).toEqual([[], ""]);
   await stream.publish("w", Buffer.from("poison"));
   await stream.publish("w", Buffer.from("fine"));
@@ -20,11 +21,16 @@ it("tells depth and age of every stream, and of poison once", async () => {
   await clock.advance(2_001);
   expect(watch.queues()).toMatchObject([{ name: "messages in W", depth: 1, capacity: 9, oldestMs: 2_000 }]);
   expect(watch.parked()).toBe("1 parked message(s), the last one because: unreadable");
+  expect(watch.heldUp()).toBe(
+    "held up at the actors: 0 pieces of work in hand, 1 not taken, the oldest 2.0 s old: nobody takes any",
+  );
   await clock.advance(6_000);
   expect(lines.filter((line) => line.includes("a message is parked"))).toHaveLength(1);
   await bus.close();
   await clock.advance(6_000);
   expect(watch.queues()).toMatchObject([{ depth: 1 }]);
+  // L1: what was seen last explains nothing any more.
+  expect(watch.heldUp()).toMatch(/^held up at the broker: it has not answered for [67]/);
   watch.stop();
   await clock.advance(6_000);
   expect(clock.pendingTimers).toBe(0);

@@ -4,6 +4,8 @@
  */
 import type { Bus, StreamInfo } from "@oarlock/bus";
 import type { Clock, Log, Timer } from "@oarlock/runtime";
+import { heldUp } from "./held-up.ts";
+import type { Place } from "./held-up.ts";
 
 export interface BusWatch {
   /** Depth of every stream, with the age of its oldest message. */
@@ -15,25 +17,33 @@ export interface BusWatch {
   }[];
   /** A sentence about parked messages, or "". */
   parked(): string;
+  /** Where the groups are held up, or "" where nothing on the bus says so. */
+  heldUp(): string;
   stop(): void;
 }
 
 const EVERY_MS = 2_000;
 
+/** Whose reader takes what, by the consumer's name. The learner's own is not a place that it waits for. */
+export type Readers = ReadonlyMap<string, Pick<Place, "who" | "what">>;
+
 /** Watches the streams that `bus` has opened; `capacities` by stream name. */
 export function watchBus(options: {
   readonly bus: Pick<Bus, "info">;
   readonly capacities: ReadonlyMap<string, number>;
+  readonly readers: Readers;
   readonly clock: Clock;
   readonly log: Log;
 }): BusWatch {
-  const { bus, capacities, clock, log } = options;
+  const { bus, capacities, readers, clock, log } = options;
   let seen: readonly StreamInfo[] = [];
+  let heardMs = clock.monotonicMs();
   let stopped = false;
   let timer: Timer | undefined;
   const told = new Set<string>();
   const look = async (): Promise<void> => {
-    seen = await bus.info().catch(() => seen);
+    const answer = await bus.info().catch(() => undefined);
+    if (answer !== undefined) [seen, heardMs] = [answer, clock.monotonicMs()];
     for (const { name, parked } of seen) {
       for (const { sequence, reason } of parked) {
         if (told.has(`${name}/${sequence}`)) continue;
@@ -58,6 +68,15 @@ export function watchBus(options: {
       return last === undefined
         ? ""
         : `${all.length} parked message(s), the last one because: ${last.reason}`;
+    },
+    heldUp() {
+      const places = seen.flatMap(({ consumers, oldestMs = 0 }) =>
+        consumers.flatMap((reader) => {
+          const place = readers.get(reader.name);
+          return place === undefined ? [] : [{ ...place, reader, oldestMs }];
+        }),
+      );
+      return heldUp({ silentMs: clock.monotonicMs() - heardMs, places });
     },
     stop() {
       stopped = true;

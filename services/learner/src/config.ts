@@ -12,14 +12,17 @@ export interface LearnerConfig {
   readonly port: number;
   /** How long a drain may finish what is in hand. */
   readonly graceMs: number;
+  /** Without progress for so long, the cause is logged. Default 30 s. */
+  readonly stallWarnMs?: number;
   /** Who may call the gRPC server. Default: anybody who reaches it. */
   readonly security?: RpcSecurity;
 }
 
 const MAX_PORT = 65_535;
 const MAX_GRACE_MS = 3_600_000;
+const STALL_WARN_MS = { min: 1_000, max: 3_600_000, fallback: 30_000 };
 
-/** Reads `OARLOCK_INSTANCE`, `OARLOCK_HOST`, `OARLOCK_PORT` and `OARLOCK_GRACE_MS`. */
+/** Reads `OARLOCK_INSTANCE`, `OARLOCK_HOST`, `OARLOCK_PORT`, `OARLOCK_GRACE_MS` and `OARLOCK_STALL_WARN_MS`. */
 export function readLearnerConfig(environment: Environment): LearnerConfig {
   const settings = createSettingsReader(environment);
   return {
@@ -27,5 +30,6 @@ export function readLearnerConfig(environment: Environment): LearnerConfig {
     host: settings.text("OARLOCK_HOST", "127.0.0.1"),
     port: settings.integer("OARLOCK_PORT", { min: 0, max: MAX_PORT, fallback: 0 }),
     graceMs: settings.integer("OARLOCK_GRACE_MS", { min: 0, max: MAX_GRACE_MS, fallback: 10_000 }),
+    stallWarnMs: settings.integer("OARLOCK_STALL_WARN_MS", STALL_WARN_MS),
   };
 }

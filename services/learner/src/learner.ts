@@ -55,6 +55,8 @@ export interface LearnerOptions {
   readonly kept?: KeptStages;
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
+  /** Where groups are held up as far as the bus shows it, or "". */
+  readonly heldUp: () => string;
   readonly telemetry: LearnerTelemetry;
   readonly clock: Clock;
   readonly log: Log;
@@ -145,7 +147,7 @@ function partsOf(
   const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry, kept: keptStages } = options;
   const { tracer, recorders } = telemetry;
   const groupTraces = createGroupTraces(telemetry);
-  const scorer = createScoreTrainer((weights) => models.openScoreTrainer(weights));
+  const scorer = createScoreTrainer((weights, head) => models.openScoreTrainer(weights, head));
   const { incarnation } = checkpoints;
   const feed = createFeed();
   const onEvent = (event: LearnerEvent): void => {

@@ -11,6 +11,7 @@ import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { watchBus } from "./bus-watch.ts";
 import type { LearnerConfig } from "./config.ts";
+import { heldUpHere } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
@@ -59,8 +60,16 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   // F1: this incarnation is the newest. What others had in flight is void, and would only take room and actors' time.
   await Promise.all([work.purge(), trajectories.purge()]);
   const { driver } = bus;
+  const capacities = new Map([streams.work, streams.trajectories].map((of) => [of.name, of.maxMessages]));
+  const readers = new Map([
+    [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
+    [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
+  ]);
+  const onBus = watchBus({ bus, capacities, readers, clock, log });
+  lifecycle.onEnd("bus watch", () => onBus.stop());
   const learner = createLearner({
     ...parts,
+    heldUp: () => onBus.heldUp() || heldUpHere(processWaits.open()),
     work,
     workSubject: names.workRollout,
     scored,
@@ -97,9 +106,6 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
   const { incarnation } = checkpoints;
   const startedAtMs = clock.nowMs();
-  const capacities = new Map([streams.work, streams.trajectories].map((of) => [of.name, of.maxMessages]));
-  const onBus = watchBus({ bus, capacities, clock, log });
-  lifecycle.onEnd("bus watch", () => onBus.stop());
   server.add(LearnerService, learnerHandlers({ learner, run, uid, incarnation, startedAtMs, onBus, facts }));
   const address = await server.listen();
   lifecycle.onEnd("loop delay monitor", () => monitor.stop());

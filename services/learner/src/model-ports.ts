@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Bus } from "@oarlock/bus";
 import { openStageArtifacts } from "@oarlock/checkpoint";
-import { type LlamaConfig, withScoreHead } from "@oarlock/nn";
+import type { LlamaConfig } from "@oarlock/nn";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { openRewardModelStore } from "@oarlock/scoring";
 import { createTrainer } from "@oarlock/training";
@@ -29,7 +29,8 @@ export function createModelPorts(options: ModelPortsOptions): ModelPorts {
   const artifacts = openStageArtifacts(join(options.outDir, "artifacts"));
   return {
     initialWeights: () => model.weights(),
-    openScoreTrainer: (weights) => createTrainer({ config: withScoreHead(model.config), weights, ...engine }),
+    openScoreTrainer: (weights, head) =>
+      createTrainer({ config: { ...model.config, head }, weights, ...engine }),
     async save(artifact, weights, signal) {
       await artifacts.save(artifact, weights, signal);
       if (artifact.kind === "reward-model") await options.saveModel(artifact.stage, weights);

@@ -9,12 +9,15 @@ import type { Trainer } from "@oarlock/training";
 
 export type { PromptRow, RunData, TokenizedRanking } from "@oarlock/workload";
 
+/** `both`: a policy with a value head on its trunk. */
+export type ScoreHead = "score" | "both";
+
 /** Where models other than the policy in training come from, and where finished ones go. */
 export interface ModelPorts {
   /** The run's own model, as it was before the first stage. */
   initialWeights(): Promise<Float32Array>;
-  /** A trainer of a model with a score head that starts from these weights. */
-  openScoreTrainer(weights: Float32Array): Promise<Trainer>;
+  /** A trainer of a model that gives scores, or log-probs and scores, and starts from these weights. */
+  openScoreTrainer(weights: Float32Array, head: ScoreHead): Promise<Trainer>;
   /** Durable when it resolves. */
   save(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
   load(artifact: StageArtifact, signal: AbortSignal): Promise<Float32Array>;

@@ -3,6 +3,7 @@
  * pass (so that its first ratio is exactly 1); then policy and critic learn from the same rows in the same order.
  */
 import type { Trajectory } from "@oarlock/proto";
+import { weightsWithHead } from "@oarlock/nn";
 import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
@@ -81,17 +82,8 @@ export async function ppoStep(
   const batch = await traced(tracer, { name: "advantages" }, async () =>
     assemblePpoBatch(forward.samples, ppo, klCoefficient),
   );
-  const critic = await timed(parts, () =>
-    tracedUpdate(parts, "critic", () =>
-      parts.scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
-    ),
-  );
   const options = ppoStepOptions(ppo, moment);
-  const policy = await timed(parts, async () =>
-    at.step < ppo.critic.warmupSteps
-      ? undefined
-      : tracedUpdate(parts, "policy", () => parts.trainer.step(batch.rows, options, signal)),
-  );
+  const { critic, policy } = await updates(parts, { ppo, moment, batch, options });
   const next = nextKlCoefficient(
     klCoefficient,
     { ...ppo.kl, type: ppo.kl.controller },
@@ -99,7 +91,9 @@ export async function ppoStep(
   );
   const metrics = {
     ...batchNumbers(trajectories, { groups, rewards: ppo.rewards }, { used, batch }),
-    ...criticMetrics(critic.value, batch, criticStepOptions(ppo, moment)),
+    ...(critic.value === undefined
+      ? trunkMetrics(policy.value, batch)
+      : criticMetrics(critic.value, batch, criticStepOptions(ppo, moment))),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
     ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
     "actor/reward_kl_penalty": batch.tokenKl,
@@ -111,6 +105,46 @@ export async function ppoStep(
     "timing_s/update_actor": policy.seconds,
   };
   return { policy: policy.value, critic: critic.value, metrics, groups, klCoefficient: next, rewardMoments };
+}
+
+interface Updated {
+  readonly policy: { readonly value: StepResult | undefined; readonly seconds: number };
+  readonly critic: { readonly value: StepResult | undefined; readonly seconds: number };
+}
+
+/** Policy and critic learn from the same rows: each by itself, or as one network. */
+async function updates(
+  parts: LearnerParts,
+  step: {
+    readonly ppo: ResolvedPpo;
+    readonly moment: PpoMoment;
+    readonly batch: PpoBatch;
+    readonly options: StepOptions;
+  },
+): Promise<Updated> {
+  const { trainer, scorer, signal, run } = parts;
+  const { ppo, moment, batch, options } = step;
+  if (ppo.critic.network === "trunk") {
+    const policy = await timed(parts, () =>
+      tracedUpdate(parts, "policy", () => scorer.get().step(batch.rows, options, signal)),
+    );
+    const { weights } = await scorer.get().policy();
+    const config = { ...run.inputs.model.shape, head: "both" } as const;
+    // The policy's own trainer holds what is published, saved and compared with.
+    await trainer.load(weightsWithHead({ config, weights }, "logits"));
+    return { policy, critic: { value: undefined, seconds: 0 } };
+  }
+  const critic = await timed(parts, () =>
+    tracedUpdate(parts, "critic", () =>
+      scorer.get().step(batch.rows, criticStepOptions(ppo, moment), signal),
+    ),
+  );
+  const policy = await timed(parts, async () =>
+    moment.step < ppo.critic.warmupSteps
+      ? undefined
+      : tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal)),
+  );
+  return { policy, critic };
 }
 
 /** A permutation for every pass, keyed by where the run is (D2). */
@@ -156,8 +190,10 @@ async function startNumbers(
   };
   const atTemperature = { ...batching, temperature: ppo.sampling.temperature };
   const under = <T>(name: string, work: () => Promise<T>): Promise<T> => traced(tracer, { name }, work);
+  // The numbers of the very graph that learns: on one trunk, that of policy and values together.
+  const learning = ppo.critic.network === "trunk" ? scorer.get() : trainer;
   const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
-    trainer.logprobs(rows, source, atTemperature, signal);
+    (source === "policy" ? learning : trainer).logprobs(rows, source, atTemperature, signal);
   const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
   const reference = await timed(parts, async () =>
     needsReference(ppo) ? under("reference logprobs", logprobs("reference")) : undefined,
@@ -206,14 +242,25 @@ function criticMetrics(
   return {
     "critic/vf_loss": sums.loss,
     "critic/vf_clipfrac": sums.valueClipFraction,
-    "critic/vf_explained_var": batch.explainedVariance,
-    "critic/values/mean": batch.meanValue,
-    "critic/returns/mean": batch.meanReturn,
+    ...valueMetrics(batch),
     "critic/grad_norm": gradNorm,
     "critic/lr": options.optimizer.learningRate,
     "critic/update_rejected": applied ? 0 : 1,
   };
 }
+
+/** Of a value head on the policy's trunk; gradient and rate are the policy's. */
+function trunkMetrics(result: StepResult | undefined, batch: PpoBatch): Numbers {
+  if (result === undefined) return {};
+  const { valueLoss, valueClipFraction } = result.sums;
+  return { ...valueMetrics(batch), "critic/vf_loss": valueLoss, "critic/vf_clipfrac": valueClipFraction };
+}
+
+const valueMetrics = (batch: PpoBatch): Numbers => ({
+  "critic/vf_explained_var": batch.explainedVariance,
+  "critic/values/mean": batch.meanValue,
+  "critic/returns/mean": batch.meanReturn,
+});
 
 function batchNumbers(
   trajectories: readonly (readonly Trajectory[])[],

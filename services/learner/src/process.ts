@@ -103,6 +103,7 @@ async function serve(
     outDir,
     resume: true,
     onEvent: say,
+    ...(config.stallWarnMs === undefined ? {} : { stall: { warnMs: config.stallWarnMs } }),
     signal: lifecycle.signal,
   });
   const giveUp = new AbortController();

@@ -53,6 +53,8 @@ export interface RolloutsOptions {
   readonly isScored: (trajectory: Trajectory) => boolean;
   readonly stall: StallLimits;
   readonly onStalled: (message: string) => void;
+  /** Where groups are held up as far as the bus shows it, or "". */
+  readonly heldUp: () => string;
   readonly traces: GroupTraces;
   /** Seconds that scored messages wait for the learner. */
   readonly queueWait: Recorder;
@@ -201,15 +203,21 @@ async function take(
 }
 
 /** Reports that nothing moves, again and again, until it is time to stop (D1c, L1). */
-function stallReporter({ stall, clock, onStalled }: RolloutsOptions): (state: ConductorState) => void {
+function stallReporter({
+  stall,
+  clock,
+  onStalled,
+  heldUp,
+}: RolloutsOptions): (state: ConductorState) => void {
   let reportedMs = 0;
   return (state) => {
     const nowMs = clock.monotonicMs();
     const idle = idleMs(state, nowMs);
-    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${describeWaits(state, nowMs)}`;
-    if (idle >= stall.stopMs) throw new OarlockError("STALLED", said);
     if (idle < stall.warnMs) reportedMs = 0;
-    if (idle < reportedMs + stall.warnMs) return;
+    if (idle < Math.min(reportedMs + stall.warnMs, stall.stopMs)) return;
+    const parts = [describeWaits(state, nowMs), heldUp()].filter((part) => part !== "");
+    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${parts.join("; ")}`;
+    if (idle >= stall.stopMs) throw new OarlockError("STALLED", said);
     reportedMs = idle;
     onStalled(said);
   };

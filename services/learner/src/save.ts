@@ -13,6 +13,7 @@ import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { rolloutPlanOf } from "./plan.ts";
 import type { GuardProgress } from "./guards.ts";
+import { hasTrunkCritic } from "./stage-start.ts";
 import type { ServedPolicy } from "./publication.ts";
 
 /** Versions older than the current one that untrained work still needs, oldest first. */
@@ -116,7 +117,7 @@ export async function restoreCheckpoint(
       ? {}
       : { reference: arrayOf(loaded, ARRAYS.reference) }),
   });
-  if (state.scorerStep !== undefined) await restoreScorer(parts, loaded, state.scorerStep);
+  if (state.scorerStep !== undefined) await restoreScorer(parts, loaded, state);
   return {
     state,
     current: { policy: state.policy, weights },
@@ -139,12 +140,13 @@ function restoredGuards(
 
 /** The critic or the reward model of the stage, as it was. */
 async function restoreScorer(
-  { scorer }: Pick<LearnerParts, "scorer">,
+  { run, scorer }: Pick<LearnerParts, "run" | "scorer">,
   loaded: LoadedCheckpoint,
-  optimizerStep: number,
+  { position, scorerStep: optimizerStep = 0 }: LearnerCheckpoint,
 ): Promise<void> {
   const weights = arrayOf(loaded, ARRAYS.scorerWeights);
-  const trainer = await scorer.open(weights);
+  const head = hasTrunkCritic(run.spec.stages[position.stage]) ? "both" : "score";
+  const trainer = await scorer.open(weights, head);
   const [firstMoments, secondMoments] = [arrayOf(loaded, ARRAYS.scorerM), arrayOf(loaded, ARRAYS.scorerV)];
   await trainer.restore({ weights, firstMoments, secondMoments, optimizerStep });
 }

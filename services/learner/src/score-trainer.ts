@@ -1,10 +1,11 @@
 /** The one trainer beside the policy's: of the critic or of the reward model of the present stage. Opened and closed with it. */
 import { OarlockError } from "@oarlock/errors";
 import type { Trainer } from "@oarlock/training";
+import type { ScoreHead } from "./ports.ts";
 
 export interface ScoreTrainer {
-  /** Opens one that starts from these weights; another one is closed first. */
-  open(weights: Float32Array): Promise<Trainer>;
+  /** Opens one that starts from these weights; another one is closed first. Default head: "score". */
+  open(weights: Float32Array, head?: ScoreHead): Promise<Trainer>;
   /** Throws `SCORE_TRAINER_MISSING` where the stage has none: a fault of the caller. */
   get(): Trainer;
   isOpen(): boolean;
@@ -12,7 +13,9 @@ export interface ScoreTrainer {
 }
 
 /** Nothing is open yet. */
-export function createScoreTrainer(open: (weights: Float32Array) => Promise<Trainer>): ScoreTrainer {
+export function createScoreTrainer(
+  open: (weights: Float32Array, head: ScoreHead) => Promise<Trainer>,
+): ScoreTrainer {
   let current: Trainer | undefined;
   const close = async (): Promise<void> => {
     const closed = current;
@@ -20,9 +23,9 @@ export function createScoreTrainer(open: (weights: Float32Array) => Promise<Trai
     await closed?.close();
   };
   return {
-    async open(weights) {
+    async open(weights, head = "score") {
       await close();
-      current = await open(weights);
+      current = await open(weights, head);
       return current;
     },
     get() {

@@ -35,7 +35,7 @@ export async function beginStage(
   const rollouts = rolloutsOf(stage);
   if (rollouts !== undefined && needsReference(rollouts)) await parts.trainer.captureReference();
   const scorer = await scorerStart(parts, started, index);
-  if (scorer !== undefined) await parts.scorer.open(scorer);
+  if (scorer !== undefined) await parts.scorer.open(scorer.weights, scorer.head);
   await announceScorers(parts, started, stage);
   const begun = {
     ...started,

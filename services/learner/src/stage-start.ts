@@ -3,10 +3,12 @@
  * policy that becomes a critic or a reward model keeps its trunk and gets a head of zeros.
  */
 import { OarlockError } from "@oarlock/errors";
-import { scoreWeights, withScoreHead } from "@oarlock/nn";
+import { scoreWeights, weightsWithHead, withScoreHead } from "@oarlock/nn";
 import { blockOf, policyBefore, restartsPolicy, stageResult } from "@oarlock/runfile";
+import type { ResolvedStage } from "@oarlock/runfile";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import type { ScoreHead } from "./ports.ts";
 
 interface StartWeights {
   readonly kind: "policy" | "reward-model";
@@ -48,14 +50,26 @@ export async function scorerStart(
   parts: LearnerParts,
   progress: LearnerProgress,
   index: number,
-): Promise<Float32Array | undefined> {
+): Promise<{ readonly head: ScoreHead; readonly weights: Float32Array } | undefined> {
   const stage = stageAt(parts.run, index);
   if (stage.type !== "reward-model" && stage.type !== "ppo") return undefined;
+  if (hasTrunkCritic(stage)) {
+    const { weights } = progress.current;
+    return {
+      head: "both",
+      weights: weightsWithHead({ config: parts.run.inputs.model.shape, weights }, "both"),
+    };
+  }
   const from = stage.type === "ppo" ? stage.ppo.critic.from : stage["reward-model"].model.from;
   const start = await startOf(parts, progress, { index, from });
   const { shape } = parts.run.inputs.model;
   const config = start.kind === "policy" ? shape : withScoreHead(shape);
-  return scoreWeights({ config, weights: start.weights });
+  return { head: "score", weights: scoreWeights({ config, weights: start.weights }) };
+}
+
+/** Whether the stage's values come from a head on the policy's trunk. */
+export function hasTrunkCritic(stage: ResolvedStage | undefined): boolean {
+  return stage?.type === "ppo" && stage.ppo.critic.network === "trunk";
 }
 
 /** A critic that starts from its own stage's policy starts from the one that stands by then. */

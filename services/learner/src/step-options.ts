@@ -73,7 +73,7 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
 export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions {
-  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx } = ppo;
+  const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx, critic } = ppo;
   const { step, klCoefficient, order, mixed = [] } = moment;
   return {
     objective: {
@@ -82,6 +82,9 @@ export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions
       klCoefficient: kl.placement === "loss" ? klCoefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient,
+      ...(critic.network === "trunk"
+        ? { value: { clip: critic.clip, coefficient: critic.coefficient } }
+        : {}),
     },
     aggregation: ppo.aggregation,
     maxLength: ppo.sampling.maxNewTokens,

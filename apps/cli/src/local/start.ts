@@ -31,6 +31,7 @@ interface Shared {
   readonly busFor: (service: string) => Bus;
   readonly lifecycle: Lifecycle;
   readonly telemetry: ProcessTelemetry;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -49,7 +50,7 @@ export async function startLocalRun(run: ResolvedRun, options: LocalRunOptions):
 type Settled = LocalRunOptions & { readonly uid: string; readonly log: Log };
 
 async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): Promise<LocalRun> {
-  const { uid, log, outDir, baseDir, signal } = options;
+  const { uid, log, outDir, baseDir, signal, clock = systemClock } = options;
   const { seed } = run.spec;
   const model = await openModel(run.spec.model, {
     baseDir,
@@ -58,7 +59,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
   });
   // Ends last: the endings of all others are still told.
   const telemetry = lifecycle.use("telemetry", await openTelemetry(run, options));
-  const bus = lifecycle.use("bus", createMemoryBus());
+  const bus = lifecycle.use("bus", createMemoryBus({ clock }));
   const shared: Shared = {
     run,
     uid,
@@ -67,6 +68,7 @@ async function start(run: ResolvedRun, options: Settled, lifecycle: Lifecycle): 
     busFor: (service) => options.busFor?.(bus, service) ?? bus,
     lifecycle,
     telemetry,
+    clock,
     log,
   };
   const reward = await openReward(serviceParts(shared, "reward", "reward-0"));
@@ -137,7 +139,6 @@ function serviceParts(
 ): Omit<Shared, "busFor" | "telemetry"> & {
   readonly config: { instance: string; host: string; port: number; graceMs: number };
   readonly bus: Bus;
-  readonly clock: Clock;
   readonly telemetry: Telemetry;
 } {
   const { busFor, ...rest } = shared;
@@ -145,7 +146,6 @@ function serviceParts(
     ...rest,
     config: { instance, ...LOOPBACK, graceMs: GRACE_MS },
     bus: busFor(instance),
-    clock: systemClock,
     log: shared.log.child({ instance }),
     telemetry: shared.telemetry.service({ role, instance }),
   };

@@ -2,7 +2,7 @@
 import type { Bus } from "@oarlock/bus";
 import type { EvaluationRecord, LearnerEvent } from "@oarlock/learner";
 import type { PolicyVersion } from "@oarlock/run";
-import type { Environment, Log } from "@oarlock/runtime";
+import type { Clock, Environment, Log } from "@oarlock/runtime";
 
 /** What happens while it runs, for progress lines. */
 export type RunEvent = LearnerEvent | { readonly type: "warning"; readonly message: string };
@@ -25,6 +25,8 @@ export interface LocalRunOptions {
   readonly environment?: Environment;
   /** The bus as a service sees it, e.g. with delays: what tests of D1 put in between. Default: the bus itself. */
   readonly busFor?: (bus: Bus, service: string) => Bus;
+  /** Default: the machine's. Tests of D1 put one that jumps. */
+  readonly clock?: Clock;
 }
 
 export interface LocalRun {

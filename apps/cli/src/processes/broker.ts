@@ -2,8 +2,9 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { findNatsServer, readNatsOptions, startNatsServer } from "@oarlock/bus";
-import type { NatsOptions } from "@oarlock/bus";
+import type { NatsOptions, NatsServer, NatsServerOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
+import { sleep } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
 
 /** A server that the run may use. */
@@ -22,8 +23,17 @@ export function requireBroker(environment: Environment): void {
   if (readNatsOptions(environment) === undefined) requireProgram(environment);
 }
 
-/** Finds or starts the server. @throws OarlockError `BROKER_MISSING`. */
-export async function openBroker(environment: Environment, folder: string): Promise<RunBroker> {
+/**
+ * Finds or starts the server. One of ours that dies is started again, on its port and its storage; what it says of
+ * that and of its errors goes to `onNotice`.
+ *
+ * @throws OarlockError `BROKER_MISSING`.
+ */
+export async function openBroker(
+  environment: Environment,
+  folder: string,
+  on: { readonly notice: (sentence: string) => void; readonly restart: () => void },
+): Promise<RunBroker> {
   const named = readNatsOptions(environment);
   if (named !== undefined) {
     const description = `NATS at ${named.servers} (NATS_URL)`;
@@ -31,17 +41,60 @@ export async function openBroker(environment: Environment, folder: string): Prom
   }
   const path = requireProgram(environment);
   const storage = join(folder, "nats");
-  const server = await startNatsServer({ path, folder: storage });
+  let saidMs = -Infinity;
+  const onError = (line: string): void => {
+    if (performance.now() - saidMs < QUIET_MS) return;
+    saidMs = performance.now();
+    on.notice(`nats-server: ${line}`);
+  };
+  let server = await startNatsServer({ path, folder: storage, onError });
+  const { url, port } = server;
+  const stopping = new AbortController();
+  const living = (async () => {
+    while (!stopping.signal.aborted) {
+      const how = await server.exited;
+      const next = await startedAgain({ path, folder: storage, port, onError }, stopping.signal);
+      if (next === undefined) return;
+      server = next;
+      on.notice(`the NATS server ended (${how}) and was started again`);
+      on.restart();
+    }
+  })();
   return {
-    options: { servers: server.url },
-    description: `${path} at ${server.url}, its storage in the run folder`,
-    pid: server.pid,
+    options: { servers: url },
+    description: `${path} at ${url}, its storage in the run folder`,
+    get pid() {
+      return server.pid;
+    },
     async stop() {
+      stopping.abort();
       await server.stop();
+      await living;
       // T3: nothing on the bus outlives a run.
       await rm(storage, { recursive: true, force: true });
     },
   };
+}
+
+const RESTART_PAUSE_MS = 500;
+/** A server in trouble says the same many times a second. */
+const QUIET_MS = 10_000;
+
+/** Tries until it serves; undefined once it is not wanted any more. How long nobody can work is for others to say (L1). */
+async function startedAgain(
+  options: NatsServerOptions,
+  signal: AbortSignal,
+): Promise<NatsServer | undefined> {
+  while (!signal.aborted) {
+    const server = await startNatsServer(options).catch(() => undefined);
+    if (server === undefined) {
+      await sleep(RESTART_PAUSE_MS, { signal }).catch(() => undefined);
+      continue;
+    }
+    if (!signal.aborted) return server;
+    await server.stop();
+  }
+  return undefined;
 }
 
 function requireProgram(environment: Environment): string {

@@ -57,7 +57,10 @@ const resolveFrom = createRequire(import.meta.url);
 /** Starts broker and children. */
 export async function startProcessesRun(run: ResolvedRun, options: ProcessesOptions): Promise<ProcessesRun> {
   const { outDir, environment, onNotice } = options;
-  const broker = await openBroker(environment, outDir);
+  const broker = await openBroker(environment, outDir, {
+    notice: (sentence) => onNotice?.(sentence),
+    restart: () => onChange(),
+  });
   onNotice?.(`bus: ${broker.description}`);
   mkdirSync(join(outDir, "logs"), { recursive: true });
   const children: Child[] = [];

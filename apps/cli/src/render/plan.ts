@@ -10,8 +10,10 @@ import {
   type Origins,
   type Plan,
   type ResolvedRun,
+  rolloutWindow,
   type StageDecision,
   type TimeEstimate,
+  usefulActors,
 } from "@oarlock/runfile";
 import { renderTable } from "./table.ts";
 
@@ -91,10 +93,20 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
             `about ${formatDuration(time.totalSeconds)} at most, evaluations ${formatDuration(time.evaluationSeconds)} of it`,
           ],
         ]),
+    ...actorRows(run, time),
     ["plan", run.digest],
   ];
   const width = Math.max(...rows.map(([label = ""]) => label.length));
   return rows.map(([label = "", value = ""]) => `${style.dim(label.padEnd(width))}  ${value}`).join("\n");
+}
+
+/** How many actors a run can use on a cluster. */
+function actorRows({ spec }: ResolvedRun, time: TimeEstimate | undefined): string[][] {
+  const window = rolloutWindow(spec);
+  if (window === undefined) return [];
+  const keepUp = time?.stages.map(({ actorsToKeepUp }) => actorsToKeepUp).filter(Number.isFinite) ?? [];
+  const { most, why } = usefulActors(window, keepUp.length === 0 ? undefined : Math.max(...keepUp));
+  return [["useful actors", `at most ${formatCount(most)}: ${why}`]];
 }
 
 /** Parts of the memory that matter, largest first. */

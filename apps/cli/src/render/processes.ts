@@ -26,5 +26,13 @@ function renderProcess(
       const age = oldest === undefined ? "" : `, the oldest ${shortDuration(Number(oldest.seconds))} old`;
       return `    ${depth} of ${capacity} ${name}${age}`;
     });
-  return [head, ...queues, ...waits].join("\n");
+  return [head, ...lateness(service), ...queues, ...waits].join("\n");
+}
+
+/** How late the event loop is (P1). */
+function lateness(service: LiveProcess["service"]): string[] {
+  const late = service?.eventLoopDelayP99;
+  if (late === undefined) return [];
+  const lateMs = Number(late.seconds) * 1_000 + late.nanos / 1e6;
+  return [`    event loop ${lateMs.toFixed(1)} ms late (99th percentile)`];
 }

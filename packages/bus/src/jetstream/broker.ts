@@ -5,7 +5,7 @@
 import { setMaxListeners } from "node:events";
 import { OarlockError } from "@oarlock/errors";
 import { retry } from "@oarlock/runtime";
-import type { WaitRegistry } from "@oarlock/runtime";
+import type { Log, WaitRegistry } from "@oarlock/runtime";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
@@ -22,7 +22,11 @@ export interface BrokerParts {
   /** One operation with all its attempts: how long a server may be gone. */
   readonly patienceMs: number;
   readonly registry: WaitRegistry;
+  readonly log: Log;
 }
+
+/** What every operation of a server in trouble would say is said once in so long. */
+const QUIET_MS = 10_000;
 
 /** Codes of the JetStream API that we act on. */
 export const API = {
@@ -52,6 +56,7 @@ export class Broker {
   /** Aborts when the bus is closed. */
   readonly closing: AbortController = new AbortController();
   readonly #reconnected = new Set<() => void>();
+  #saidMs = -Infinity;
 
   constructor(parts: BrokerParts) {
     this.parts = parts;
@@ -99,6 +104,7 @@ export class Broker {
         timeoutMs: patienceMs,
         registry,
         maxMs: 1_000,
+        onRetry: (reason, number) => this.#tell(name, { attempt: number + 1, err: reason }),
         retryable: (reason) => !this.closing.signal.aborted && isTransient(reason),
         ...(signal === undefined ? {} : { signal }),
       });
@@ -140,6 +146,16 @@ export class Broker {
         `the NATS server has no stream ${stream} any more: its storage was lost, or the run was removed`,
         { cause: reason },
       );
+    });
+  }
+
+  /** L1: a server may take a request and never answer it, e.g. when its disk is full. */
+  #tell(operation: string, fields: { readonly attempt: number; readonly err: unknown }): void {
+    if (performance.now() - this.#saidMs < QUIET_MS) return;
+    this.#saidMs = performance.now();
+    this.parts.log.warn("the NATS server does not do what it is asked, trying again", {
+      operation,
+      ...fields,
     });
   }
 

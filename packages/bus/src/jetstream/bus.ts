@@ -13,7 +13,7 @@ import { subjects } from "../subjects.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
 import { openKeyValue } from "./key-value.ts";
-import { openObjectStore } from "./object-store.ts";
+import { findObjectStore, openObjectStore } from "./object-store.ts";
 import { openStream } from "./stream.ts";
 
 /** Room for headers beside the data of a message. */
@@ -50,6 +50,11 @@ export class JetStreamBus implements Bus {
   async objects(config: ObjectStoreConfig): Promise<ObjectStore> {
     this.#broker.checkOpen();
     return openObjectStore(this.#broker, config);
+  }
+
+  async findObjects(name: string): Promise<ObjectStore | undefined> {
+    this.#broker.checkOpen();
+    return findObjectStore(this.#broker, name);
   }
 
   async info(): Promise<readonly StreamInfo[]> {

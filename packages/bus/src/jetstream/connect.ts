@@ -52,6 +52,7 @@ export async function connectJetStreamBus(options: JetStreamBusOptions): Promise
       requestTimeoutMs,
       patienceMs,
       registry,
+      log,
     });
     await checkJetStream(broker);
     void tell(connection, log);

@@ -47,6 +47,21 @@ export async function openObjectStore(broker: Broker, config: ObjectStoreConfig)
   return new JetStreamObjectStore(broker, config, store);
 }
 
+/** Opens a bucket that is there; undefined where none is. */
+export async function findObjectStore(broker: Broker, name: string): Promise<ObjectStore | undefined> {
+  checkName("bucket", name);
+  const { client, manager } = broker.parts;
+  const found = await broker.call(`look for bucket ${name}`, () =>
+    manager.streams.info(streamOf(name)).catch((reason: unknown) => {
+      if (apiCode(reason) === API.streamNotFound) return undefined;
+      throw reason;
+    }),
+  );
+  if (found === undefined) return undefined;
+  const store = await broker.call(`open bucket ${name}`, () => new Objm(client).open(name));
+  return new JetStreamObjectStore(broker, { name, maxBytes: found.config.max_bytes }, store);
+}
+
 function streamOf(bucket: string): string {
   return `OBJ_${bucket}`;
 }

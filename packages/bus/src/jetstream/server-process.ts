@@ -36,6 +36,8 @@ export interface NatsServerOptions {
   readonly port?: number;
   /** Further lines of the server's configuration, e.g. for authentication. */
   readonly configuration?: string;
+  /** An error that the server logs, e.g. of a full disk: its clients may hear nothing at all. */
+  readonly onError?: (line: string) => void;
 }
 
 /** A server that answers. */
@@ -71,15 +73,17 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const child = spawn(path, ["-c", file], { stdio: ["ignore", "ignore", "pipe"], detached: true });
   const endWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", endWithUs);
+  const guard = child.pid === undefined ? undefined : guardOf(child.pid);
   const exited = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, signal) => {
       process.off("exit", endWithUs);
+      guard?.kill("SIGKILL");
       resolve(code === null ? `signal ${signal}` : `exit code ${code}`);
     });
   });
   const lines: string[] = [];
-  const ready = listening(child, lines);
+  const ready = listening(child, lines, options.onError);
   const failed = exited.then((how) => {
     throw new OarlockError("NATS_SERVER_FAILED", `${path} ended with ${how}: ${lines.join(" | ")}`);
   });
@@ -104,14 +108,37 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   }
 }
 
+/**
+ * Ends the server when we are killed, which nothing in us can do: a shell that reads from a pipe to us until there is nobody
+ * at the other end.
+ */
+function guardOf(pid: number): ChildProcess | undefined {
+  if (process.platform === "win32") return undefined;
+  const guard = spawn("/bin/sh", ["-c", 'read -r _; kill -TERM "$0"', String(pid)], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+    env: {},
+  });
+  // Without a shell the server is not guarded, and works all the same.
+  guard.on("error", () => undefined);
+  guard.stdin?.on("error", () => undefined);
+  return guard;
+}
+
 /** Reads the log until the server says that it is ready; gives its port. */
-function listening(child: ChildProcess, lines: string[]): Promise<number> {
+function listening(
+  child: ChildProcess,
+  lines: string[],
+  onError: NatsServerOptions["onError"],
+): Promise<number> {
   return new Promise((resolve) => {
     if (child.stderr === null) return;
     let port = 0;
     createInterface({ input: child.stderr }).on("line", (line) => {
       lines.push(line);
       if (lines.length > LAST_LINES) lines.shift();
+      const error = /\[(?:ERR|FTL)\] (.*)/.exec(line)?.[1];
+      if (error !== undefined) onError?.(error);
       const bound = /Listening for client connections on .*:(\d+)/.exec(line);
       if (bound !== null) port = Number(bound[1]);
       if (line.includes("Server is ready")) resolve(port);

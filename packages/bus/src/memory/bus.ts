@@ -87,6 +87,11 @@ class MemoryBus implements Bus {
     );
   }
 
+  async findObjects(name: string): Promise<ObjectStore | undefined> {
+    this.#checkOpen();
+    return this.#stores.get(name);
+  }
+
   async info(): Promise<readonly StreamInfo[]> {
     this.#checkOpen();
     return [...this.#streams.values()].map((stream) => stream.infoNow());

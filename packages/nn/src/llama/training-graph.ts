@@ -77,6 +77,19 @@ export function llamaScoring(graph: Graph, options: Omit<LlamaTrainingOptions, "
   return { weights, scores: llamaScores({ config: options.config, weights, stream }) };
 }
 
+/** Both of them on one trunk, for a configuration whose head is "both". */
+export function llamaActorCritic(
+  graph: Graph,
+  options: LlamaTrainingOptions,
+): LlamaTraining & Pick<LlamaScoring, "scores"> {
+  const { config, temperature = 1 } = options;
+  const { weights, stream } = trunk(graph, options);
+  const targets = graph.input("targets", "int64", [options.chosen ?? product(tokenShape(options))]);
+  const logits = llamaLogits({ config, weights, stream, temperature });
+  const scores = llamaScores({ config, weights, stream });
+  return { weights, logits, scores, ...tokenLogprobs(logits, targets) };
+}
+
 /** Everything below the head: the residual stream of the chosen tokens. [M, D] */
 function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLookup; stream: Value } {
   const { config, batch, length, prefix = 0 } = options;

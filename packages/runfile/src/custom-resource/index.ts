@@ -41,5 +41,8 @@ function definition({ kind, plural, shortName }: Names, version: Structural): st
     metadata: { name: `${plural}.${GROUP}` },
     spec: { group: GROUP, scope: "Namespaced", names, versions: [version] },
   };
-  return NOTICE + stringify(document, { aliasDuplicateObjects: false, lineWidth: 110, indentSeq: false });
+  return (
+    NOTICE +
+    stringify(document, { aliasDuplicateObjects: false, lineWidth: 110, indent: 1, indentSeq: false })
+  );
 }

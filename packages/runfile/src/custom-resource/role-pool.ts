@@ -37,7 +37,8 @@ const status = block("What is observed.", {
   readyReplicas: count("Pods that serve."),
   updatedReplicas: count("Pods of the current template."),
   selector: words("Label selector of the pods, for autoscalers.", 2048),
-  conditions: conditions("Ready: as many pods serve as should."),
+  usefulMaximum: count("More pods than these cannot help; condition Useful says why."),
+  conditions: conditions("Ready: as many pods serve as should. Useful: more of them could help."),
 });
 
 /** Version `v1alpha1` of the resource. */

@@ -6,6 +6,7 @@ import type { Rule } from "../schema/primitives.ts";
 
 /** Not in structural schemas: objects are closed anyway, since unknown fields are refused or pruned. */
 const DROPPED = new Set(["$schema", "propertyNames"]);
+const PRESERVED = "x-kubernetes-preserve-unknown-fields";
 const RULES = "x-kubernetes-validations";
 
 /** A node of a structural schema. */
@@ -13,6 +14,11 @@ export type Structural = Readonly<Record<string, unknown>>;
 
 /** The structural schema that says the same as a JSON Schema node. */
 export function structural(node: object): Structural {
+  // Fields that only the API server's other schemas know.
+  if (PRESERVED in node) {
+    const { type, description, [PRESERVED]: preserve } = node as Structural;
+    return { type, description, [PRESERVED]: preserve };
+  }
   const kept: Structural = Object.fromEntries(
     Object.entries(node)
       .filter(([key, value]) => !DROPPED.has(key) && !(key === "additionalProperties" && value === false))

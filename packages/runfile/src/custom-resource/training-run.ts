@@ -30,21 +30,35 @@ const immutable: readonly Rule[] = [
   })),
 ];
 
-const inPods = (rule: string, what: string): Rule[] => [
-  { rule, message: `a pod cannot read ${what} of your machine; on a cluster it reads hf:// only` },
+/** `reads`: the reference in CEL; `has`: whether it is there at all. */
+const inPods = (what: string, { has, reads }: { readonly has: string; readonly reads: string }): Rule[] => [
+  {
+    rule: `!${has} || ${reads}.startsWith('bundle://') || ${reads}.startsWith('configmap://')`,
+    message: `a pod cannot read ${what} of your machine; it reads bundle:// (kubectl oarlock submit packs your files), hf:// and configmap://`,
+  },
 ];
-const noFile = inPods("!has(self.file)", "a data file");
-const noFunction = inPods("!has(self.__function__)", "a reward function");
+const noFile = inPods("a data file", { has: "has(self.file)", reads: "self.file.path" });
+const noFunction = inPods("a reward function", {
+  has: "has(self.__function__)",
+  reads: "self.__function__.file",
+});
 
 /** What names files of the machine where `kubectl` runs. */
 const readable: Readonly<Record<string, readonly Rule[]>> = {
-  model: inPods("!has(self.from) || self.from.startsWith('hf://')", "a model folder"),
-  "model.init.tokenizer": inPods("!has(self.file)", "a tokenizer"),
+  model: [
+    {
+      rule: "!has(self.from) || self.from.startsWith('hf://') || self.from.startsWith('bundle://')",
+      message:
+        "a pod cannot read a model folder of your machine; it reads hf:// and bundle:// (kubectl oarlock submit packs your files)",
+    },
+  ],
+  "model.init.tokenizer": inPods("a tokenizer", { has: "has(self.file)", reads: "self.file.path" }),
   "stages[].sft.data": noFile,
   "stages[].grpo.data": noFile,
   "stages[].grpo.rewards[]": noFunction,
   "stages[].reward-model.data": noFile,
   "stages[].ppo.data": noFile,
+  "stages[].ppo.ptx.data": noFile,
   "stages[].ppo.rewards[]": noFunction,
   "evaluation.data": noFile,
   "evaluation.rewards[]": noFunction,
@@ -79,12 +93,14 @@ const status = block("What is observed of the run.", {
       ready: count("Pods that serve."),
       updated: count("Pods of the current template."),
       restarts: count("Pods of the role that failed."),
+      usefulMaximum: count("More pods than these cannot help."),
       selector: words("Label selector of its pods."),
     }),
     "Pods by role.",
   ),
   checkpoint: block("The newest checkpoint: where a resume continues.", {
     step: count("Steps that it holds."),
+    request: words("The last wish (annotation oarlock.dev/checkpoint) that was fulfilled.", 64),
     uri: words("Where it lies.", 2048),
     time: moment("When it was written."),
   }),

@@ -86,6 +86,8 @@ function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticCo
   const scorer = context.before.findLast(({ type }) => type === "reward-model");
   const from = scorer === undefined ? context.policy.from : stageResult(scorer);
   return {
+    network: at.fill("network", critic?.network, "own"),
+    coefficient: at.fill("coefficient", critic?.coefficient, 0.1),
     from: at.derive("from", critic?.from, from, "the last reward model, else the policy"),
     clip: at.fill("clip", critic?.clip, 0.2),
     warmupSteps: at.fill("warmupSteps", critic?.warmupSteps, 0),

@@ -61,6 +61,8 @@ export interface TimeEstimate {
     readonly stage: string;
     readonly stepSeconds: number;
     readonly seconds: number;
+    /** Actors like the measured one that generate as fast as the learner trains; 0 of a stage that samples nothing. */
+    readonly actorsToKeepUp: number;
   }[];
   readonly evaluationSeconds: number;
   readonly totalSeconds: number;
@@ -81,7 +83,8 @@ export function estimateTime({ spec, tokens, calibration, evaluationRows }: Time
     const generate = generatedTokens / generateTokensPerSecond;
     const train = trainedTokens / trainTokensPerSecond;
     const stepSeconds = spec.pipeline.lag > 0 ? Math.max(generate, train) : generate + train;
-    return { stage, stepSeconds, seconds: steps * stepSeconds };
+    const actorsToKeepUp = train > 0 ? generate / train : Infinity;
+    return { stage, stepSeconds, seconds: steps * stepSeconds, actorsToKeepUp };
   });
   const evaluationSeconds =
     (evaluationTokens(spec, evaluationRows) * evaluations(spec, tokens)) / generateTokensPerSecond;

@@ -21,6 +21,7 @@ import {
   list,
   namedList,
   objectName,
+  preserved,
   ruled,
   stringMap,
   text,
@@ -70,7 +71,9 @@ const role: z.ZodType<RoleSpec> = ruled(
     maxReplicas: integer(1, MAX_REPLICAS).describe("Most replicas that scaling may choose.").optional(),
     scaling: closed({
       mode: choice(SCALING_MODES)
-        .describe("Static: a change of replicas here is applied. External: only the RolePool's scale counts.")
+        .describe(
+          "Static: replicas here, when changed. External: the RolePool's scale alone. Balanced: the controller.",
+        )
         .optional(),
     })
       .describe("Who decides on the number of pods.")
@@ -83,6 +86,11 @@ const role: z.ZodType<RoleSpec> = ruled(
     tolerations: list(toleration, 0, 16).describe("Taints that the pods bear.").optional(),
     priorityClassName: objectName().describe("Priority class of the pods.").optional(),
     runtimeClassName: objectName().describe("Runtime class of the pods, e.g. nvidia.").optional(),
+    template: preserved()
+      .describe(
+        "Any other fields of the pods (metadata, spec), laid over the controller's; named lists merge.",
+      )
+      .optional(),
   }),
   [
     {
@@ -100,6 +108,14 @@ const role: z.ZodType<RoleSpec> = ruled(
       holds: ({ name, minReplicas, maxReplicas, scaling }) =>
         name !== "learner" ||
         (minReplicas === undefined && maxReplicas === undefined && scaling === undefined),
+    },
+    {
+      rule: "!has(self.scaling) || !has(self.scaling.mode) || self.scaling.mode != 'Balanced' || (self.name == 'actor' && has(self.maxReplicas))",
+      message: "Balanced is for actors, and needs maxReplicas: the most that it may start",
+      path: ["scaling", "mode"],
+      accepted: "Balanced on actor, with maxReplicas",
+      holds: ({ name, scaling, maxReplicas }) =>
+        scaling?.mode !== "Balanced" || (name === "actor" && maxReplicas !== undefined),
     },
     {
       rule: "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",

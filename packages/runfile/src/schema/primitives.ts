@@ -73,6 +73,11 @@ export function real(min: number, max: number): z.ZodNumber {
   return z.number().min(min).max(max);
 }
 
+/** An object of fields that this schema does not know: whoever takes it checks it. */
+export function preserved(): z.ZodObject<Record<never, never>, z.core.$loose> {
+  return z.looseObject({}).meta({ "x-kubernetes-preserve-unknown-fields": true });
+}
+
 /** A list of `min` to `max` items. */
 export function list<T extends z.ZodType>(item: T, min: number, max: number): z.ZodArray<T> {
   return z.array(item).min(min).max(max);

@@ -12,6 +12,7 @@ import type {
 import {
   ADVANTAGES,
   AGGREGATIONS,
+  CRITIC_TYPES,
   GUARD_REACTIONS,
   GUARD_TYPES,
   KL_CONTROLLERS,
@@ -124,6 +125,8 @@ const grpo: z.ZodType<GrpoSpec> = closed({
 }).describe("Group relative policy optimisation.");
 
 const critic = closed({
+  network: choice(CRITIC_TYPES).describe("A network of its own, or a head on the policy's trunk.").optional(),
+  coefficient: real(0, 1000).describe("Weight of the value loss, on one trunk.").optional(),
   from: startReference()
     .describe("model, or stage/<name> (default: the last reward model, else the policy).")
     .optional(),

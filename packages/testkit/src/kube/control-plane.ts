@@ -10,6 +10,8 @@ import { join } from "node:path";
 import { findKube, type KubeAssets } from "./assets.ts";
 import { eventually, freePort, type ServerProcess, startProcess } from "./process.ts";
 
+const LOOPBACK = "127.0.0.1";
+
 /** A user of the cluster, known by a static token. */
 export interface ClusterUser {
   readonly name: string;
@@ -21,6 +23,16 @@ export interface ControlPlaneOptions {
   readonly controllers?: boolean;
   /** Users besides `admin`; each one's token is `<name>-token`. */
   readonly users?: readonly ClusterUser[];
+  /** Where it runs; default: here, on loopback, without a real node. */
+  readonly place?: ControlPlanePlace;
+}
+
+/** Network namespace of a real node, whose pods reach the API server. */
+export interface ControlPlanePlace {
+  /** Command that runs another one there. */
+  readonly enter: readonly [string, ...string[]];
+  /** IPv4 address of the node. */
+  readonly address: string;
 }
 
 export interface KubectlResult {
@@ -58,7 +70,7 @@ export interface ControlPlane extends AsyncDisposable {
 
 /** Starts a control plane; ready when it resolves. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { controllers = false, users = [] } = options;
+  const { controllers = false, users = [], place } = options;
   const assets = findKube(
     controllers
       ? ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler"]
@@ -66,24 +78,35 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   );
   const folder = mkdtempSync(join(tmpdir(), "oarlock-kube-"));
   const [clientPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
-  const url = `https://127.0.0.1:${apiPort}`;
+  const url = `https://${place?.address ?? LOOPBACK}:${apiPort}`;
+  const command = (path: string, args: readonly string[]): readonly [string, readonly string[]] => {
+    const [enter, ...rest] = place?.enter ?? [path];
+    return [enter, place === undefined ? args : [...rest, path, ...args]];
+  };
   writeCredentials(folder, users);
   const processes: ServerProcess[] = [];
   const start = (name: Parameters<KubeAssets["path"]>[0], args: readonly string[]): ServerProcess => {
-    const process = startProcess(name, assets.path(name), args);
+    const process = startProcess(name, ...command(assets.path(name), args));
     processes.push(process);
     return process;
   };
   start("etcd", etcdFlags(folder, clientPort, peerPort));
-  const apiServer = { process: start("kube-apiserver", apiServerFlags(folder, clientPort, apiPort)) };
+  const apiServer = {
+    process: start("kube-apiserver", apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place })),
+  };
   const kubeconfig = (user = "admin"): string => writeKubeconfig(folder, url, user);
   const kubectl = (args: readonly string[], { input, user }: KubectlOptions = {}): Promise<KubectlResult> =>
-    runKubectl(assets.path("kubectl"), ["--kubeconfig", kubeconfig(user), ...args], input);
+    runKubectl(command(assets.path("kubectl"), ["--kubeconfig", kubeconfig(user), ...args]), input);
+  const asked = { stderr: "" };
   const ready = (): Promise<true> =>
     eventually(
       "the API server to be ready",
-      async () => ((await kubectl(["get", "--raw", "/readyz"])).code === 0 ? true : undefined),
-      { timeoutMs: 60_000, detail: () => `\n${apiServer.process.output().slice(-2_000)}` },
+      async () => {
+        const { code, stderr } = await kubectl(["get", "--raw", "/readyz"]);
+        asked.stderr = stderr;
+        return code === 0 ? true : undefined;
+      },
+      { timeoutMs: 60_000, detail: () => `\n${asked.stderr}\n${apiServer.process.output().slice(-2_000)}` },
     );
   await ready();
   if (controllers) startControllers(start, kubeconfig(), folder);
@@ -101,7 +124,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     },
     killApiServer: () => apiServer.process.kill(),
     async startApiServer() {
-      apiServer.process = start("kube-apiserver", apiServerFlags(folder, clientPort, apiPort));
+      apiServer.process = start(
+        "kube-apiserver",
+        apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place }),
+      );
       await ready();
     },
     async [Symbol.asyncDispose]() {
@@ -135,11 +161,18 @@ function etcdFlags(folder: string, clientPort: number, peerPort: number): string
   ];
 }
 
-function apiServerFlags(folder: string, etcdPort: number, port: number): string[] {
+interface ApiServerPlace {
+  readonly etcdPort: number;
+  readonly port: number;
+  readonly place: ControlPlanePlace | undefined;
+}
+
+function apiServerFlags(folder: string, { etcdPort, port, place }: ApiServerPlace): string[] {
+  const reachable = [`--bind-address=0.0.0.0`, `--advertise-address=${place?.address}`];
   return [
+    ...(place === undefined ? [`--bind-address=${LOOPBACK}`] : reachable),
     `--etcd-servers=http://127.0.0.1:${etcdPort}`,
     `--secure-port=${port}`,
-    "--bind-address=127.0.0.1",
     // The server makes its own certificate there.
     `--cert-dir=${folder}`,
     `--service-account-key-file=${folder}/sa.pub`,
@@ -164,6 +197,8 @@ function startControllers(
     `--authentication-kubeconfig=${kubeconfig}`,
     `--authorization-kubeconfig=${kubeconfig}`,
     `--service-account-private-key-file=${folder}/sa.key`,
+    // What pods trust the API server by.
+    `--root-ca-file=${folder}/apiserver.crt`,
     "--use-service-account-credentials=false",
   ]);
   start("kube-scheduler", common);
@@ -184,13 +219,12 @@ function writeKubeconfig(folder: string, server: string, user: string): string {
 }
 
 function runKubectl(
-  kubectl: string,
-  args: readonly string[],
+  [program, args]: readonly [string, readonly string[]],
   input: string | undefined,
 ): Promise<KubectlResult> {
   return new Promise((done) => {
     const options = { maxBuffer: 64 * 1024 * 1024, timeout: 120_000 };
-    const child = execFile(kubectl, args, options, (error, stdout, stderr) => {
+    const child = execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr });
     });

@@ -236,7 +236,10 @@ async function mountsOf(api: Api, pod: KubePod, home: string): Promise<Mounts> {
   const mounts = new Map<string, string>();
   for (const { name, mountPath } of container?.volumeMounts ?? []) {
     const volume = pod.spec.volumes?.find((candidate) => candidate.name === name);
-    if (volume !== undefined) mounts.set(mountPath, await folderOf(api, pod, { volume, home }));
+    if (volume === undefined) continue;
+    const outer = [...mounts].find(([path]) => mountPath.startsWith(`${path}/`));
+    const within = outer === undefined ? undefined : join(outer[1], mountPath.slice(outer[0].length));
+    mounts.set(mountPath, await folderOf(api, pod, { volume, home, ...(within && { within }) }));
   }
   return mounts;
 }
@@ -244,12 +247,21 @@ async function mountsOf(api: Api, pod: KubePod, home: string): Promise<Mounts> {
 async function folderOf(
   api: Api,
   pod: KubePod,
-  { volume, home }: { readonly volume: KubeVolume; readonly home: string },
+  {
+    volume,
+    home,
+    within,
+  }: {
+    readonly volume: KubeVolume;
+    readonly home: string;
+    /** Where it is mounted inside of another volume. */
+    readonly within?: string;
+  },
 ): Promise<string> {
   const { namespace } = pod.metadata;
   const { persistentVolumeClaim: claim, configMap, secret } = volume;
   if (claim !== undefined) return claimFolder(api, namespace, claim.claimName);
-  const folder = join(home, "volumes", volume.name);
+  const folder = within ?? join(home, "volumes", volume.name);
   mkdirSync(folder, { recursive: true });
   const kind = configMap === undefined ? "secrets" : "configmaps";
   const name = configMap?.name ?? secret?.secretName;

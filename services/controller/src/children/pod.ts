@@ -5,10 +5,14 @@
 import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
+import { overridden } from "./override.ts";
 import { type ChildSettings, GRPC_PORT } from "./settings.ts";
+import { configMapsOf } from "../run-sources.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
+/** What the run reads: bundles are fetched into it, ConfigMaps are mounted below it. */
+const SOURCES_MOUNT = "/var/run/oarlock/sources";
 const USER = 10_001;
 
 /** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
@@ -26,7 +30,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
     "kubectl.kubernetes.io/default-container": role,
     ...(role === "learner" ? { "cluster-autoscaler.kubernetes.io/safe-to-evict": "false" } : {}),
   };
-  return {
+  const template = {
     metadata: { labels: labelsOf(name, role), annotations },
     spec: {
       serviceAccountName: childName(name, role),
@@ -49,10 +53,13 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       volumes: [
         { name: "plan", configMap: { name: childName(name, "plan") } },
         { name: "scratch", emptyDir: {} },
+        { name: "sources", emptyDir: {} },
+        ...configMapsOf(run).map((name, at) => ({ name: `source-${at}`, configMap: { name } })),
         ...(role === "learner" ? [checkpointVolume(run)] : []),
       ],
     },
   };
+  return overridden(template, spec?.template);
 }
 
 function container(
@@ -84,6 +91,12 @@ function container(
     volumeMounts: [
       { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
       { name: "scratch", mountPath: "/tmp" },
+      { name: "sources", mountPath: SOURCES_MOUNT },
+      ...configMapsOf(run).map((name, at) => ({
+        name: `source-${at}`,
+        mountPath: `${SOURCES_MOUNT}/configmap/${name}`,
+        readOnly: true,
+      })),
       ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
     ],
   };
@@ -100,6 +113,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
   return [
     { name: "OARLOCK_PLAN", value: `${PLAN_MOUNT}/plan.json` },
     { name: "OARLOCK_UID", value: uid },
+    { name: "OARLOCK_SOURCES", value: SOURCES_MOUNT },
     { name: "OARLOCK_INSTANCE", ...fromField("metadata.name") },
     { name: "OARLOCK_HOST", ...fromField("status.podIP") },
     { name: "OARLOCK_PORT", value: String(GRPC_PORT) },

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// What kubectl asks for completions of `kubectl oarlock …`.
+import { complete } from "../dist/kubectl/complete.js";
+
+await complete(process.argv.slice(2));

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// Starts the kubectl plugin: `kubectl oarlock …`.
+import { main } from "../dist/kubectl/main.js";
+
+process.exitCode = await main(process.argv);

@@ -1,0 +1,106 @@
+/** `kubectl oarlock submit FILE`: packs every local file that a run names, makes the run, and stores the files with it. */
+import { Command, Option } from "commander";
+import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
+import { OarlockError } from "@oarlock/errors";
+import { processEnvironment } from "@oarlock/runtime";
+import { formatBytes } from "@oarlock/runfile";
+import { storeBundle } from "@oarlock/workload";
+import { collect } from "../../prepare.ts";
+import { loadRunFile } from "../../run-file-source.ts";
+import { type Cluster, TRAINING_RUNS, type TrainingRun } from "../cluster.ts";
+import type { PluginContext } from "../main.ts";
+import { type PackedRun, packRun } from "../pack.ts";
+
+interface SubmitOptions {
+  readonly set: readonly string[];
+  readonly nats?: string;
+  readonly dryRun?: boolean;
+  readonly output?: string;
+}
+
+export function submitCommand({ terminal, withCluster }: PluginContext): Command {
+  const command = new Command("submit")
+    .description("Make a run from a run file, with every file of this machine that it names.")
+    .argument("<file>", "run file, YAML or JSON")
+    .option("--set <key=value>", "change a value first; repeatable", collect, [])
+    .option("--nats <url>", "message server as this machine reaches it (default: NATS_URL, or the run's)")
+    .option("--dry-run", "print the run with its files packed, and make nothing")
+    .addOption(new Option("-o, --output <form>", "print the run").choices(["json", "yaml", "wide", "name"]))
+    .addHelpText("after", EXAMPLES);
+  return command.action(async (file: string, options: SubmitOptions) => {
+    const packed = await packRun(await loadRunFile(file, options.set));
+    if (options.dryRun === true) {
+      terminal.print(JSON.stringify(packed.run, undefined, 2));
+      return;
+    }
+    await withCluster(command, async (cluster) => {
+      const made = await submit(cluster, packed, options);
+      const { name } = made.metadata;
+      const bytes = packed.bundles.reduce((sum, bundle) => sum + bundle.bytes, 0);
+      if (packed.bundles.length > 0)
+        terminal.note(`packed ${packed.bundles.length} file(s) or folder(s), ${formatBytes(bytes)}`);
+      if (options.output === undefined) terminal.print(`trainingrun.oarlock.dev/${name} created`);
+      else
+        terminal.print((await cluster.kubectlOutput(["get", "trun", name, "-o", options.output])).trimEnd());
+    });
+  });
+}
+
+/** Makes the run, which waits for its files, and stores them; a run whose files could not be stored is taken back. */
+async function submit(
+  { client, namespace }: Cluster,
+  { run, bundles }: PackedRun,
+  options: SubmitOptions,
+): Promise<TrainingRun> {
+  const metadata = { namespace, ...given(run.metadata) };
+  const nats = bundles.length === 0 ? undefined : natsOptions(run, options);
+  // Reached before anything is made.
+  await using bus = nats && (await connectJetStreamBus({ ...nats, name: "kubectl-oarlock" }));
+  const { apiVersion, kind, spec } = run;
+  const made = await client.create<TrainingRun>(TRAINING_RUNS, { apiVersion, kind, metadata, spec });
+  if (bus === undefined) return made;
+  const { name, namespace: place = namespace, uid = "" } = made.metadata;
+  try {
+    await storeBundle({ bus, uid, bundles });
+  } catch (reason) {
+    await client.remove(TRAINING_RUNS, { namespace: place, name }, { uid });
+    throw reason;
+  }
+  return made;
+}
+
+/** Without fields that the file leaves out. */
+function given({
+  name,
+  namespace,
+  labels,
+  annotations,
+}: PackedRun["run"]["metadata"]): TrainingRun["metadata"] {
+  return {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}
+
+function natsOptions(
+  { spec }: PackedRun["run"],
+  { nats }: SubmitOptions,
+): Parameters<typeof connectJetStreamBus>[0] {
+  const environment = processEnvironment();
+  const servers = nats ?? spec.nats?.url;
+  const found = readNatsOptions(servers === undefined ? environment : { ...environment, NATS_URL: servers });
+  if (found !== undefined) return found;
+  throw new OarlockError(
+    "NATS_UNKNOWN",
+    "the run names files of this machine, which are stored on its message server; accepted: --nats URL as this machine " +
+      "reaches it, e.g. nats://127.0.0.1:4222 after `kubectl port-forward -n oarlock-system svc/nats 4222`",
+  );
+}
+
+const EXAMPLES = `
+Examples:
+  kubectl oarlock submit run.yaml --nats nats://127.0.0.1:4222
+  kubectl oarlock submit run.yaml --set spec.suspend=true -o name
+  kubectl oarlock submit run.yaml --dry-run`;

@@ -1,0 +1,38 @@
+/** `kubectl oarlock why RUN`: what is this run waiting for. */
+import { Command, Option } from "commander";
+import { isStatus, type Resource } from "@oarlock/kube";
+import { runNamed } from "../cluster.ts";
+import type { PluginContext } from "../main.ts";
+import { type KubeEvent, type RunPod, waitingFor } from "../waiting.ts";
+
+const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };
+const EVENTS: Resource = { apiVersion: "v1", kind: "Event", plural: "events" };
+
+export function whyCommand({ terminal, withCluster }: PluginContext): Command {
+  const command = new Command("why")
+    .description("Say in one sentence what a run is waiting for.")
+    .argument("<run>", "name of the run")
+    .addOption(new Option("-o, --output <form>", "for programs").choices(["json"]));
+  return command.action(async (name: string, { output }: { readonly output?: string }) => {
+    await withCluster(command, async (cluster) => {
+      const run = await runNamed(cluster, name);
+      const { client, namespace } = cluster;
+      const [pods, events] = await Promise.all([
+        visible(client.list<RunPod>(PODS, { namespace, labelSelector: `oarlock.dev/run=${name}` })),
+        visible(client.list<KubeEvent>(EVENTS, { namespace })),
+      ]);
+      const waiting = waitingFor({ run, pods, events, nowMs: Date.now() });
+      terminal.print(output === "json" ? JSON.stringify(waiting) : waiting.sentence);
+    });
+  });
+}
+
+/** Who may see runs alone gets what the run itself says. */
+async function visible<T>(list: Promise<{ readonly items: readonly T[] }>): Promise<readonly T[]> {
+  try {
+    return (await list).items;
+  } catch (reason) {
+    if (isStatus(reason, 403)) return [];
+    throw reason;
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * What a run file reads that lies on a cluster: bundles are fetched beside the run file where the environment says whose they
+ * are (NATS_URL and OARLOCK_UID, which the controller sets for its planner).
+ */
+import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
+import { OarlockError } from "@oarlock/errors";
+import { clusterSource, type ResolvedSpec, sourcePath } from "@oarlock/runfile";
+import { createSettingsReader, processEnvironment } from "@oarlock/runtime";
+import { rewardDigest } from "@oarlock/sandbox";
+import { bundlesOf, fetchBundles } from "@oarlock/workload";
+
+/** Fetches the bundles that a spec names, if it names any. */
+export async function fetchSources(spec: ResolvedSpec, folder: string, signal?: AbortSignal): Promise<void> {
+  const [first] = bundlesOf(spec);
+  if (first === undefined) return;
+  const environment = processEnvironment();
+  const nats = readNatsOptions(environment);
+  const uid = createSettingsReader(environment).text("OARLOCK_UID");
+  if (nats === undefined || uid === undefined)
+    throw new OarlockError(
+      "BUNDLE_UNREACHABLE",
+      `bundle://sha256-${first.slice(0, 12)}…: a bundle lies in the object store of one run on a cluster; ` +
+        "accepted here: the run file as it was before `kubectl oarlock submit`",
+    );
+  await using bus = await connectJetStreamBus({ ...nats, name: "oarlock-plan", ...(signal && { signal }) });
+  await fetchBundles({ spec, bus, uid, folder, ...(signal && { signal }) });
+}
+
+/** Digest of a reward function's code: bundled now, or bundled when it was packed, which gives the same. */
+export function functionDigest(reference: string, baseDir: string): Promise<string> {
+  return rewardDigest(sourcePath(reference), baseDir, clusterSource(reference)?.scheme === "bundle");
+}

@@ -1,0 +1,215 @@
+/**
+ * A run that depends on files of a laptop, submitted to a cluster: reward function, its sibling and data travel with it, and
+ * the weights are the laptop's, bit for bit (D1). With the other commands of `kubectl oarlock` on the way.
+ */
+import { execFile, execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
+import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+
+const needs = clusterNeeds();
+
+const REWARD = `import { defineReward } from "@oarlock/rewards";
+import { closeness } from "./closeness.ts";
+export const reward = defineReward(({ text, fields }) => closeness(text, String(fields.answer)));
+`;
+const CLOSENESS = `/** Share of characters at their place. */
+export function closeness(given: string, wanted: string): number {
+  const hits = [...wanted].filter((letter, at) => given[at] === letter).length;
+  return hits / Math.max(given.length, wanted.length, 1);
+}
+`;
+const run = (data: string): string => `apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: mine }
+spec:
+  seed: 3
+  model:
+    init:
+      hiddenSize: 32
+      intermediateSize: 64
+      layers: 2
+      heads: 2
+      maxPositions: 32
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: file, file: { path: "${data}" } }
+        steps: 20
+        batchSize: 16
+        optimizer: { learningRate: 3e-3 }
+    - name: grpo
+      type: grpo
+      grpo:
+        data: { type: file, file: { path: "${data}" } }
+        steps: 300
+        promptsPerStep: 8
+        groupSize: 4
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: close, type: function, function: { file: ./reward.ts } }]
+        optimizer: { learningRate: 4e-4 }
+  checkpoints: { every: 1000 }
+`;
+
+interface Run {
+  readonly metadata: { readonly uid: string };
+  readonly spec: unknown;
+  readonly status?: {
+    readonly progress?: { readonly step: number };
+    readonly checkpoint?: { readonly step?: number };
+    readonly roles?: readonly { readonly name: string; readonly usefulMaximum?: number }[];
+  };
+}
+
+describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-submit-"));
+  const cli = join(repositoryRoot(), "apps/cli/bin");
+  let cluster: Cluster;
+  const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
+  /** As an editor of the namespace, on a laptop. */
+  const plugin = (
+    ...args: readonly string[]
+  ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> => {
+    const path = [dirname(findKube().path("kubectl")), process.env["PATH"] ?? ""].join(":");
+    const env = { ...process.env, PATH: path, KUBECONFIG: cluster.plane.kubeconfig("editor") };
+    const given = [join(cli, "kubectl-oarlock.js"), ...args, "-n", NAMESPACE];
+    return new Promise((resolve) => {
+      execFile(process.execPath, given, { env, cwd: folder }, (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+      );
+    });
+  };
+  const digestIn = (path: string): string =>
+    createHash("sha256")
+      .update(readFileSync(join(path, "final/model.safetensors")))
+      .digest("hex");
+
+  beforeAll(async () => {
+    writeFileSync(join(folder, "reward.ts"), REWARD);
+    writeFileSync(join(folder, "closeness.ts"), CLOSENESS);
+    const rows = Array.from({ length: 64 }, (_, at) => {
+      const [a, b] = [(at * 7) % 10, (at * 3) % 10];
+      return JSON.stringify({ prompt: `${a}+${b}=`, completion: String(a + b), answer: String(a + b) });
+    });
+    writeFileSync(join(folder, "rows.jsonl"), `${rows.join("\n")}\n`);
+    writeFileSync(join(folder, "run.yaml"), run("rows.jsonl"));
+    cluster = await startCluster(folder);
+  }, 180_000);
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  it("plain kubectl apply is refused with what a pod can read", async () => {
+    const { code, stderr } = await cluster.plane.kubectl([
+      "-n",
+      NAMESPACE,
+      "apply",
+      "-f",
+      join(folder, "run.yaml"),
+    ]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(
+      "a pod cannot read a data file of your machine; it reads bundle:// (kubectl oarlock submit",
+    );
+    expect(stderr).toContain("a pod cannot read a reward function of your machine");
+  });
+
+  it("doctor finds the cluster fit, and says what it lacks with a remedy", async () => {
+    const { code, stdout } = await plugin("doctor", "-o", "json");
+    const findings = JSON.parse(stdout) as { check: string; state: string; fix?: string }[];
+    expect(code).toBe(0);
+    expect(findings.find(({ check }) => check === "CRDs")?.state).toBe("ok");
+    expect(findings.find(({ check }) => check === "rights")).toMatchObject({ state: "warning" });
+    // An editor of one namespace may not look at the controller's.
+    expect(findings.find(({ check }) => check === "controller")?.state).toBe("unknown");
+    for (const { state, fix } of findings) if (state === "warning") expect(fix).not.toBe(undefined);
+  }, 60_000);
+
+  it("D1: submit packs the files; the weights are the laptop's", async () => {
+    const { nats } = cluster;
+    const made = await plugin("submit", "run.yaml", "--nats", nats.url);
+    expect(made).toMatchObject({ code: 0, stdout: "trainingrun.oarlock.dev/mine created\n" });
+    const { metadata, spec } = await get("mine");
+    expect(JSON.stringify(spec)).toMatch(/"path":"bundle:\/\/sha256-[0-9a-f]{64}\/rows.jsonl"/);
+    expect(JSON.stringify(spec)).toMatch(/"file":"bundle:\/\/sha256-[0-9a-f]{64}\/reward.mjs"/);
+
+    await eventually(
+      "some steps",
+      async () => (((await get("mine")).status?.progress?.step ?? 0) >= 5 ? true : undefined),
+      { timeoutMs: 120_000 },
+    );
+    expect((await get("mine")).status?.roles?.find(({ name }) => name === "actor")?.usefulMaximum).toBe(16);
+    expect(await plugin("checkpoint", "mine")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^checkpoint of step [1-9]\d*\n$/),
+    });
+    expect((await get("mine")).status?.checkpoint?.step).toBeGreaterThan(0);
+    expect((await plugin("why", "mine")).stdout).toMatch(/^mine: .+\n$/);
+    // Logs are the cluster's own right.
+    await cluster.kubectl("create", "rolebinding", "watcher", "--clusterrole=view", "--user=editor");
+    expect(await plugin("suspend", "mine", "--wait")).toMatchObject({ code: 0 });
+    expect((await plugin("why", "mine", "-o", "json")).stdout).toContain('"reason":"Suspended"');
+    expect(await plugin("resume", "mine")).toMatchObject({ code: 0 });
+
+    await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
+    const alone = join(folder, "alone");
+    execFileSync(
+      process.execPath,
+      [join(cli, "oarlock.js"), "run", join(folder, "run.yaml"), "--out", alone],
+      {
+        stdio: "pipe",
+      },
+    );
+    expect(digestIn(join(cluster.volume, "runs", metadata.uid))).toBe(digestIn(alone));
+    // Logs of every role, each line with its pod. The finished learner's pod is still there.
+    const logs = await plugin("logs", "mine");
+    expect(logs.stdout).toMatch(/^\[pod\/mine-learner-[^\]]+\] .*"started"/m);
+  }, 600_000);
+
+  it("the files go with the run", async () => {
+    const { uid } = (await get("mine")).metadata;
+    const stored = (): string[] =>
+      readdirSync(join(folder, "nats/store"), { recursive: true, encoding: "utf8" }).filter((path) =>
+        path.includes(`${uid}_BUNDLE`),
+      );
+    expect(stored().length).toBeGreaterThan(0);
+    await cluster.kubectl("delete", "trun", "mine", "--timeout=120s");
+    expect(stored()).toEqual([]);
+  }, 150_000);
+
+  it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
+    const text = run("configmap://rows/rows.jsonl")
+      .replace("name: mine", "name: mapped")
+      .replace("type: function, function: { file: ./reward.ts }", "type: exact")
+      .concat("  roles: [{ name: actor, replicas: 1, maxReplicas: 2, scaling: { mode: Balanced } }]\n");
+    writeFileSync(join(folder, "mapped.yaml"), text);
+    await cluster.kubectl("apply", "-f", join(folder, "mapped.yaml"));
+    const because = await eventually("the run to wait for its file", async () => {
+      const { stdout } = await plugin("why", "mapped");
+      return stdout.includes("ConfigMap rows") ? stdout : undefined;
+    });
+    expect(because).toBe("mapped: ConfigMap rows does not exist in the run's namespace\n");
+    await cluster.kubectl("create", "configmap", "rows", `--from-file=${join(folder, "rows.jsonl")}`);
+    await cluster.kubectl("wait", "trun/mapped", "--for=condition=Ready", "--timeout=60s");
+    await cluster.kubectl("scale", "rpool/mapped-actor", "--replicas=7");
+    await eventually("an event to answer it", async () => {
+      const described = await cluster.kubectl("describe", "trun", "mapped");
+      return /ScaleOverruled.*7 were asked for/.test(described) ? true : undefined;
+    });
+    const pool = await cluster.plane.get<{ spec: { replicas: number } }>([
+      "-n",
+      NAMESPACE,
+      "rpool",
+      "mapped-actor",
+    ]);
+    expect(pool.spec.replicas).toBeLessThanOrEqual(2);
+    await cluster.kubectl("wait", "trun/mapped", "--for=condition=Complete", "--timeout=300s");
+  }, 400_000);
+});

@@ -1,0 +1,216 @@
+/**
+ * The addition sample as real pods of built images on a real node, under the restricted level: disturbed as a cluster does
+ * it, from roll-outs to an actor that runs out of memory, and with the weights of one undisturbed process (D1).
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
+import { NEXT_IMAGE, openImageStore, TARGETS } from "./images.ts";
+import { nodeNeeds } from "./needs.ts";
+
+interface Run {
+  readonly metadata: { readonly uid: string };
+  readonly spec: { readonly roles: readonly { readonly name: string }[] };
+  readonly status?: {
+    readonly progress?: { readonly step: number };
+    readonly policyDigest?: string;
+  };
+}
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
+  readonly spec: { readonly containers: readonly { readonly image: string }[] };
+  readonly status: {
+    readonly phase: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly containerStatuses?: readonly {
+      readonly restartCount: number;
+      readonly state?: { readonly terminated?: { readonly reason: string } };
+      readonly lastState?: { readonly terminated?: { readonly reason: string } };
+    }[];
+  };
+}
+
+const needs = nodeNeeds();
+
+/** Imitation up to where the second stage is right now and then; then long enough to be disturbed. */
+const [SFT_STEPS, GRPO_STEPS] = [150, 200];
+
+/** The sample with fewer steps, on a node of two cores. */
+function shortSample(): string {
+  const sample = readFileSync(join(repositoryRoot(), "deploy/k8s/samples/addition.yaml"), "utf8");
+  const changes = [
+    ["steps: 600", `steps: ${SFT_STEPS}`],
+    ["steps: 250", `steps: ${GRPO_STEPS}`],
+    ["checkpoints: { every: 100 }", "checkpoints: { every: 10 }"],
+    ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
+    ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
+  ] as const;
+  return changes.reduce((text, [from, to]) => {
+    expect(text).toContain(from);
+    return text.replace(from, to);
+  }, sample);
+}
+
+describe.skipIf(needs.absent)(`images${needs.note}`, () => {
+  it("have a target per program, an ordinary user, and nothing that only developers need", () => {
+    const store = openImageStore();
+    for (const target of TARGETS) {
+      const image = store.build(target);
+      const program = target === "cli" ? "oarlock" : `oarlock-${target}`;
+      expect(store.inspect(image)).toMatchObject({ user: "10001:10001", entrypoint: [program] });
+    }
+    const image = store.build("cli");
+    expect(store.run(image, ["oarlock", "--version"])).toMatch(/^\d+\.\d+\.\d+$/);
+    expect(store.run(image, ["node", "--version"])).toMatch(/^v24\./);
+    const installed = store
+      .run(image, ["ls", "/opt/oarlock/node_modules", "/opt/oarlock/packages"])
+      .split("\n");
+    for (const name of ["onnxruntime-node", "runtime"]) expect(installed).toContain(name);
+    for (const name of ["vitest", "typescript", "turbo", "testkit"]) expect(installed).not.toContain(name);
+    // Vendors' licences travel with what they cover; GPU libraries do not travel.
+    const files = store.run(image, ["find", "/opt/oarlock", "-type", "f"]).split("\n");
+    expect(files).toContain("/opt/oarlock/node_modules/onnxruntime-node/package.json");
+    const native = files.filter((path) => /\.(so|node|bare|dll|dylib)(\.|$)/.test(path));
+    expect(native.length).toBeGreaterThan(1);
+    expect(native.filter((path) => /cuda|cublas|darwin|win32|arm64/i.test(path))).toEqual([]);
+  }, 900_000);
+});
+
+describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-node-"));
+  let cluster: NodeCluster;
+  const kubectl = (...args: readonly string[]): Promise<string> => cluster.kubectl(...args);
+  const get = (): Promise<Run> => cluster.machine.plane.get<Run>(["-n", NAMESPACE, "trun", "addition"]);
+  const step = async (): Promise<number> => (await get()).status?.progress?.step ?? 0;
+  const pods = async (role: string): Promise<readonly Pod[]> => {
+    const selector = `oarlock.dev/run=addition,oarlock.dev/role=${role}`;
+    const args = ["-n", NAMESPACE, "pods", "-l", selector];
+    const { items } = await cluster.machine.plane.get<{ items: readonly Pod[] }>(args);
+    return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+  };
+  const ready = async (role: string): Promise<readonly Pod[]> =>
+    (await pods(role)).filter(({ status }) =>
+      status.conditions?.some((each) => each.type === "Ready" && each.status === "True"),
+    );
+  const waitFor = <T>(what: string, attempt: () => Promise<T | undefined>): Promise<T> =>
+    eventually(what, attempt, { timeoutMs: 180_000, everyMs: 500 });
+  const reach = (least: number): Promise<true> =>
+    waitFor(`step ${least}`, async () => ((await step()) >= least ? true : undefined));
+  const serving = (role: string, count: number): Promise<true> =>
+    waitFor(`${count} ${role} pods to serve`, async () =>
+      (await ready(role)).length === count ? true : undefined,
+    );
+  const killProcess = (program: string): Promise<string> =>
+    cluster.machine.run("pkill", "-KILL", "--oldest", "--full", program);
+  const changeActor = async (fields: object): Promise<void> => {
+    const { spec } = await get();
+    const roles = spec.roles.map((role) => (role.name === "actor" ? { ...role, ...fields } : role));
+    await kubectl("patch", "trun", "addition", "--type=merge", "-p", JSON.stringify({ spec: { roles } }));
+  };
+
+  // Each part goes on from where the one before left the run.
+  let broken = false;
+  beforeEach(({ skip }) => skip(broken, "an earlier part failed"));
+  afterEach(({ task }) => {
+    broken ||= task.result?.state === "fail";
+  });
+  beforeAll(async () => {
+    writeFileSync(join(folder, "run.yaml"), shortSample());
+    cluster = await startNodeCluster(needs, folder);
+  }, 900_000);
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  it("runs its pods without rights, and with a root file system that nobody writes", async () => {
+    await kubectl("apply", "-f", join(folder, "run.yaml"));
+    await serving("actor", 2);
+    const [actor] = await ready("actor");
+    const look = `const { readFileSync, writeFileSync } = require("node:fs");
+      const status = readFileSync("/proc/1/status", "utf8");
+      const field = (name) => status.match(new RegExp(name + ":\\\\s+(\\\\S+)"))[1];
+      let written = "yes";
+      try { writeFileSync("/opt/oarlock/x", "") } catch (error) { written = error.code }
+      const token = require("node:fs").existsSync("/var/run/secrets/kubernetes.io/serviceaccount");
+      console.log(JSON.stringify([process.getuid(), field("CapEff"), field("NoNewPrivs"), field("Seccomp"), written, token]))`;
+    const seen = JSON.parse(await kubectl("exec", actor!.metadata.name, "--", "node", "-e", look)) as unknown;
+    expect(seen).toEqual([10_001, "0000000000000000", "1", "2", "EROFS", false]);
+    // Now the actors have work.
+    await reach(SFT_STEPS + 3);
+  }, 300_000);
+
+  it("finishes the work in flight when an actor is told to end, within its grace", async () => {
+    const [actor] = await ready("actor");
+    const name = actor!.metadata.name;
+    const log = kubectl("logs", "-f", name);
+    const startMs = performance.now();
+    await kubectl("delete", "pod", name);
+    // The grace is 60 s; one that is killed at its end would say nothing more.
+    expect(performance.now() - startMs).toBeLessThan(50_000);
+    expect(await log).toMatch(/"message":"draining"[\s\S]*"message":"ended"/);
+    await serving("actor", 2);
+  }, 200_000);
+
+  it("bears killed processes: an actor, the controller, the learner, the message server", async () => {
+    await killProcess("oarlock-actor");
+    await killProcess("oarlock-controller");
+    await reach((await step()) + 5);
+    await killProcess("oarlock-learner");
+    await reach((await step()) + 5);
+    await killProcess("nats-server");
+    await reach((await step()) + 5);
+    const restarts = (await pods("actor")).flatMap(({ status }) => status.containerStatuses ?? []);
+    expect(restarts.reduce((sum, { restartCount }) => sum + restartCount, 0)).toBeGreaterThan(0);
+    const [learner] = await ready("learner");
+    await kubectl("delete", "pod", learner!.metadata.name, "--wait=false");
+    await waitFor("another learner", async () =>
+      (await ready("learner")).find(({ metadata }) => metadata.name !== learner!.metadata.name),
+    );
+    await reach((await step()) + 5);
+  }, 600_000);
+
+  it("keeps its actors while a roll-out runs out of memory, and takes one that works", async () => {
+    await changeActor({ resources: { limits: { memory: "48Mi" } } });
+    await waitFor("an actor to be killed for memory", async () =>
+      (await pods("actor")).find(({ status }) =>
+        status.containerStatuses?.some(
+          ({ state, lastState }) => (state?.terminated ?? lastState?.terminated)?.reason === "OOMKilled",
+        ),
+      ),
+    );
+    expect(await ready("actor")).toHaveLength(2);
+    await reach((await step()) + 3);
+    await changeActor({ resources: { limits: { memory: "2Gi" } }, image: NEXT_IMAGE });
+    await waitFor("the new image to serve everywhere", async () => {
+      const now = await ready("actor");
+      const all = now.length === 2 && now.every(({ spec }) => spec.containers[0]?.image === NEXT_IMAGE);
+      return all ? true : undefined;
+    });
+  }, 600_000);
+
+  it("D1: completes with the weights of one undisturbed process", async () => {
+    expect(await step()).toBeLessThan(SFT_STEPS + GRPO_STEPS);
+    await kubectl("wait", "trun/addition", "--for=condition=Complete", "--timeout=400s");
+    const alone = join(folder, "alone");
+    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
+    execFileSync(process.execPath, [cli, "run", join(folder, "run.yaml"), "--out", alone], { stdio: "pipe" });
+    const { metadata, status } = await get();
+    expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
+    const volume = ["checkpoints", "streams"]
+      .map((name) => cluster.volume(name))
+      .find((path) => existsSync(join(path, "runs")));
+    expect(readdirSync(join(volume!, "runs"))).toEqual([metadata.uid]);
+    const digestIn = (run: string): string =>
+      createHash("sha256")
+        .update(readFileSync(join(run, "final/model.safetensors")))
+        .digest("hex");
+    expect(digestIn(join(volume!, "runs", metadata.uid))).toBe(digestIn(alone));
+  }, 900_000);
+});

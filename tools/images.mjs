@@ -1,0 +1,75 @@
+/**
+ * `npm run images`: builds the images with `docker buildx`, and brings them where a cluster finds them.
+ *
+ *     npm run images -- --push registry.example.com/team   # for linux/amd64 and linux/arm64, pushed
+ *     npm run images -- --load kind                        # for this machine, into a kind cluster
+ *     npm run images -- --load docker                      # for this machine, into Docker
+ *
+ * `--tag` (default: the version in package.json of the command line), `--platform`, `--kind-name`, `--cuda` (its image too),
+ * `--print` (says the commands and runs none).
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { root } from "./setup.mjs";
+
+/** Name of the image → target of the Dockerfile. The first has all programs: it is what the manifests name. */
+const IMAGES = {
+  oarlock: "cli",
+  "oarlock-actor": "actor",
+  "oarlock-reward": "reward",
+  "oarlock-learner": "learner",
+  "oarlock-controller": "controller",
+};
+/** The registry that the manifests name; a kind cluster never asks it, since the images are there already. */
+const DEFAULT_REGISTRY = "ghcr.io/oarlock";
+const PLATFORMS = "linux/amd64,linux/arm64";
+const LOADS = ["docker", "kind"];
+
+const { version } = JSON.parse(readFileSync(join(root, "apps/cli/package.json"), "utf8"));
+const { values } = parseArgs({
+  options: {
+    push: { type: "string" },
+    load: { type: "string" },
+    tag: { type: "string", default: version },
+    platform: { type: "string" },
+    "kind-name": { type: "string", default: "kind" },
+    cuda: { type: "boolean", default: false },
+    print: { type: "boolean", default: false },
+  },
+});
+const { push, load, tag } = values;
+if ((push === undefined) === (load === undefined))
+  fail("say where the images go: either --push REGISTRY or --load kind|docker");
+if (load !== undefined && !LOADS.includes(load)) fail(`--load takes ${LOADS.join(" or ")}, not ${load}`);
+
+const registry = push ?? DEFAULT_REGISTRY;
+const platform = values.platform ?? (push === undefined ? undefined : PLATFORMS);
+const where = push === undefined ? "--load" : "--push";
+const wanted = Object.entries(IMAGES);
+const build = ([name, target], { tag: as = tag, on = platform } = {}) => {
+  const program = ["docker", "buildx", "build", "--file", "deploy/docker/Dockerfile", "--target", target];
+  const platforms = on === undefined ? [] : ["--platform", on];
+  return program.concat(platforms, ["--tag", `${registry}/${name}:${as}`, where, "."]);
+};
+const commands = wanted.map((image) => build(image));
+// NVIDIA's libraries are fetched by whoever builds it, for one platform.
+if (values.cuda) commands.push(build(["oarlock", "cuda"], { tag: `${tag}-cuda`, on: "linux/amd64" }));
+if (load === "kind") {
+  const names = [
+    ...wanted.map(([name]) => `${name}:${tag}`),
+    ...(values.cuda ? [`oarlock:${tag}-cuda`] : []),
+  ];
+  const images = names.map((name) => `${registry}/${name}`);
+  commands.push(["kind", "load", "docker-image", "--name", values["kind-name"], ...images]);
+}
+for (const [program, ...args] of commands) {
+  console.log([program, ...args].join(" "));
+  if (!values.print) execFileSync(program, args, { cwd: root, stdio: "inherit" });
+}
+
+function fail(message) {
+  console.error(`images: ${message}`);
+  process.exit(2);
+}
