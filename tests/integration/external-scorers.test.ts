@@ -42,6 +42,9 @@ async function runWith(reward: string, options: Partial<LocalRunOptions> = {}): 
 
 const digestsOf = ({ steps }: Ran): string[] => steps.map(({ policyDigest }) => policyDigest);
 
+const failedOf = ({ steps }: Ran): number[] =>
+  steps.map(({ metrics }) => metrics["reward/failed_fraction"] ?? -1);
+
 describe(`a scorer in Python${python.note}`, () => {
   const start = async (port: number): Promise<ServerProcess> => {
     const server = startProcess("scorer", python.path, [
@@ -91,9 +94,8 @@ describe(`a scorer in Python${python.note}`, () => {
       expect(disturbed).toBeDefined();
       expect(struck.outcome.status).toBe("completed");
       expect(digestsOf(struck)).toEqual(digestsOf(calm));
-      expect(struck.steps.map(({ metrics }) => metrics["reward/failed_fraction"])).toEqual([
-        0, 0, 0, 0, 0, 0,
-      ]);
+      // The scorer itself fails empty completions, in both runs the same.
+      expect(failedOf(struck)).toEqual(failedOf(calm));
     },
     180_000,
   );
@@ -141,9 +143,8 @@ test("a server of RewardService gets text and tokens, pins and all; S1: what it 
       trajectories.every(({ tokenIds, prompt }) => tokenIds.length > 0 && prompt?.fieldsJson !== ""),
     ).toBe(true);
   }
-  const failed = ran.steps.map(({ metrics }) => metrics["reward/failed_fraction"] ?? -1);
-  expect(Math.max(...failed)).toBeGreaterThan(0);
-  expect(Math.max(...failed)).toBeLessThan(1);
+  expect(Math.max(...failedOf(ran))).toBeGreaterThan(0);
+  expect(Math.max(...failedOf(ran))).toBeLessThan(1);
   const because = irreproducibleBecause(
     additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]).spec,
   );

@@ -81,7 +81,8 @@ function mend(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   const { from, url, ...rest } = value as Plain;
   const mended: Plain = Object.fromEntries(Object.entries(rest).map(([key, child]) => [key, mend(child)]));
-  if (from !== undefined && mended["init"] === undefined)
+  if (Array.isArray(from)) mended["from"] = from;
+  else if (from !== undefined && mended["init"] === undefined)
     mended["from"] = typeof from === "string" && STAGE_REFERENCE.test(from) ? from : "hf://org/name";
   if (url !== undefined && mended["urlSecretRef"] === undefined) mended["url"] = url;
   if (mended["acceptLoss"] !== undefined) mended["acceptLoss"] = true;
@@ -89,6 +90,10 @@ function mend(value: unknown): unknown {
     mended["model"] = { from: "hf://org/name" };
   if (mended["nats"] !== undefined && Object.keys(mended["nats"] as Plain).length === 0)
     mended["nats"] = { url: "nats://nats:4222" };
+  if (mended["service"] !== undefined && !["http", "grpc", "judge"].includes(String(mended["type"])))
+    delete mended["service"];
+  const { clip } = mended;
+  if (typeof clip === "object" && clip !== null && "min" in clip) mended["clip"] = { min: -1, max: 1 };
   if (Array.isArray(mended["roles"])) mended["roles"] = mended["roles"].map(mendRole);
   return mended;
 }
@@ -126,6 +131,10 @@ const EXAMPLES = [
   "10Gi",
   "nats://nats:4222",
   "im",
+  "SCORER_TOKEN",
+  "stage/b",
+  "http://scorer/score",
+  "scorer:50051",
 ];
 
 type Slip = (parent: Record<string, unknown>, key: string) => void;

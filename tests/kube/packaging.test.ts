@@ -229,6 +229,16 @@ describe("the images", () => {
     expect(execFileSync(hadolint.path, [join(deploy, "docker/Dockerfile")], { encoding: "utf8" })).toBe("");
   });
 
+  it("have, for NVIDIA cards, the provider of the library's own version", () => {
+    const dockerfile = readFileSync(join(deploy, "docker/Dockerfile"), "utf8");
+    const { dependencies } = JSON.parse(readFileSync(join(root, "packages/ort/package.json"), "utf8")) as {
+      dependencies: Readonly<Record<string, string>>;
+    };
+    expect(dockerfile).toContain(`onnxruntime-gpu==${dependencies["onnxruntime-node"]} `);
+    // Fetched by who builds that target; the last stage, which is the default, knows nothing of it.
+    expect(dockerfile.trim().split("\nFROM ").at(-1)).not.toMatch(/cuda|nvidia/i);
+  });
+
   const images = (...args: readonly string[]): string =>
     execFileSync(process.execPath, [join(root, "tools/images.mjs"), "--print", ...args], {
       encoding: "utf8",

@@ -66,6 +66,9 @@ export function cachedScorer(
 }
 
 /** SHA-256 of all that a scorer sees. */
-function contentKey({ trajectory: _, tokens, ...input }: TrajectoryInput): string {
-  return sha256Hex(canonicalJson({ ...input, tokens: [...tokens] }));
+function contentKey(input: TrajectoryInput): string {
+  const { prompt, completion, completionTokens, truncated, fields, tokens } = input;
+  return sha256Hex(
+    canonicalJson({ prompt, completion, completionTokens, truncated, fields, tokens: [...tokens] }),
+  );
 }

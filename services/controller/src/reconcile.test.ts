@@ -114,6 +114,23 @@ describe("pods", () => {
     const text = JSON.stringify(world.child("Deployment", "actor"));
     expect(text).toContain('"secretKeyRef":{"name":"nats","key":"url"}');
   });
+
+  it("take a scorer's token from a Secret, in reward pods alone", () => {
+    const service = { tokenEnv: "JUDGE_TOKEN", tokenSecretRef: { name: "judge", key: "token" } };
+    const judged = {
+      name: "judged",
+      type: "judge",
+      judge: { url: "http://judge/v1", model: "m", rubric: "kind" },
+      service,
+    } as const;
+    const data = { type: "task", task: { name: "addition" } } as const;
+    const grpo = { data, steps: 20, rewards: [judged, { ...judged, name: "again" }] };
+    const world = running({ stages: [{ name: "learn", type: "grpo", grpo }] });
+    const text = (role: string): string => JSON.stringify(world.child("Deployment", role) ?? "");
+    const reference = '{"name":"JUDGE_TOKEN","valueFrom":{"secretKeyRef":{"name":"judge","key":"token"}}}';
+    expect(text("reward").split(reference)).toHaveLength(2);
+    expect(text("actor")).not.toContain("JUDGE_TOKEN");
+  });
 });
 
 describe("a run that trains", () => {

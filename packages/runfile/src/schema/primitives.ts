@@ -221,19 +221,7 @@ function checkUnion(value: unknown, { types, optional, companion, report }: Unio
   const given = new Map(Object.entries(value ?? {}));
   const chosen = given.get("type");
   if (typeof chosen !== "string" || !types.includes(chosen)) return;
-  if (
-    companion !== undefined &&
-    given.get(companion.name) !== undefined &&
-    !companion.types.includes(chosen)
-  ) {
-    const among = companion.types.join(", ");
-    report({
-      code: "custom",
-      path: [companion.name],
-      message: `block '${companion.name}' is for types ${among}, and type is ${chosen}`,
-      params: { accepted: `no '${companion.name}' here, or one of the types ${among}` },
-    });
-  }
+  if (companion !== undefined) checkCompanion(given, chosen, { companion, report });
   for (const type of types) {
     const present = given.get(type) !== undefined;
     if (present && type !== chosen) {
@@ -250,6 +238,22 @@ function checkUnion(value: unknown, { types, optional, companion, report }: Unio
       report({ code: "custom", path: ["type"], message, params: { accepted: `a block '${type}: {…}'` } });
     }
   }
+}
+
+function checkCompanion(
+  given: ReadonlyMap<string, unknown>,
+  chosen: string,
+  { companion, report }: Pick<UnionCheck, "report"> & Required<Pick<UnionOptions, "companion">>,
+): void {
+  const { name: block, types } = companion;
+  if (given.get(block) === undefined || types.includes(chosen)) return;
+  const among = types.join(", ");
+  report({
+    code: "custom",
+    path: [block],
+    message: `block '${block}' is for types ${among}, and type is ${chosen}`,
+    params: { accepted: `no '${block}' here, or one of the types ${among}` },
+  });
 }
 
 /** CEL escapes its reserved words and dashes: `function` is written `__function__`, `a-b` `a__dash__b`. */

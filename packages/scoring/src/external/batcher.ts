@@ -100,22 +100,9 @@ export function createBatcher<I, O>(options: BatcherOptions<I, O>): Batcher<I, O
         });
       }
       asked += questions.length;
-      const mine: Waiting<I, O>[] = [];
-      const abort = (): void => {
-        for (const waiting of mine) {
-          waiting.gone = true;
-          waiting.reject(signal?.reason);
-        }
-        for (const waiting of mine) waiting.onGone();
-      };
+      const { mine, answers } = enlist<I, O>(questions, clock.monotonicMs());
+      const abort = (): void => giveUp(mine, signal?.reason);
       signal?.addEventListener("abort", abort, { once: true });
-      const sinceMs = clock.monotonicMs();
-      const answers = questions.map(
-        (question) =>
-          new Promise<O>((resolve, reject) => {
-            mine.push({ question, sinceMs, resolve, reject, gone: false, onGone: () => undefined });
-          }),
-      );
       queue.push(...mine);
       pump();
       try {
@@ -126,4 +113,27 @@ export function createBatcher<I, O>(options: BatcherOptions<I, O>): Batcher<I, O
       }
     },
   };
+}
+
+/** Questions with a place for each answer. */
+function enlist<I, O>(
+  questions: readonly I[],
+  sinceMs: number,
+): { readonly mine: readonly Waiting<I, O>[]; readonly answers: readonly Promise<O>[] } {
+  const mine: Waiting<I, O>[] = [];
+  const answers = questions.map(
+    (question) =>
+      new Promise<O>((resolve, reject) => {
+        mine.push({ question, sinceMs, resolve, reject, gone: false, onGone: () => undefined });
+      }),
+  );
+  return { mine, answers };
+}
+
+function giveUp<I, O>(mine: readonly Waiting<I, O>[], reason: unknown): void {
+  for (const waiting of mine) {
+    waiting.gone = true;
+    waiting.reject(reason);
+  }
+  for (const { onGone } of mine) onGone();
 }

@@ -83,7 +83,7 @@ describe("a scorer behind HTTP", () => {
       verdicts.map((verdict) => (verdict.type === "scored" ? verdict.value : verdict)),
     );
     expect(values).toEqual([[1, 2], [3], [4, 1]]);
-    expect(sizes.toSorted()).toEqual([2, 3]);
+    expect(sizes.toSorted((a, b) => a - b)).toEqual([2, 3]);
     expect(headers[0]).toMatchObject({ authorization: "Bearer s3cret" });
   });
 

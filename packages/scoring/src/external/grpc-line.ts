@@ -3,7 +3,7 @@
  * its text; of its answer everything is checked (S1).
  */
 import { FinishReason, RewardScope, RewardService } from "@oarlock/proto";
-import type { MessageInitShape, NamedReward, ScoreRequestSchema } from "@oarlock/proto";
+import type { MessageInitShape, NamedReward, Scored, ScoreRequestSchema } from "@oarlock/proto";
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import { openChannel } from "@oarlock/rpc";
@@ -76,11 +76,14 @@ export function readReward(rewards: readonly NamedReward[]): Verdict {
     return failed(code === "" ? "SCORER_FAILED" : code, reason, retryable);
   }
   if (verdict.case !== "scored") return failed("SCORER_ANSWER_INVALID", "neither scored nor failed");
-  const { scope, values, positions, explanation } = verdict.value;
+  const given = readScore(verdict.value);
+  return given.type === "scored" && scorerVersion !== "" ? { ...given, version: scorerVersion } : given;
+}
+
+function readScore({ scope, values, positions, explanation }: Scored): Verdict {
   const [value] = values;
   if (scope !== RewardScope.TRAJECTORY || value === undefined || values.length > 1 || positions.length > 0) {
     return failed("SCORER_ANSWER_INVALID", "a score has scope TRAJECTORY, one value and no positions");
   }
-  const given = scored(value, explanation === "" ? undefined : explanation);
-  return given.type === "scored" && scorerVersion !== "" ? { ...given, version: scorerVersion } : given;
+  return scored(value, explanation === "" ? undefined : explanation);
 }
