@@ -30,8 +30,6 @@ describe.skipIf(program.absent)(`an actor dies in a run that streams${program.no
     expect(groupsTrained).toBe(STEPS * GROUPS_PER_STEP);
     const steps = parseMetrics(readFileSync(join(run.outDir, "metrics.jsonl"), "utf8"));
     const most = (name: string): number => Math.max(...steps.flatMap(({ metrics }) => metrics[name] ?? []));
-    // Sequences of 200 tokens outlast a step: some were begun by one version and ended by another.
-    expect(most("fully_async/partial/max_partial_span")).toBeGreaterThan(0);
     expect(most("training/staleness/max")).toBeLessThanOrEqual(3);
     const places = new Set(
       parseSamples(readFileSync(join(run.outDir, "samples.jsonl"), "utf8")).map(
