@@ -12,6 +12,8 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "generate.": async () => (await import("./generate.ts")).rows(),
   "grpo.": async () => (await import("./grpo.ts")).rows(),
   "ppo.": async () => (await import("./ppo.ts")).rows(),
+  "streaming.": async () => (await import("./streaming.ts")).rows(),
+  "policy.": async () => (await import("./policy.ts")).rows(),
   "bus.": async () => (await import("./bus-scale.ts")).rows(),
 };
 

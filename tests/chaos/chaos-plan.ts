@@ -45,9 +45,9 @@ spec:
   checkpoints: { every: 2, keep: 2 }
 `;
 
-/** The resolved plan with so many steps. */
-export async function chaosPlan(steps: number): Promise<ResolvedRun> {
-  const read = readRunFile(runFile(steps), { file: "chaos.yaml", set: [] });
+/** The resolved plan with so many steps, and with `--set` values. */
+export async function chaosPlan(steps: number, set: readonly string[] = []): Promise<ResolvedRun> {
+  const read = readRunFile(runFile(steps), { file: "chaos.yaml", set });
   if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
   const { tokenizer, template } = tokens();
   const { spec } = resolveSpec(read.file);

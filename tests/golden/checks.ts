@@ -6,10 +6,12 @@ import { gradients } from "@oarlock/autodiff";
 import { createGraph, evaluate, type Graph, type Value } from "@oarlock/onnx";
 import {
   type Aggregation,
+  type CorrectionSettings,
   type ClipBounds,
   generalisedAdvantages,
   groupAdvantages,
   grpoLoss,
+  importanceWeights,
   klEstimate,
   type KlEstimator,
   mismatchMetrics,
@@ -34,7 +36,9 @@ export function goldenChecks(file: GoldenFile): GoldenCheck[] {
   const { advantage, policy, preference, misc } = file;
   const checks = [
     ...(advantage ? advantageChecks(file) : []),
-    ...(policy ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file)] : []),
+    ...(policy
+      ? [...policyChecks(file), ...mismatchChecks(file), ...graphChecks(file), ...correctionChecks(file)]
+      : []),
     ...(preference ? preferenceChecks(preference) : []),
     ...(misc ? miscChecks(file) : []),
   ];
@@ -221,6 +225,7 @@ export function objectiveGraph(tokens: number, clip: ClipBounds): Graph {
       oldLogprobs: input("oldLogprobs"),
       refLogprobs: input("refLogprobs"),
       advantages: input("advantages"),
+      importance: input("importance"),
       weight: input("weight"),
     },
     { clip },
@@ -233,13 +238,20 @@ export function objectiveGraph(tokens: number, clip: ClipBounds): Graph {
 }
 
 /** What the objective graph is fed for the fixture. */
-export function objectiveFeeds(file: GoldenFile, aggregation: Aggregation): Record<string, number[]> {
+export function objectiveFeeds(
+  file: GoldenFile,
+  aggregation: Aggregation,
+  correction: CorrectionSettings = { level: "none", minRatio: 0, maxRatio: 1 },
+): Record<string, number[]> {
   const tokens = file.policy.input.flatMap(rows);
   return {
     logprobs: tokens.map(({ logprob }) => logprob),
     oldLogprobs: tokens.map(({ oldLogprob }) => oldLogprob),
     refLogprobs: tokens.map(({ refLogprob }) => refLogprob),
     advantages: tokens.map(({ advantage }) => advantage),
+    importance: file.policy.input.flatMap(({ ro, old }) =>
+      importanceWeights({ rollout: ro, training: old }, correction),
+    ),
     weight: weightsOf(file.policy.input, aggregation),
   };
 }
@@ -278,6 +290,33 @@ function graphChecks(file: GoldenFile): GoldenCheck[] {
     ),
     check("kl_theta_ref.k3 (token-mean)", tokenMean["refKl"]?.data, k3),
   ];
+}
+
+/** Decoupled PPO, in both forms; the file's names of the corrections that we have. */
+const corrections: Readonly<Record<string, CorrectionSettings>> = {
+  no_IS: { level: "none", minRatio: 0, maxRatio: 1 },
+  token_TIS_C2: { level: "token", minRatio: 0, maxRatio: 2 },
+  "token_TIS_C1.05": { level: "token", minRatio: 0, maxRatio: 1.05 },
+  "icepop_[0.95,1.05]": { level: "token-mask", minRatio: 0.95, maxRatio: 1.05 },
+  seq_TIS_C2: { level: "sequence", minRatio: 0, maxRatio: 2 },
+};
+
+function correctionChecks(file: GoldenFile): GoldenCheck[] {
+  const expected = (file.policy["decoupled_ppo_token-mean"] ?? {}) as Record<string, number>;
+  return Object.entries(corrections).flatMap(([key, settings]): GoldenCheck[] => {
+    const feeds = objectiveFeeds(file, "token-mean-global", settings);
+    const { importance = [], weight = [] } = feeds;
+    const shaped = Object.entries(feeds).map(([name, data]) => [name, { shape: [data.length], data }]);
+    const graph = evaluate(objectiveGraph(weight.length, CLIP), Object.fromEntries(shaped));
+    const plain = file.policy.input
+      .flatMap(rows)
+      .map((token, t) => (importance[t] ?? Number.NaN) * surrogateLoss(token, CLIP));
+    const check = { name: `policy.decoupled_ppo_token-mean.${key}`, expected: flat(expected[key]) };
+    return [
+      { ...check, form: "reference", actual: [dot(plain, weight)] },
+      { ...check, form: "graph", actual: Array.from(graph["loss"]?.data ?? []) },
+    ];
+  });
 }
 
 function miscChecks({ misc }: GoldenFile): GoldenCheck[] {

@@ -94,8 +94,22 @@ function mend(value: unknown): unknown {
     delete mended["service"];
   const { clip } = mended;
   if (typeof clip === "object" && clip !== null && "min" in clip) mended["clip"] = { min: -1, max: 1 };
+  if (isPlain(mended["pipeline"])) mended["pipeline"] = mendPipeline(mended["pipeline"]);
   if (Array.isArray(mended["roles"])) mended["roles"] = mended["roles"].map(mendRole);
   return mended;
+}
+
+const isPlain = (value: unknown): value is Plain => typeof value === "object" && value !== null;
+
+/** Each mode has fields of its own. */
+function mendPipeline({ lag, maxStaleness, correction, ...rest }: Plain): Plain {
+  if (rest["mode"] !== "streaming") return { ...rest, ...(lag === undefined ? {} : { lag }) };
+  const isNone = isPlain(correction) && correction["level"] === "none";
+  return {
+    ...rest,
+    ...(maxStaleness === undefined ? {} : { maxStaleness }),
+    ...(correction === undefined ? {} : { correction: isNone ? { level: "none" } : correction }),
+  };
 }
 
 function mendRole(role: Plain): Plain {

@@ -98,6 +98,13 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a guard that watches nothing known", grpo({ guards: [{ name: "g", watch: "mood", reaction: "stop" }] })],
   ["a guard without a reaction", grpo({ guards: [{ name: "g", watch: "kl" }] })],
   ["lag of 9", { pipeline: { lag: 9 } }],
+  ["lag in streaming mode", { pipeline: { mode: "streaming", lag: 1 } }],
+  ["staleness in lockstep", { pipeline: { maxStaleness: 4 } }],
+  ["staleness of 0", { pipeline: { mode: "streaming", maxStaleness: 0 } }],
+  [
+    "a correction of no level with bounds",
+    { pipeline: { mode: "streaming", correction: { level: "none", maxRatio: 3 } } },
+  ],
   ["an unknown mode", { pipeline: { mode: "chaos" } }],
   ["an unknown provider", { compute: { provider: "tpu" } }],
   ["checkpoints every 0 steps", { checkpoints: { every: 0 } }],

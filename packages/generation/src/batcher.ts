@@ -24,6 +24,7 @@ import type {
   GenerationRequest,
   PolicyVersion,
   ProgressListener,
+  VersionSegment,
 } from "./types.ts";
 
 /** Who hears of results, request by request, in the order in which they end. */
@@ -59,6 +60,8 @@ interface Pending {
   readonly onProgress: ProgressListener | undefined;
   left: number;
   prefix: Prefix | undefined;
+  /** What computed the prefix, and so draws the first token of its samples. */
+  prefixVersion: PolicyVersion;
   readonly submittedMs: number;
   prefillStartMs: number;
   prefillEndMs: number;
@@ -74,12 +77,15 @@ interface Sequence {
   count: number;
   /** How many of them were reported as progress. */
   told: number;
+  /** Where each version took over, in order; one entry unless the weights changed in mid-sequence. */
+  readonly starts: { readonly start: number; readonly version: PolicyVersion }[];
   readonly placedMs: number;
 }
 
 export class Batcher {
   readonly #options: BatcherOptions;
   readonly #pending = new Map<string, Pending>();
+  readonly #switches: (() => Promise<PolicyVersion>)[] = [];
   readonly #barriers = new Map<string, () => Promise<PolicyVersion>>();
   readonly #sequences: (Sequence | undefined)[] = [];
   readonly #choice: Choice = { token: 0, logprob: 0 };
@@ -94,7 +100,11 @@ export class Batcher {
 
   /** Whether a `tick` would do anything. */
   get busy(): boolean {
-    return this.#state.queue.length > 0 || this.#state.seats.some((seat) => seat !== undefined);
+    return (
+      this.#switches.length > 0 ||
+      this.#state.queue.length > 0 ||
+      this.#state.seats.some((seat) => seat !== undefined)
+    );
   }
 
   get scheduler(): SchedulerState {
@@ -120,6 +130,7 @@ export class Batcher {
       onProgress,
       left,
       prefix: undefined,
+      prefixVersion: NO_VERSION,
       ...times,
     });
   }
@@ -128,6 +139,11 @@ export class Batcher {
   barrier(id: string, change: () => Promise<PolicyVersion>): void {
     this.#barriers.set(id, change);
     this.#apply({ type: "barrier", barrier: id });
+  }
+
+  /** Queues a change of weights that takes effect before the next token of everybody. */
+  switch(change: () => Promise<PolicyVersion>): void {
+    this.#switches.push(change);
   }
 
   /** Ends a request with what it has ("abort"). Unknown ids are ignored: it may have ended in the meantime. */
@@ -141,6 +157,9 @@ export class Batcher {
 
   /** Admits, decodes one token for every occupied slot, and reports who has ended. */
   async tick(): Promise<void> {
+    for (let change = this.#switches.shift(); change; change = this.#switches.shift()) {
+      this.#version = await change();
+    }
     await this.#fill();
     const rows = this.#state.seats.length;
     if (rows === 0) return;
@@ -150,7 +169,7 @@ export class Batcher {
     const ended: number[] = [];
     for (let slot = 0; slot < rows; slot++) {
       const row = { probabilities: engine.probabilities, offset: slot * vocabulary, vocabulary };
-      if (this.#draw(slot, row)) ended.push(slot);
+      if (this.#draw(slot, row, this.#version ?? NO_VERSION)) ended.push(slot);
     }
     if (ended.length > 0) this.#apply({ type: "leave", slots: ended });
   }
@@ -201,11 +220,12 @@ export class Batcher {
     engine.reserve(
       Math.max(...starting.map(({ request }) => request.prompt.length + request.params.maxNewTokens)),
     );
+    const prefixVersion = this.#version ?? NO_VERSION;
     const prefillStartMs = performance.now();
     const prefixes = await engine.prefill(prompts);
     const prefillEndMs = performance.now();
     starting.forEach((pending, i) =>
-      Object.assign(pending, { prefix: prefixes[i], prefillStartMs, prefillEndMs }),
+      Object.assign(pending, { prefix: prefixes[i], prefixVersion, prefillStartMs, prefillEndMs }),
     );
     this.counts.prefills += starting.length;
     this.counts.promptTokens += prompts.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -224,8 +244,10 @@ export class Batcher {
     const tokens = new Int32Array(params.maxNewTokens);
     const logprobs = new Float32Array(params.maxNewTokens);
     const placedMs = performance.now();
-    this.#sequences[slot] = { pending, index: sample, stream, tokens, logprobs, count: 0, told: 0, placedMs };
-    return this.#draw(slot, { probabilities: prefix.probabilities, offset: 0, vocabulary });
+    const empty = { tokens, logprobs, count: 0, told: 0, starts: [] };
+    this.#sequences[slot] = { pending, index: sample, stream, ...empty, placedMs };
+    const row = { probabilities: prefix.probabilities, offset: 0, vocabulary };
+    return this.#draw(slot, row, pending.prefixVersion);
   }
 
   #move(from: number, to: number): void {
@@ -240,8 +262,8 @@ export class Batcher {
     if (pending) pending.prefix = undefined;
   }
 
-  /** Draws the next token of the sequence in `slot`. True where the slot is free now. */
-  #draw(slot: number, row: Row): boolean {
+  /** Draws the next token of the sequence in `slot` from what `version` computed. True where the slot is free now. */
+  #draw(slot: number, row: Row, version: PolicyVersion): boolean {
     const sequence = this.#sequences[slot];
     if (!sequence) return true;
     const { request, stops } = sequence.pending;
@@ -254,6 +276,7 @@ export class Batcher {
       return true;
     }
     const { token, logprob } = this.#choice;
+    this.#noteVersion(sequence, version);
     sequence.tokens[sequence.count] = token;
     sequence.logprobs[sequence.count] = logprob;
     sequence.count++;
@@ -266,6 +289,13 @@ export class Batcher {
     return sequence.count === request.params.maxNewTokens && this.#finish(slot, "length");
   }
 
+  /** A report is of one version: what older weights drew is told before the newer ones take over. */
+  #noteVersion(sequence: Sequence, version: PolicyVersion): void {
+    if (sequence.starts.at(-1)?.version === version) return;
+    this.#tell(sequence);
+    sequence.starts.push({ start: sequence.count, version });
+  }
+
   #finish(slot: number, finishReason: FinishReason): true {
     const sequence = this.#sequences[slot];
     this.#sequences[slot] = undefined;
@@ -274,18 +304,19 @@ export class Batcher {
     const { pending, index, count } = sequence;
     const [tokens, logprobs] = [sequence.tokens.slice(0, count), sequence.logprobs.slice(0, count)];
     const timing = pending.request.timed === true ? { timing: timingOf(pending, sequence) } : {};
-    this.#settle(pending, index, { tokens, logprobs, finishReason, ...timing });
+    const segments = segmentsOf(sequence);
+    this.#settle(pending, index, { tokens, logprobs, finishReason, segments, ...timing });
     return true;
   }
 
   /** Reports what was drawn since the last time. */
   #tell(sequence: Sequence): void {
-    const { pending, index, tokens, logprobs, count, told } = sequence;
+    const { pending, index, tokens, logprobs, count, told, starts } = sequence;
     if (!pending.onProgress || told === count) return;
     sequence.told = count;
     const sample = pending.request.samples[index]?.sample ?? index;
     const fresh = { tokens: tokens.slice(told, count), logprobs: logprobs.slice(told, count) };
-    pending.onProgress({ ...fresh, sample, version: this.#version ?? NO_VERSION });
+    pending.onProgress({ ...fresh, sample, version: starts.at(-1)?.version ?? NO_VERSION });
   }
 
   /** Ends a sample that never had a slot. */
@@ -296,19 +327,20 @@ export class Batcher {
       tokens: new Int32Array(),
       logprobs: new Float32Array(),
       finishReason: "abort",
+      segments: [],
     });
   }
 
   #settle(
     pending: Pending,
     index: number,
-    result: Pick<Completion, "tokens" | "logprobs" | "finishReason" | "timing">,
+    result: Pick<Completion, "tokens" | "logprobs" | "finishReason" | "segments" | "timing">,
   ): void {
     const { request, completions } = pending;
     completions[index] = {
       ...result,
       sample: request.samples[index]?.sample ?? index,
-      version: this.#version ?? NO_VERSION,
+      version: result.segments.at(-1)?.version ?? this.#version ?? NO_VERSION,
     };
     pending.left--;
     this.counts.completions++;
@@ -327,6 +359,11 @@ export class Batcher {
     }
     this.#options.handlers.failed(id, reason);
   }
+}
+
+/** Which version drew which tokens. */
+function segmentsOf({ starts, count }: Sequence): VersionSegment[] {
+  return starts.map(({ start, version }, i) => ({ start, end: starts[i + 1]?.start ?? count, version }));
 }
 
 /** Of a sequence that ends now. */

@@ -64,6 +64,72 @@ async function generate(
   return results;
 }
 
+/** As `generate` of one request, with other weights from the decode step of that number on. */
+async function switched(
+  { config, weights }: Setup,
+  request: GenerationRequest,
+  to: { readonly weights: Float32Array; readonly afterTicks: number },
+): Promise<readonly Completion[]> {
+  const shape = { config, layout: "inputs", threads: 1, slots: 8, maxLength: config.maxPositions } as const;
+  const engine = new DecodeEngine({ ort, ...shape });
+  let results: readonly Completion[] = [];
+  const batcher = new Batcher({
+    engine,
+    vocabulary: config.vocabSize,
+    slots: shape.slots,
+    maxWaiting: 1000,
+    handlers: {
+      completed: (_, completions) => (results = completions),
+      failed: (_, reason) => {
+        throw reason;
+      },
+    },
+  });
+  const change = (number: number, flat: Float32Array) => async () => {
+    await engine.load(flat);
+    return { number, digest: `digest-${number}` };
+  };
+  batcher.switch(change(3, weights));
+  batcher.submit(request);
+  for (let tick = 0; batcher.busy; tick++) {
+    if (tick === to.afterTicks) batcher.switch(change(4, to.weights));
+    await batcher.tick();
+  }
+  await engine.close();
+  return results;
+}
+
+describe("a change of weights in flight", () => {
+  const config = tinyConfig;
+  const weights = seededWeights(config);
+  const request = seededRequest({ config, group: 0, length: 4, samples: 3 });
+
+  it("W2: takes over at a token boundary, and every token says which weights drew it", async () => {
+    const plain = (await generate({ config, weights }, [request])).get(request.id) ?? [];
+    const other = weights.map((weight, i) => weight * (1 + 0.3 * Math.sin(i)));
+    const completions = await switched({ config, weights }, request, { weights: other, afterTicks: 3 });
+    expect(completions).toHaveLength(3);
+    for (const [i, { tokens, logprobs, segments, version }] of completions.entries()) {
+      // The first tick draws one token from the prompt and one from a decode step, the others one each.
+      expect(segments).toMatchObject([
+        { start: 0, end: 4, version: { number: 3 } },
+        { start: 4, end: tokens.length, version: { number: 4 } },
+      ]);
+      expect(version.number).toBe(4);
+      expect(tokens.slice(0, 4)).toEqual(plain[i]?.tokens.slice(0, 4));
+      expect(logprobs.slice(0, 4)).toEqual(plain[i]?.logprobs.slice(0, 4));
+      expect(logprobs.slice(4)).not.toEqual(plain[i]?.logprobs.slice(4));
+    }
+  });
+
+  it("to the same weights changes no token: keys and values are kept", async () => {
+    const plain = (await generate({ config, weights }, [request])).get(request.id) ?? [];
+    const completions = await switched({ config, weights }, request, { weights, afterTicks: 3 });
+    expect(completions.map(({ tokens }) => tokens)).toEqual(plain.map(({ tokens }) => tokens));
+    expect(completions.map(({ logprobs }) => logprobs)).toEqual(plain.map(({ logprobs }) => logprobs));
+  });
+});
+
 /** Log-probs of `tokens` (after the first) by one full forward pass of the training graph's definition: the oracle. */
 async function fullForward(
   config: LlamaConfig,

@@ -7,6 +7,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
 import { checkRequest } from "./check.ts";
+import type { LoadRequest } from "./protocol.ts";
 import { shareWeights } from "./shared-weights.ts";
 import type {
   Completion,
@@ -89,7 +90,15 @@ class WorkerGenerator implements Generator {
     this.#workers = workers;
   }
 
-  async load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
+  load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
+    return this.#change({ weights, version, inFlight: false }, signal);
+  }
+
+  switchTo(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
+    return this.#change({ weights, version, inFlight: true }, signal);
+  }
+
+  async #change({ weights, ...how }: LoadRequest, signal?: AbortSignal): Promise<void> {
     if (weights.length !== this.#weightsLength) {
       const message = `the policy has ${weights.length} numbers; this model's flat array has ${this.#weightsLength}`;
       throw new OarlockError("GENERATION_WEIGHTS", message);
@@ -98,11 +107,11 @@ class WorkerGenerator implements Generator {
     const loads = (async () => {
       await earlier;
       const shared = await shareWeights(weights, signal);
-      return this.#workers.map((worker) => worker.load(shared, version));
+      return this.#workers.map((worker) => worker.load({ ...how, weights: shared }));
     })();
     // Submissions wait until the workers have been told, so that they keep their place behind this load.
     this.#posted = loads.then(
-      () => (this.#version = version),
+      () => (this.#version = how.version),
       () => this.#version,
     );
     await Promise.all(await loads);

@@ -26,10 +26,17 @@ export interface WorkerStats extends Readonly<BatcherCounts> {
   readonly busySeconds: number;
 }
 
+export interface LoadRequest {
+  readonly weights: Float32Array;
+  readonly version: PolicyVersion;
+  /** Whether they take over at the next token, or only once everything submitted before has ended. */
+  readonly inFlight: boolean;
+}
+
 export interface GenerationMethods {
   open: (settings: WorkerSettings) => Promise<void>;
   /** Resolves when the weights are in use; `weights` lies in shared memory. */
-  load: (request: { weights: Float32Array; version: PolicyVersion }) => Promise<void>;
+  load: (request: LoadRequest) => Promise<void>;
   /** The request's id is the client's own. Progress goes to the port, which is closed when all was told. */
   submit: (call: { request: GenerationRequest; progress?: MessagePort }) => Promise<readonly Completion[]>;
   /** Makes the submission of that id end with what it has. */

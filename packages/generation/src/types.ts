@@ -56,6 +56,13 @@ export interface PolicyVersion {
   readonly digest: string;
 }
 
+/** Tokens [start, end) of a completion, drawn by one version. */
+export interface VersionSegment {
+  readonly start: number;
+  readonly end: number;
+  readonly version: PolicyVersion;
+}
+
 export interface Completion {
   /** `SampleKey.sample` of the key that it was drawn with. */
   readonly sample: number;
@@ -66,8 +73,10 @@ export interface Completion {
    */
   readonly logprobs: Float32Array;
   readonly finishReason: FinishReason;
-  /** The weights that made every one of these tokens. */
+  /** The weights that drew the last token; without `switchTo`, every one of them. */
   readonly version: PolicyVersion;
+  /** Which weights drew which tokens: adjacent, from the first token to the last; empty where there are none. */
+  readonly segments: readonly VersionSegment[];
   /** Where the request asked for it. */
   readonly timing?: CompletionTiming;
 }
@@ -108,6 +117,11 @@ export interface Generator extends AsyncDisposable {
    * until this resolves); another one is copied. Throws `GENERATION_WEIGHTS` where the length is not the layout's.
    */
   load(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void>;
+  /**
+   * As `load`, but takes effect before the next token of every sequence in flight. Their keys and values stay those that
+   * older weights computed; `segments` of their completions say which weights drew what.
+   */
+  switchTo(weights: Float32Array, version: PolicyVersion, signal?: AbortSignal): Promise<void>;
   /**
    * Completions in the order of `request.samples`. When aborted, what was drawn so far, as "abort". Throws
    * `GENERATION_REQUEST`, `GENERATION_PARAMS`, `RANDOM_KEY` (a request that cannot run), `GENERATION_FULL` (too many

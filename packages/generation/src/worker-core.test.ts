@@ -19,7 +19,7 @@ describe("a worker's core", () => {
     const core = new WorkerCore();
     expect(() => core.stats()).toThrow(/GENERATION_CLOSED/);
     await core.open(settings);
-    await core.load({ weights: seededWeights(tinyConfig), version });
+    await core.load({ weights: seededWeights(tinyConfig), version, inFlight: false });
     const completions = await core.submit({ request: request(0) });
     expect(completions.map(({ tokens, version: by }) => [tokens.length, by])).toEqual([
       [8, version],
@@ -40,12 +40,12 @@ describe("a worker's core", () => {
   it("L1: leaves nobody waiting when the engine fails", async () => {
     const core = new WorkerCore();
     await core.open(settings);
-    await core.load({ weights: seededWeights(tinyConfig), version });
+    await core.load({ weights: seededWeights(tinyConfig), version, inFlight: false });
     const before = core.submit({ request: request(0) });
     // No array at all: the engine fails when it takes it, which is when everything before has ended.
-    const broken = core.load({ weights: undefined as unknown as Float32Array, version });
+    const broken = core.load({ weights: undefined as unknown as Float32Array, version, inFlight: false });
     const after = core.submit({ request: request(1) });
-    const next = core.load({ weights: seededWeights(tinyConfig), version });
+    const next = core.load({ weights: seededWeights(tinyConfig), version, inFlight: false });
     const results = await Promise.allSettled([before, broken, after, next]);
     expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "rejected"]);
     await expect(core.submit({ request: request(2) })).rejects.toThrow(/GENERATION_FAILED.*engine failed/);

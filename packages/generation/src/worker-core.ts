@@ -7,7 +7,7 @@ import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
-import type { GenerationMethods, WorkerSettings, WorkerStats } from "./protocol.ts";
+import type { GenerationMethods, LoadRequest, WorkerSettings, WorkerStats } from "./protocol.ts";
 import { activeSeats } from "./scheduler.ts";
 import type { Completion, PolicyVersion, TokenProgress } from "./types.ts";
 
@@ -45,16 +45,18 @@ export class WorkerCore implements GenerationMethods {
     this.#opened = { ort, engine, batcher };
   };
 
-  readonly load = (request: { weights: Float32Array; version: PolicyVersion }): Promise<void> =>
+  readonly load = (request: LoadRequest): Promise<void> =>
     new Promise((resolve, reject) => {
       const { batcher, engine } = this.#ready();
       const id = String(this.#nextLoad++);
       this.#loads.set(id, { resolve, reject });
-      batcher.barrier(id, async () => {
+      const change = async (): Promise<PolicyVersion> => {
         await engine.load(request.weights);
         take(this.#loads, id)?.resolve();
         return request.version;
-      });
+      };
+      if (request.inFlight) batcher.switch(change);
+      else batcher.barrier(id, change);
       this.#start();
     });
 

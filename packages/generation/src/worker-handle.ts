@@ -2,8 +2,8 @@
 import { createRequire } from "node:module";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { WorkerClient } from "@oarlock/runtime";
-import type { GenerationMethods, WorkerSettings, WorkerStats } from "./protocol.ts";
-import type { Completion, GenerationRequest, PolicyVersion, ProgressListener } from "./types.ts";
+import type { GenerationMethods, LoadRequest, WorkerSettings, WorkerStats } from "./protocol.ts";
+import type { Completion, GenerationRequest, ProgressListener } from "./types.ts";
 
 /** L1: the longest that a call may take before its caller is told. Long answers of large models take minutes on a CPU. */
 const CALL_TIMEOUT_MS = 60 * 60_000;
@@ -41,8 +41,8 @@ export class WorkerHandle {
     return this.#inFlight;
   }
 
-  load(weights: Float32Array, version: PolicyVersion): Promise<void> {
-    return this.#client.call("load", { weights, version }, { timeoutMs: CALL_TIMEOUT_MS });
+  load(request: LoadRequest): Promise<void> {
+    return this.#client.call("load", request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   /** When aborted it still resolves: with what was drawn. */

@@ -48,6 +48,8 @@ export interface SampleRecord {
   readonly policyVersion: number;
   /** Row of the data; the same row before and after is the same prompt. */
   readonly promptIndex: number;
+  /** Rollouts: the place of its group in the data, as step (from 0) and index; in streaming mode not that of `step`. */
+  readonly group?: readonly [number, number];
   /** Number within the group. */
   readonly sample: number;
   readonly prompt: string;

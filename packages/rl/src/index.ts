@@ -29,6 +29,8 @@ export { whiten } from "./whitening.ts";
 export type { WhiteningOptions } from "./whitening.ts";
 export { KL_CONTROLLERS, nextKlCoefficient } from "./kl-controller.ts";
 export type { KlController, KlControllerName, ObservedKl } from "./kl-controller.ts";
+export { CORRECTIONS, importanceMetrics, importanceWeights } from "./importance.ts";
+export type { Correction, CorrectionSettings } from "./importance.ts";
 export { mismatchMetrics } from "./mismatch.ts";
 export type { SampledSequence } from "./mismatch.ts";
 export { policyRatio, surrogateLoss } from "./policy-loss.ts";

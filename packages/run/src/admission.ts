@@ -2,9 +2,11 @@
  * The learner's admission check: whether a scored message may count, else why not, by name. Pure; order matters, since
  * a message can be wrong in several ways and the most telling reason is given.
  */
-import type { BatchState, SampleVerdict } from "./batch.ts";
+import type { BatchState, GroupState, SampleVerdict } from "./batch.ts";
 import { batchKey, isSamePolicy } from "./identity.ts";
 import type { GroupIdentity, PolicyVersion } from "./identity.ts";
+import { isStale, numberOf } from "./stream.ts";
+import type { StreamState } from "./stream.ts";
 
 /** Why a message has no effect. */
 export const DROP_REASONS = [
@@ -20,6 +22,8 @@ export const DROP_REASONS = [
   "unissued",
   /** Made by weights that this learner did not publish for this work: W2. */
   "unknown-policy",
+  /** Streaming: made by weights that are too many versions behind the learner's. */
+  "stale",
   /** Names samples outside its group, or one twice. */
   "malformed",
   /** Every sample in it has been counted. */
@@ -31,7 +35,8 @@ export type DropReason = (typeof DROP_REASONS)[number];
 export interface ScoredHead {
   readonly identity: GroupIdentity;
   readonly incarnation: number;
-  readonly policy: PolicyVersion;
+  /** Every policy that drew a token of these samples, each once: in lockstep there is one. */
+  readonly policies: readonly PolicyVersion[];
   /** Digest of what decided its bits (D1b). */
   readonly fingerprint: string;
   readonly samples: readonly SampleVerdict[];
@@ -46,6 +51,9 @@ export interface AdmissionContext {
   /** Steps of the current stage whose batches are trained. */
   readonly trained: number;
   readonly batches: Readonly<Record<string, BatchState>>;
+  /** Where the rollouts of the stage are a stream. */
+  readonly stream: StreamState | undefined;
+  readonly published: readonly PolicyVersion[];
 }
 
 /** Undefined where the message may count. */
@@ -54,14 +62,41 @@ export function refusal(context: AdmissionContext, message: ScoredHead): DropRea
   if (identity.uid !== context.uid) return "foreign";
   if (message.incarnation < context.incarnation) return "superseded";
   if (message.fingerprint !== context.fingerprint) return "other-fingerprint";
+  if (identity.purpose === "rollout" && context.stream !== undefined) {
+    return streamRefusal(context, context.stream, message);
+  }
   const batch = context.batches[batchKey(identity)];
   if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
   const group = batch.groups[identity.group];
   if (group === undefined || identity.draw !== 0) return "unissued";
-  if (!isSamePolicy(batch.policy, message.policy)) return "unknown-policy";
-  if (!namesSamplesOnce(message.samples, group.samples.length)) return "malformed";
-  if (message.samples.every(({ sample }) => group.samples[sample] !== "pending")) return "duplicate";
-  return undefined;
+  if (!message.policies.every((policy) => isSamePolicy(batch.policy, policy))) return "unknown-policy";
+  return refusedSamples(group, message);
+}
+
+function refusedSamples(group: GroupState, { samples }: ScoredHead): DropReason | undefined {
+  if (!namesSamplesOnce(samples, group.samples.length)) return "malformed";
+  return samples.every(({ sample }) => group.samples[sample] !== "pending") ? "duplicate" : undefined;
+}
+
+/** A group of a stream may be of any policies that this learner published and that are not too old. */
+function streamRefusal(
+  { stage, published }: AdmissionContext,
+  stream: StreamState,
+  message: ScoredHead,
+): DropReason | undefined {
+  const { identity, policies } = message;
+  if (identity.stage !== stage) return identity.stage < stage ? "late" : "unissued";
+  const number = numberOf(stream.plan, identity);
+  if (number === undefined || number >= stream.issued || stream.again.includes(number)) return "unissued";
+  const group = stream.open[number];
+  if (group === undefined) {
+    return stream.ready.some((ready) => ready.number === number) ? "duplicate" : "late";
+  }
+  const refused = refusedSamples(group, message);
+  if (refused !== undefined) return refused;
+  if (policies.some((policy) => isStale(stream, policy.number))) return "stale";
+  const isKnown = (policy: PolicyVersion): boolean => published.some((known) => isSamePolicy(known, policy));
+  return policies.length > 0 && policies.every(isKnown) ? undefined : "unknown-policy";
 }
 
 function isPast(context: AdmissionContext, identity: GroupIdentity): boolean {

@@ -43,6 +43,11 @@ export function groupsInFlight(batch: BatchState): number {
   return batch.groups.length - batch.completed;
 }
 
+/** A group of which everything is out. */
+export function openGroup(size: number, nowMs: number): GroupState {
+  return { samples: Array.from({ length: size }, () => "pending"), remaining: size, issuedAtMs: nowMs };
+}
+
 /** Issues as many further groups as the batch's window allows. */
 export function issueGroups(
   batch: BatchState,
@@ -52,11 +57,7 @@ export function issueGroups(
   const first = batch.groups.length;
   const sizes = batch.groupSizes.slice(first, first + room);
   if (sizes.length === 0) return { batch, issued: [] };
-  const added = sizes.map((size): GroupState => ({
-    samples: Array.from({ length: size }, () => "pending"),
-    remaining: size,
-    issuedAtMs: nowMs,
-  }));
+  const added = sizes.map((size) => openGroup(size, nowMs));
   return {
     batch: { ...batch, groups: [...batch.groups, ...added] },
     issued: sizes.map((_, offset) => first + offset),
@@ -77,6 +78,17 @@ export function markSamples(
 ): { batch: BatchState; fresh: readonly number[] } {
   const before = batch.groups[group];
   if (before === undefined) return { batch, fresh: [] };
+  const { group: after, fresh } = markGroup(before, verdicts);
+  const groups = batch.groups.with(group, after);
+  const completed = batch.completed + (after.remaining === 0 && before.remaining > 0 ? 1 : 0);
+  return { batch: { ...batch, groups, completed }, fresh };
+}
+
+/** Marks the pending samples among `verdicts`. */
+export function markGroup(
+  before: GroupState,
+  verdicts: readonly SampleVerdict[],
+): { group: GroupState; fresh: readonly number[] } {
   const samples = [...before.samples];
   const fresh: number[] = [];
   for (const { sample, status } of verdicts) {
@@ -84,8 +96,5 @@ export function markSamples(
     samples[sample] = status;
     fresh.push(sample);
   }
-  const remaining = before.remaining - fresh.length;
-  const groups = batch.groups.with(group, { ...before, samples, remaining });
-  const completed = batch.completed + (remaining === 0 && before.remaining > 0 ? 1 : 0);
-  return { batch: { ...batch, groups, completed }, fresh };
+  return { group: { ...before, samples, remaining: before.remaining - fresh.length }, fresh };
 }

@@ -20,7 +20,7 @@ function answer(item: WorkItem, failed: ReadonlySet<number> = new Set(), incarna
   return {
     identity: item.identity,
     incarnation,
-    policy: item.policy,
+    policies: [item.policy],
     fingerprint: "engine-1",
     samples: Array.from({ length: item.samples }, (_, i) => ({
       sample: item.firstSample + i,
@@ -150,7 +150,7 @@ function act(harness: Harness, queue: WorkItem[], done: WorkItem[], { kind, pick
     foreign: () => expectDrop({ ...message, identity: { ...message.identity, uid: "run-2" } }),
     superseded: () => expectDrop({ ...message, incarnation: 0 }),
     "other-engine": () => expectDrop({ ...message, fingerprint: "engine-2" }),
-    "other-weights": () => expectDrop({ ...message, policy: { ...message.policy, digest: "other" } }),
+    "other-weights": () => expectDrop({ ...message, policies: [{ ...item.policy, digest: "other" }] }),
     unissued: () => expectDrop({ ...message, identity: { ...message.identity, draw: 1 } }),
     malformed: () => expectDrop({ ...message, samples: [{ sample: 99, status: "scored" }] }),
     train: () => void harness.trainIfReady(),
@@ -243,8 +243,8 @@ describe("conductor", () => {
     const harness = new Harness({ lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 3 });
     harness.apply({ type: "received", message: answer(harness.issued[0]!, new Set([0, 2])), nowMs: 1 });
     expect(harness.state.ledger.samplesFailed).toBe(2);
-    const batch = readyBatch(harness.state, { purpose: "rollout", stage: 0, step: 0 });
-    expect(batch?.groups[0]?.samples).toEqual(["failed", "scored", "failed"]);
+    expect(readyBatch(harness.state, { purpose: "rollout", stage: 0, step: 0 })).toHaveLength(1);
+    expect(harness.state.batches["rollout/0/0"]?.groups[0]?.samples).toEqual(["failed", "scored", "failed"]);
   });
 
   test("a group split over items is complete when all of its samples are in, in any order", () => {

@@ -7,15 +7,33 @@
  *   D1c Nothing is dropped for its age: a wait ends as a stall that is reported, never as a missing group.
  *   Q1  Rollout groups in flight never exceed (η + 1) · B; those of an evaluation never exceed its window.
  *   W2  A message counts only with the number and digest of the policy that its work was issued for.
+ *
+ * In streaming mode (`stream.ts`) a stage's rollouts are one stream instead of a batch a step: D1 is given up, D1c gives way
+ * to groups that are dropped with a reason, and W2 asks for policies that this learner published. T1 and Q1 hold in both.
  */
 import { groupsInFlight, isComplete, issueGroups, markSamples, openBatch } from "./batch.ts";
 import type { BatchState } from "./batch.ts";
-import { DROP_REASONS, refusal } from "./admission.ts";
+import { refusal } from "./admission.ts";
 import type { DropReason, ScoredHead } from "./admission.ts";
 import { batchKey } from "./identity.ts";
 import type { BatchName, GroupIdentity, PolicyVersion } from "./identity.ts";
 import { issueLimit, policyNumberOfStep } from "./lockstep.ts";
 import type { LockstepPlan } from "./lockstep.ts";
+import { GROUP_DROP_REASONS, continuedLedger, countGroupDropped, countMessageDropped } from "./ledger.ts";
+import type { GroupDropReason, Ledger } from "./ledger.ts";
+import {
+  admitSamples,
+  issueNumbers,
+  nextBatch,
+  numberOf,
+  openStream,
+  placeOf,
+  removeOpen,
+  streamCursor,
+  streamInFlight,
+  useBatch,
+} from "./stream.ts";
+import type { StreamCursor, StreamPlan, StreamState } from "./stream.ts";
 import { quiet } from "./transition.ts";
 import type { Transition } from "./transition.ts";
 
@@ -25,21 +43,15 @@ export interface RolloutPlan extends LockstepPlan {
   readonly samplesPerGroup: number;
 }
 
-/** An order to actors: samples `firstSample` … `firstSample + samples − 1` of a group, by exactly `policy`. */
+/** An order to actors: samples `firstSample` … `firstSample + samples − 1` of a group. */
 export interface WorkItem {
   readonly identity: GroupIdentity;
+  /** The one that generates; where `followNewest`, the oldest that may begin. */
   readonly policy: PolicyVersion;
+  /** Streaming: the newest policy takes over at every token boundary. */
+  readonly followNewest: boolean;
   readonly firstSample: number;
   readonly samples: number;
-}
-
-/** Groups issued, trained or evaluated, and messages dropped by reason, since the run began (T1). */
-export interface Ledger {
-  readonly groupsIssued: number;
-  readonly groupsTrained: number;
-  readonly groupsEvaluated: number;
-  readonly samplesFailed: number;
-  readonly messagesDropped: Readonly<Record<DropReason, number>>;
 }
 
 export interface ConductorState {
@@ -61,6 +73,8 @@ export interface ConductorState {
   readonly published: readonly PolicyVersion[];
   /** Batches being collected or waiting to be trained, by `batchKey`. */
   readonly batches: Readonly<Record<string, BatchState>>;
+  /** The stage's rollouts in streaming mode; `plan` is undefined then. */
+  readonly stream: StreamState | undefined;
   readonly ledger: Ledger;
   readonly lastProgressMs: number;
 }
@@ -73,6 +87,8 @@ export type ConductorEvent =
       /** Steps already trained: above 0 after a resume. */
       readonly trained: number;
       readonly published: readonly PolicyVersion[];
+      /** Instead of `plan`: the stage streams, from where a checkpoint left it. */
+      readonly stream?: { readonly plan: StreamPlan; readonly cursor?: StreamCursor };
     }
   | { readonly type: "published"; readonly policy: PolicyVersion }
   | {
@@ -93,6 +109,8 @@ export type ConductorEffect =
   /** Keep the payload of these samples; the others of the message are duplicates. */
   | { readonly type: "keep"; readonly identity: GroupIdentity; readonly samples: readonly number[] }
   | { readonly type: "drop"; readonly identity: GroupIdentity; readonly reason: DropReason }
+  /** Streaming: the group will not be trained on; what was kept of it is of no use. */
+  | { readonly type: "drop-group"; readonly identity: GroupIdentity; readonly reason: GroupDropReason }
   | { readonly type: "batch-ready"; readonly batch: BatchName };
 
 type Step = Transition<ConductorState, ConductorEffect>;
@@ -121,20 +139,9 @@ export function createConductor(options: ConductorOptions): ConductorState {
     issuedSteps: 0,
     published: [],
     batches: {},
-    ledger: options.ledger ?? emptyLedger(),
+    stream: undefined,
+    ledger: continuedLedger(options.ledger),
     lastProgressMs: options.nowMs,
-  };
-}
-
-function emptyLedger(): Ledger {
-  const none = Object.fromEntries(DROP_REASONS.map((reason) => [reason, 0]));
-  return {
-    groupsIssued: 0,
-    groupsTrained: 0,
-    groupsEvaluated: 0,
-    samplesFailed: 0,
-    // `fromEntries` forgets its keys; they are exactly DROP_REASONS.
-    messagesDropped: none as Record<DropReason, number>,
   };
 }
 
@@ -148,14 +155,33 @@ export function conduct(state: ConductorState, event: TimedEvent): Step {
 type Rule<Type> = (state: ConductorState, event: Extract<TimedEvent, { type: Type }>) => Step;
 
 const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
-  "stage-began": (state, { stage, plan, trained, published, nowMs }) =>
-    issueSteps(
-      { ...state, stage, plan, trained, issuedSteps: trained, published, batches: {}, lastProgressMs: nowMs },
+  "stage-began": (before, { stage, plan, trained, published, stream, nowMs }) => {
+    const left = dropGroups(
+      before,
+      before.stream === undefined ? [] : streamCursor(before.stream).outstanding,
+      {
+        reason: "stage-ended",
+      },
+    );
+    const began = issueRollouts(
+      {
+        ...left.state,
+        stage,
+        plan,
+        trained,
+        issuedSteps: trained,
+        published,
+        batches: {},
+        stream: stream && openStream(stream.plan, trained, stream.cursor),
+        lastProgressMs: nowMs,
+      },
       nowMs,
-    ),
+    );
+    return { state: began.state, effects: [...left.effects, ...began.effects] };
+  },
 
   published: (state, { policy, nowMs }) =>
-    issueSteps(
+    issueRollouts(
       {
         ...state,
         published: [...state.published, policy].slice(-keptPolicies(state)),
@@ -173,12 +199,14 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
   received: (state, { message, nowMs }) => {
     const { identity } = message;
     const reason = refusal(state, message);
-    if (reason !== undefined) return dropped(state, identity, reason);
+    if (reason !== undefined) return dropped(state, message, { reason, nowMs });
+    if (identity.purpose === "rollout" && state.stream !== undefined) {
+      return receiveStreamed(state, state.stream, { message, nowMs });
+    }
     const batch = state.batches[batchKey(identity)];
-    if (batch === undefined) return dropped(state, identity, "unissued");
+    if (batch === undefined) return dropped(state, message, { reason: "unissued", nowMs });
     const marked = markSamples(batch, identity.group, message.samples);
-    const failed = message.samples.filter((s) => s.status === "failed" && marked.fresh.includes(s.sample));
-    const ledger = { ...state.ledger, samplesFailed: state.ledger.samplesFailed + failed.length };
+    const ledger = countFailed(state.ledger, message, marked.fresh);
     const next = issueInto({ ...state, ledger, lastProgressMs: nowMs }, marked.batch, nowMs);
     const keep: ConductorEffect = { type: "keep", identity, samples: marked.fresh };
     const isReady = isComplete(marked.batch) && !isComplete(batch);
@@ -187,6 +215,9 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
   },
 
   "batch-used": (state, { batch, nowMs }) => {
+    if (batch.purpose === "rollout" && state.stream !== undefined) {
+      return useStreamed(state, state.stream, { batch, nowMs });
+    }
     const key = batchKey(batch);
     const used = state.batches[key];
     if (used === undefined || !isComplete(used)) return quiet(state);
@@ -199,26 +230,125 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
       groupsEvaluated: state.ledger.groupsEvaluated + (isRollout ? 0 : count),
     };
     const trained = isRollout ? Math.max(state.trained, batch.step + 1) : state.trained;
-    return issueSteps({ ...state, batches, ledger, trained, lastProgressMs: nowMs }, nowMs);
+    return issueRollouts({ ...state, batches, ledger, trained, lastProgressMs: nowMs }, nowMs);
   },
 };
+
+function countFailed(ledger: Ledger, { samples }: ScoredHead, fresh: readonly number[]): Ledger {
+  const failed = samples.filter(({ status, sample }) => status === "failed" && fresh.includes(sample));
+  return { ...ledger, samplesFailed: ledger.samplesFailed + failed.length };
+}
+
+/** A message of a stream that may count. */
+function receiveStreamed(
+  state: ConductorState,
+  before: StreamState,
+  { message, nowMs }: { readonly message: ScoredHead; readonly nowMs: number },
+): Step {
+  const { identity, samples: verdicts, policies } = message;
+  const number = numberOf(before.plan, identity) ?? -1;
+  const oldest = Math.min(...policies.map((policy) => policy.number));
+  const { stream, fresh, completed } = admitSamples(before, number, { verdicts, oldest });
+  const ledger = countFailed(state.ledger, message, fresh);
+  const keep: ConductorEffect = { type: "keep", identity, samples: fresh };
+  const batch: BatchName = { purpose: "rollout", stage: state.stage, step: stream.trained };
+  const isReady = completed && nextBatch(stream) !== undefined;
+  const ready: ConductorEffect[] = isReady ? [{ type: "batch-ready", batch }] : [];
+  return { state: { ...state, stream, ledger, lastProgressMs: nowMs }, effects: [keep, ...ready] };
+}
+
+/** The next batch of a stream was trained on; what is too old from now on is dropped, and others are issued. */
+function useStreamed(
+  state: ConductorState,
+  before: StreamState,
+  { batch, nowMs }: { readonly batch: BatchName; readonly nowMs: number },
+): Step {
+  if (batch.step !== before.trained || nextBatch(before) === undefined) return quiet(state);
+  const { stream, stale } = useBatch(before);
+  const { groupsTrained } = state.ledger;
+  const ledger = { ...state.ledger, groupsTrained: groupsTrained + before.plan.groupsPerStep };
+  const used = { ...state, stream, ledger, trained: stream.trained, lastProgressMs: nowMs };
+  return dropAndIssue(used, stale, { reason: "stale", nowMs });
+}
+
+/** Drops groups of a stream; others take their places. */
+function dropAndIssue(
+  state: ConductorState,
+  numbers: readonly number[],
+  { reason, nowMs }: { readonly reason: GroupDropReason; readonly nowMs: number },
+): Step {
+  const dropping = dropGroups(state, numbers, { reason });
+  const issued = issueRollouts(dropping.state, nowMs);
+  return { state: issued.state, effects: [...dropping.effects, ...issued.effects] };
+}
+
+/** Records groups of a stream as dropped (T1). */
+function dropGroups(
+  state: ConductorState,
+  numbers: readonly number[],
+  { reason }: { readonly reason: GroupDropReason },
+): Step {
+  const ledger = numbers.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
+  const drops = numbers.map((number): ConductorEffect => {
+    return { type: "drop-group", identity: streamedIdentity(state, number), reason };
+  });
+  return { state: { ...state, ledger }, effects: drops };
+}
+
+function streamedIdentity({ uid, stage, stream }: ConductorState, number: number): GroupIdentity {
+  const place = stream === undefined ? { step: 0, group: number } : placeOf(stream.plan, number);
+  return { uid, purpose: "rollout", stage, ...place, draw: 0 };
+}
 
 function nameOf({ purpose, stage, step }: BatchName): BatchName {
   return { purpose, stage, step };
 }
 
-function dropped(state: ConductorState, identity: GroupIdentity, reason: DropReason): Step {
-  const counts = state.ledger.messagesDropped;
-  const messagesDropped = { ...counts, [reason]: counts[reason] + 1 };
-  return {
-    state: { ...state, ledger: { ...state.ledger, messagesDropped } },
-    effects: [{ type: "drop", identity, reason }],
-  };
+/** A message without effect. Of a stream's open group, with weights that may not count: the group goes with it. */
+function dropped(
+  state: ConductorState,
+  { identity }: ScoredHead,
+  { reason, nowMs }: { readonly reason: DropReason; readonly nowMs: number },
+): Step {
+  const counted = { ...state, ledger: countMessageDropped(state.ledger, reason) };
+  const drop: ConductorEffect = { type: "drop", identity, reason };
+  const groupReason = GROUP_DROP_REASONS.find((known) => known === reason);
+  const { stream } = state;
+  if (stream === undefined || groupReason === undefined || identity.purpose !== "rollout") {
+    return { state: counted, effects: [drop] };
+  }
+  const numbers = [numberOf(stream.plan, identity) ?? -1];
+  const without = { ...counted, stream: removeOpen(stream, numbers), lastProgressMs: nowMs };
+  const { state: next, effects } = dropAndIssue(without, numbers, { reason: groupReason, nowMs });
+  return { state: next, effects: [drop, ...effects] };
 }
 
-/** Policies that untrained work can still ask for: one per step in flight. */
-function keptPolicies(state: ConductorState): number {
-  return (state.plan?.lag ?? 0) + 2;
+/** Policies that untrained work can still ask for, or come from: one per step in flight, and the newest. */
+function keptPolicies({ plan, stream }: ConductorState): number {
+  return (plan?.lag ?? stream?.plan.maxStaleness ?? 0) + 2;
+}
+
+/** Issues what the mode's pacing allows. */
+function issueRollouts(state: ConductorState, nowMs: number): Step {
+  return state.stream === undefined ? issueSteps(state, nowMs) : issueStream(state, state.stream, nowMs);
+}
+
+function issueStream(state: ConductorState, before: StreamState, nowMs: number): Step {
+  const newest = state.published.at(-1);
+  if (newest === undefined) return quiet(state);
+  const { stream, numbers } = issueNumbers(before, newest, nowMs);
+  if (numbers.length === 0) return quiet(state);
+  const ledger = { ...state.ledger, groupsIssued: state.ledger.groupsIssued + numbers.length };
+  const next = { ...state, stream, ledger };
+  const size = stream.plan.samplesPerGroup;
+  const items = numbers.flatMap((number) =>
+    splitItems(state.itemSamples, size, {
+      identity: streamedIdentity(next, number),
+      policy: newest,
+      followNewest: true,
+    }),
+  );
+  return { state: next, effects: [{ type: "issue", items }] };
 }
 
 /** Opens every step that lockstep allows and whose policy is published. */
@@ -251,29 +381,47 @@ function issueInto(state: ConductorState, batch: BatchState, nowMs: number): Ste
 
 function itemsOf(state: ConductorState, batch: BatchState, group: number): WorkItem[] {
   const identity: GroupIdentity = { uid: state.uid, ...nameOf(batch), group, draw: 0 };
-  const size = batch.groupSizes[group] ?? 0;
+  const { policy } = batch;
+  return splitItems(state.itemSamples, batch.groupSizes[group] ?? 0, {
+    identity,
+    policy,
+    followNewest: false,
+  });
+}
+
+function splitItems(
+  itemSamples: number,
+  size: number,
+  head: Omit<WorkItem, "firstSample" | "samples">,
+): WorkItem[] {
   const items: WorkItem[] = [];
-  for (let first = 0; first < size; first += state.itemSamples) {
-    const samples = Math.min(state.itemSamples, size - first);
-    items.push({ identity, policy: batch.policy, firstSample: first, samples });
+  for (let firstSample = 0; firstSample < size; firstSample += itemSamples) {
+    items.push({ ...head, firstSample, samples: Math.min(itemSamples, size - firstSample) });
   }
   return items;
 }
 
 /** Rollout groups issued and not yet trained: what Q1 bounds by (η + 1) · B. */
-export function rolloutGroupsInFlight(state: ConductorState): number {
-  return Object.values(state.batches)
+export function rolloutGroupsInFlight({ batches, stream }: ConductorState): number {
+  return Object.values(batches)
     .filter((batch) => batch.purpose === "rollout")
-    .reduce((sum, batch) => sum + batch.groups.length, 0);
+    .reduce((sum, batch) => sum + batch.groups.length, stream === undefined ? 0 : streamInFlight(stream));
 }
 
 /** Groups out with actors or reward workers, of any purpose. */
-export function groupsOut(state: ConductorState): number {
-  return Object.values(state.batches).reduce((sum, batch) => sum + groupsInFlight(batch), 0);
+export function groupsOut({ batches, stream }: ConductorState): number {
+  const streamed = Object.keys(stream?.open ?? {}).length;
+  return Object.values(batches).reduce((sum, batch) => sum + groupsInFlight(batch), streamed);
 }
 
-/** The batch of that name if every group of it is complete. */
-export function readyBatch(state: ConductorState, name: BatchName): BatchState | undefined {
+/** The groups of the batch of that name, in the order in which they are trained, if every one of them is complete. */
+export function readyBatch(state: ConductorState, name: BatchName): readonly GroupIdentity[] | undefined {
+  const { stream, uid } = state;
+  if (name.purpose === "rollout" && stream !== undefined) {
+    const isNext = name.stage === state.stage && name.step === stream.trained;
+    return isNext ? nextBatch(stream)?.map((number) => streamedIdentity(state, number)) : undefined;
+  }
   const batch = state.batches[batchKey(name)];
-  return batch !== undefined && isComplete(batch) ? batch : undefined;
+  if (batch === undefined || !isComplete(batch)) return undefined;
+  return batch.groupSizes.map((_, group) => ({ uid, ...nameOf(batch), group, draw: 0 }));
 }

@@ -14,7 +14,9 @@ export interface GroupIdentity {
   readonly purpose: WorkPurpose;
   /** Index of the stage in the plan. */
   readonly stage: number;
-  /** Rollout: the step whose batch the group belongs to (0-based). Evaluation: steps trained before it. */
+  /**
+   * Rollout: the step whose batch the group belongs to (0-based); in streaming mode the place of the group in the data says
+   * step and group, and the order of completion says what trains on it. Evaluation: steps trained before it. */
   readonly step: number;
   readonly group: number;
   /** Raised by a deliberate resample, never by a redelivery. */

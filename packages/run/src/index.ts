@@ -8,11 +8,14 @@ export type {
   ConductorEvent,
   ConductorOptions,
   ConductorState,
-  Ledger,
   RolloutPlan,
   TimedEvent,
   WorkItem,
 } from "./conductor.ts";
+export { GROUP_DROP_REASONS, groupsDropped } from "./ledger.ts";
+export type { GroupDropReason, Ledger } from "./ledger.ts";
+export { streamCursor } from "./stream.ts";
+export type { StreamCursor, StreamPlan } from "./stream.ts";
 export type { BatchState, GroupState, SampleStatus, SampleVerdict } from "./batch.ts";
 export { DROP_REASONS } from "./admission.ts";
 export type { DropReason, ScoredHead } from "./admission.ts";

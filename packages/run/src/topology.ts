@@ -2,7 +2,7 @@
  * The run on the bus: streams and consumers with limits derived from the plan (Q1), the same for every service, since
  * a stream that is opened with other limits is refused. Plain data in the bus's terms; nothing here opens anything.
  */
-import { rolloutsOf } from "@oarlock/runfile";
+import { batchesInFlight, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 
 /** What of the bus's names the topology needs: `subjects(uid)` of `@oarlock/bus`. */
@@ -56,7 +56,7 @@ const BYTES_PER_TRAJECTORY = 16_384;
 /** Groups in flight at most, of rollouts and of one evaluation together (Q1). */
 export function groupsInFlightBound(run: ResolvedRun): number {
   const rollouts = run.spec.stages.map(
-    (stage) => (run.spec.pipeline.lag + 1) * (rolloutsOf(stage)?.promptsPerStep ?? 0),
+    (stage) => batchesInFlight(run.spec.pipeline) * (rolloutsOf(stage)?.promptsPerStep ?? 0),
   );
   return Math.max(0, ...rollouts) + evaluationWindow(run);
 }

@@ -30,6 +30,7 @@ export type {
   ResolvedModel,
   ResolvedModelInit,
   ResolvedCritic,
+  ResolvedCorrection,
   ResolvedKl,
   ResolvedOptimizer,
   ResolvedPpo,
@@ -111,4 +112,5 @@ export {
   trainsPolicy,
 } from "./stage-parts.ts";
 export type { StageBlock } from "./stage-parts.ts";
+export { batchesInFlight, correctionOf, laggingVersions } from "./pipeline.ts";
 export { passOf } from "./plan/memory.ts";

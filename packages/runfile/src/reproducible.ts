@@ -3,7 +3,13 @@ import type { ResolvedSpec } from "./resolved.ts";
 import { rolloutsOf } from "./stage-parts.ts";
 
 /** Why it may not; undefined where it does. Scorers that only observe decide nothing. */
-export function irreproducibleBecause({ stages }: Pick<ResolvedSpec, "stages">): string | undefined {
+export function irreproducibleBecause({
+  stages,
+  pipeline,
+}: Pick<ResolvedSpec, "stages" | "pipeline">): string | undefined {
+  if (pipeline.mode === "streaming") {
+    return "in streaming mode the order of arrival decides what is trained together";
+  }
   const named = stages.flatMap((stage) =>
     (rolloutsOf(stage)?.rewards ?? []).flatMap((reward) =>
       "service" in reward && !reward.service.deterministic && reward.weight !== 0

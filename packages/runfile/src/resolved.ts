@@ -9,6 +9,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  CorrectionLevel,
   CriticType,
   DataFormat,
   Driver,
@@ -111,7 +112,7 @@ export interface EngineInput {
 export interface ResolvedSpec {
   readonly seed: number;
   readonly model: ResolvedModel;
-  readonly pipeline: { readonly mode: "lockstep"; readonly lag: number };
+  readonly pipeline: ResolvedPipeline;
   readonly compute: ResolvedCompute;
   readonly stages: readonly ResolvedStage[];
   /** Absent: the run does not evaluate. */
@@ -119,6 +120,27 @@ export interface ResolvedSpec {
   readonly checkpoints: { readonly every: number; readonly keep: number };
   readonly output: { readonly samplesPerStep: number; readonly tensorboard: boolean };
   readonly allow: readonly TrapCode[];
+}
+
+export type ResolvedPipeline = ResolvedLockstep | ResolvedStreaming;
+
+export interface ResolvedLockstep {
+  readonly mode: "lockstep";
+  /** η: batches generated ahead of training. */
+  readonly lag: number;
+}
+
+export interface ResolvedStreaming {
+  readonly mode: "streaming";
+  /** η: versions that the oldest weights in a group may be behind those that train on it. */
+  readonly maxStaleness: number;
+  readonly correction: ResolvedCorrection;
+}
+
+export interface ResolvedCorrection {
+  readonly level: CorrectionLevel;
+  readonly minRatio: number;
+  readonly maxRatio: number;
 }
 
 export type ResolvedModel = { readonly from: string } | { readonly init: ResolvedModelInit };

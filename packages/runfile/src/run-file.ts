@@ -11,6 +11,7 @@ import type {
   ChatTemplateUse,
   CriticType,
   DataFormat,
+  CorrectionLevel,
   Driver,
   GenerationLayout,
   GuardReaction,
@@ -22,6 +23,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
+  PipelineMode,
   PreferenceLoss,
   Precision,
   Provider,
@@ -156,8 +158,16 @@ export interface TokenizerSpec {
 }
 
 export interface PipelineSpec {
-  readonly mode?: "lockstep" | undefined;
+  readonly mode?: PipelineMode | undefined;
   readonly lag?: number | undefined;
+  readonly maxStaleness?: number | undefined;
+  readonly correction?: CorrectionSpec | undefined;
+}
+
+export interface CorrectionSpec {
+  readonly level?: CorrectionLevel | undefined;
+  readonly minRatio?: number | undefined;
+  readonly maxRatio?: number | undefined;
 }
 
 export interface ComputeSpec {

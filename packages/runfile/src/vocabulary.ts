@@ -25,6 +25,14 @@ export type GenerationLayout = (typeof GENERATION_LAYOUTS)[number];
 export const ROPE_CONVENTIONS = ["half-split", "interleaved"] as const;
 export type RopeConvention = (typeof ROPE_CONVENTIONS)[number];
 
+/** How generation and training overlap. */
+export const PIPELINE_MODES = ["lockstep", "streaming"] as const;
+export type PipelineMode = (typeof PIPELINE_MODES)[number];
+
+/** How samples of older policies are weighed, as `@oarlock/rl` names it. */
+export const CORRECTION_LEVELS = ["none", "token", "sequence", "token-mask"] as const;
+export type CorrectionLevel = (typeof CORRECTION_LEVELS)[number];
+
 /** Procedural tasks, as `@oarlock/data` names them (a test of the command line compares the two lists). */
 export const TASK_NAMES = ["addition", "reverse-text", "copy-text", "sort-letters", "count-letter"] as const;
 export type TaskName = (typeof TASK_NAMES)[number];

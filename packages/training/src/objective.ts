@@ -39,7 +39,14 @@ export type LossSums = { readonly loss: Value } & { readonly [N in keyof StepSum
 /** Where the log-probs of the policy before the update come from: fed, or this very forward pass (ratio exactly 1). */
 export type OldLogprobs = "fed" | "own";
 
-export type TokenInput = "advantages" | "oldLogprobs" | "refLogprobs" | "returns" | "oldValues" | "margins";
+export type TokenInput =
+  | "advantages"
+  | "oldLogprobs"
+  | "importance"
+  | "refLogprobs"
+  | "returns"
+  | "oldValues"
+  | "margins";
 
 const heads: { readonly [T in Objective["type"]]: LlamaHead } = {
   sft: "logits",
@@ -75,6 +82,7 @@ export function objectiveInputs(objective: Objective, old: OldLogprobs): readonl
   if (objective.type === "value") return objective.clip > 0 ? ["returns", "oldValues"] : ["returns"];
   const names: TokenInput[] = ["advantages"];
   if (old === "fed") names.push("oldLogprobs");
+  if (objective.importance === true) names.push("importance");
   if (objective.klCoefficient !== 0) names.push("refLogprobs");
   if (objective.value !== undefined) names.push("returns");
   if ((objective.value?.clip ?? 0) > 0) names.push("oldValues");
@@ -103,6 +111,7 @@ export function buildLoss(inputs: LossInputs, objective: Objective, old: OldLogp
     weight,
     advantages: perToken("advantages"),
     oldLogprobs: old === "fed" ? perToken("oldLogprobs") : stopGradient(logprobs),
+    ...(needed.includes("importance") ? { importance: perToken("importance") } : {}),
     ...(needed.includes("refLogprobs") ? { refLogprobs: perToken("refLogprobs") } : {}),
   };
   // Fed, so that a controller may move it without a graph of its own for every value.

@@ -52,6 +52,7 @@ export function checkRows(
       lossMask: row.lossMask,
       advantages: row.advantages,
       oldLogprobs: row.oldLogprobs,
+      importance: row.importance,
       refLogprobs: row.refLogprobs,
       returns: row.returns,
       oldValues: row.oldValues,

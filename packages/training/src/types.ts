@@ -19,6 +19,8 @@ export interface TrainingRow {
   readonly advantages?: Float32Array;
   /** Log-probs under the policy that the first update of this batch starts from. Absent: the trainer's own, exactly. */
   readonly oldLogprobs?: Float32Array;
+  /** What the surrogate of each token is multiplied by; needed where the objective says so. */
+  readonly importance?: Float32Array;
   /** Log-probs under the reference policy. Absent where an objective with a KL term needs them: the trainer computes them. */
   readonly refLogprobs?: Float32Array;
   /** Critics only; as long as `tokens`: what the value before each trained token should have been. */
@@ -45,6 +47,8 @@ export type Objective =
       readonly klCoefficient: number;
       readonly klEstimator: KlEstimator;
       readonly entropyCoefficient: number;
+      /** Whether the rows carry `importance`: their samples are of another policy than `oldLogprobs`. Default false. */
+      readonly importance?: boolean;
       /** A value head on the policy's trunk: its loss, as that of "value", times `coefficient` is part of this one. */
       readonly value?: { readonly clip: number; readonly coefficient: number };
     }

@@ -9,7 +9,7 @@ import { parameterLayout } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson, rolloutsOf } from "@oarlock/runfile";
+import { canonicalJson, laggingVersions, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
 import { createTrainer } from "@oarlock/training";
@@ -108,7 +108,7 @@ export interface RunPolicyOptions {
 /** The run's policy versions on the bus. */
 export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
   const { bus, run, uid, config, incarnation } = options;
-  const versions = run.spec.pipeline.lag + SPARE_VERSIONS;
+  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,

@@ -1,5 +1,6 @@
 /**
- * The actor: pulls rollout work, generates each item with exactly the policy version it names, publishes trajectories.
+ * The actor: pulls rollout work, generates each item with exactly the policy version it names (in streaming mode with the
+ * newest one, at every token), publishes trajectories.
  *
  * Stateless: what it holds can be generated again bit for bit (D2), so it acknowledges an item only once the answer is
  * stored, and hands back what it cannot finish. It does not know what the samples are for, or who trains on them.
@@ -7,9 +8,10 @@
 import { WorkLoop, givenUp, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import type { Completion, GenerationRequest, Generator, ProgressListener } from "@oarlock/generation";
-import { isOarlockError } from "@oarlock/errors";
+import { OarlockError, isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
+import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
 import {
   currentTrace,
@@ -23,6 +25,8 @@ import {
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds, sendTraced, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
+import { createFollower } from "./follower.ts";
+import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
 import type { ActorRecorders } from "./metrics.ts";
 import { createPolicyHolder } from "./policies.ts";
@@ -38,11 +42,14 @@ import type { GenerationWork, Provenance } from "./work.ts";
 const GENERATE_TIMEOUT_MS = 600_000;
 /** After these the generator gives nothing any more: the actor ends, and another takes its work. */
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
+const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
 const PUBLISH_TIMEOUT_MS = 30_000;
 
 export interface ActorOptions {
-  readonly generator: Pick<Generator, "load" | "plan" | "submit">;
+  readonly generator: Pick<Generator, "load" | "switchTo" | "plan" | "submit">;
   readonly policies: PolicySource;
+  /** Whether the newest announced policy takes over in mid-sequence: the run streams. Default false. */
+  readonly streaming?: boolean;
   readonly work: Consumer;
   /** Where answers go, under `answerSubject`. */
   readonly answers: Pick<Stream, "publish">;
@@ -92,15 +99,21 @@ interface ReadWork {
 
 /** An actor that has pulled nothing yet. */
 export function createActor(options: ActorOptions): Actor {
-  const { generator } = options;
+  const { generator, streaming = false } = options;
   const { tracer } = options.telemetry;
-  const policies = createPolicyHolder({ source: options.policies, generator, tracer });
+  const policies = createPolicyHolder({ source: options.policies, generator, tracer, inFlight: streaming });
   const submission = createSubmission(policies, generator);
+  const follower = createFollower({
+    source: options.policies,
+    ensure: (policy, signal) => submission.ensure(policy, signal),
+    isBroken,
+    log: options.log,
+  });
   let state = createActorState(generator.plan.slots);
   const dispatch = (event: ActorEvent): void => void (state = reduceActor(state, event));
   const loop = new WorkLoop({
     consumer: options.work,
-    handler: rolloutHandler(options, submission),
+    handler: rolloutHandler(options, submission, follower),
     hasRoom: () => wantsWork(state),
     onEvent: (event) => dispatch(actorEvent(event)),
     log: options.log,
@@ -111,11 +124,18 @@ export function createActor(options: ActorOptions): Actor {
     state: () => state,
     policies,
     async run(signal) {
+      const ending = new AbortController();
+      const either = AbortSignal.any([signal, ending.signal]);
+      const following = streaming ? follower.run(either) : Promise.resolve();
+      // An actor that cannot follow the policy is of no use: it hands everything back, and ends with the reason.
+      following.catch((reason: unknown) => ending.abort(reason));
       try {
-        await loop.run(signal);
+        await loop.run(either);
       } finally {
+        ending.abort();
         dispatch({ type: "stopped" });
       }
+      await following;
     },
     async drain(graceMs) {
       const before = state;
@@ -127,6 +147,7 @@ export function createActor(options: ActorOptions): Actor {
       };
     },
     async generate({ request, policy, signal, onProgress }) {
+      if (streaming) refuseOther(policy, policies.loaded());
       const either = signal === undefined ? loop.signal : AbortSignal.any([signal, loop.signal]);
       const timed = { ...request, timed: true };
       const order = { request: timed, policy, ...(onProgress === undefined ? {} : { onProgress }) };
@@ -142,7 +163,11 @@ function actorEvent(event: WorkEvent<ReadWork, void>): ActorEvent {
   return type === "done" ? { type: "published", id } : { type, id };
 }
 
-function rolloutHandler(options: ActorOptions, submission: Submission): WorkHandler<ReadWork, void> {
+function rolloutHandler(
+  options: ActorOptions,
+  submission: Submission,
+  follower: Follower,
+): WorkHandler<ReadWork, void> {
   const { clock = systemClock, telemetry } = options;
   const { tracer, recorders } = telemetry;
   const answer = async (
@@ -155,13 +180,26 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
     const generated = waitFor(name, completions, { timeoutMs: GENERATE_TIMEOUT_MS, signal });
     const done = await described(options, item.parsed, generated);
     if (done.some(({ finishReason }) => finishReason === "abort")) throw givenUp(id);
+    if (!item.parsed.followNewest && !done.every((one) => isOfOnePolicy(one, item.parsed.policy))) {
+      throw givenUp(`${id} by policy version ${item.parsed.policy.number}`);
+    }
     await publish(options, item.work, { id, done, signal });
   };
   /** F1: nobody waits for it, and its policy will not come back. */
   const isSuperseded = async ({ incarnation }: RolloutWork): Promise<boolean> =>
     ((await options.policies.current())?.incarnation ?? 0) > incarnation;
+  /**
+   * A run that streams never goes back to an older version: of work that wants exactly one, an older one is of an evaluation
+   * that is over, since nothing is announced while one goes on.
+   */
+  const submit = async (parsed: GenerationWork, work: RolloutWork, signal: AbortSignal): Submitted => {
+    if (options.streaming !== true) return submission.submit(parsed, signal);
+    const reached = await follower.reach(parsed.policy, work.incarnation, signal);
+    const isWanted = reached !== undefined && (parsed.followNewest || isSamePolicy(reached, parsed.policy));
+    return isWanted ? submission.submit({ ...parsed, policy: undefined }, signal) : "superseded";
+  };
   return {
-    isBroken: (reason) => ENGINE_FAILURES.some((code) => isOarlockError(reason, code)),
+    isBroken,
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
@@ -174,8 +212,12 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
       const parent = traceOfHeaders(work.trace);
       const span = startProcessing(tracer, { destination: telemetry.work, delivery, parent, attributes });
       recorders.queueWait(queueSeconds(delivery));
-      const submitted = withTrace(span.context, () => submission.submit(parsed, signal));
-      const done = async (): Promise<void> => answer(item, (await submitted).completions, signal);
+      const submitted = withTrace(span.context, () => submit(parsed, work, signal));
+      const done = async (): Promise<void> => {
+        const begun = await submitted;
+        if (begun === "superseded") options.log.info("dropped work of a superseded learner", { item: id });
+        else await answer(item, begun.completions, signal);
+      };
       const finished = endingWith(span, withTrace(span.context, done));
       // Where the submission fails, so does this: the loop hears of it once.
       finished.catch(() => undefined);
@@ -189,6 +231,21 @@ function rolloutHandler(options: ActorOptions, submission: Submission): WorkHand
       }
     },
   };
+}
+
+/** What a submission leads to; a superseded learner's work leads to nothing (F1). */
+type Submitted = Promise<Awaited<ReturnType<Submission["submit"]>> | "superseded">;
+
+/** Where the newest version generates, no request may have the generator go back to an older one. */
+function refuseOther(policy: PolicyVersion | undefined, loaded: PolicyVersion | undefined): void {
+  if (policy === undefined || (loaded !== undefined && isSamePolicy(policy, loaded))) return;
+  const message = `the run streams: the actor serves version ${loaded?.number ?? "none"} now, not ${policy.number}`;
+  throw new OarlockError("POLICY_MISSING", message, { retryable: true });
+}
+
+/** W2: whether exactly that policy drew every token. */
+function isOfOnePolicy({ segments }: Completion, policy: PolicyVersion): boolean {
+  return segments.every(({ version }) => isSamePolicy(version, policy));
 }
 
 /** A generation under its span, measured. */

@@ -48,6 +48,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   const actor = createActor({
     generator,
     policies: parts.policies,
+    streaming: run.spec.pipeline.mode === "streaming",
     work: await work.consumer(consumers.actors),
     answers,
     answerSubject: names.trajectoryGenerated,

@@ -18,7 +18,15 @@ export interface PolicySource {
     onFound?: (found: { readonly trace: TraceContext | undefined }) => void,
   ): Promise<Float32Array>;
   /** What is announced now, and by which incarnation of the learner. */
-  current(): Promise<{ readonly incarnation: number } | undefined>;
+  current(): Promise<Announcement | undefined>;
+  /** The current announcement, then every later one; a slow reader sees the newest. */
+  watch(signal?: AbortSignal): AsyncIterable<Announcement>;
+}
+
+/** The newest version that may be served, and whose it is (F1). */
+export interface Announcement {
+  readonly current: PolicyVersion;
+  readonly incarnation: number;
 }
 
 export interface PolicyHolder {
@@ -37,7 +45,9 @@ interface HeldPolicy {
 
 export interface PolicyHolderOptions {
   readonly source: PolicySource;
-  readonly generator: Pick<Generator, "load">;
+  readonly generator: Pick<Generator, "load" | "switchTo">;
+  /** Whether a version takes over in mid-sequence (streaming), or after what was submitted before it. Default false. */
+  readonly inFlight?: boolean;
   readonly tracer: Tracer;
   /** Versions kept in memory. Default 2: lockstep alternates between neighbours. */
   readonly capacity?: number;
@@ -65,7 +75,7 @@ function fetchWithin(
 
 /** A holder with nothing loaded. Calls of `ensure` must not overlap: the order of loads is the order of work. */
 export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
-  const { source, generator, tracer, capacity = 2 } = options;
+  const { source, generator, tracer, capacity = 2, inFlight = false } = options;
   let held: readonly HeldPolicy[] = [];
   let loaded: PolicyVersion | undefined;
 
@@ -76,7 +86,7 @@ export function createPolicyHolder(options: PolicyHolderOptions): PolicyHolder {
     held = [...others, { policy, weights }].slice(-capacity);
     // A load that fails leaves the generator on weights that nobody vouches for.
     loaded = undefined;
-    await generator.load(weights, policy, signal);
+    await (inFlight ? generator.switchTo(weights, policy, signal) : generator.load(weights, policy, signal));
     loaded = policy;
   };
 

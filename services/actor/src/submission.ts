@@ -23,6 +23,8 @@ export interface Submission {
     order: Order,
     signal: AbortSignal,
   ): Promise<{ readonly completions: Promise<readonly Completion[]> }>;
+  /** Loads a version in a turn of its own. */
+  ensure(policy: PolicyVersion, signal: AbortSignal): Promise<void>;
 }
 
 /** A door before `generator`. */
@@ -32,13 +34,16 @@ export function createSubmission(
 ): Submission {
   const turns = new Semaphore("the generator's queue", 1);
   const wait = { timeoutMs: TURN_TIMEOUT_MS } as const;
+  const ensure = (policy: PolicyVersion, signal: AbortSignal): Promise<void> =>
+    waitFor(`policy version ${policy.number} to be loaded`, (s) => policies.ensure(policy, s), {
+      ...wait,
+      signal,
+    });
   return {
+    ensure: (policy, signal) => turns.run({ ...wait, signal }, () => ensure(policy, signal)),
     submit: ({ request, policy, onProgress }, signal) =>
       turns.run({ ...wait, signal }, async () => {
-        if (policy !== undefined) {
-          const name = `policy version ${policy.number} to be loaded`;
-          await waitFor(name, (s) => policies.ensure(policy, s), { ...wait, signal });
-        }
+        if (policy !== undefined) await ensure(policy, signal);
         return { completions: generator.submit(request, signal, onProgress) };
       }),
   };

@@ -26,6 +26,8 @@ import { generationAttributes, groupAttributes, policyAttributes } from "@oarloc
 /** A work item that can be generated: everything checked that a generator would trip over. */
 export interface GenerationWork {
   readonly policy: PolicyVersion;
+  /** Streaming: `policy` is the oldest that may begin, and the newest takes over at token boundaries. */
+  readonly followNewest: boolean;
   readonly request: GenerationRequest;
 }
 
@@ -58,7 +60,7 @@ export function samplingOf(message: SamplingMessage): SamplingParams {
 export function generationWork(work: RolloutWork): GenerationWork {
   const { group, policy, sampling } = work;
   if (group === undefined) throw malformed("group", "missing");
-  if (policy === undefined) throw malformed("policy", "missing; lockstep work names its version");
+  if (policy === undefined) throw malformed("policy", "missing; work names its version");
   if (sampling === undefined) throw malformed("sampling", "missing");
   if (work.promptTokens.length === 0) throw malformed("prompt_tokens", "empty; at least one token");
   if (work.sampleCount === 0) throw malformed("sample_count", "0; at least 1");
@@ -71,6 +73,7 @@ export function generationWork(work: RolloutWork): GenerationWork {
   });
   return {
     policy: { number: policy.version, digest: policy.digest },
+    followNewest: work.followNewest,
     request: {
       id: `${purpose}/${group.stage}/${group.step}/${group.group}/${group.draw}/${work.firstSample}/${work.incarnation}`,
       prompt: Int32Array.from(work.promptTokens),
@@ -149,7 +152,6 @@ export function trajectoryBatch(
 function trajectory(work: RolloutWork, completion: Completion, provenance: Provenance): Trajectory {
   const promptLength = work.promptTokens.length;
   const length = promptLength + completion.tokens.length;
-  const policy = { version: completion.version.number, digest: completion.version.digest };
   return create(TrajectorySchema, {
     ...(work.group === undefined ? {} : { group: work.group }),
     ...(work.prompt === undefined ? {} : { prompt: work.prompt }),
@@ -166,10 +168,14 @@ function trajectory(work: RolloutWork, completion: Completion, provenance: Prove
     promptLength,
     lossMask: new Uint8Array(length).fill(1, promptLength),
     behaviourLogprobs: Array.from(completion.logprobs),
-    segments: [{ start: promptLength, end: length, policy }],
+    segments: completion.segments.map(({ start, end, version }) => ({
+      start: promptLength + start,
+      end: promptLength + end,
+      policy: { version: version.number, digest: version.digest },
+    })),
     finishReason: FINISH_REASONS[completion.finishReason],
     seed: work.seed,
-    replayable: true,
+    replayable: !work.followNewest,
     ...provenance,
   });
 }

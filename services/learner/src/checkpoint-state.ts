@@ -3,7 +3,7 @@
  * read back is checked field by field. Pure.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { GuardState, Ledger, PolicyVersion, Position } from "@oarlock/run";
+import type { GuardState, Ledger, PolicyVersion, Position, StreamCursor } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
@@ -22,6 +22,8 @@ export interface LearnerCheckpoint {
   /** Older versions that lag still needs, oldest first; their weights are arrays `policy-<number>`. */
   readonly laggingPolicies: readonly PolicyVersion[];
   readonly ledger: Ledger;
+  /** Streaming mode: which groups of the stage are neither trained nor dropped, and are issued again. */
+  readonly stream?: StreamCursor;
   readonly evaluations: readonly EvaluationRecord[];
   /** What finished stages made, by name; the weights are kept under their digests. */
   readonly results?: Readonly<Record<string, StageArtifact>>;

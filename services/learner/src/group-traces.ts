@@ -5,8 +5,8 @@
  */
 import { TraceContextSchema, create } from "@oarlock/proto";
 import type { RolloutWork, TrajectoryBatch } from "@oarlock/proto";
-import { batchKey } from "@oarlock/run";
-import type { BatchName, ConductorEffect, WorkItem } from "@oarlock/run";
+import { groupKey } from "@oarlock/run";
+import type { ConductorEffect, GroupDropReason, GroupIdentity, WorkItem } from "@oarlock/run";
 import { isSampled, traceHeaders, traceOfHeaders, withTrace } from "@oarlock/runtime";
 import type { Attributes, Span, SpanLink, TraceContext, Tracer } from "@oarlock/runtime";
 import { groupAttributes, policyAttributes, sendTraced, startProcessing } from "@oarlock/telemetry";
@@ -17,8 +17,10 @@ export interface GroupTraces {
   send<T>(item: WorkItem, work: RolloutWork, message: Sent<T>): Promise<T>;
   /** A scored message came: runs its admission under a span, which says what that led to. */
   admit(batch: TrajectoryBatch, delivery: Delivery, admission: () => readonly ConductorEffect[]): void;
-  /** The batch is used by `user`: its groups end, linked to it; gives the links back to them. */
-  used(batch: BatchName, user: BatchUser): readonly SpanLink[];
+  /** These groups are used by `user`: they end, linked to it; gives the links back to them. */
+  used(groups: readonly Omit<GroupIdentity, "uid">[], user: BatchUser): readonly SpanLink[];
+  /** The group ends without being used. */
+  dropped(group: GroupIdentity, reason: GroupDropReason): void;
   /** Ends what is open: nobody will use it. */
   abandon(): void;
 }
@@ -34,8 +36,8 @@ export interface Sent<T> {
 export interface BatchUser {
   readonly context: TraceContext | undefined;
   readonly attributes: Attributes;
-  /** Attributes of the group with this index, known now. */
-  readonly ofGroup: (group: number) => Attributes;
+  /** Attributes of the group at this index of the list, known now. */
+  readonly ofGroup: (index: number) => Attributes;
 }
 
 export interface GroupTracesOptions {
@@ -58,18 +60,16 @@ function attributesOf({ identity, policy }: WorkItem, work: RolloutWork): Attrib
 
 /** Traces of groups, none of them begun. */
 export function createGroupTraces({ tracer, work: destination, scored }: GroupTracesOptions): GroupTraces {
-  /** Open roots by batch and group. */
-  const open = new Map<string, Map<number, Span>>();
+  /** Open roots by group. */
+  const open = new Map<string, Span>();
 
   const rootOf = (item: WorkItem, work: RolloutWork): Span => {
-    const key = batchKey(item.identity);
-    const groups = open.get(key) ?? new Map<number, Span>();
-    open.set(key, groups);
-    const known = groups.get(item.identity.group);
+    const key = groupKey(item.identity);
+    const known = open.get(key);
     if (known !== undefined) return known;
     const name = `${item.identity.purpose} group`;
     const span = tracer.startSpan({ name, parent: "none", attributes: attributesOf(item, work) });
-    groups.set(item.identity.group, span);
+    open.set(key, span);
     return span;
   };
 
@@ -94,22 +94,29 @@ export function createGroupTraces({ tracer, work: destination, scored }: GroupTr
       }
     },
 
-    used(batch, { context, attributes, ofGroup }) {
-      const key = batchKey(batch);
-      const groups = [...(open.get(key) ?? [])].toSorted(([a], [b]) => a - b);
-      open.delete(key);
-      return groups.flatMap(([group, span]) => {
-        const own = ofGroup(group);
-        span.set({ ...own, "rl.outcome": batch.purpose === "rollout" ? "trained" : "evaluated" });
+    used(groups, { context, attributes, ofGroup }) {
+      return groups.flatMap((identity, index) => {
+        const span = open.get(groupKey(identity));
+        if (span === undefined) return [];
+        open.delete(groupKey(identity));
+        const own = ofGroup(index);
+        span.set({ ...own, "rl.outcome": identity.purpose === "rollout" ? "trained" : "evaluated" });
         if (isSampled(context)) span.link({ context, attributes: { ...attributes, "rl.link": "used by" } });
         span.end();
-        const linked = { "rl.link": "uses", "rl.group.id": group, ...own };
+        const linked = { "rl.link": "uses", "rl.group.id": identity.group, ...own };
         return isSampled(span.context) ? [{ context: span.context, attributes: linked }] : [];
       });
     },
 
+    dropped(identity, reason) {
+      const span = open.get(groupKey(identity));
+      open.delete(groupKey(identity));
+      span?.set({ "rl.outcome": "dropped", "rl.drop.reason": reason });
+      span?.end();
+    },
+
     abandon() {
-      for (const span of [...open.values()].flatMap((groups) => [...groups.values()])) {
+      for (const span of open.values()) {
         span.set({ "rl.outcome": "abandoned" });
         span.end();
       }

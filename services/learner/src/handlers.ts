@@ -5,7 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { groupsOut, rolloutGroupsInFlight, serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
-import { irreproducibleBecause, rolloutsOf } from "@oarlock/runfile";
+import { batchesInFlight, irreproducibleBecause, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { waitFor } from "@oarlock/runtime";
 import type { BusWatch } from "./bus-watch.ts";
@@ -109,7 +109,7 @@ export function learnerHandlers(parts: HandlerParts): ServiceImpl<typeof Learner
 
 function boundOf(run: ResolvedRun): number {
   const sizes = run.spec.stages.map((stage) => rolloutsOf(stage)?.promptsPerStep ?? 0);
-  return (run.spec.pipeline.lag + 1) * Math.max(0, ...sizes);
+  return batchesInFlight(run.spec.pipeline) * Math.max(0, ...sizes);
 }
 
 function runStatus(parts: HandlerParts): RunStatusInit {
@@ -117,7 +117,9 @@ function runStatus(parts: HandlerParts): RunStatusInit {
   const { phase, message, position, policy, metrics, lastCheckpointStep } = learner.state();
   const conductor = learner.rollouts.state();
   const stage = run.spec.stages[position.stage];
-  const dropped = Object.values(conductor.ledger.messagesDropped).reduce((sum, count) => sum + count, 0);
+  const { messagesDropped } = conductor.ledger;
+  const dropped = Object.values(messagesDropped).reduce((sum, count) => sum + count, 0);
+  const because = irreproducibleBecause(run.spec);
   const remaining = remainingSeconds(run, position, metrics);
   return {
     runUid: uid,
@@ -137,7 +139,8 @@ function runStatus(parts: HandlerParts): RunStatusInit {
     metrics: { ...metrics },
     groupsInFlight: rolloutGroupsInFlight(conductor),
     groupsDropped: dropped,
-    reproducible: irreproducibleBecause(run.spec) === undefined,
+    reproducible: because === undefined,
+    irreproducibleReason: because ?? "",
     lastCheckpointStep,
   };
 }

@@ -1,5 +1,5 @@
 /** What the learner measures, with its units: pace, pipeline, position, and the newest metrics of training by verl's names. */
-import { groupsOut, idleMs, rolloutGroupsInFlight } from "@oarlock/run";
+import { groupsDropped, groupsOut, idleMs, rolloutGroupsInFlight } from "@oarlock/run";
 import type { ConductorState } from "@oarlock/run";
 import { SECONDS_BOUNDARIES } from "@oarlock/runtime";
 import type { Instrument, Meter, Recorder } from "@oarlock/runtime";
@@ -82,7 +82,7 @@ export const LEARNER_INSTRUMENTS: Readonly<Record<InstrumentName, Instrument>> =
     name: "oarlock.learner.groups",
     kind: "counter",
     unit: "{group}",
-    description: "Groups issued, trained on, and used by evaluations (T1)",
+    description: "Groups issued, trained on, used by evaluations, and dropped (T1)",
     attributes: ["outcome"],
   },
   inFlight: {
@@ -166,11 +166,13 @@ export function observeLearner(meter: Meter, sources: LearnerSources): void {
   meter.observe(of.policy, () => learner().policy.number);
   meter.observe(of.lastCheckpoint, () => learner().lastCheckpointStep);
   meter.observe(of.groups, () => {
-    const { groupsIssued, groupsTrained, groupsEvaluated } = conductor().ledger;
+    const { ledger } = conductor();
+    const { groupsIssued, groupsTrained, groupsEvaluated } = ledger;
     return [
       { value: groupsIssued, attributes: { outcome: "issued" } },
       { value: groupsTrained, attributes: { outcome: "trained" } },
       { value: groupsEvaluated, attributes: { outcome: "evaluated" } },
+      { value: groupsDropped(ledger), attributes: { outcome: "dropped" } },
     ];
   });
   meter.observe(of.inFlight, () => rolloutGroupsInFlight(conductor()));

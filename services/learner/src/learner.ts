@@ -299,7 +299,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
   if (position.begun) {
     await announceScorers(parts, progress, stageAt(parts.run, position.stage));
     const published = isServed ? [...lagging, current].map(({ policy }) => policy) : [];
-    announceStage(parts, progress, published);
+    announceStage(parts, progress, published, state.stream);
   }
   return progress;
 }

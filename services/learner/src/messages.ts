@@ -2,7 +2,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, RolloutPurpose, RolloutWorkSchema, create } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import type { SampleVerdict, ScoredHead, WorkItem, WorkPurpose } from "@oarlock/run";
+import type { PolicyVersion, SampleVerdict, ScoredHead, WorkItem, WorkPurpose } from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
 
@@ -37,6 +37,7 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     sampling: { ...context.sampling, stopTokens: [...context.stopTokens] },
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
+    followNewest: item.followNewest,
   });
 }
 
@@ -54,36 +55,42 @@ export function groupMessage(identity: WorkItem["identity"]): {
 
 /**
  * The head of a scored message, as far as admission looks. `isScored` says whether a sample's rewards make a number.
- * Throws `SCORED_MALFORMED` where there is nothing to admit.
+ * Throws `SCORED_MALFORMED` where there is nothing to admit, or where it is not said of every token which policy drew it (W2).
  */
 export function scoredHead(
   batch: TrajectoryBatch,
   isScored: (trajectory: Trajectory) => boolean,
 ): ScoredHead {
   const [first] = batch.trajectories;
-  const policy = first?.segments[0]?.policy;
-  if (batch.group === undefined || first === undefined || policy === undefined) {
-    throw new OarlockError("SCORED_MALFORMED", "scored message without group, trajectories or policy");
+  if (batch.group === undefined || first === undefined) {
+    throw new OarlockError("SCORED_MALFORMED", "scored message without group or trajectories");
   }
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = first.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,
-    policy: { number: policy.version, digest: policy.digest },
+    policies: policiesOf(batch.trajectories),
     fingerprint: first.fingerprintDigest,
     samples: batch.trajectories.map((trajectory): SampleVerdict => {
-      const made = isSameOrigin(trajectory, first) && trajectory.finishReason !== FinishReason.ABORT;
+      const made = trajectory.finishReason !== FinishReason.ABORT;
       return { sample: trajectory.sample, status: made && isScored(trajectory) ? "scored" : "failed" };
     }),
   };
 }
 
-/** Whether two trajectories of a message come from the same weights: lockstep has one segment each (W2). */
-function isSameOrigin(trajectory: Trajectory, first: Trajectory): boolean {
-  const [a, ...more] = trajectory.segments;
-  const b = first.segments[0];
-  return (
-    more.length === 0 && a?.policy?.version === b?.policy?.version && a?.policy?.digest === b?.policy?.digest
-  );
+/** Every policy that drew a token, each once. Segments are adjacent and cover the completion. */
+function policiesOf(trajectories: readonly Trajectory[]): PolicyVersion[] {
+  const found = new Map<string, PolicyVersion>();
+  for (const { segments, promptLength, tokenIds, sample } of trajectories) {
+    let covered = promptLength;
+    for (const { start, end, policy } of segments) {
+      if (start !== covered || end <= start || policy === undefined) break;
+      covered = end;
+      found.set(`${policy.version}/${policy.digest}`, { number: policy.version, digest: policy.digest });
+    }
+    if (covered === tokenIds.length && segments.at(-1)?.end === covered) continue;
+    throw new OarlockError("SCORED_MALFORMED", `sample ${sample}: its segments do not cover its completion`);
+  }
+  return [...found.values()];
 }

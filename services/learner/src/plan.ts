@@ -1,5 +1,6 @@
 /** The resolved run in the learner's terms: its program, its evaluation groups, its sampling. Pure. */
-import type { Program, RolloutPlan } from "@oarlock/run";
+import { oldestPolicyNeeded } from "@oarlock/run";
+import type { Program, RolloutPlan, StreamPlan } from "@oarlock/run";
 import { blockOf, restartsPolicy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedEvaluation, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 
@@ -23,21 +24,48 @@ export function programOf(run: ResolvedRun): Program {
   };
 }
 
-/** What the conductor paces; undefined for a stage without rollouts. */
+/** What the conductor paces in lockstep; undefined for a stage without rollouts, and in streaming mode. */
 export function rolloutPlanOf(
   run: ResolvedRun,
   stage: ResolvedStage,
   basePolicy: number,
 ): RolloutPlan | undefined {
+  const { pipeline } = run.spec;
+  const head = pacedOf(stage, basePolicy);
+  return head === undefined || pipeline.mode !== "lockstep" ? undefined : { ...head, lag: pipeline.lag };
+}
+
+/** What the conductor paces in streaming mode; undefined for a stage without rollouts, and in lockstep. */
+export function streamPlanOf(
+  run: ResolvedRun,
+  stage: ResolvedStage,
+  basePolicy: number,
+): StreamPlan | undefined {
+  const { pipeline } = run.spec;
+  const head = pacedOf(stage, basePolicy);
+  if (head === undefined || pipeline.mode !== "streaming") return undefined;
+  return { ...head, maxStaleness: pipeline.maxStaleness };
+}
+
+function pacedOf(stage: ResolvedStage, basePolicy: number): Omit<RolloutPlan, "lag"> | undefined {
   const rollouts = rolloutsOf(stage);
   if (rollouts === undefined) return undefined;
-  return {
-    lag: run.spec.pipeline.lag,
-    steps: rollouts.steps,
-    basePolicy,
-    groupsPerStep: rollouts.promptsPerStep,
-    samplesPerGroup: rollouts.groupSize,
-  };
+  const { steps, promptsPerStep, groupSize } = rollouts;
+  return { steps, basePolicy, groupsPerStep: promptsPerStep, samplesPerGroup: groupSize };
+}
+
+/** Versions before the current one that actors in streaming mode may still be fetching. */
+const FETCHED_VERSIONS = 1;
+
+/** Number of the oldest policy that someone may still ask for when `trained` steps of the stage are done. */
+export function oldestServed(
+  run: ResolvedRun,
+  stage: ResolvedStage,
+  at: { readonly basePolicy: number; readonly trained: number; readonly current: number },
+): number {
+  const plan = rolloutPlanOf(run, stage, at.basePolicy);
+  if (plan !== undefined) return oldestPolicyNeeded(plan, at.trained);
+  return streamPlanOf(run, stage, at.basePolicy) === undefined ? at.current : at.current - FETCHED_VERSIONS;
 }
 
 /** How the samples of a piece of work are drawn. */

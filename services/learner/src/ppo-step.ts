@@ -4,7 +4,8 @@
  */
 import type { Trajectory } from "@oarlock/proto";
 import { weightsWithHead } from "@oarlock/nn";
-import { mismatchMetrics, nextKlCoefficient, passOrder } from "@oarlock/rl";
+import { nextKlCoefficient, passOrder } from "@oarlock/rl";
+import { correctionOf } from "@oarlock/runfile";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
@@ -12,6 +13,7 @@ import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
 import { batchMetrics, updateMetrics } from "./metrics.ts";
+import { offPolicyMetrics, withImportance } from "./off-policy.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
@@ -77,10 +79,18 @@ export async function ppoStep(
     return { policy: undefined, critic: undefined, metrics, groups, klCoefficient, rewardMoments };
   }
   const order = ordersOf(parts, ppo, at, used.length);
-  const moment: PpoMoment = { step: at.step, klCoefficient, order, mixed: mixedRows(parts, ppo, at) };
+  const correction = correctionOf(parts.run.spec.pipeline);
+  const moment: PpoMoment = {
+    step: at.step,
+    klCoefficient,
+    order,
+    mixed: mixedRows(parts, ppo, at),
+    correction,
+  };
   const forward = await startNumbers(parts, ppo, used, moment);
+  const samples = forward.samples.map((sample) => withImportance(sample, correction));
   const batch = await traced(tracer, { name: "advantages" }, async () =>
-    assemblePpoBatch(forward.samples, ppo, klCoefficient),
+    assemblePpoBatch(samples, ppo, klCoefficient),
   );
   const options = ppoStepOptions(ppo, moment);
   const { critic, policy } = await updates(parts, { ppo, moment, batch, options });
@@ -95,7 +105,7 @@ export async function ppoStep(
       ? trunkMetrics(policy.value, batch)
       : criticMetrics(critic.value, batch, criticStepOptions(ppo, moment))),
     ...(policy.value === undefined ? {} : policyMetrics(policy.value, options)),
-    ...mismatchMetrics(forward.samples.map(({ row, logprobs }) => sampled(row, logprobs))),
+    ...offPolicyMetrics(forward.samples, correction),
     "actor/reward_kl_penalty": batch.tokenKl,
     "actor/kl_per_sample": batch.kl,
     "actor/reward_kl_penalty_coeff": klCoefficient,
@@ -213,15 +223,6 @@ async function startNumbers(
       "timing_s/ref": reference.seconds,
       "timing_s/values": values.seconds,
     },
-  };
-}
-
-/** The sampler's log-probs beside the learner's, of trained tokens. */
-function sampled(row: TrainingRow, logprobs: Float32Array): { rollout: number[]; training: number[] } {
-  const trained = Array.from(row.lossMask.keys()).filter((token) => token > 0 && row.lossMask[token] === 1);
-  return {
-    rollout: trained.map((token) => row.oldLogprobs?.[token] ?? Number.NaN),
-    training: trained.map((token) => logprobs[token] ?? Number.NaN),
   };
 }
 

@@ -3,7 +3,8 @@
  * step k there?". All decisions are the reducer's (`@oarlock/run`); this file owns streams, the clock and promises.
  *
  * T2: a scored message is acknowledged as soon as it is admitted or refused. In lockstep with deterministic scorers that
- * is durable enough: after a crash the same work is issued again and gives the same bits.
+ * is durable enough: after a crash the same work is issued again and gives the same bits. In streaming mode it gives other
+ * ones, under the same identity: what was admitted and not yet trained is generated anew, and trained once.
  */
 import { groupMessageId } from "@oarlock/bus";
 import type { Consumer, Message, Stream } from "@oarlock/bus";
@@ -24,6 +25,7 @@ import type { Clock, Log, Recorder } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds } from "@oarlock/telemetry";
 import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
+import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, scoredHead } from "./messages.ts";
 
@@ -103,6 +105,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
+    "drop-group": (dropped) => forget(options, collection, dropped),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
   const react = (event: ConductorEvent, payload: Payload): readonly ConductorEffect[] => {
@@ -132,8 +135,8 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       const reportStall = stallReporter(options);
       for (;;) {
         if (failure !== undefined) throw failure;
-        const batch = readyBatch(state, name);
-        if (batch !== undefined) return collection.take(batch);
+        const groups = readyBatch(state, name);
+        if (groups !== undefined) return collection.take(groups);
         signal.throwIfAborted();
         const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
         await waitFor(`the batch ${key} from actors and reward workers`, ready, {
@@ -158,6 +161,17 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       }
     },
   };
+}
+
+/** Of a group that will not be trained on. */
+function forget(
+  { log, traces }: Pick<RolloutsOptions, "log" | "traces">,
+  collection: Collection,
+  { identity, reason }: Extract<ConductorEffect, { type: "drop-group" }>,
+): void {
+  log.warn("dropped a group", { ...identity, reason });
+  collection.forget(identity);
+  traces.dropped(identity, reason);
 }
 
 type Payload = readonly Trajectory[];

@@ -19,7 +19,8 @@ const FINISHED: { readonly [Reason in FinishReason]: string } = {
 };
 
 /** What every line of one batch shares. */
-export type SampleHead = Pick<SampleRecord, "kind" | "stage" | "step"> & Partial<Pick<SampleRecord, "when">>;
+export type SampleHead = Pick<SampleRecord, "kind" | "stage" | "step"> &
+  Partial<Pick<SampleRecord, "when" | "group">>;
 
 /** One completion as a line. */
 export function sampleRecord(
@@ -67,7 +68,12 @@ export function rolloutSamples(
     count: prompts.length,
     perStep: batch.groups.length,
   };
-  const rows = dataOrder(options).rowsOf(at.step);
+  const order = dataOrder(options);
+  // By the group's own place in the data: in streaming mode it need not be that of the step.
+  const rows = batch.groups.map(([first]) => {
+    const { step = at.step, group = 0 } = first?.trajectory.group ?? {};
+    return order.rowsOf(step)[group] ?? 0;
+  });
   const head: SampleHead = { kind: "rollout", stage: stageAt(run, at.stage).name, step: at.step + 1 };
   const wanted = run.spec.output.samplesPerStep;
   const depth = Math.max(0, ...batch.groups.map((group) => group.length));
@@ -78,7 +84,8 @@ export function rolloutSamples(
       const promptIndex = rows[g] ?? 0;
       const prompt = prompts[promptIndex];
       if (lines.length >= wanted || sample === undefined || prompt === undefined) continue;
-      lines.push(sampleRecord(parts, head, { ...sample, prompt, promptIndex }));
+      const { step = at.step, group: index = g } = sample.trajectory.group ?? {};
+      lines.push(sampleRecord(parts, { ...head, group: [step, index] }, { ...sample, prompt, promptIndex }));
     }
   }
   return lines;

@@ -4,7 +4,7 @@
  */
 import type { CheckpointInfo, LoadedCheckpoint } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { oldestPolicyNeeded } from "@oarlock/run";
+import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
 import { traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
@@ -56,6 +56,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     basePolicy: progress.basePolicy,
     laggingPolicies: lagging.map(({ policy }) => policy),
     ledger: survivingLedger(parts),
+    ...streamOf(parts, progress),
     evaluations: progress.evaluations,
     results: progress.results,
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
@@ -86,10 +87,20 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   return info;
 }
 
+/** Streaming mode: where the stage's stream stands. */
+function streamOf(
+  { rollouts }: LearnerParts,
+  { position }: LearnerProgress,
+): Pick<LearnerCheckpoint, "stream"> {
+  const { stream } = rollouts.state();
+  return stream === undefined || !position.begun ? {} : { stream: streamCursor(stream) };
+}
+
 /** Work in flight is issued again after a resume: in the surviving lineage it was not issued yet (T1). */
 function survivingLedger({ rollouts }: LearnerParts): LearnerCheckpoint["ledger"] {
   const { ledger } = rollouts.state();
-  return { ...ledger, groupsIssued: ledger.groupsTrained + ledger.groupsEvaluated };
+  const done = ledger.groupsTrained + ledger.groupsEvaluated + groupsDropped(ledger);
+  return { ...ledger, groupsIssued: done };
 }
 
 /** A checkpoint read back, for the learner. */

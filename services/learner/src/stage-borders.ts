@@ -5,12 +5,12 @@
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { digestOf, modelsOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
-import type { PolicyVersion } from "@oarlock/run";
+import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { keepStage } from "./kept-stages.ts";
-import { rolloutPlanOf } from "./plan.ts";
+import { rolloutPlanOf, streamPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
 import { needsReference } from "./ppo-settings.ts";
@@ -100,17 +100,25 @@ export function scorersOf(
   });
 }
 
-/** Tells the conductor what to issue: of a stage that a guard has ended, nothing more. */
+/**
+ * Tells the conductor what to issue, in streaming mode from where a checkpoint left it: of a stage that a guard has ended,
+ * nothing more.
+ */
 export function announceStage(
   parts: LearnerParts,
   progress: LearnerProgress,
   published: readonly PolicyVersion[],
+  cursor?: StreamCursor,
 ): void {
   const { stage, step, ended = false } = progress.position;
   if (stage >= parts.run.spec.stages.length) return;
-  const plan = ended ? undefined : rolloutPlanOf(parts.run, stageAt(parts.run, stage), progress.basePolicy);
+  const { basePolicy } = progress;
+  const plan = ended ? undefined : rolloutPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
+  const streamed = ended ? undefined : streamPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
+  const stream = streamed && { plan: streamed, ...(cursor === undefined ? {} : { cursor }) };
   const trained = ended ? (parts.program.stages[stage]?.steps ?? step) : step;
-  parts.rollouts.dispatch({ type: "stage-began", stage, plan, trained, published });
+  const began = { type: "stage-began", stage, plan, trained, published } as const;
+  parts.rollouts.dispatch(stream === undefined ? began : { ...began, stream });
 }
 
 /** Keeps what the stage made. Throws `GATE_NOT_PASSED` where it may not be built upon: the next stage does not start. */

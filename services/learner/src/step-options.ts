@@ -1,6 +1,12 @@
 /** What the trainer is told for one step: objective, averaging, optimizer at this step's rate. Pure; all from the plan. */
 import { learningRateAt } from "@oarlock/nn";
-import type { ResolvedGrpo, ResolvedOptimizer, ResolvedPpo, ResolvedSft } from "@oarlock/runfile";
+import type {
+  ResolvedCorrection,
+  ResolvedGrpo,
+  ResolvedOptimizer,
+  ResolvedPpo,
+  ResolvedSft,
+} from "@oarlock/runfile";
 import type { OptimizerSettings, StepOptions, TrainingRow } from "@oarlock/training";
 
 /** The optimizer at step `step` (0-based) of `steps`. */
@@ -34,8 +40,12 @@ export function sftStepOptions(sft: ResolvedSft, step: number): StepOptions {
   };
 }
 
-/** Of a GRPO step. */
-export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
+/** Of a GRPO step; with a `correction`, rows carry the weights of samples that older policies drew. */
+export function grpoStepOptions(
+  grpo: ResolvedGrpo,
+  step: number,
+  correction?: ResolvedCorrection,
+): StepOptions {
   const { kl, clip } = grpo;
   return {
     objective: {
@@ -44,6 +54,7 @@ export function grpoStepOptions(grpo: ResolvedGrpo, step: number): StepOptions {
       klCoefficient: kl.placement === "loss" ? kl.coefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient: grpo.entropyCoefficient,
+      ...(correction === undefined ? {} : { importance: true }),
     },
     aggregation: grpo.aggregation,
     // L_max of `dr-grpo`: no completion has more trained tokens.
@@ -62,6 +73,8 @@ export interface PpoMoment {
   readonly klCoefficient: number;
   /** Order of the rows in every pass. */
   readonly order: readonly Int32Array[];
+  /** Rows carry the weights of samples that older policies drew. */
+  readonly correction?: ResolvedCorrection | undefined;
   /** Rows that are mixed in. Default: none. */
   readonly mixed?: readonly TrainingRow[];
 }
@@ -74,7 +87,7 @@ export function miniBatchSize({ promptsPerStep, groupSize, miniBatches }: Resolv
 /** Of the policy in a PPO step. The objective is GRPO's graph: clipped surrogate, KL, entropy; advantages are a token's own. */
 export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions {
   const { kl, clip, dualClip, entropyCoefficient, maxKl, ptx, critic } = ppo;
-  const { step, klCoefficient, order, mixed = [] } = moment;
+  const { step, klCoefficient, order, mixed = [], correction } = moment;
   return {
     objective: {
       type: "grpo",
@@ -82,6 +95,7 @@ export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions
       klCoefficient: kl.placement === "loss" ? klCoefficient : 0,
       klEstimator: kl.estimator,
       entropyCoefficient,
+      ...(correction === undefined ? {} : { importance: true }),
       ...(critic.network === "trunk"
         ? { value: { clip: critic.clip, coefficient: critic.coefficient } }
         : {}),

@@ -9,6 +9,7 @@ import type { Attributes, Span, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { StepResult } from "@oarlock/training";
 import { stageAt } from "./context.ts";
+import { groupStaleness } from "./off-policy.ts";
 import type { LearnerParts } from "./context.ts";
 
 /** The trace id of a record that is written now, where somebody will see the trace. */
@@ -45,8 +46,7 @@ export function linkGroups(
   span: Span,
   { batch, groups, rewardOf, policyNumber }: UsedBatch,
 ): void {
-  const stalenessOf = (group: readonly Trajectory[]): number =>
-    policyNumber - (group[0]?.segments[0]?.policy?.version ?? policyNumber);
+  const stalenessOf = (group: readonly Trajectory[]): number => groupStaleness(group, policyNumber);
   if (batch.purpose === "rollout") for (const group of groups) recorders.staleness(stalenessOf(group));
   const { context } = span;
   const step = batch.purpose === "rollout" ? batch.step + 1 : batch.step;
@@ -61,7 +61,12 @@ export function linkGroups(
       "rl.policy.staleness": stalenessOf(group),
     };
   };
-  for (const link of groupTraces.used(batch, { context, attributes, ofGroup })) span.link(link);
+  const identities = groups.map(([first], index) => {
+    const { purpose, stage } = batch;
+    const { step: place = batch.step, group = index, draw = 0 } = first?.group ?? {};
+    return { purpose, stage, step: place, group, draw };
+  });
+  for (const link of groupTraces.used(identities, { context, attributes, ofGroup })) span.link(link);
 }
 
 /** Metrics of a step that its span repeats, so that a trace is found by them. */

@@ -3,9 +3,9 @@
  * background where someone will generate from it, and a line of metrics.
  */
 import type { Trajectory } from "@oarlock/proto";
-import { isPolicyServed, oldestPolicyNeeded } from "@oarlock/run";
+import { groupsDropped, isPolicyServed } from "@oarlock/run";
 import type { Alarm, PolicyVersion } from "@oarlock/run";
-import { rolloutsOf } from "@oarlock/runfile";
+import { correctionOf, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
 import type { StepResult, TrainingRow } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
@@ -14,12 +14,13 @@ import type { Span } from "@oarlock/runtime";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
-import type { GrpoBatch } from "./grpo-batch.ts";
+import type { GrpoBatch, JudgedSample } from "./grpo-batch.ts";
 import { checkStop, guardStep } from "./guards.ts";
+import { correctedRow, offPolicyMetrics, stalenessMetrics } from "./off-policy.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
-import { rolloutPlanOf } from "./plan.ts";
+import { oldestServed } from "./plan.ts";
 import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
@@ -59,7 +60,9 @@ async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPl
       const outcome = await ppoStep(parts, progress, { ppo: stage.ppo, at, onCollected });
       const { policy, critic, groups, metrics, klCoefficient, rewardMoments } = outcome;
       const sampleLines = () => rolloutSamples(parts, { groups }, at);
-      return { result: policy ?? critic, metrics, sampleLines, klCoefficient, rewardMoments };
+      const trajectories = groups.map((group) => group.map(({ trajectory }) => trajectory));
+      const all = { ...metrics, ...streamMetrics(parts, trajectories, at) };
+      return { result: policy ?? critic, metrics: all, sampleLines, klCoefficient, rewardMoments };
     }
   }
 }
@@ -178,8 +181,8 @@ function handOver(
     () => rollouts.dispatch({ type: "published", policy: current.policy }),
     (reason: unknown) => rollouts.fail(reason),
   );
-  const plan = rolloutPlanOf(parts.run, stage, basePolicy);
-  publication.forget(plan === undefined ? current.policy.number : oldestPolicyNeeded(plan, at.step + 1));
+  const served = { basePolicy, trained: at.step + 1, current: current.policy.number };
+  publication.forget(oldestServed(parts.run, stage, served));
 }
 
 async function sftStep(
@@ -224,12 +227,14 @@ async function grpoStep(
   const collectedMs = clock.monotonicMs();
   linkBatch(parts, at, { groups: trajectories, rewards: grpo.rewards });
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, grpo);
-  const judged = judgeSamples(trajectories, grpo, rewardMoments);
+  const sampled = judgeSamples(trajectories, grpo, rewardMoments);
+  const { judged, ...proximal } = await proximalSamples(parts, grpo, sampled);
+  const proximalMs = clock.monotonicMs();
   const references = await referenceLogprobs(parts, grpo, judged.flat());
   const referencedMs = clock.monotonicMs();
   const batch = await traced(tracer, { name: "advantages" }, () => assembleBatch(judged, grpo, references));
   const assembledMs = clock.monotonicMs();
-  const options = grpoStepOptions(grpo, at.step);
+  const options = grpoStepOptions(grpo, at.step, correctionOf(parts.run.spec.pipeline));
   // Nothing to learn from where every sample failed: the policy stays, and the step says so.
   const result =
     batch.trainedTokens === 0
@@ -241,14 +246,60 @@ async function grpoStep(
     ...(references === undefined ? {} : { "actor/kl_per_sample": meanSampleKl(batch.rows) }),
     ...(grpo.guards.length === 0 ? {} : { "actor/kl_coef": coefficient }),
     ...(result === undefined ? {} : updateMetrics(result, options)),
+    ...proximal.metrics,
+    ...streamMetrics(parts, trajectories, at),
     ...timingMetrics({
       gen: (collectedMs - startMs) / 1000,
-      ref: (referencedMs - collectedMs) / 1000,
+      ref: (referencedMs - proximalMs) / 1000,
       adv: (assembledMs - referencedMs) / 1000,
       updateActor: (updatedMs - assembledMs) / 1000,
     }),
   };
   return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at), rewardMoments };
+}
+
+/** In streaming mode, the samples with the learner's own log-probs and what the sampler's are worth. */
+async function proximalSamples(
+  { run, trainer, signal, clock, tracer }: LearnerParts,
+  grpo: ResolvedGrpo,
+  judged: JudgedSample[][],
+): Promise<{ readonly judged: JudgedSample[][]; readonly metrics: Numbers }> {
+  const correction = correctionOf(run.spec.pipeline);
+  if (correction === undefined) return { judged, metrics: {} };
+  const startMs = clock.monotonicMs();
+  const { microBatchSize, sampling } = grpo;
+  const rows = judged.flat().map(({ row }) => row);
+  // As the step will take them: its first ratio is exactly 1.
+  const options = { microBatchSize, temperature: sampling.temperature, trainedOnly: true };
+  const logprobs = await traced(tracer, { name: "proximal logprobs" }, () =>
+    trainer.logprobs(rows, "policy", options, signal),
+  );
+  const proximal = rows.map((row, i) => ({
+    row,
+    logprobs: logprobs[i] ?? new Float32Array(row.tokens.length),
+  }));
+  const corrected = proximal.map((one) => correctedRow(one, correction));
+  let flat = 0;
+  return {
+    judged: judged.map((group) =>
+      group.map((sample) => ({ ...sample, row: corrected[flat++] ?? sample.row })),
+    ),
+    metrics: {
+      ...offPolicyMetrics(proximal, correction),
+      "timing_s/old_log_prob": (clock.monotonicMs() - startMs) / 1000,
+    },
+  };
+}
+
+/** In streaming mode, how old the batch is. */
+function streamMetrics(
+  { run, rollouts }: Pick<LearnerParts, "run" | "rollouts">,
+  groups: readonly (readonly Trajectory[])[],
+  at: Pick<StepPlace, "before">,
+): Numbers {
+  if (run.spec.pipeline.mode !== "streaming") return {};
+  const droppedGroups = groupsDropped(rollouts.state().ledger);
+  return stalenessMetrics(groups, { policyNumber: at.before.number, droppedGroups });
 }
 
 /** Ties the groups of the step's batch to its span. */

@@ -173,6 +173,21 @@ export const RUN_FILE_CASES: readonly BadInput[] = [
     says: ["exactly one of 'from' and 'init'"],
   },
   {
+    title: "lag in streaming mode",
+    set: ["pipeline={mode: streaming, lag: 1}"],
+    says: ["spec.pipeline.lag: lag is of mode: lockstep only", "maxStaleness with mode: streaming"],
+  },
+  {
+    title: "staleness in lockstep",
+    set: ["pipeline={maxStaleness: 4}"],
+    says: ["maxStaleness and correction are of mode: streaming only"],
+  },
+  {
+    title: "bounds of a correction that there is not",
+    set: ["pipeline={mode: streaming, correction: {level: none, maxRatio: 3}}"],
+    says: ["level none has no bounds"],
+  },
+  {
     title: "--set of a field that is not there",
     set: ["stages.grpo.grpo.stpes=5"],
     says: ["did you mean steps?"],
@@ -202,6 +217,11 @@ export const TRAP_CASES: readonly BadInput[] = [
     title: "a learning rate with a slipped decimal",
     set: ["stages.grpo.grpo.optimizer={learningRate: 0.1}"],
     says: ["LEARNING_RATE_RANGE", "allow"],
+  },
+  {
+    title: "a stage that is over before the first update",
+    set: ["pipeline={mode: streaming, maxStaleness: 32}"],
+    says: ["LAG_TOO_LONG", "all steps of stage 2 would be sampled", "1 to 8"],
   },
   {
     title: "a warm-up that never ends",

@@ -1,5 +1,7 @@
 /** `oarlock reproduce DIR`: runs a folder's plan again, and names the first step that differs and what changed. */
 import { join } from "node:path";
+import { OarlockError } from "@oarlock/errors";
+import { irreproducibleBecause } from "@oarlock/runfile";
 import { Command } from "commander";
 import { type ChangedInput, changedInputs, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
@@ -22,6 +24,12 @@ export function reproduceCommand(context: CommandContext): Command {
 async function reproduce(context: CommandContext, folder: string, out: string): Promise<void> {
   const { terminal, exit } = context;
   const was = await readPlan(folder);
+  if (was.run.spec.pipeline.mode === "streaming") {
+    throw new OarlockError(
+      "RUN_NOT_REPRODUCIBLE",
+      `${folder} cannot be reproduced: ${irreproducibleBecause(was.run.spec)}`,
+    );
+  }
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));

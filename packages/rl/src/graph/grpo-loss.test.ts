@@ -8,7 +8,15 @@ import { surrogateLoss } from "../policy-loss.ts";
 import { grpoLoss, type GrpoLossSettings, type GrpoTokens } from "./grpo-loss.ts";
 import { sftLoss } from "./sft-loss.ts";
 
-const NAMES = ["logprobs", "oldLogprobs", "refLogprobs", "advantages", "weight", "entropy"] as const;
+const NAMES = [
+  "logprobs",
+  "oldLogprobs",
+  "refLogprobs",
+  "advantages",
+  "importance",
+  "weight",
+  "entropy",
+] as const;
 type Token = Record<(typeof NAMES)[number], number>;
 
 const number = (min: number, max: number) => fc.double({ min, max, noNaN: true });
@@ -17,6 +25,7 @@ const token = fc.record({
   oldLogprobs: number(-30, 0),
   refLogprobs: number(-30, 0),
   advantages: number(-3, 3),
+  importance: number(0, 5),
   weight: number(0, 1),
   entropy: number(0, 4),
 });
@@ -50,7 +59,10 @@ const sum = (tokens: readonly Token[], of: (token: Token) => number): number =>
 function expectClose(actual: number | undefined, expected: number, tokens: readonly Token[]): void {
   const size = (gap: number): number => Math.exp(Math.min(Math.abs(gap), 20));
   const scale = tokens.reduce(
-    (total, one) => total + 3 * size(one.logprobs - one.oldLogprobs) + size(one.logprobs - one.refLogprobs),
+    (total, one) =>
+      total +
+      3 * (1 + one.importance) * size(one.logprobs - one.oldLogprobs) +
+      size(one.logprobs - one.refLogprobs),
     1,
   );
   expect(Math.abs((actual ?? Number.NaN) - expected)).toBeLessThanOrEqual(1e-13 * scale);
@@ -61,11 +73,14 @@ describe("grpoLoss", () => {
     "is the plain formula, term by term",
     (tokens, choice) => {
       const result = run(tokens, choice);
-      const policy = sum(tokens, (one) =>
-        surrogateLoss(
-          { logprob: one.logprobs, oldLogprob: one.oldLogprobs, advantage: one.advantages },
-          choice.clip,
-        ),
+      const policy = sum(
+        tokens,
+        (one) =>
+          one.importance *
+          surrogateLoss(
+            { logprob: one.logprobs, oldLogprob: one.oldLogprobs, advantage: one.advantages },
+            choice.clip,
+          ),
       );
       const kl = sum(tokens, (one) => klEstimate(choice.klEstimator, one.logprobs - one.refLogprobs));
       const entropy = sum(tokens, (one) => one.entropy);

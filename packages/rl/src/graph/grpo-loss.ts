@@ -1,9 +1,9 @@
 /**
  * GRPO (DeepSeekMath, arXiv:2402.03300, eq. 3) as part of the training graph:
  *
- *   loss = Σ_t w_t · ( −min(r_t·A_t, clip(r_t, 1 − low, 1 + high)·A_t) + β·KL_t − c·H_t ),   r_t = π_θ / π_old
+ *   loss = Σ_t w_t · ( −ι_t·min(r_t·A_t, clip(r_t, 1 − low, 1 + high)·A_t) + β·KL_t − c·H_t ),   r_t = π_θ / π_old
  *
- * with the weights w of `tokenWeights`. All inputs have one shape, whatever it is; the result is a scalar. It knows
+ * with the weights w of `tokenWeights`, and ι of `importanceWeights` where the samples are another policy's. All inputs have one shape, whatever it is; the result is a scalar. It knows
  * nothing of models, batches or groups.
  */
 import { OarlockError } from "@oarlock/errors";
@@ -34,6 +34,8 @@ export interface GrpoTokens {
   /** Needed where the KL coefficient is above 0. */
   readonly refLogprobs?: Value;
   readonly advantages: Value;
+  /** ι, a constant of the step; absent: 1. */
+  readonly importance?: Value;
   /** Mask over the batch's denominator; 0 where a token is not trained. */
   readonly weight: Value;
   /** Needed where the entropy coefficient is above 0; else only summed. */
@@ -73,12 +75,12 @@ export interface GrpoLoss {
 export function grpoLoss(tokens: GrpoTokens, settings: GrpoLossSettings): GrpoLoss {
   if (!tokens.refLogprobs && isPositive(settings.klCoefficient)) throw missing("KL", "refLogprobs");
   if (!tokens.entropy && (settings.entropyCoefficient ?? 0) > 0) throw missing("entropy", "entropy");
-  const { logprobs, oldLogprobs, refLogprobs, advantages, weight, entropy } = tokens;
+  const { logprobs, oldLogprobs, refLogprobs, advantages, importance, weight, entropy } = tokens;
   const weighted = (value: Value): Value => reduceSum(mul(value, weight));
   const logRatio = clip(sub(logprobs, oldLogprobs), -MAX_LOG_RATIO, MAX_LOG_RATIO);
   const surrogate = clippedSurrogate(exp(logRatio), advantages, settings.clip);
   const sums: GrpoSums = {
-    policyLoss: weighted(surrogate.loss),
+    policyLoss: weighted(importance ? mul(surrogate.loss, importance) : surrogate.loss),
     oldKl: weighted(neg(logRatio)),
     clipFraction: weighted(cast(surrogate.clipped, "float32")),
     ...(surrogate.cut && { clipFractionLower: weighted(cast(surrogate.cut, "float32")) }),

@@ -1,12 +1,14 @@
 /** Fills the defaults of `model`, `pipeline`, `compute`, `checkpoints` and `output`: none depends on the machine (D1). */
 import type {
   ResolvedCompute,
+  ResolvedCorrection,
   ResolvedModel,
   ResolvedModelInit,
   ResolvedSpec,
   ResolvedTokenizer,
 } from "../resolved.ts";
-import type { ModelInitSpec, ModelSpec, RunSpec, TokenizerSpec } from "../run-file.ts";
+import type { CorrectionSpec, ModelInitSpec, ModelSpec, RunSpec, TokenizerSpec } from "../run-file.ts";
+import type { CorrectionLevel } from "../vocabulary.ts";
 import type { Scope } from "./origins.ts";
 
 export function fillModel(model: ModelSpec, at: Scope): ResolvedModel {
@@ -47,7 +49,31 @@ function fillTokenizer(tokenizer: TokenizerSpec, at: Scope): ResolvedTokenizer {
 }
 
 export function fillPipeline(pipeline: RunSpec["pipeline"], at: Scope): ResolvedSpec["pipeline"] {
-  return { mode: at.fill("mode", pipeline?.mode, "lockstep"), lag: at.fill("lag", pipeline?.lag, 1) };
+  const mode = at.fill("mode", pipeline?.mode, "lockstep");
+  if (mode === "lockstep") return { mode, lag: at.fill("lag", pipeline?.lag, 1) };
+  return {
+    mode,
+    maxStaleness: at.fill("maxStaleness", pipeline?.maxStaleness, 4),
+    correction: fillCorrection(pipeline?.correction, at.inside("correction")),
+  };
+}
+
+/** Ratios are truncated at 2; a mask leaves out what is more than 2 below or 5 above (IcePop). */
+const RATIO_BOUNDS: { readonly [L in CorrectionLevel]: readonly [number, number] } = {
+  none: [0, 1],
+  token: [0, 2],
+  sequence: [0, 2],
+  "token-mask": [0.5, 5],
+};
+
+function fillCorrection(given: CorrectionSpec | undefined, at: Scope): ResolvedCorrection {
+  const level = at.fill("level", given?.level, "token");
+  const [minRatio, maxRatio] = RATIO_BOUNDS[level];
+  return {
+    level,
+    minRatio: at.derive("minRatio", given?.minRatio, minRatio, "the level"),
+    maxRatio: at.derive("maxRatio", given?.maxRatio, maxRatio, "the level"),
+  };
 }
 
 export function fillCompute(given: RunSpec["compute"], at: Scope): ResolvedCompute {

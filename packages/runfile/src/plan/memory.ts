@@ -5,6 +5,7 @@
  * engine; tests hold it against measured peaks.
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
+import { laggingVersions } from "../pipeline.ts";
 import { modelsOf, rolloutsOf } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
@@ -56,8 +57,8 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: (3 + lanes) * weights,
     reference: reference ? weights : 0,
     scorers: scorerWeights(spec) * weights,
-    snapshots: (spec.pipeline.lag + HELD_VERSIONS + (good ? 1 : 0)) * weights,
-    checkpoint: (3 + (reference ? 1 : 0) + spec.pipeline.lag) * weights,
+    snapshots: (laggingVersions(spec.pipeline) + HELD_VERSIONS + (good ? 1 : 0)) * weights,
+    checkpoint: (3 + (reference ? 1 : 0) + laggingVersions(spec.pipeline)) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))

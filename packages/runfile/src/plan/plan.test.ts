@@ -1,6 +1,7 @@
 /** Plans: defaults and their origins, digests, estimates, and every trap with its mend. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { batchesInFlight, laggingVersions } from "../pipeline.ts";
 import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
 import { minimalRun } from "../specimens.ts";
@@ -197,6 +198,22 @@ describe("traps", () => {
 
   it("refuses to plan a model from files whose shape nobody read", () => {
     expect(() => plan(["model.init=null", "model.from=./m"])).toThrow("PLAN_FACTS_MISSING");
+  });
+});
+
+describe("streaming", () => {
+  it("fills staleness and correction, and takes the place of the lag in every bound", () => {
+    const { run, origins, problems } = plan(["pipeline.mode=streaming"]);
+    expect(problems).toEqual([]);
+    expect(run.spec.pipeline).toEqual({
+      mode: "streaming",
+      maxStaleness: 4,
+      correction: { level: "token", minRatio: 0, maxRatio: 2 },
+    });
+    expect(origins.get("spec.pipeline.correction.maxRatio")).toEqual({ type: "derived", why: "the level" });
+    expect(batchesInFlight(run.spec.pipeline)).toBe(5);
+    expect(laggingVersions(run.spec.pipeline)).toBe(0);
+    expect(plan(["pipeline.mode=streaming", "pipeline.maxStaleness=3"]).run.digest).not.toBe(run.digest);
   });
 });
 

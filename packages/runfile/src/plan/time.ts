@@ -2,6 +2,7 @@
  * Tokens per step, and how long a run takes given measured rates. The rates are only printed with (D1): they never
  * enter the resolved run. Pure.
  */
+import { batchesInFlight } from "../pipeline.ts";
 import type { ResolvedSpec, ResolvedStage } from "../resolved.ts";
 
 /** Rates measured on this machine with this model. */
@@ -76,13 +77,13 @@ export interface TimeOptions {
   readonly evaluationRows: number;
 }
 
-/** With lag, generation and training overlap: a step takes the longer of the two; without, their sum. */
+/** With lag, and in streaming mode, generation and training overlap: a step takes the longer of the two; without, their sum. */
 export function estimateTime({ spec, tokens, calibration, evaluationRows }: TimeOptions): TimeEstimate {
   const { trainTokensPerSecond, generateTokensPerSecond } = calibration;
   const stages = tokens.map(({ stage, steps, generatedTokens, trainedTokens }) => {
     const generate = generatedTokens / generateTokensPerSecond;
     const train = trainedTokens / trainTokensPerSecond;
-    const stepSeconds = spec.pipeline.lag > 0 ? Math.max(generate, train) : generate + train;
+    const stepSeconds = batchesInFlight(spec.pipeline) > 1 ? Math.max(generate, train) : generate + train;
     const actorsToKeepUp = train > 0 ? generate / train : Infinity;
     return { stage, stepSeconds, seconds: steps * stepSeconds, actorsToKeepUp };
   });

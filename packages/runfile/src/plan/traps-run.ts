@@ -1,21 +1,34 @@
 /** Traps across blocks: lineage, evaluation on training data, data too small, an evaluation without a metric. */
 import type { ResolvedEvaluation, ResolvedStage } from "../resolved.ts";
+import { batchesInFlight } from "../pipeline.ts";
 import { rolloutsOf } from "../stage-parts.ts";
 import { lineage } from "./traps-lineage.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
 import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
-const lag: TrapCheck = ({ spec }) =>
-  spec.stages.flatMap((stage, index) =>
-    trapWhen(spec.pipeline.lag >= (rolloutsOf(stage)?.steps ?? Number.POSITIVE_INFINITY), () => ({
+const lag: TrapCheck = ({ spec: { pipeline, stages } }) => {
+  const ahead = batchesInFlight(pipeline) - 1;
+  const field = pipeline.mode === "lockstep" ? "lag" : "maxStaleness";
+  return stages.flatMap((stage, index) =>
+    trapWhen(ahead >= (rolloutsOf(stage)?.steps ?? Number.POSITIVE_INFINITY), () => ({
       code: "LAG_TOO_LONG",
-      path: ["spec", "pipeline", "lag"],
-      message: `with lag ${spec.pipeline.lag}, all steps of stage ${index + 1} would be sampled before the first update`,
-      value: String(spec.pipeline.lag),
-      accepted: "a lag below the steps of every stage that samples; 0 or 1 are usual",
+      path: ["spec", "pipeline", field],
+      message: `with ${field} ${ahead}, all steps of stage ${index + 1} would be sampled before the first update`,
+      value: String(ahead),
+      accepted: `a ${field} below the steps of every stage that samples; ${field === "lag" ? "0 or 1" : "1 to 8"} are usual`,
     })),
   );
+};
+
+const streaming: TrapCheck = ({ spec: { pipeline, stages } }) =>
+  trapWhen(pipeline.mode === "streaming" && stages.every((stage) => rolloutsOf(stage) === undefined), () => ({
+    code: "STREAMING_WITHOUT_ROLLOUTS",
+    path: ["spec", "pipeline", "mode"],
+    message: "no stage samples: nothing would be streamed, and the run would not be reproducible",
+    value: "streaming",
+    accepted: "mode: lockstep, or a stage of type grpo or ppo",
+  }));
 
 /** Rows that one step takes. */
 function rowsOfStep(stage: ResolvedStage): number {
@@ -103,4 +116,11 @@ const evaluation: TrapCheck = ({ spec, shape }) =>
   spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
 
 /** Checks across blocks. */
-export const RUN_TRAPS: readonly TrapCheck[] = [lineage, lag, dataSize, evaluationOnTraining, evaluation];
+export const RUN_TRAPS: readonly TrapCheck[] = [
+  lineage,
+  lag,
+  streaming,
+  dataSize,
+  evaluationOnTraining,
+  evaluation,
+];

@@ -1,10 +1,11 @@
 /** The number of actors beyond which more cannot help: work in flight is bounded (Q1), and so is the learner's rate. Pure. */
 import type { ResolvedSpec } from "../resolved.ts";
+import { batchesInFlight } from "../pipeline.ts";
 import { rolloutsOf } from "../stage-parts.ts";
 
 /** What bounds the groups in flight. */
 export interface RolloutWindow {
-  /** η: batches generated ahead of training. */
+  /** η: batches ahead of training: lockstep's lag, streaming's maxStaleness. */
   readonly lag: number;
   /** B: groups of a step. */
   readonly promptsPerStep: number;
@@ -19,7 +20,7 @@ export interface UsefulActors {
 /** The widest window of a run's stages; undefined where none samples. */
 export function rolloutWindow(spec: Pick<ResolvedSpec, "pipeline" | "stages">): RolloutWindow | undefined {
   const promptsPerStep = Math.max(0, ...spec.stages.map((stage) => rolloutsOf(stage)?.promptsPerStep ?? 0));
-  return promptsPerStep === 0 ? undefined : { lag: spec.pipeline.lag, promptsPerStep };
+  return promptsPerStep === 0 ? undefined : { lag: batchesInFlight(spec.pipeline) - 1, promptsPerStep };
 }
 
 /**

@@ -1,10 +1,19 @@
 /** The whole run file: head, model, compute, evaluation, checkpoints. Stages, data and rewards have their own files. */
 import { z } from "zod";
-import type { ComputeSpec, EvaluationSpec, ModelSpec, RunFile } from "../run-file.ts";
+import type {
+  ComputeSpec,
+  CorrectionSpec,
+  EvaluationSpec,
+  ModelSpec,
+  PipelineSpec,
+  RunFile,
+} from "../run-file.ts";
 import {
+  CORRECTION_LEVELS,
   DRIVERS,
   GENERATION_LAYOUTS,
   OPTIMIZATION_LEVELS,
+  PIPELINE_MODES,
   PRECISIONS,
   PROVIDERS,
   ROPE_CONVENTIONS,
@@ -20,6 +29,7 @@ import {
   list,
   name,
   real,
+  ruled,
   stringMap,
   text,
   union,
@@ -119,15 +129,58 @@ const evaluation: z.ZodType<EvaluationSpec> = closed({
   passThreshold: real(-1e6, 1e6).describe("A sample passes from this value of the metric on.").optional(),
 }).describe("Held-out evaluation at a pinned policy version.");
 
+const correction: z.ZodType<CorrectionSpec> = ruled(
+  closed({
+    level: choice(CORRECTION_LEVELS).describe("What the bounded ratio is of.").optional(),
+    minRatio: real(0, 1).describe("Least ratio of learner to sampler.").optional(),
+    maxRatio: real(1, 1000).describe("Greatest ratio of learner to sampler.").optional(),
+  }),
+  [
+    {
+      rule: "!has(self.level) || self.level != 'none' || !(has(self.minRatio) || has(self.maxRatio))",
+      message: "level none has no bounds",
+      path: ["level"],
+      accepted: "token, sequence or token-mask, or no minRatio and maxRatio",
+      holds: ({ level, minRatio, maxRatio }) =>
+        level !== "none" || (minRatio === undefined && maxRatio === undefined),
+    },
+  ],
+).describe("Weights of samples that older policies drew.");
+
+const pipeline: z.ZodType<PipelineSpec> = ruled(
+  closed({
+    mode: choice(PIPELINE_MODES)
+      .describe("lockstep: reproducible bit for bit; streaming: newest weights, also in mid-sequence.")
+      .optional(),
+    lag: integer(0, 8).describe("Lockstep: batches generated ahead of training.").optional(),
+    maxStaleness: integer(1, 64)
+      .describe("Streaming: versions that a trained sample may be behind the learner.")
+      .optional(),
+    correction: correction.optional(),
+  }),
+  [
+    {
+      rule: "!has(self.lag) || !has(self.mode) || self.mode == 'lockstep'",
+      message: "lag is of mode: lockstep only",
+      path: ["lag"],
+      accepted: "maxStaleness with mode: streaming, or mode: lockstep",
+      holds: ({ lag, mode }) => lag === undefined || mode !== "streaming",
+    },
+    {
+      rule: "!(has(self.maxStaleness) || has(self.correction)) || (has(self.mode) && self.mode == 'streaming')",
+      message: "maxStaleness and correction are of mode: streaming only",
+      path: ["mode"],
+      accepted: "mode: streaming, or lag with mode: lockstep",
+      holds: ({ maxStaleness, correction: weights, mode }) =>
+        (maxStaleness === undefined && weights === undefined) || mode === "streaming",
+    },
+  ],
+).describe("How generation and training overlap.");
+
 const spec = closed({
   seed: integer(0).describe("Seed of everything random.").optional(),
   model,
-  pipeline: closed({
-    mode: choice(["lockstep"]).describe("lockstep: reproducible bit for bit.").optional(),
-    lag: integer(0, 8).describe("Batches generated ahead of training.").optional(),
-  })
-    .describe("How generation and training overlap.")
-    .optional(),
+  pipeline: pipeline.optional(),
   compute: compute.optional(),
   stages: stagesSchema,
   evaluation: evaluation.optional(),

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/work.proto.
  */
 export const file_oarlock_v1_work: GenFile = /*@__PURE__*/
-  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEivgQKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0IioKCVNjb3JlclBpbhIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAliBnByb3RvMw", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
+  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEi1QQKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0EhUKDWZvbGxvd19uZXdlc3QYESABKAgiKgoJU2NvcmVyUGluEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
 
 /**
  * One item is a group and a range of its samples: a group may be split among actors.
@@ -76,7 +76,7 @@ export type RolloutWork = Message<"oarlock.v1.RolloutWork"> & {
   environment?: Environment | undefined;
 
   /**
-   * Lockstep: exactly this version generates. Unset: the newest that the actor holds.
+   * Lockstep and evaluations: exactly this version generates. With follow_newest: the oldest that may begin.
    *
    * @generated from field: oarlock.v1.PolicyIdentity policy = 10;
    */
@@ -115,6 +115,13 @@ export type RolloutWork = Message<"oarlock.v1.RolloutWork"> & {
    * @generated from field: oarlock.v1.TraceContext trace = 16;
    */
   trace?: TraceContext | undefined;
+
+  /**
+   * Streaming: the newest verified version generates, and takes over at token boundaries.
+   *
+   * @generated from field: bool follow_newest = 17;
+   */
+  followNewest: boolean;
 };
 
 /**
