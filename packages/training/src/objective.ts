@@ -80,12 +80,19 @@ export function objectiveInputs(objective: Objective, old: OldLogprobs): readonl
   if (objective.type === "sft" || objective.type === "ranking") return [];
   if (objective.type === "pairs") return ["margins"];
   if (objective.type === "value") return objective.clip > 0 ? ["returns", "oldValues"] : ["returns"];
+  return policyInputs(objective, old);
+}
+
+function policyInputs(
+  { importance = false, klCoefficient, value }: Extract<Objective, { type: "grpo" }>,
+  old: OldLogprobs,
+): readonly TokenInput[] {
   const names: TokenInput[] = ["advantages"];
   if (old === "fed") names.push("oldLogprobs");
-  if (objective.importance === true) names.push("importance");
-  if (objective.klCoefficient !== 0) names.push("refLogprobs");
-  if (objective.value !== undefined) names.push("returns");
-  if ((objective.value?.clip ?? 0) > 0) names.push("oldValues");
+  if (importance) names.push("importance");
+  if (klCoefficient !== 0) names.push("refLogprobs");
+  if (value !== undefined) names.push("returns");
+  if (value !== undefined && value.clip > 0) names.push("oldValues");
   return names;
 }
 

@@ -3,6 +3,7 @@
  * command line's own preparation, and writes what they get into docs/bad-input.md.
  */
 
+import { PIPELINE_CASES } from "./cases-pipeline.ts";
 import { RLHF_CASES } from "./cases-rlhf.ts";
 
 /** One wrong input. */
@@ -172,21 +173,7 @@ export const RUN_FILE_CASES: readonly BadInput[] = [
     change: [["  model:\n", "  model:\n    from: ./model\n"]],
     says: ["exactly one of 'from' and 'init'"],
   },
-  {
-    title: "lag in streaming mode",
-    set: ["pipeline={mode: streaming, lag: 1}"],
-    says: ["spec.pipeline.lag: lag is of mode: lockstep only", "maxStaleness with mode: streaming"],
-  },
-  {
-    title: "staleness in lockstep",
-    set: ["pipeline={maxStaleness: 4}"],
-    says: ["maxStaleness and correction are of mode: streaming only"],
-  },
-  {
-    title: "bounds of a correction that there is not",
-    set: ["pipeline={mode: streaming, correction: {level: none, maxRatio: 3}}"],
-    says: ["level none has no bounds"],
-  },
+  ...PIPELINE_CASES,
   {
     title: "--set of a field that is not there",
     set: ["stages.grpo.grpo.stpes=5"],
