@@ -48,7 +48,7 @@ spec:
       type: grpo
       grpo:
         data: { type: file, file: { path: "${data}" } }
-        steps: 300
+        steps: 150
         promptsPerStep: 8
         groupSize: 4
         sampling: { maxNewTokens: 4 }

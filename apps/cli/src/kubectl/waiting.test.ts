@@ -23,6 +23,9 @@ describe("why", () => {
     expect(waitingFor(around("Starting", "demo-learner-x opens model, data and checkpoint")).sentence).toBe(
       "demo: demo-learner-x opens model, data and checkpoint; 1 of 4 actor pods serve",
     );
+    expect(waitingFor(around("WaitingForFiles", "ConfigMap rows does not exist")).sentence).toBe(
+      "demo: ConfigMap rows does not exist",
+    );
     expect(waitingFor(around("Complete", "all steps are trained")).sentence).toBe(
       "demo: all steps are trained",
     );

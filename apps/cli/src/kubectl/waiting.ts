@@ -39,8 +39,18 @@ export interface Waiting {
 
 /** Warnings older than this are history. */
 const RECENT_MS = 600_000;
-/** Where the controller's own sentence says all. */
-const OVER: ReadonlySet<string> = new Set(["Complete", "Failed", "PlanRefused", "Suspended", "Deleting"]);
+/** Where the controller's own sentence says all: before pods are made, and after they are gone. */
+const SAYS_ALL: ReadonlySet<string> = new Set([
+  "NatsMissing",
+  "Planning",
+  "PlanRefused",
+  "WaitingForFiles",
+  "ChildRefused",
+  "Suspended",
+  "Complete",
+  "Failed",
+  "Deleting",
+]);
 
 /** The sentence. What the controller cannot see, as a quota that lets no pod be made, is added. */
 export function waitingFor(around: Surroundings): Waiting {
@@ -52,7 +62,9 @@ export function waitingFor(around: Surroundings): Waiting {
     return { run: name, reason: "Unseen", sentence };
   }
   const { reason, message } = ready;
-  const more = OVER.has(reason) ? [] : [...refusedPods(around), ...stuckPods(around), ...missingPods(run)];
+  const more = SAYS_ALL.has(reason)
+    ? []
+    : [...refusedPods(around), ...stuckPods(around), ...missingPods(run)];
   const [first] = more.filter((text) => !message.includes(text));
   return { run: name, reason, sentence: `${name}: ${message}${first === undefined ? "" : `; ${first}`}` };
 }
