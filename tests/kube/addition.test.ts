@@ -30,7 +30,7 @@ interface Run {
 interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
-    readonly status: { readonly phase: string };
+    readonly status: { readonly phase: string; readonly podIP?: string };
   }[];
 }
 
@@ -143,6 +143,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
 
     // The learner's process, without a warning: a failure that counts, and that the Job bears.
     const [learner] = await pods("learner");
+    const metrics = await fetch(`http://${learner?.status.podIP}:9464/metrics`);
+    expect(await metrics.text()).toMatch(/^oarlock_learner_\w+\S* \d/m);
     kubelet.kill(`${NAMESPACE}/${learner?.metadata.name}`);
     await reach(100);
 

@@ -220,13 +220,16 @@ describe("a run that trains", () => {
 });
 
 describe("life and death", () => {
-  it("suspends: the learner's Job stops, everything goes to zero, and comes back as it was", () => {
+  it("suspends: the learner's Job stops and, once it has drained, everything goes to zero, and comes back as it was", () => {
     const world = running({ roles: [{ name: "actor", replicas: 3 }] });
     world.run = { ...world.run, spec: { ...world.run.spec, suspend: true } };
     world.settle();
     expect(ready(world)?.reason).toBe("Suspending");
-    expect([replicasOf(world, "actor"), replicasOf(world, "reward")]).toEqual([0, 0]);
     expect(world.child<Job>("Job", "learner")?.spec?.suspend).toBe(true);
+    expect([replicasOf(world, "actor"), replicasOf(world, "reward")]).toEqual([3, 1]);
+    world.pods = world.pods.filter((pod) => pod.metadata.labels?.["oarlock.dev/role"] !== "learner");
+    world.settle();
+    expect([replicasOf(world, "actor"), replicasOf(world, "reward")]).toEqual([0, 0]);
     world.pods = [];
     world.settle();
     expect(holds(world, "Suspended")).toBe(true);

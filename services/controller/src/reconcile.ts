@@ -15,7 +15,7 @@ import { checkpointClaims } from "./children/storage.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
-import { jobOf, type Observed, planOf, poolOf } from "./observed.ts";
+import { jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
@@ -101,8 +101,10 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   const deleting = run.metadata.deletionTimestamp !== undefined;
   const over = hasEnded(situation);
   const suspend = deleting || run.spec.suspend === true;
+  // A learner that is told to end finishes its step: until it is gone, somebody has to generate and score it.
+  const drains = !deleting && livePods(podsOf(observed, "learner")).length > 0;
   const parts = POOL_ROLES.flatMap((role) => {
-    const replicas = suspend || over ? 0 : wantedReplicas(observed, role);
+    const replicas = (suspend && !drains) || over ? 0 : wantedReplicas(observed, role);
     return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
   });
   // A Job that is over is left as it is: its condition is the run's memory.

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Api, createApi } from "./api.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import { claimPodAddresses } from "./pod-addresses.ts";
 import type { KubePod, KubeVolume, Mounts } from "./pod-spec.ts";
 import { type PodProcess, type PodStatus, startPod } from "./pod-process.ts";
 import { freePort } from "./process.ts";
@@ -49,11 +50,11 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
   await registerNode(api, { nodeName, port });
   const beat = setInterval(() => void heartbeat(api, nodeName).catch(() => undefined), HEARTBEAT_MS);
   const stopping = new AbortController();
-  let number = 0;
+  const addresses = await claimPodAddresses();
 
   const start = async (pod: KubePod): Promise<void> => {
     const { uid } = pod.metadata;
-    const podIp = `127.64.${Math.floor(++number / 250)}.${(number % 250) + 1}`;
+    const podIp = addresses.next();
     const home = join(folder, uid);
     let last: Promise<void> = Promise.resolve();
     // In order: a late report must not undo a newer one. The API server may be away: the next report says the same or more.
@@ -109,6 +110,7 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
       for (const { process } of pods.values()) process.kill();
       logs.closeAllConnections();
       logs.close();
+      addresses.release();
       await watching;
       api.close();
       rmSync(folder, { recursive: true, force: true });

@@ -1,9 +1,12 @@
-/** Who reaches a run's pods: its own roles and the controller, on the gRPC port, and nobody else. */
+/**
+ * Who reaches a run's pods: its own roles and the controller on the gRPC port, namespaces labelled `metrics: enabled` on the
+ * metrics port, and nobody else.
+ */
 import { ROLES } from "../roles.ts";
 import type { TrainingRun } from "../api.ts";
 import { childName, RUN_LABEL, selectorLabels } from "../names.ts";
 import { type Child, child } from "./child.ts";
-import { type ChildSettings, GRPC_PORT } from "./settings.ts";
+import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 
 /** The network policy of a run. */
 export function networkPolicy(run: TrainingRun, { namespace }: ChildSettings): Child {
@@ -16,7 +19,13 @@ export function networkPolicy(run: TrainingRun, { namespace }: ChildSettings): C
   const spec = {
     podSelector: { matchLabels: { [RUN_LABEL]: name } },
     policyTypes: ["Ingress"],
-    ingress: [{ from: [ownPods, controller], ports: [{ protocol: "TCP", port: GRPC_PORT }] }],
+    ingress: [
+      { from: [ownPods, controller], ports: [{ protocol: "TCP", port: GRPC_PORT }] },
+      {
+        from: [{ namespaceSelector: { matchLabels: { metrics: "enabled" } } }],
+        ports: [{ protocol: "TCP", port: METRICS_PORT }],
+      },
+    ],
   };
   return child(run, { kind: "NetworkPolicy", name }, { spec });
 }

@@ -6,7 +6,7 @@ import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import { overridden } from "./override.ts";
-import { type ChildSettings, GRPC_PORT } from "./settings.ts";
+import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { configMapsOf } from "../run-sources.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
@@ -75,7 +75,10 @@ function container(
     imagePullPolicy: "IfNotPresent",
     command: [`oarlock-${role}`],
     env: environment(run, role, settings),
-    ports: [{ name: "grpc", containerPort: GRPC_PORT, protocol: "TCP" }],
+    ports: [
+      { name: "grpc", containerPort: GRPC_PORT, protocol: "TCP" },
+      { name: "metrics", containerPort: METRICS_PORT, protocol: "TCP" },
+    ],
     ...given("resources", spec?.resources),
     // Models are fetched and engines built before the server opens: half an hour, then it counts as dead.
     startupProbe: { ...probe, periodSeconds: 5, failureThreshold: 360 },
@@ -117,6 +120,8 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_INSTANCE", ...fromField("metadata.name") },
     { name: "OARLOCK_HOST", ...fromField("status.podIP") },
     { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
+    { name: "OARLOCK_METRICS_HOST", ...fromField("status.podIP") },
+    { name: "OARLOCK_METRICS_PORT", value: String(METRICS_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     { name: "NATS_URL", ...natsUrl },
     ...(role === "reward" ? scorerTokens(run) : []),

@@ -11,6 +11,8 @@ export interface ChildSettings {
 
 /** Port of a role's gRPC server. */
 export const GRPC_PORT = 50_051;
+/** Port of its Prometheus metrics. */
+export const METRICS_PORT = 9_464;
 
 /** Size of a claim where the run asks for nothing else. */
 export const DEFAULT_STORAGE = "10Gi";
