@@ -1,6 +1,6 @@
 /**
  * A cluster as the manifests make it: control plane, a node of processes, `deploy/k8s/base` with the controller under its own
- * account, a namespace of the restricted level, a volume, and a NATS server. Needs `npm run build`.
+ * account, a namespace of the restricted level, volumes, and a NATS server. Needs `npm run build`.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ export interface Cluster extends AsyncDisposable {
   readonly plane: ControlPlane;
   readonly kubelet: ProcessKubelet;
   readonly nats: NatsServer;
-  /** Where the volume of the run's claim lies. */
+  /** Where the volumes of the runs' claims lie. */
   readonly volume: string;
   /** Runs kubectl in the namespace of the run, and fails where it fails. */
   kubectl(...args: readonly string[]): Promise<string>;
@@ -107,17 +107,18 @@ function surroundings(volume: string): object {
     kind: "List",
     items: [
       { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE, labels } },
-      {
+      // One for each run of a test; a claim keeps its volume. Runs have folders of their own in it.
+      ...["first", "second"].map((name) => ({
         apiVersion: "v1",
         kind: "PersistentVolume",
-        metadata: { name: "checkpoints" },
+        metadata: { name },
         spec: {
           capacity: { storage: "10Gi" },
           accessModes: ["ReadWriteOnce"],
           persistentVolumeReclaimPolicy: "Retain",
           hostPath: { path: volume },
         },
-      },
+      })),
       {
         apiVersion: "rbac.authorization.k8s.io/v1",
         kind: "RoleBinding",
