@@ -1,39 +1,27 @@
 /** One worker thread, with the count of samples that it was given and has not finished. */
 import { createRequire } from "node:module";
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { WorkerClient } from "@oarlock/runtime";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { ENGINE_CALL_TIMEOUT_MS, type EngineWorker, openEngineWorker } from "@oarlock/runtime";
 import type { GenerationMethods, LoadRequest, WorkerSettings, WorkerStats } from "./protocol.ts";
 import type { Completion, GenerationRequest, ProgressListener } from "./types.ts";
 
 /** L1: the longest that a call may take before its caller is told. Long answers of large models take minutes on a CPU. */
 const CALL_TIMEOUT_MS = 60 * 60_000;
-const SMALL_CALL_TIMEOUT_MS = 10 * 60_000;
-const SMALL = { timeoutMs: SMALL_CALL_TIMEOUT_MS };
+const SMALL = { timeoutMs: ENGINE_CALL_TIMEOUT_MS };
 
 export class WorkerHandle {
-  readonly #client: WorkerClient<GenerationMethods>;
+  readonly #worker: EngineWorker<GenerationMethods>;
   #nextId = 0;
   #inFlight = 0;
 
-  private constructor(client: WorkerClient<GenerationMethods>) {
-    this.#client = client;
+  private constructor(worker: EngineWorker<GenerationMethods>) {
+    this.#worker = worker;
   }
 
   /** Starts a thread; resolves when its engine is open. */
   static async start(settings: WorkerSettings): Promise<WorkerHandle> {
-    const client = new WorkerClient<GenerationMethods>({
-      name: "generation worker",
-      // Resolved by `require`, which ignores the source condition: always the built file, without the parent's loaders.
-      start: () =>
-        new Worker(createRequire(import.meta.url).resolve("@oarlock/generation/worker"), { execArgv: [] }),
-    });
-    try {
-      await client.call("open", settings, SMALL);
-    } catch (error) {
-      await client.close();
-      throw error;
-    }
-    return new WorkerHandle(client);
+    const entry = createRequire(import.meta.url).resolve("@oarlock/generation/worker");
+    return new WorkerHandle(await openEngineWorker({ name: "generation worker", entry, settings }));
   }
 
   /** Samples submitted and not yet completed. */
@@ -42,7 +30,7 @@ export class WorkerHandle {
   }
 
   load(request: LoadRequest): Promise<void> {
-    return this.#client.call("load", request, { timeoutMs: CALL_TIMEOUT_MS });
+    return this.#worker.client.call("load", request, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   /** When aborted it still resolves: with what was drawn. */
@@ -52,14 +40,17 @@ export class WorkerHandle {
     onProgress?: ProgressListener,
   ): Promise<readonly Completion[]> {
     const id = String(this.#nextId++);
-    const cancel = (): void => void this.#client.call("cancel", { id }, SMALL).catch(() => undefined); // the call itself reports
+    const cancel = (): void => void this.#worker.client.call("cancel", { id }, SMALL).catch(() => undefined); // the call itself reports
     signal?.addEventListener("abort", cancel, { once: true });
     this.#inFlight += request.samples.length;
     const progress = onProgress && progressPort(onProgress);
     try {
       const call = { request: { ...request, id }, ...(progress && { progress: progress.port }) };
       const transfer = progress ? [progress.port] : [];
-      const completions = await this.#client.call("submit", call, { timeoutMs: CALL_TIMEOUT_MS, transfer });
+      const completions = await this.#worker.client.call("submit", call, {
+        timeoutMs: CALL_TIMEOUT_MS,
+        transfer,
+      });
       await progress?.ended;
       return completions;
     } finally {
@@ -70,12 +61,11 @@ export class WorkerHandle {
   }
 
   stats(): Promise<WorkerStats> {
-    return this.#client.call("stats", undefined, SMALL);
+    return this.#worker.client.call("stats", undefined, SMALL);
   }
 
-  async close(): Promise<void> {
-    await this.#client.call("close", undefined, SMALL).catch(() => undefined); // the thread may be gone already
-    await this.#client.close();
+  close(): Promise<void> {
+    return this.#worker.close();
   }
 }
 

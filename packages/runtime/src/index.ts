@@ -68,5 +68,6 @@ export {
   type WorkerClientOptions,
   type WorkerMethods,
 } from "./worker-client.ts";
+export { ENGINE_CALL_TIMEOUT_MS, openEngineWorker, type EngineWorker } from "./engine-worker.ts";
 export { serveWorker, withTransfer } from "./serve-worker.ts";
 export { decodeError, encodeError, UNEXPECTED, type EncodedError } from "./error-codec.ts";

@@ -13,7 +13,8 @@ export type TransferList = readonly NodeTransferable[];
 /** Method names to functions of one argument; `undefined` for none. */
 export type WorkerMethods<T> = { readonly [K in keyof T]: (request: never) => unknown };
 
-type Request<M> = M extends (request: infer R, ...rest: never[]) => unknown ? R : never;
+/** The argument of a method. */
+export type Request<M> = M extends (request: infer R, ...rest: never[]) => unknown ? R : never;
 type Response<M> = M extends (...args: never[]) => infer R ? Awaited<R> : never;
 
 /** Options of one call. */

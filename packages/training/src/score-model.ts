@@ -5,10 +5,9 @@
  * asked for at the same time.
  */
 import { createRequire } from "node:module";
-import { Worker } from "node:worker_threads";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { WorkerClient } from "@oarlock/runtime";
+import { openEngineWorker } from "@oarlock/runtime";
 
 export interface ScoreModelOptions {
   /** Of a model with a score head. */
@@ -37,27 +36,13 @@ export type ScoreModelMethods = {
   close(request: undefined): Promise<void>;
 };
 
-const SMALL_CALL_TIMEOUT_MS = 10 * 60_000;
-
 /** Starts the worker and opens the engine. */
 export async function createScoreModel(options: ScoreModelOptions): Promise<ScoreModel> {
-  const client = new WorkerClient<ScoreModelMethods>({
+  const { client, close } = await openEngineWorker<ScoreModelMethods>({
     name: "score model",
-    // Resolved by `require`, which ignores the source condition: always the built file.
-    start: () =>
-      new Worker(createRequire(import.meta.url).resolve("@oarlock/training/score-worker"), { execArgv: [] }),
+    entry: createRequire(import.meta.url).resolve("@oarlock/training/score-worker"),
+    settings: options,
   });
-  const small = { timeoutMs: SMALL_CALL_TIMEOUT_MS };
-  const close = async (): Promise<void> => {
-    await client.call("close", undefined, small).catch(() => undefined); // the thread may be gone already
-    await client.close();
-  };
-  try {
-    await client.call("open", options, small);
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
   return {
     score: (texts, call) => client.call("score", { texts }, call),
     close,

@@ -1,23 +1,20 @@
 /** A trainer in a worker thread of its own: the caller's event loop stays free while it computes (P1). */
 import { createRequire } from "node:module";
-import { Worker } from "node:worker_threads";
-import { WorkerClient } from "@oarlock/runtime";
+import { ENGINE_CALL_TIMEOUT_MS, openEngineWorker } from "@oarlock/runtime";
 import type { TrainerMethods } from "./protocol.ts";
 import type { Trainer, TrainerOptions } from "./types.ts";
 
 /** L1: the longest that one call may take before the caller is told. Steps of large models take minutes on a CPU. */
 const CALL_TIMEOUT_MS = 60 * 60_000;
-const SMALL_CALL_TIMEOUT_MS = 10 * 60_000;
 
 /** Starts the worker, copies the initial weights into it, and opens the engine. */
 export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
-  const client = new WorkerClient<TrainerMethods>({
+  const { client, close } = await openEngineWorker<TrainerMethods>({
     name: "trainer",
-    // Resolved by `require`, which ignores the source condition: always the built file.
-    start: () =>
-      new Worker(createRequire(import.meta.url).resolve("@oarlock/training/worker"), { execArgv: [] }),
+    entry: createRequire(import.meta.url).resolve("@oarlock/training/worker"),
+    settings: options,
   });
-  const small = { timeoutMs: SMALL_CALL_TIMEOUT_MS };
+  const small = { timeoutMs: ENGINE_CALL_TIMEOUT_MS };
   let calls = 0;
   /** Runs a call that `signal` stops between two micro-batches. */
   const abortable = async <R>(
@@ -34,16 +31,6 @@ export async function createTrainer(options: TrainerOptions): Promise<Trainer> {
       signal?.removeEventListener("abort", stop);
     }
   };
-  const close = async (): Promise<void> => {
-    await client.call("close", undefined, small).catch(() => undefined); // the thread may be gone already
-    await client.close();
-  };
-  try {
-    await client.call("open", options, small);
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
   return {
     step: (rows, stepOptions, signal) =>
       abortable(signal, (call) =>
