@@ -1,9 +1,10 @@
 /** Asks a learner how its run goes, over its gRPC API, and reads what it left in its pod when it ended. */
 import { subjects } from "@oarlock/bus";
-import { LearnerService, RunPhase } from "@oarlock/proto";
+import { LearnerService } from "@oarlock/proto";
 import type { RunStatus as RunStatusMessage, ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
+import { runPhaseName } from "@oarlock/run";
 import type { Pod } from "./api.ts";
 import { GRPC_PORT } from "./children/settings.ts";
 import { isReady } from "./observed.ts";
@@ -21,17 +22,6 @@ export interface LearnerClient {
 const ASK_TIMEOUT_MS = 2_000;
 /** A step, and the writing of a checkpoint after it. */
 const CHECKPOINT_TIMEOUT_MS = 600_000;
-
-const PHASES: Readonly<Partial<Record<RunPhase, LearnerReport["phase"]>>> = {
-  [RunPhase.STARTING]: "starting",
-  [RunPhase.RUNNING]: "running",
-  [RunPhase.PAUSED]: "paused",
-  [RunPhase.DRAINING]: "draining",
-  [RunPhase.STOPPED]: "stopped",
-  [RunPhase.SUCCEEDED]: "succeeded",
-  [RunPhase.FAILED]: "failed",
-  [RunPhase.STALLED]: "stalled",
-};
 
 /** A client with a channel per learner's address. */
 export function createLearnerClient(): LearnerClient {
@@ -87,7 +77,7 @@ function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): Le
   // A work queue keeps an item until it is answered.
   const work = service?.queues.find(({ name }) => name === `messages in ${subjects(run.runUid).workStream}`);
   return {
-    phase: PHASES[run.phase] ?? "starting",
+    phase: runPhaseName(run.phase) ?? "starting",
     message: run.message,
     stage: run.stage,
     step: run.step,

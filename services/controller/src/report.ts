@@ -1,18 +1,11 @@
 /** What a learner says of its run, in the words of the status. Pure; `learner-client.ts` asks. */
+import type { RunPhaseName } from "@oarlock/run";
 import type { RunSpec } from "@oarlock/runfile";
 import type { Progress, RunStatus } from "./api.ts";
 
 /** A learner's answer, or what it left when it ended. */
 export interface LearnerReport {
-  readonly phase:
-    | "starting"
-    | "running"
-    | "paused"
-    | "draining"
-    | "stopped"
-    | "succeeded"
-    | "failed"
-    | "stalled";
+  readonly phase: RunPhaseName;
   readonly message: string;
   /** Index of the stage that runs. */
   readonly stage: number;

@@ -1,9 +1,9 @@
 /** The learner's gRPC API: how the run goes, and the levers on it. Thin, typed by the contract. */
-import { RunPhase, durationFromMs, timestampFromMs } from "@oarlock/proto";
+import { durationFromMs, timestampFromMs } from "@oarlock/proto";
 import type { LearnerService, MessageInitShape, RunStatusSchema } from "@oarlock/proto";
 import { OarlockError } from "@oarlock/errors";
 import type { ServiceImpl } from "@oarlock/rpc";
-import { groupsOut, rolloutGroupsInFlight, serviceStatus } from "@oarlock/run";
+import { groupsOut, rolloutGroupsInFlight, runPhase, serviceStatus } from "@oarlock/run";
 import type { ServiceFacts } from "@oarlock/run";
 import { batchesInFlight, irreproducibleBecause, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
@@ -13,20 +13,8 @@ import type { Learner } from "./learner.ts";
 import { remainingSeconds } from "./metrics.ts";
 import { stepsOf } from "./plan.ts";
 import { hasEnded } from "./state.ts";
-import type { LearnerPhase } from "./state.ts";
 
 const CHECKPOINT_TIMEOUT_MS = 600_000;
-
-const PHASES: { readonly [Phase in LearnerPhase]: RunPhase } = {
-  starting: RunPhase.STARTING,
-  running: RunPhase.RUNNING,
-  paused: RunPhase.PAUSED,
-  draining: RunPhase.DRAINING,
-  stopped: RunPhase.STOPPED,
-  succeeded: RunPhase.SUCCEEDED,
-  failed: RunPhase.FAILED,
-  stalled: RunPhase.STALLED,
-};
 
 export interface HandlerParts {
   readonly learner: Learner;
@@ -124,7 +112,7 @@ function runStatus(parts: HandlerParts): RunStatusInit {
   return {
     runUid: uid,
     name: run.name,
-    phase: PHASES[phase],
+    phase: runPhase(phase),
     message: [message === "" && phase === "running" ? learner.rollouts.waits() : message, onBus.parked()]
       .filter((sentence) => sentence !== "")
       .join("; "),

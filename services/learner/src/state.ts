@@ -2,21 +2,11 @@
  * What people may ask of a running learner (pause, resume, checkpoint now, stop) and where it stands, as a pure reducer.
  * The loop in `learner.ts` looks at it between two actions; handlers dispatch to it.
  */
-import type { PolicyVersion, Position } from "@oarlock/run";
+import type { PolicyVersion, Position, RunPhaseName } from "@oarlock/run";
 import { START } from "@oarlock/run";
 
-export type LearnerPhase =
-  | "starting"
-  | "running"
-  | "paused"
-  | "draining"
-  | "stopped"
-  | "succeeded"
-  | "failed"
-  | "stalled";
-
 export interface LearnerState {
-  readonly phase: LearnerPhase;
+  readonly phase: RunPhaseName;
   /** One sentence for people. */
   readonly message: string;
   readonly position: Position;
@@ -59,7 +49,7 @@ export function createLearnerState(): LearnerState {
   };
 }
 
-const ENDED: readonly LearnerPhase[] = ["stopped", "succeeded", "failed", "stalled"];
+const ENDED: readonly RunPhaseName[] = ["stopped", "succeeded", "failed", "stalled"];
 
 /** Whether the run is over. */
 export function hasEnded(state: LearnerState): boolean {
