@@ -13,18 +13,11 @@ import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "
 import type { RolloutWork } from "@oarlock/proto";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import {
-  currentTrace,
-  endingWith,
-  retry,
-  systemClock,
-  traceOfHeaders,
-  waitFor,
-  withTrace,
-} from "@oarlock/runtime";
+import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
-import { deliveryOf, queueSeconds, sendTraced, startProcessing } from "@oarlock/telemetry";
+import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
+import { publishAnswer } from "@oarlock/workload";
 import { createFollower } from "./follower.ts";
 import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
@@ -43,7 +36,6 @@ const GENERATE_TIMEOUT_MS = 600_000;
 /** After these the generator gives nothing any more: the actor ends, and another takes its work. */
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
-const PUBLISH_TIMEOUT_MS = 30_000;
 
 export interface ActorOptions {
   readonly generator: Pick<Generator, "load" | "switchTo" | "plan" | "submit">;
@@ -268,30 +260,15 @@ function described(
   return endingWith(span, told());
 }
 
-async function publish(
+function publish(
   { answerSubject, answers, provenance, telemetry }: ActorOptions,
   work: RolloutWork,
   answer: { readonly id: string; readonly done: readonly Completion[]; readonly signal: AbortSignal },
 ): Promise<void> {
   const { id, done, signal } = answer;
-  const batch = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, provenance));
+  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, provenance));
   const messageId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
-  const sending = {
-    destination: telemetry.answers,
-    messageId,
-    bytes: batch.byteLength,
-    parent: currentTrace(),
-  };
-  await sendTraced(telemetry.tracer, sending, (headers) =>
-    // A full stream is the learner's way to say wait (Q1): generating it all again would not help.
-    retry(
-      `${answerSubject} to store ${id}`,
-      () =>
-        answers.publish(answerSubject, batch, {
-          headers,
-          ...(messageId === undefined ? {} : { msgId: messageId }),
-        }),
-      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
-    ),
-  );
+  const { tracer, answers: destination } = telemetry;
+  const place = { stream: answers, subject: answerSubject, tracer, destination };
+  return publishAnswer(place, { id, messageId, data }, signal);
 }

@@ -9,18 +9,11 @@ import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import { isOarlockError } from "@oarlock/errors";
 import { TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import {
-  currentTrace,
-  endingWith,
-  retry,
-  systemClock,
-  traceOfHeaders,
-  waitFor,
-  withTrace,
-} from "@oarlock/runtime";
+import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
-import { deliveryOf, queueSeconds, sendTraced, startProcessing } from "@oarlock/telemetry";
+import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
+import { publishAnswer } from "@oarlock/workload";
 import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
 import { batchAttributes } from "./batch-attributes.ts";
@@ -31,7 +24,6 @@ import type { RewardEvent, RewardState } from "./state.ts";
 
 /** Scorers have their own, shorter deadlines; passing this one hands the batch back (D1c). */
 const SCORE_TIMEOUT_MS = 600_000;
-const PUBLISH_TIMEOUT_MS = 30_000;
 const DEFAULT_CAPACITY = 64;
 
 export interface RewardOptions {
@@ -120,6 +112,12 @@ function scoringParts({ scorers, decoder, telemetry }: RewardOptions): ScoringPa
 function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
   const { clock = systemClock, telemetry } = options;
   const { tracer, recorders } = telemetry;
+  const place = {
+    stream: options.scored,
+    subject: options.scoredSubject,
+    tracer,
+    destination: telemetry.scored,
+  };
   const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
@@ -130,7 +128,8 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
       ...trajectory,
       rewards: rewards[i] ?? [],
     }));
-    await publish(options, { id, data: toBinary(TrajectoryBatchSchema, { ...batch, trajectories }) }, signal);
+    const data = toBinary(TrajectoryBatchSchema, { ...batch, trajectories });
+    await publishAnswer(place, { id, messageId: `${id}/scored`, data }, signal);
     const failed = rewards.filter((row) => row.some(({ verdict }) => verdict.case === "failed")).length;
     return { scored: rewards.length - failed, failed };
   };
@@ -160,28 +159,6 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
     },
     isPoison: (reason) => isOarlockError(reason, "SCORERS_MISSING"),
   };
-}
-
-async function publish(
-  { scored, scoredSubject, telemetry }: RewardOptions,
-  { id, data }: { readonly id: string; readonly data: Uint8Array },
-  signal: AbortSignal,
-): Promise<void> {
-  const messageId = `${id}/scored`;
-  const sending = {
-    destination: telemetry.scored,
-    messageId,
-    bytes: data.byteLength,
-    parent: currentTrace(),
-  };
-  await sendTraced(telemetry.tracer, sending, (headers) =>
-    // A full stream is the learner's way to say wait (Q1): scoring it all again would not help.
-    retry(
-      `${scoredSubject} to store ${id}`,
-      () => scored.publish(scoredSubject, data, { msgId: messageId, headers }),
-      { timeoutMs: PUBLISH_TIMEOUT_MS, signal },
-    ),
-  );
 }
 
 /** A batch's identity on the bus; a redelivery of the same samples has the same one. */
