@@ -81,6 +81,7 @@ export interface ScoreShaping {
 }
 
 export interface ResolvedJudge {
+  /** Base of the API, e.g. `http://host:8000/v1`. */
   readonly url: string;
   readonly model: string;
   readonly rubric: string;

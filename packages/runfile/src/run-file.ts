@@ -255,13 +255,18 @@ export interface StartSpec {
   readonly from?: string | undefined;
 }
 
-export interface RewardModelSpec {
+/** What stages that learn from given rows have in common. */
+interface GivenRowsSpec {
   readonly model?: StartSpec | undefined;
   readonly data: DataSpec;
   readonly steps: number;
   readonly batchSize?: number | undefined;
   readonly microBatchSize?: number | undefined;
   readonly maxLength?: number | undefined;
+  readonly optimizer?: OptimizerSpec | undefined;
+}
+
+export interface RewardModelSpec extends GivenRowsSpec {
   readonly loss?: PreferenceLoss | undefined;
   readonly answers?: number | undefined;
   readonly heldOut?: number | undefined;
@@ -269,18 +274,10 @@ export interface RewardModelSpec {
   readonly margin?: number | undefined;
   readonly centering?: number | undefined;
   readonly minimumAccuracy?: number | undefined;
-  readonly optimizer?: OptimizerSpec | undefined;
 }
 
-export interface SftSpec {
-  readonly model?: StartSpec | undefined;
-  readonly data: DataSpec;
-  readonly steps: number;
-  readonly batchSize?: number | undefined;
-  readonly microBatchSize?: number | undefined;
-  readonly maxLength?: number | undefined;
+export interface SftSpec extends GivenRowsSpec {
   readonly mask?: LossMask | undefined;
-  readonly optimizer?: OptimizerSpec | undefined;
 }
 
 export interface SamplingSpec {

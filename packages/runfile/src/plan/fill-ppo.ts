@@ -3,7 +3,7 @@ import type { ResolvedCritic, ResolvedPpo, ResolvedPpoKl, ResolvedPtx, ResolvedS
 import type { CriticSpec, PpoKlSpec, PpoSpec, PtxSpec } from "../run-file.ts";
 import { stageResult } from "../stage-parts.ts";
 import { fillData } from "./fill-data.ts";
-import { fillRollouts } from "./fill-rollouts.ts";
+import { fillKl, fillRollouts } from "./fill-rollouts.ts";
 import type { Scope } from "./origins.ts";
 import {
   bySize,
@@ -33,7 +33,7 @@ export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedP
     whitenRewards: at.fill("whitenRewards", ppo.whitenRewards, false),
     whitenAdvantages: at.fill("whitenAdvantages", ppo.whitenAdvantages, true),
     maxKl: at.fill("maxKl", ppo.maxKl, 0),
-    kl: fillKl(ppo.kl, at.inside("kl")),
+    kl: fillPpoKl(ppo.kl, at.inside("kl")),
     critic: fillCritic(ppo.critic, at.inside("critic"), {
       ...context,
       policy: rollouts.model,
@@ -57,20 +57,11 @@ function fillPtx(ptx: PtxSpec, at: Scope, context: RowContext): ResolvedPtx {
   };
 }
 
-/** In the reward k1, detached; in the loss k3, low in variance and differentiable. */
-const KL_DEFAULTS = {
-  none: { estimator: "k3", coefficient: 0 },
-  loss: { estimator: "k3", coefficient: 0.05 },
-  reward: { estimator: "k1", coefficient: 0.05 },
-} as const;
+const KL_DEFAULTS = { placement: "reward", coefficient: { none: 0, loss: 0.05, reward: 0.05 } } as const;
 
-function fillKl(kl: PpoKlSpec | undefined, at: Scope): ResolvedPpoKl {
-  const placement = at.fill("placement", kl?.placement, "reward");
-  const defaults = KL_DEFAULTS[placement];
+function fillPpoKl(kl: PpoKlSpec | undefined, at: Scope): ResolvedPpoKl {
   return {
-    placement,
-    estimator: at.derive("estimator", kl?.estimator, defaults.estimator, "placement"),
-    coefficient: at.derive("coefficient", kl?.coefficient, defaults.coefficient, "placement"),
+    ...fillKl(kl, at, KL_DEFAULTS),
     controller: at.fill("controller", kl?.controller, "fixed"),
     target: at.fill("target", kl?.target, 6),
     horizon: at.fill("horizon", kl?.horizon, 10_000),

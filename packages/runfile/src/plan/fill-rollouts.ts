@@ -1,7 +1,7 @@
 /** Fills what stages that learn from their own samples have in common. */
-import type { ResolvedRollouts } from "../resolved.ts";
-import type { RolloutSpec } from "../run-file.ts";
-import type { Aggregation } from "../vocabulary.ts";
+import type { ResolvedKl, ResolvedRollouts } from "../resolved.ts";
+import type { KlSpec, RolloutSpec } from "../run-file.ts";
+import type { Aggregation, KlEstimator, KlPlacement } from "../vocabulary.ts";
 import { fillData, fillRewards } from "./fill-data.ts";
 import { fillGuards } from "./fill-guards.ts";
 import { fillStart } from "./fill-start.ts";
@@ -24,6 +24,23 @@ export interface RolloutDefaults extends RowContext {
   readonly miniBatches: number;
   readonly aggregation: Aggregation;
   readonly learningRate: number;
+}
+
+/** In the loss k3, low in variance and differentiable; in the reward k1, which is detached. */
+const KL_ESTIMATOR: { readonly [P in KlPlacement]: KlEstimator } = { none: "k3", loss: "k3", reward: "k1" };
+
+export interface KlDefaults {
+  readonly placement: KlPlacement;
+  readonly coefficient: { readonly [P in KlPlacement]: number };
+}
+
+export function fillKl(kl: KlSpec | undefined, at: Scope, defaults: KlDefaults): ResolvedKl {
+  const placement = at.fill("placement", kl?.placement, defaults.placement);
+  return {
+    placement,
+    estimator: at.derive("estimator", kl?.estimator, KL_ESTIMATOR[placement], "placement"),
+    coefficient: at.derive("coefficient", kl?.coefficient, defaults.coefficient[placement], "placement"),
+  };
 }
 
 export function fillRollouts(

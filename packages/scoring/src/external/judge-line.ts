@@ -4,27 +4,16 @@
  */
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
+import type { ResolvedJudge } from "@oarlock/runfile";
 import type { TrajectoryInput } from "../scorer-set.ts";
 import { postJson } from "./json-post.ts";
 import type { ScorerLine } from "./scorer-line.ts";
-
-export interface Judge {
-  /** Base of the API, e.g. `http://host:8000/v1`. */
-  readonly url: string;
-  readonly model: string;
-  readonly rubric: string;
-  readonly prompt: string;
-  readonly min: number;
-  readonly max: number;
-  readonly temperature: number;
-  readonly maxTokens: number;
-}
 
 /** Of an answer that is no number, for its message. */
 const MAX_QUOTED = 100;
 const MAX_VERSION = 128;
 
-export function createJudgeLine(judge: Judge, token: string): ScorerLine {
+export function createJudgeLine(judge: ResolvedJudge, token: string): ScorerLine {
   const url = `${judge.url.replace(/\/+$/, "")}/chat/completions`;
   const ask = async (input: TrajectoryInput, signal: AbortSignal): Promise<Verdict> => {
     const body = {
@@ -44,7 +33,7 @@ export function createJudgeLine(judge: Judge, token: string): ScorerLine {
 
 /** The template, filled in one pass: what a completion says is never taken for a place of the template. */
 export function judgePrompt(
-  { prompt: template, rubric, min, max }: Judge,
+  { prompt: template, rubric, min, max }: ResolvedJudge,
   { prompt, completion }: Pick<TrajectoryInput, "prompt" | "completion">,
 ): string {
   const values: Readonly<Record<string, string>> = {
@@ -61,7 +50,7 @@ export function judgePrompt(
 }
 
 /** The judge's number, if its answer is one inside the range, whole and alone. */
-export function readJudgement({ min, max }: Pick<Judge, "min" | "max">, answer: unknown): Verdict {
+export function readJudgement({ min, max }: Pick<ResolvedJudge, "min" | "max">, answer: unknown): Verdict {
   const choices = field(answer, "choices");
   const choice: unknown = Array.isArray(choices) ? choices[0] : undefined;
   const content = field(field(choice, "message"), "content");
