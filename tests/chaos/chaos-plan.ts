@@ -1,11 +1,10 @@
 /** The plan that chaos disturbs: small, and slow enough in every part that a death hits work in hand. */
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { taskAlphabet, taskDataset } from "@oarlock/data";
-import { dataUses, functionUses, readRunFile, resolvePlan, resolveSpec } from "@oarlock/runfile";
+import { functionUses, resolveSpec } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { rewardDigest } from "@oarlock/sandbox";
-import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import { readRun, resolveRun, taskData } from "../resolve-run.ts";
 
 /** Folder that the plan's reward file is relative to. */
 export const CHAOS_BASE = dirname(fileURLToPath(import.meta.url));
@@ -47,35 +46,9 @@ spec:
 
 /** The resolved plan with so many steps, and with `--set` values. */
 export async function chaosPlan(steps: number, set: readonly string[] = []): Promise<ResolvedRun> {
-  const read = readRunFile(runFile(steps), { file: "chaos.yaml", set });
-  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
-  const { tokenizer, template } = tokens();
-  const { spec } = resolveSpec(read.file);
-  const data = dataUses(spec).map(({ path, data: block }) => {
-    if (block.type !== "task") throw new Error(`${path} is no task`);
-    const { name, ...settings } = block.task;
-    const { digest, rows, parts } = taskDataset(name, settings);
-    return [path, { digest, rows: rows.length, longestPrompt: 8, parts }] as const;
-  });
+  const file = readRun(runFile(steps), "chaos.yaml", set);
   const functions = new Map<string, string>();
-  for (const { path, file } of functionUses(spec)) functions.set(path, await rewardDigest(file, CHAOS_BASE));
-  const plan = resolvePlan(read.file, {
-    model: {
-      vocabSize: tokenizer.vocabSize,
-      digest: "",
-      tokenizerDigest: tokenizer.digest,
-      chatTemplateDigest: template,
-    },
-    data: new Map(data),
-    functions,
-    engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
-    machine: { memoryBytes: 8e9 },
-  });
-  if (plan.problems.length > 0) throw new Error(JSON.stringify(plan.problems));
-  return plan.run;
-}
-
-function tokens() {
-  const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
-  return { tokenizer, template: "" };
+  for (const { path, file: code } of functionUses(resolveSpec(file).spec))
+    functions.set(path, await rewardDigest(code, CHAOS_BASE));
+  return resolveRun(file, { data: taskData(file, 8), functions });
 }

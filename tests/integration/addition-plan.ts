@@ -1,8 +1,6 @@
 /** The resolved plan of a tiny addition run, from a run file as a user writes it. */
-import { taskAlphabet, taskDataset } from "@oarlock/data";
-import { readRunFile, resolvePlan, dataUses, resolveSpec } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import { readRun, resolveRun, taskData } from "../resolve-run.ts";
 
 /** As a user writes it. */
 export const ADDITION_RUN_FILE: string = `
@@ -53,29 +51,6 @@ spec:
 
 /** The plan with `--set` values, and problems of the plan as one error. */
 export function additionPlan(set: readonly string[] = []): ResolvedRun {
-  const read = readRunFile(ADDITION_RUN_FILE, { file: "addition.yaml", set });
-  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
-  const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
-  const spec = resolveSpec(read.file).spec;
-  const data = dataUses(spec).map(({ path, data: block }) => {
-    if (block.type !== "task") throw new Error(`${path} is no task`);
-    const { name, ...settings } = block.task;
-    const { digest, rows, parts } = taskDataset(name, settings);
-    return [path, { digest, rows: rows.length, longestPrompt: 8, parts }] as const;
-  });
-  const plan = resolvePlan(read.file, {
-    model: {
-      vocabSize: tokenizer.vocabSize,
-      digest: "",
-      tokenizerDigest: tokenizer.digest,
-      chatTemplateDigest: "",
-    },
-    data: new Map(data),
-    functions: new Map(),
-    engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
-    machine: { memoryBytes: 8e9 },
-  });
-  const [problem] = plan.problems;
-  if (problem !== undefined) throw new Error(JSON.stringify(plan.problems));
-  return plan.run;
+  const file = readRun(ADDITION_RUN_FILE, "addition.yaml", set);
+  return resolveRun(file, { data: taskData(file, 8), functions: new Map() });
 }

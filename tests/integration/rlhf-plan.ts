@@ -1,10 +1,10 @@
 /** The resolved plan of a tiny run of all stages: supervised, reward model, PPO against it. From a run file as a user writes it. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { openFileData, taskAlphabet, taskDataset } from "@oarlock/data";
-import { dataUses, readRunFile, resolvePlan, resolveSpec } from "@oarlock/runfile";
+import { openFileData } from "@oarlock/data";
+import { dataUses, resolveSpec } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import { dataFacts, readRun, resolveRun, taskRows } from "../resolve-run.ts";
 
 const RUN_FILE = `
 apiVersion: oarlock.dev/v1alpha1
@@ -96,32 +96,12 @@ export async function rlhfPlan(
   stages = "",
 ): Promise<ResolvedRun> {
   const text = RUN_FILE.replace("  checkpoints:", `${stages}  checkpoints:`);
-  const read = readRunFile(text, { file: "rlhf.yaml", set });
-  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
-  const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
-  const data = new Map<
-    string,
-    { digest: string; rows: number; longestPrompt: number; parts: readonly string[] }
-  >();
-  for (const { path, data: block } of dataUses(resolveSpec(read.file).spec)) {
-    const { digest, rows, parts } =
-      block.type === "task"
-        ? taskDataset(block.task.name, block.task)
-        : await openFileData(block.type === "file" ? block.file : { path: "" }, { baseDir: folder });
-    data.set(path, { digest, rows: rows.length, longestPrompt: 10, parts });
+  const file = readRun(text, "rlhf.yaml", set);
+  const data = new Map<string, ReturnType<typeof dataFacts>>();
+  for (const { path, data: block } of dataUses(resolveSpec(file).spec)) {
+    const found =
+      block.type === "file" ? await openFileData(block.file, { baseDir: folder }) : taskRows(block);
+    data.set(path, dataFacts(found, 10));
   }
-  const plan = resolvePlan(read.file, {
-    model: {
-      vocabSize: tokenizer.vocabSize,
-      digest: "",
-      tokenizerDigest: tokenizer.digest,
-      chatTemplateDigest: "",
-    },
-    data,
-    functions: new Map(),
-    engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
-    machine: { memoryBytes: 8e9 },
-  });
-  if (plan.problems.length > 0) throw new Error(JSON.stringify(plan.problems));
-  return plan.run;
+  return resolveRun(file, { data, functions: new Map() });
 }
