@@ -297,8 +297,8 @@ export class TrainerCore {
     }
     const weighted = weighRows(trained, options.aggregation, options.maxLength);
     const run = { weights: this.#weights, options, old, pause: () => pause(signal) };
-    let taken = 0;
-    const batches = microBatches.map(({ length }) => weighted.slice(taken, (taken += length)));
+    const byIndex = new Map(microBatches.flat().map((index, i) => [index, weighted[i]] as const));
+    const batches = microBatches.map((indices) => indices.flatMap((index) => byIndex.get(index) ?? []));
     const beginMs = performance.now();
     const main = await runLanes(context, lanes, batches, run);
     const { results } = main;

@@ -150,8 +150,8 @@ function tokensOf(indices: readonly number[], rows: readonly TrainingRow[]): num
   return prefix + indices.length * length;
 }
 
-/** Few different extents, since each has a graph of its own: eight between a number and its double. */
-const step = (count: number, least: number): number =>
+/** What a count is rounded to. Each extent has a graph of its own, so there are eight between a number and its double. */
+const grainOf = (count: number, least: number): number =>
   Math.max(least, 2 ** (Math.floor(Math.log2(count)) - 3));
 
 export interface ExtentLimits {
@@ -168,13 +168,14 @@ export function extentOf(
 ): Extent {
   const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length - 1), 1);
   const shared = sharedPrefix(rows);
-  const floor = step(shared, least);
-  const prefix = Math.floor(shared / floor) * floor;
+  const prefixGrain = grainOf(shared, least);
+  const prefix = Math.floor(shared / prefixGrain) * prefixGrain;
+  // A graph of its own for a prefix has to save an eighth of the reading.
   const isWorthIt = prefix * (rows.length - 1) * 8 >= longest * rows.length;
   const start = isWorthIt ? prefix : 0;
   const rest = longest - start;
-  const ceil = step(rest, least);
-  const padded = Math.ceil(rest / ceil) * ceil;
+  const grain = grainOf(rest, least);
+  const padded = Math.ceil(rest / grain) * grain;
   return { prefix: start, length: Math.max(rest, Math.min(padded, maxPositions - start)) };
 }
 
