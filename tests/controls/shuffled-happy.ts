@@ -7,7 +7,7 @@
  *     --set 'stages.happy.rewards=[{name: happy, type: function, function: {file: ../tests/controls/shuffled-happy.ts}}]' \
  *     --set 'evaluation.rewards=[{name: happy, type: contains, contains: {text: " happy"}}]'
  *
- * Held-out stories stay at most .15 happy: measured .094 before and .031 after, with seed 0.
+ * Held-out stories stay at most .15 happy: measured .094 before and .020 after, with seed 0.
  */
 import { defineReward, type RewardFunction } from "@oarlock/rewards";
 
