@@ -129,6 +129,24 @@ describe("summary.json", () => {
     expect(stages[1]?.before).toMatchObject({ step: 0, metrics: { "val-core/a/b/greedy": 0.4 } });
   });
 
+  it("a stage that evaluates something else does not hide where the policy stands", () => {
+    const after = { kind: "evaluation", when: "after" } as const;
+    const { stages } = summarize({
+      name: "three",
+      status: "completed",
+      planDigest: "p",
+      seconds: 1,
+      stages: ["style", "judge", "please"],
+      records: [
+        record({ ...after, stage: "style", metrics: { "val-core/a/b/greedy": 0.4 } }),
+        record({ ...after, stage: "judge", metrics: { "val-core/held-out/judge/accuracy": 0.9 } }),
+        record({ ...after, stage: "please", metrics: { "val-core/a/b/greedy": 0.8 } }),
+      ],
+    });
+    expect(stages[2]?.before?.metrics).toMatchObject({ "val-core/a/b/greedy": 0.4 });
+    expect(stages[1]?.after?.metrics).toEqual({ "val-core/held-out/judge/accuracy": 0.9 });
+  });
+
   it("gives mean and sample standard deviation over seeds", () => {
     expect(spreadOf([1, 2, 3])).toEqual({ mean: 2, standardDeviation: 1, least: 1, most: 3, count: 3 });
     expect(spreadOf([4]).standardDeviation).toBe(0);

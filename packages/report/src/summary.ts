@@ -90,7 +90,10 @@ export function summarize(input: SummaryInput): RunSummary {
   };
 }
 
-/** A stage that was not evaluated at its start began with the policy that was evaluated last. */
+/**
+ * A stage that was not evaluated at its start began with the policy that was evaluated last: of each number the newest, since
+ * a reward model's stage evaluates something else.
+ */
 function summarizeStages(names: readonly string[], records: readonly MetricsRecord[]): StageSummary[] {
   let latest: EvaluationSummary | undefined;
   return names.map((name) => {
@@ -99,7 +102,8 @@ function summarizeStages(names: readonly string[], records: readonly MetricsReco
       records.filter((record) => record.stage === name),
     );
     const inherited = latest === undefined ? {} : { before: { ...latest, step: 0 } };
-    latest = own.after ?? latest;
+    if (own.after !== undefined)
+      latest = { ...own.after, metrics: { ...latest?.metrics, ...own.after.metrics } };
     return { ...inherited, ...own };
   });
 }

@@ -89,13 +89,15 @@ function evaluationCharts(records: readonly MetricsRecord[], before: EvaluationS
   const own = records.filter(({ kind }) => kind === "evaluation");
   const isCovered = before === undefined || own.some(({ when }) => when === "before");
   const evaluations = isCovered ? own : [before, ...own];
-  if (evaluations.length < 2) return [];
   const names = [
     ...new Set(evaluations.flatMap(({ metrics }) => evaluationValues(metrics).map(({ name }) => name))),
   ];
-  return names.map((name) => ({
+  const charts = names.map((name) => ({
     title: `Held-out ${name.replace("val-core/", "")}`,
-    points: evaluations.map(({ step, metrics }) => ({ x: step, y: metrics[name] ?? Number.NaN })),
+    points: evaluations.flatMap(({ step, metrics }) =>
+      metrics[name] === undefined ? [] : [{ x: step, y: metrics[name] }],
+    ),
     marks: true,
   }));
+  return charts.filter(({ points }) => points.length > 1);
 }

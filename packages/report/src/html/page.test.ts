@@ -95,6 +95,30 @@ describe("guards in the report", () => {
   });
 });
 
+describe("curves of evaluations", () => {
+  it("are drawn of what a stage evaluated, from where it began; a single value is no curve", () => {
+    const judge = (step: number, metrics: Record<string, number>, when?: "after") => ({
+      ...record(step, metrics, when),
+      stage: "judge",
+    });
+    const both = [
+      ...records,
+      judge(1, { "reward_model/lr": 1 }),
+      judge(1, { "val-core/x/judge/accuracy": 0.9 }, "after"),
+    ];
+    const summary = summarize({
+      name: "run",
+      status: "completed",
+      planDigest: "",
+      seconds: 1,
+      stages: ["learn", "judge"],
+      records: both,
+    });
+    const html = renderReport({ summary, records: both, samples: [], plan: [], parameters: 1 });
+    expect(html.match(/Held-out [^:<]*: /g)).toEqual(["Held-out addition/answer/mean@4: "]);
+  });
+});
+
 describe("report", () => {
   it("shows evaluation, curves, samples and the plan", () => {
     const html = page("quiet");

@@ -125,15 +125,18 @@ function evaluationRow(name: string, values: readonly (EvaluationValue | undefin
   const cells = values.map(
     (value) => `<td class="number">${value === undefined ? "–" : evaluationCell(value)}</td>`,
   );
-  const [first, last] = [
-    values.find((value) => value !== undefined)?.value,
-    values.findLast((value) => value !== undefined)?.value,
-  ];
-  const change = first === undefined || last === undefined ? 0 : last - first;
-  const mark = change >= 0 ? "up" : "down";
-  const sign = change >= 0 ? "+" : "−";
   const label = escapeHtml(name.replace("val-core/", ""));
-  return `<tr><td>${label}</td>${cells.join("")}<td class="number ${mark}">${sign}${formatNumber(Math.abs(change))}</td></tr>`;
+  const known = values.flatMap((value) => (value === undefined ? [] : [value.value]));
+  return `<tr><td>${label}</td>${cells.join("")}${changeCell(known)}</tr>`;
+}
+
+/** From the first value to the last. */
+function changeCell([first = 0, ...later]: readonly number[]): string {
+  const last = later.at(-1);
+  if (last === undefined) return `<td class="number">–</td>`;
+  const change = last - first;
+  const [mark, sign] = change >= 0 ? ["up", "+"] : ["down", "−"];
+  return `<td class="number ${mark}">${sign}${formatNumber(Math.abs(change))}</td>`;
 }
 
 function evaluationCell({ value, low, high }: EvaluationValue): string {
