@@ -74,6 +74,10 @@ const CASES: readonly (readonly [string, Plain])[] = [
     "Oarlock's own setting as a scorer's token",
     reward({ type: "http", http: { url: "http://host/" }, service: { tokenEnv: "NATS_URL" } }),
   ],
+  [
+    "a certificate without its key",
+    reward({ type: "http", http: { url: "https://host/" }, service: { tls: { certFile: "me.crt" } } }),
+  ],
   ["bounds of a score in the wrong order", reward({ clip: { min: 1, max: 0 } })],
   ["no steps", sft({ steps: 0 })],
   ["steps as text", sft({ steps: "20" })],

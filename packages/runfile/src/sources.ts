@@ -1,12 +1,12 @@
 /**
- * What a run file reads besides itself: model, tokenizer, data, reward functions. Where each is named, how it may be changed
- * for what a pod can read, and where a pod finds it. Pure: it opens nothing.
+ * What a run file reads besides itself: model, tokenizer, data, reward functions, authorities of scorers. Where each is named,
+ * how it may be changed for what a pod can read, and where a pod finds it. Pure: it opens nothing.
  */
 import type { DataSpec, EvaluationSpec, RewardSpec, RunSpec, StageSpec } from "./run-file.ts";
 
 /** One place that names something to read. */
 export interface SourceUse {
-  readonly kind: "model" | "tokenizer" | "data" | "function";
+  readonly kind: "model" | "tokenizer" | "data" | "function" | "authority";
   /** A path, `hf://…`, `bundle://sha256-…/…` or `configmap://name/key`. */
   readonly reference: string;
 }
@@ -70,7 +70,13 @@ function dataWith(data: DataSpec, change: Change): DataSpec {
 }
 
 function rewardWith(reward: RewardSpec, change: Change): RewardSpec {
-  const { function: code } = reward;
+  const { function: code, service } = reward;
+  const caFile = service?.tls?.caFile;
+  if (caFile !== undefined) {
+    // Certificates and keys of ours are secrets: they are mounted, and never packed.
+    const tls = { ...service?.tls, caFile: change({ kind: "authority", reference: caFile }) };
+    return { ...reward, service: { ...service, tls } };
+  }
   if (code === undefined) return reward;
   return { ...reward, function: { ...code, file: change({ kind: "function", reference: code.file }) } };
 }

@@ -58,7 +58,8 @@ async function openBatchScorer(
   if (reward.type === "model")
     return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
   if (reward.type !== "ensemble") {
-    const scorer = openServiceScorer(reward, options.environment ?? processEnvironment());
+    const { baseDir, environment = processEnvironment() } = options;
+    const scorer = await openServiceScorer(reward, { baseDir, environment });
     return reward.service.deterministic ? cachedScorer(scorer) : scorer;
   }
   const { name, optional, ensemble } = reward;
@@ -94,19 +95,20 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
     sets.set(key, set);
     return set;
   };
-  const stages = new Map<number, ScorerSet>();
-  for (const [index, stage] of run.spec.stages.entries()) {
-    const rollouts = rolloutsOf(stage);
-    if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
+  const close = async (): Promise<void> => void (await Promise.all(closing.map((end) => end())));
+  try {
+    const stages = new Map<number, ScorerSet>();
+    for (const [index, stage] of run.spec.stages.entries()) {
+      const rollouts = rolloutsOf(stage);
+      if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
+    }
+    const { evaluation } = run.spec;
+    const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
+    return { scorers: { stages, evaluation: evaluated }, [Symbol.asyncDispose]: close };
+  } catch (reason) {
+    await close();
+    throw reason;
   }
-  const { evaluation } = run.spec;
-  const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
-  return {
-    scorers: { stages, evaluation: evaluated },
-    async [Symbol.asyncDispose]() {
-      await Promise.all(closing.map((close) => close()));
-    },
-  };
 }
 
 /** A function as the sandbox opens it: what is in a bundle was compiled when it was packed. */

@@ -31,6 +31,9 @@ function fillService({ service }: RewardSpec, at: Scope, batchSize: number): Res
   const inside = at.inside("service");
   return {
     tokenEnv: inside.fill("tokenEnv", service?.tokenEnv, ""),
+    // Only what the user asked for, as below.
+    ...(service?.tokenFile === undefined ? {} : { tokenFile: inside.given("tokenFile", service.tokenFile) }),
+    ...(service?.tls === undefined ? {} : { tls: inside.given("tls", service.tls) }),
     version: inside.fill("version", service?.version, ""),
     deterministic: inside.fill("deterministic", service?.deterministic, false),
     batchSize: inside.fill("batchSize", service?.batchSize, batchSize),
@@ -64,7 +67,7 @@ export const SERVICE_BLOCKS: {
       grpc: {
         address: inside.given("address", grpc?.address),
         scorer: inside.derive("scorer", grpc?.scorer, reward.name, "the reward's name"),
-        tls: inside.fill("tls", grpc?.tls, false),
+        tls: inside.fill("tls", grpc?.tls, reward.service?.tls !== undefined),
       },
       service: fillService(reward, at, SAMPLES_OF_A_CALL),
     };

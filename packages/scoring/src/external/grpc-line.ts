@@ -7,9 +7,10 @@ import type { MessageInitShape, NamedReward, Scored, ScoreRequestSchema } from "
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import { openChannel } from "@oarlock/rpc";
+import type { TlsOptions } from "@oarlock/rpc";
 import type { TrajectoryInput } from "../scorer-set.ts";
 import { answerInvalid } from "./scorer-line.ts";
-import type { ScorerLine } from "./scorer-line.ts";
+import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
 
 export interface GrpcLineOptions {
   readonly address: string;
@@ -17,15 +18,16 @@ export interface GrpcLineOptions {
   readonly scorer: string;
   /** Wanted version; "": any. */
   readonly version: string;
-  readonly tls: boolean;
-  readonly token: string;
+  /** Undefined: plain text. */
+  readonly tls: TlsOptions | undefined;
+  readonly token: LineCredentials["token"];
   /** Deadline that the server sees. */
   readonly timeoutMs: number;
 }
 
 export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
   const { address, scorer, version, tls, token, timeoutMs } = options;
-  const channel = openChannel(address, { ...(tls ? { tls: {} } : {}), ...(token === "" ? {} : { token }) });
+  const channel = openChannel(address, { token, ...(tls === undefined ? {} : { tls }) });
   const client = channel.client(RewardService);
   return {
     address,

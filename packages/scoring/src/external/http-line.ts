@@ -5,29 +5,29 @@
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import type { TrajectoryInput } from "../scorer-set.ts";
-import { postJson } from "./json-post.ts";
+import { openJsonPoster } from "./json-post.ts";
 import { answerInvalid } from "./scorer-line.ts";
-import type { ScorerLine } from "./scorer-line.ts";
+import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
 
 export const HTTP_CONTRACT = "oarlock.score/v1";
 const MAX_VERSION = 128;
 const MAX_WORDS = 2_000;
 
-export interface HttpLineOptions {
+export interface HttpLineOptions extends LineCredentials {
   /** The reward's name, for servers of several. */
   readonly scorer: string;
   readonly url: string;
-  readonly token: string;
 }
 
-export function createHttpLine({ scorer, url, token }: HttpLineOptions): ScorerLine {
+export function createHttpLine({ scorer, url, ...credentials }: HttpLineOptions): ScorerLine {
+  const poster = openJsonPoster(url, credentials);
   return {
     address: url,
     async call(inputs, signal) {
       const body = { contract: HTTP_CONTRACT, scorer, samples: inputs.map(sampleOf) };
-      return readAnswer(url, await postJson({ url, token, body, signal }), inputs.length);
+      return readAnswer(url, await poster.post(body, signal), inputs.length);
     },
-    close: () => undefined,
+    close: () => poster.close(),
   };
 }
 

@@ -22,7 +22,10 @@ test("asks for each sample with rubric and token, and takes a number alone as it
   const { port } = server.address() as AddressInfo;
   const settings = { model: "judge", rubric: "be kind", min: 0, max: 10, temperature: 0, maxTokens: 4 };
   const url = `http://127.0.0.1:${port}/v1/`;
-  const line = createJudgeLine({ ...settings, url, prompt: "{rubric}: {prompt}{completion}" }, "s3cret");
+  const line = createJudgeLine(
+    { ...settings, url, prompt: "{rubric}: {prompt}{completion}" },
+    { token: () => "s3cret" },
+  );
   const input = (completion: string) => ({
     prompt: "p",
     completion,

@@ -2,7 +2,16 @@
 import { OarlockError } from "@oarlock/errors";
 import { failed } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
+import type { TlsOptions } from "@oarlock/rpc";
 import type { TrajectoryInput } from "../scorer-set.ts";
+
+/** How a line proves who calls, and whom it trusts. */
+export interface LineCredentials {
+  /** Bearer token; "": none. Asked for at every call, since a file's token may be renewed. In no message. */
+  readonly token: () => string;
+  /** Absent: the system's authorities, no certificate of ours. */
+  readonly tls?: TlsOptions | undefined;
+}
 
 export interface ScorerLine {
   /** Whom it calls, for people; holds no secret. */
