@@ -6,6 +6,7 @@ import { convertCommand } from "./commands/convert.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { exportCommand } from "./commands/export.ts";
 import { planCommand } from "./commands/plan.ts";
+import { replaceScorerCommand } from "./commands/replace-scorer.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
 import { resumeCommand } from "./commands/resume.ts";
 import { runCommand } from "./commands/run.ts";
@@ -26,6 +27,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   runCommand,
   resumeCommand,
   statusCommand,
+  replaceScorerCommand,
   samplesCommand,
   evalCommand,
   chatCommand,

@@ -22,9 +22,9 @@ export function combineScorers(
       );
     },
     activity: () => places.flatMap((place) => ("model" in place ? (place.model.activity?.() ?? []) : [])),
-    async score(inputs, signal, onScored) {
+    async score(inputs, { signal, onScored, pins } = {}) {
       const scoreModel = async (model: BatchScorer): Promise<Verdict[]> => {
-        const verdicts = await model.score(inputs, signal);
+        const verdicts = await model.score(inputs, signal, pins?.get(model.info.name));
         onScored?.(model.info, verdicts);
         return verdicts;
       };
@@ -32,8 +32,15 @@ export function combineScorers(
         pool.scorers.length === 0 ? [] : pool.score(inputs.map(withoutTokens), signal, onScored),
         ...places.map((place) => ("model" in place ? scoreModel(place.model) : [])),
       ]);
-      const verdictOf = (place: ScorerPlace, p: number, i: number): Verdict | undefined =>
-        "model" in place ? modelled[p]?.[i] : pooled[i]?.[place.pooled];
+      const verdictOf = (place: ScorerPlace, p: number, i: number): Verdict | undefined => {
+        if ("model" in place) return modelled[p]?.[i];
+        const { name = "", version = "" } = pool.scorers[place.pooled] ?? {};
+        const wanted = pins?.get(name) ?? "";
+        // Code has one version, the plan's.
+        return wanted === "" || wanted === version
+          ? pooled[i]?.[place.pooled]
+          : failed("SCORER_VERSION", `${name} is ${version} here, and ${wanted} is pinned`);
+      };
       return inputs.map((_, i) => places.map((place, p) => verdictOf(place, p, i) ?? MISSING));
     },
   };

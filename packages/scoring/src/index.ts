@@ -15,4 +15,4 @@ export { createModelScorer } from "./model-scorer.ts";
 export type { BatchScorer, ModelScorerOptions } from "./model-scorer.ts";
 export { openRewardModelStore } from "./reward-model-store.ts";
 export type { RewardModelStoreOptions } from "./reward-model-store.ts";
-export type { ScorerActivity, ScorerSet, TrajectoryInput } from "./scorer-set.ts";
+export type { ScoreOptions, ScorerActivity, ScorerSet, TrajectoryInput } from "./scorer-set.ts";

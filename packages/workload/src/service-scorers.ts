@@ -45,10 +45,10 @@ export async function openServiceScorer(
 }
 
 function openLine(reward: ServiceReward, credentials: LineCredentials): ScorerLine {
-  const { name, timeoutMs, service } = reward;
+  const { name, timeoutMs } = reward;
   if (reward.type === "http") return createHttpLine({ scorer: name, ...reward.http, ...credentials });
   if (reward.type === "judge") return createJudgeLine(reward.judge, credentials);
   const { address, scorer } = reward.grpc;
   const { tls, token } = credentials;
-  return createGrpcLine({ address, scorer, tls, token, timeoutMs, version: service.version });
+  return createGrpcLine({ address, scorer, tls, token, timeoutMs });
 }

@@ -145,6 +145,7 @@ export function trajectoryBatch(
     incarnation: work.incarnation,
     firstSample: work.firstSample,
     trajectories: ordered.map((completion) => trajectory(work, completion, provenance)),
+    scorers: work.scorers,
     ...(work.trace === undefined ? {} : { trace: work.trace }),
   });
 }

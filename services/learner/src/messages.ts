@@ -19,6 +19,8 @@ export interface WorkContext {
   readonly sampling: SamplingPlan;
   readonly stopTokens: readonly number[];
   readonly fingerprintDigest: string;
+  /** Versions of the scorers, by name. */
+  readonly pins: ReadonlyMap<string, string>;
 }
 
 /** An item as a message. */
@@ -38,6 +40,7 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
     followNewest: item.followNewest,
+    scorers: [...context.pins].map(([name, version]) => ({ name, version })),
   });
 }
 

@@ -20,7 +20,7 @@ import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
-import { checkPins, scorerPins } from "./scorer-pins.ts";
+import { checkPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 import { tracedUpdate } from "./step-traces.ts";
@@ -67,7 +67,7 @@ export async function ppoStep(
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const trajectories = await traced(tracer, { name: "collect" }, () => rollouts.collect(name, signal));
   onCollected(trajectories);
-  checkPins(trajectories, scorerPins(parts, progress, at.stage));
+  checkPins(trajectories, parts.versions);
   const collectedMs = clock.monotonicMs();
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
   const groups = judgeSamples(trajectories, ppo, rewardMoments);

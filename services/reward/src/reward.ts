@@ -18,7 +18,7 @@ import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
 import { batchAttributes } from "./batch-attributes.ts";
 import { scoreTrajectories } from "./scoring.ts";
-import type { RunScorers, ScoringParts, TextDecoder } from "./scoring.ts";
+import type { RunScorers, ScoringParts, ScoringRequest, TextDecoder } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
 import type { RewardEvent, RewardState } from "./state.ts";
 
@@ -51,7 +51,7 @@ export interface Reward {
   state(): RewardState;
   readonly scorers: RunScorers;
   /** Scores trajectories of one stage and purpose, in order. */
-  score(trajectories: readonly Trajectory[], signal?: AbortSignal): Promise<NamedReward[][]>;
+  score(trajectories: readonly Trajectory[], request: ScoringRequest): Promise<NamedReward[][]>;
   /** Pulls until drained or until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** Takes no more batches; resolves when those in hand are published, or handed back after `graceMs`. */
@@ -85,7 +85,7 @@ export function createReward(options: RewardOptions): Reward {
   return {
     state: () => state,
     scorers: options.scorers,
-    score: (trajectories, signal) => scoreTrajectories(scoringParts(options), trajectories, signal),
+    score: (trajectories, request) => scoreTrajectories(scoringParts(options), trajectories, request),
     async run(signal) {
       try {
         await loop.run(signal);
@@ -121,7 +121,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
   const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
-      (s) => scoreTrajectories(scoringParts(options), batch.trajectories, s),
+      (s) => scoreTrajectories(scoringParts(options), batch.trajectories, { pins: batch.scorers, signal: s }),
       { timeoutMs: SCORE_TIMEOUT_MS, signal },
     );
     const trajectories = batch.trajectories.map((trajectory, i) => ({

@@ -16,8 +16,6 @@ export interface GrpcLineOptions {
   readonly address: string;
   /** Name of the server's scorer. */
   readonly scorer: string;
-  /** Wanted version; "": any. */
-  readonly version: string;
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
   readonly token: LineCredentials["token"];
@@ -26,12 +24,12 @@ export interface GrpcLineOptions {
 }
 
 export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
-  const { address, scorer, version, tls, token, timeoutMs } = options;
+  const { address, scorer, tls, token, timeoutMs } = options;
   const channel = openChannel(address, { token, ...(tls === undefined ? {} : { tls }) });
   const client = channel.client(RewardService);
   return {
     address,
-    async call(inputs, signal) {
+    async call(inputs, signal, version) {
       const request = {
         trajectories: inputs.map(trajectoryOf),
         texts: inputs.map(({ prompt, completion }) => ({ prompt, completion })),

@@ -23,8 +23,9 @@ export function createHttpLine({ scorer, url, ...credentials }: HttpLineOptions)
   const poster = openJsonPoster(url, credentials);
   return {
     address: url,
-    async call(inputs, signal) {
-      const body = { contract: HTTP_CONTRACT, scorer, samples: inputs.map(sampleOf) };
+    async call(inputs, signal, version) {
+      const wanted = version === "" ? {} : { version };
+      const body = { contract: HTTP_CONTRACT, scorer, ...wanted, samples: inputs.map(sampleOf) };
       return readAnswer(url, await poster.post(body, signal), inputs.length);
     },
     close: () => poster.close(),

@@ -34,7 +34,7 @@ test("asks for each sample with rubric and token, and takes a number alone as it
     truncated: false,
     tokens: Int32Array.of(1),
   });
-  const verdicts = await line.call([input("good"), input("bad")], AbortSignal.timeout(20_000));
+  const verdicts = await line.call([input("good"), input("bad")], AbortSignal.timeout(20_000), "");
   server.closeAllConnections();
   server.close();
   expect(verdicts).toMatchObject([

@@ -17,10 +17,10 @@ export interface ScorerLine {
   /** Whom it calls, for people; holds no secret. */
   readonly address: string;
   /**
-   * A verdict on each input, in their order. Throws an OarlockError where there is none: retryable where the same call may
+   * A verdict on each input, in their order, by that version of the scorer ("": any). Throws an OarlockError where there is none: retryable where the same call may
    * succeed later, otherwise the answer itself was wrong.
    */
-  call(inputs: readonly TrajectoryInput[], signal: AbortSignal): Promise<readonly Verdict[]>;
+  call(inputs: readonly TrajectoryInput[], signal: AbortSignal, version: string): Promise<readonly Verdict[]>;
   close(): void;
 }
 
@@ -29,11 +29,11 @@ export function answerInvalid(address: string, what: string): OarlockError {
   return new OarlockError("SCORER_ANSWER_INVALID", `${address}: ${what}`);
 }
 
-/** The verdict carries another version than the plan pins. */
+/** The verdict, or a failure where it carries another version than is pinned; "": any will do. */
 export function pinned(verdict: Verdict, version: string): Verdict {
   if (version === "" || verdict.type === "failed" || verdict.version === version) return verdict;
   return failed(
     "SCORER_VERSION",
-    `scored by version ${verdict.version === undefined ? "(none said)" : verdict.version}; the plan pins ${version}`,
+    `scored by version ${verdict.version === undefined ? "(none said)" : verdict.version}; ${version} is pinned`,
   );
 }
