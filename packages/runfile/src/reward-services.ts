@@ -1,5 +1,5 @@
 /** Rewards that another process or several models give, and what is done with a score: as written and as resolved. */
-import type { EnsembleCombination, RewardNormalization } from "./vocabulary.ts";
+import type { EnsembleCombination, RewardNormalization, ScoreScope } from "./vocabulary.ts";
 
 /** Certificates of calls to a scorer: PEM files, relative to the run file. */
 export interface ServiceTlsSpec {
@@ -14,6 +14,7 @@ export interface ServiceSpec {
   readonly tokenEnv?: string | undefined;
   readonly tokenFile?: string | undefined;
   readonly tls?: ServiceTlsSpec | undefined;
+  readonly scope?: ScoreScope | undefined;
   /** Where a cluster's reward pods get that variable from; no part of the plan. */
   readonly tokenSecretRef?: { readonly name: string; readonly key: string } | undefined;
   readonly version?: string | undefined;
@@ -74,6 +75,8 @@ export interface ResolvedService {
   readonly tokenFile?: string;
   /** Absent: the system's authorities and no client certificate. */
   readonly tls?: ServiceTlsSpec;
+  /** Each answer has scores of tokens or steps; absent: one score. */
+  readonly scope?: "token";
   /** Verdicts of another version are failures; "" = any. */
   readonly version: string;
   /** What the user says of it: the same sample always has the same score. */

@@ -1,6 +1,6 @@
 /** What scorers are given and what a named vector of them answers, as far as a reward worker uses it. */
 import type { Trajectory } from "@oarlock/proto";
-import type { ScoringInput, Verdict } from "@oarlock/rewards";
+import type { ScoringInput, TokenRange, Verdict } from "@oarlock/rewards";
 import type { ScoredListener, ScorerInfo } from "@oarlock/sandbox";
 
 /** Text for those who read, tokens for models. */
@@ -9,6 +9,11 @@ export interface TrajectoryInput extends ScoringInput {
   readonly tokens: Int32Array;
   /** The whole record, for scorers of other processes. */
   readonly trajectory?: Trajectory;
+}
+
+/** Where the completion lies among the tokens. */
+export function rangeOf({ tokens, completionTokens }: TrajectoryInput): TokenRange {
+  return { promptLength: tokens.length - completionTokens, completionTokens };
 }
 
 /** What a scorer of another process, or one that remembers, is doing. */

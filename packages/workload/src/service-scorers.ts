@@ -26,7 +26,14 @@ export async function openServiceScorer(
   options: Omit<CredentialsOptions, "name">,
 ): Promise<BatchScorer> {
   const { name, optional, timeoutMs, service } = reward;
-  const { tokenEnv: _env, tokenFile: _file, tls: _tls, version: pinnedVersion, ...calls } = service;
+  const {
+    tokenEnv: _env,
+    tokenFile: _file,
+    tls: _tls,
+    scope: _scope,
+    version: pinnedVersion,
+    ...calls
+  } = service;
   const { tls, token } = readCredentials(service, { ...options, name });
   const { type } = reward;
   const settings = type === "http" ? reward.http : type === "grpc" ? reward.grpc : reward.judge;
@@ -45,10 +52,11 @@ export async function openServiceScorer(
 }
 
 function openLine(reward: ServiceReward, credentials: LineCredentials): ScorerLine {
-  const { name, timeoutMs } = reward;
-  if (reward.type === "http") return createHttpLine({ scorer: name, ...reward.http, ...credentials });
+  const { name, timeoutMs, service } = reward;
+  const { scope } = service;
+  if (reward.type === "http") return createHttpLine({ scorer: name, scope, ...reward.http, ...credentials });
   if (reward.type === "judge") return createJudgeLine(reward.judge, credentials);
   const { address, scorer } = reward.grpc;
   const { tls, token } = credentials;
-  return createGrpcLine({ address, scorer, tls, token, timeoutMs });
+  return createGrpcLine({ address, scorer, scope, tls, token, timeoutMs });
 }

@@ -211,9 +211,10 @@ async function startNumbers(
   const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
-    samples: used.map(({ row, score }, i) => ({
+    samples: used.map(({ row, score, reward }, i) => ({
       row,
-      score,
+      score: reward.spread?.sequence ?? score,
+      ...(reward.spread === undefined ? {} : { tokenScores: reward.spread.tokens }),
       logprobs: old.value[i] ?? none(row),
       refLogprobs: reference.value?.[i],
       values: values.value[i] ?? none(row),

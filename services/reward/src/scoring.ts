@@ -52,13 +52,21 @@ export function namedReward(
 ): NamedReward {
   const head = { name: scorer.name, scorerVersion: pinned };
   if (verdict.type === "scored") {
-    const { value, explanation = "", version = pinned } = verdict;
+    const { value, tokens, explanation = "", version = pinned } = verdict;
     return create(NamedRewardSchema, {
       ...head,
       scorerVersion: version,
       verdict: {
         case: "scored",
-        value: { scope: RewardScope.TRAJECTORY, values: [value], explanation },
+        value:
+          tokens === undefined
+            ? { scope: RewardScope.TRAJECTORY, values: [value], explanation }
+            : {
+                scope: RewardScope.STEP,
+                values: [...tokens.values],
+                positions: [...tokens.positions],
+                explanation,
+              },
       },
     });
   }

@@ -15,6 +15,13 @@ export const SCORER_CASES: readonly BadInput[] = [
     says: ["SCORER_TLS_UNUSED", "an https:// URL"],
   },
   {
+    title: "bounds for scores of tokens",
+    set: [
+      'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {scope: token}, clip: {min: 0, max: 1}}]',
+    ],
+    says: ["SCORE_SCOPE_SHAPED", "no clip"],
+  },
+  {
     title: "a scorer's token from two places",
     set: [
       'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {tokenEnv: A, tokenFile: a}}]',

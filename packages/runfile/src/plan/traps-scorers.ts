@@ -26,8 +26,31 @@ function plainText(reward: ResolvedReward, path: Path): Trap[] {
   }));
 }
 
+/** A score of each token has no one value that could be scaled or cut, and a judge gives one number. */
+function tokenScope(reward: ResolvedReward, path: Path): Trap[] {
+  if (!("service" in reward) || reward.service.scope !== "token") return [];
+  const shaped = reward.normalize === undefined ? reward.clip && "clip" : "normalize";
+  return [
+    ...trapWhen(reward.type === "judge", () => ({
+      code: "SCORE_SCOPE_UNKNOWN",
+      path: [...path, "service", "scope"],
+      message: "a judge gives one number for a completion",
+      value: "token",
+      accepted: "trajectory, or a scorer of type http or grpc",
+    })),
+    ...trapWhen(shaped !== undefined, () => ({
+      code: "SCORE_SCOPE_SHAPED",
+      path: [...path, shaped ?? ""],
+      message: `reward '${reward.name}' scores tokens: ${shaped} would change their sum, and not them`,
+      accepted: `no ${shaped}, or scope: trajectory`,
+    })),
+  ];
+}
+
 const checkAll = (rewards: readonly ResolvedReward[], path: Path): Trap[] =>
-  rewards.flatMap((reward, index) => plainText(reward, [...path, "rewards", index]));
+  rewards.flatMap((reward, index) =>
+    [plainText, tokenScope].flatMap((check) => check(reward, [...path, "rewards", index])),
+  );
 
 /** Checks of every list of rewards. */
 export const scorerTraps: TrapCheck = ({ spec: { stages, evaluation } }) => [

@@ -9,7 +9,7 @@ import type {
   ServiceSpec,
   ServiceTlsSpec,
 } from "../reward-services.ts";
-import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS } from "../vocabulary.ts";
+import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS, SCORE_SCOPES } from "../vocabulary.ts";
 import {
   choice,
   closed,
@@ -92,6 +92,7 @@ const service: z.ZodType<ServiceSpec> = ruled(
       .describe("Where pods get tokenEnv from.")
       .optional(),
     version: text(128).describe("Version that its verdicts must carry.").optional(),
+    scope: choice(SCORE_SCOPES).describe("What its scores are of.").optional(),
     deterministic: z.boolean().describe("Whether a sample's score is always the same.").optional(),
     batchSize: integer(1, 4096).describe("Samples of one call at most.").optional(),
     batchWaitMs: integer(0, 60_000).describe("Wait for a fuller call, in milliseconds.").optional(),

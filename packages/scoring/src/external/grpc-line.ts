@@ -4,10 +4,11 @@
  */
 import { FinishReason, RewardScope, RewardService } from "@oarlock/proto";
 import type { MessageInitShape, NamedReward, Scored, ScoreRequestSchema } from "@oarlock/proto";
-import { failed, scored } from "@oarlock/rewards";
-import type { Verdict } from "@oarlock/rewards";
+import { failed, scored, scoredTokens } from "@oarlock/rewards";
+import type { TokenRange, Verdict } from "@oarlock/rewards";
 import { openChannel } from "@oarlock/rpc";
 import type { TlsOptions } from "@oarlock/rpc";
+import { rangeOf } from "../scorer-set.ts";
 import type { TrajectoryInput } from "../scorer-set.ts";
 import { answerInvalid } from "./scorer-line.ts";
 import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
@@ -19,12 +20,14 @@ export interface GrpcLineOptions {
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
   readonly token: LineCredentials["token"];
+  /** Default: a score is of the whole completion. */
+  readonly scope?: "token" | undefined;
   /** Deadline that the server sees. */
   readonly timeoutMs: number;
 }
 
 export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
-  const { address, scorer, tls, token, timeoutMs } = options;
+  const { address, scorer, scope, tls, token, timeoutMs } = options;
   const channel = openChannel(address, { token, ...(tls === undefined ? {} : { tls }) });
   const client = channel.client(RewardService);
   return {
@@ -39,7 +42,14 @@ export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
       if (results.length !== inputs.length) {
         throw answerInvalid(address, `${results.length} results for ${inputs.length} samples`);
       }
-      return results.map(({ rewards }) => readReward(rewards.filter(({ name }) => name === scorer)));
+      return results.map(({ rewards }, i) => {
+        const input = inputs[i];
+        const tokens = scope === "token" && input !== undefined ? rangeOf(input) : undefined;
+        return readReward(
+          rewards.filter(({ name }) => name === scorer),
+          tokens,
+        );
+      });
     },
     close: () => channel.close(),
   };
@@ -64,8 +74,8 @@ function trajectoryOf({
   };
 }
 
-/** The verdict of the asked scorer: exactly one, a finite score or a failure with its reason. */
-export function readReward(rewards: readonly NamedReward[]): Verdict {
+/** The verdict of the asked scorer: exactly one, a finite score (or scores of these tokens), or a failure with its reason. */
+export function readReward(rewards: readonly NamedReward[], tokens?: TokenRange): Verdict {
   const [reward] = rewards;
   if (reward === undefined || rewards.length > 1) {
     return failed("SCORER_ANSWER_INVALID", `${rewards.length} verdicts of the scorer on one sample`);
@@ -76,7 +86,7 @@ export function readReward(rewards: readonly NamedReward[]): Verdict {
     return failed(code === "" ? "SCORER_FAILED" : code, reason, retryable);
   }
   if (verdict.case !== "scored") return failed("SCORER_ANSWER_INVALID", "neither scored nor failed");
-  const given = readScore(verdict.value);
+  const given = tokens === undefined ? readScore(verdict.value) : readTokens(verdict.value, tokens);
   return given.type === "scored" && scorerVersion !== "" ? { ...given, version: scorerVersion } : given;
 }
 
@@ -86,4 +96,17 @@ function readScore({ scope, values, positions, explanation }: Scored): Verdict {
     return failed("SCORER_ANSWER_INVALID", "a score has scope TRAJECTORY, one value and no positions");
   }
   return scored(value, explanation === "" ? undefined : explanation);
+}
+
+/** TOKEN: one value for each token of the completion; STEP: one for each step, at the index of its last token. */
+function readTokens({ scope, values, positions, explanation }: Scored, range: TokenRange): Verdict {
+  const said = explanation === "" ? undefined : explanation;
+  if (scope === RewardScope.STEP) return scoredTokens({ positions, values }, range, said);
+  const all = Array.from({ length: range.completionTokens }, (_, token) => range.promptLength + token);
+  if (scope === RewardScope.TOKEN && (positions.length === 0 || positions.length === all.length))
+    return scoredTokens({ positions: positions.length === 0 ? all : positions, values }, range, said);
+  return failed(
+    "SCORER_ANSWER_INVALID",
+    `scores of tokens have scope STEP, or TOKEN and as many positions as tokens (${all.length}) or none`,
+  );
 }
