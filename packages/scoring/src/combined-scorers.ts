@@ -47,7 +47,7 @@ export function combineScorers(
 }
 
 /** Tokens are for models: they are not copied to the threads of those who read text. */
-function withoutTokens(input: TrajectoryInput): ScoringInput {
+export function withoutTokens(input: TrajectoryInput): ScoringInput {
   const { prompt, completion, completionTokens, fields, truncated } = input;
   return { prompt, completion, completionTokens, fields, truncated };
 }

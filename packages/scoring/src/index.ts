@@ -4,6 +4,7 @@ export type { ScorerPlace } from "./combined-scorers.ts";
 export { cachedScorer } from "./cached-scorer.ts";
 export { createEnsembleScorer, ensembleVersion } from "./ensemble-scorer.ts";
 export type { EnsembleOptions } from "./ensemble-scorer.ts";
+export { createFunctionScorer } from "./function-scorer.ts";
 export { createExternalScorer } from "./external/external-scorer.ts";
 export type { ExternalScorerOptions } from "./external/external-scorer.ts";
 export { createGrpcLine } from "./external/grpc-line.ts";

@@ -14,6 +14,7 @@ import {
   cachedScorer,
   combineScorers,
   createEnsembleScorer,
+  createFunctionScorer,
   createModelScorer,
   openRewardModelStore,
 } from "@oarlock/scoring";
@@ -42,10 +43,14 @@ export interface ScorersOptions {
 }
 
 type ServiceReward = Extract<ResolvedReward, { type: "http" | "grpc" | "judge" }>;
-type BatchReward = Extract<ResolvedReward, { type: "model" | "ensemble" }> | ServiceReward;
+type FunctionReward = Extract<ResolvedReward, { type: "function" }>;
+type BatchReward = Extract<ResolvedReward, { type: "model" | "ensemble" }> | ServiceReward | FunctionReward;
 
-/** Verifiers and functions, which read text in the pool's threads. */
-function isPooled(reward: ResolvedReward): reward is Exclude<ResolvedReward, BatchReward> {
+/** Verifiers and functions, which read text in the pool's threads; what is remembered has threads of its own. */
+function isPooled(
+  reward: ResolvedReward,
+): reward is Exclude<ResolvedReward, Exclude<BatchReward, FunctionReward>> {
+  if (reward.type === "function") return reward.function.deterministic !== true;
   return !["model", "ensemble", "http", "grpc", "judge"].includes(reward.type);
 }
 
@@ -57,6 +62,11 @@ async function openBatchScorer(
 ): Promise<BatchScorer> {
   if (reward.type === "model")
     return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
+  if (reward.type === "function") {
+    const workers = run.spec.compute.rewardWorkers;
+    const pool = await openScorers([withCode(reward)], { baseDir: options.baseDir, workers });
+    return cachedScorer(createFunctionScorer(pool));
+  }
   if (reward.type !== "ensemble") {
     const { baseDir, environment = processEnvironment() } = options;
     const scorer = await openServiceScorer(reward, { baseDir, environment });

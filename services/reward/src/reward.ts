@@ -157,6 +157,8 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
         ),
       };
     },
+    // A function that is not what it is declared to be: whatever it scores, the run would not be what it says (D1).
+    isBroken: (reason) => isOarlockError(reason, "REWARD_NOT_DETERMINISTIC"),
     isPoison: (reason) => isOarlockError(reason, "SCORERS_MISSING"),
   };
 }
