@@ -65,15 +65,12 @@ async function runOnce(
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   const earlier = await inspectFolder(folder, prepared.plan.run);
-  const isSamePlan = earlier?.plan.run.digest === prepared.plan.run.digest;
-  if (options.keepComplete === true && isSamePlan && earlier.completed) {
+  if (earlier?.plan.run.digest === prepared.plan.run.digest) {
     const summary = await readSummary(runPaths(folder));
-    if (summary !== undefined) {
-      terminal.note(`the run in ${folder} is complete and is kept`);
-      return summary;
-    }
+    if (options.keepComplete !== true || summary?.status !== "completed") refuseSamePlan(folder, earlier);
+    terminal.note(`the run in ${folder} is complete and is kept`);
+    return summary;
   }
-  if (isSamePlan) refuseSamePlan(folder, earlier);
   const processes = options.processes ?? false;
   const result = await trainInto(context, prepared, { folder, processes, ...(earlier && { earlier }) });
   if (result.summary.status !== "completed")
