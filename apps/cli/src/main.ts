@@ -57,7 +57,7 @@ function createProgram(context: CommandContext): Command {
   const trimmed = (write: (text: string) => void) => (text: string) => write(text.replace(/\n$/, ""));
   const program = new Command("oarlock")
     .description(
-      "Reinforcement-learning post-training of language models: SFT, then GRPO, from one run file.",
+      "Reinforcement-learning post-training of language models: supervised stages, reward models, GRPO and PPO from one run file.",
     )
     .version(oarlockVersion())
     .addHelpText("after", EXIT_CODES_HELP);
