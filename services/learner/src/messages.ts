@@ -1,8 +1,16 @@
 /** The learner's translation: work items into messages, scored messages into verdicts. Pure. */
+import { readGroupMessageId } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, RolloutPurpose, RolloutWorkSchema, create } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import type { PolicyVersion, SampleVerdict, ScoredHead, WorkItem, WorkPurpose } from "@oarlock/run";
+import type {
+  GroupIdentity,
+  PolicyVersion,
+  SampleVerdict,
+  ScoredHead,
+  WorkItem,
+  WorkPurpose,
+} from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
 
@@ -51,6 +59,17 @@ export function groupMessage(identity: WorkItem["identity"]): {
 } {
   const { uid, stage, step, group, draw } = identity;
   return { runUid: uid, stage, step, group, draw };
+}
+
+/** Whose group a message id names, and of which learner; undefined where it is no message of a group. */
+export function groupOfMessage(
+  msgId: string,
+): { readonly identity: GroupIdentity; readonly incarnation: number } | undefined {
+  const read = readGroupMessageId(msgId);
+  if (read === undefined) return undefined;
+  const { runUid, ...place } = read.group;
+  const purpose = read.part.startsWith("evaluation/") ? "evaluation" : "rollout";
+  return { identity: { uid: runUid, purpose, ...place }, incarnation: read.incarnation };
 }
 
 /**

@@ -7,7 +7,7 @@
  * ones, under the same identity: what was admitted and not yet trained is generated anew, and trained once.
  */
 import { groupMessageId } from "@oarlock/bus";
-import type { Consumer, Message, Stream } from "@oarlock/bus";
+import type { Consumer, Message, ParkedMessage, Stream } from "@oarlock/bus";
 import { OarlockError, isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
@@ -27,7 +27,7 @@ import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
 import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
-import { groupMessage, scoredHead } from "./messages.ts";
+import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
 const PUBLISH_TIMEOUT_MS = 30_000;
@@ -74,6 +74,8 @@ export interface Rollouts {
   collect(name: BatchName, signal: AbortSignal): Promise<Trajectory[][]>;
   /** Consumes scored messages until the signal aborts; rejects when the bus fails. */
   run(signal: AbortSignal): Promise<void>;
+  /** A message was parked, by whomever: what it was of will not come. */
+  parked(message: Pick<ParkedMessage, "msgId" | "reason">): void;
   /** Who waits for whom, now. */
   waits(): string;
   /** Ends every wait with this reason: a part that the batches depend on failed. */
@@ -106,6 +108,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
     "drop-group": (dropped) => forget(options, collection, dropped),
+    "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
   const react = (event: ConductorEvent, payload: Payload): readonly ConductorEffect[] => {
@@ -120,14 +123,21 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   };
   const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
     options.queueWait(queueSeconds(delivery));
-    options.traces.admit(batch, delivery, () =>
-      react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories),
-    );
+    options.traces.admit(batch, delivery, () => {
+      const message = scoredHead(batch, options.isScored);
+      const effects = react({ type: "received", message }, batch.trajectories);
+      if (!effects.some((effect) => effect.type === "drop" && effect.reason === "malformed")) return effects;
+      throw new OarlockError("SCORED_MALFORMED", "it names samples that are not of its group, or one twice");
+    });
   };
 
   return {
     state: () => state,
     dispatch: (event) => void react(event, []),
+    parked({ msgId = "", reason }) {
+      const of = groupOfMessage(msgId);
+      if (of !== undefined) react({ type: "parked", ...of, reason }, []);
+    },
     waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
     async collect(name, signal) {
@@ -172,6 +182,13 @@ function forget(
   log.warn("dropped a group", { ...identity, reason });
   collection.forget(identity);
   traces.dropped(identity, reason);
+}
+
+/** A restart makes it anew. */
+function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
+  const { purpose, stage, step, group } = identity;
+  const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
+  return new OarlockError("GROUP_LOST", `${which} will not come: a message of it is parked: ${reason}`);
 }
 
 type Payload = readonly Trajectory[];
