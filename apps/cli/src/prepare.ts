@@ -1,7 +1,7 @@
 /** Run file → checked plan: what `validate`, `plan`, `run`, `resume` and `reproduce` have in common. */
 import { OarlockError } from "@oarlock/errors";
 import { type Plan, resolvePlan } from "@oarlock/runfile";
-import { gatherFacts } from "./facts.ts";
+import { type FactsOptions, gatherFacts } from "./facts.ts";
 import { loadRunFile, type RunFileSource } from "./run-file-source.ts";
 import type { PlanDocument, RunPaths } from "./run-folder.ts";
 import type { Terminal } from "./terminal.ts";
@@ -13,9 +13,13 @@ export interface Prepared {
 }
 
 /** Loads the run file, looks at model, data and machine, and resolves the plan. Problems of the plan are in the plan. */
-export async function prepare(path: string, set: readonly string[], signal?: AbortSignal): Promise<Prepared> {
+export async function prepare(
+  path: string,
+  set: readonly string[],
+  options: FactsOptions = {},
+): Promise<Prepared> {
   const source = await loadRunFile(path, set);
-  const facts = await gatherFacts(source, signal);
+  const facts = await gatherFacts(source, options);
   return { source, plan: resolvePlan(source.file, facts) };
 }
 
@@ -35,6 +39,6 @@ export async function prepareAgain(
 ): Promise<Prepared> {
   const kept = await loadRunFile(paths.runFile, plan.set);
   const source = { ...kept, path: plan.source, baseDir: plan.baseDir };
-  const facts = await gatherFacts(source, signal);
+  const facts = await gatherFacts(source, signal === undefined ? {} : { signal });
   return { source, plan: resolvePlan(source.file, facts) };
 }

@@ -12,6 +12,7 @@ interface PlanOptions {
   readonly set: readonly string[];
   readonly calibrate: boolean;
   readonly json?: boolean;
+  readonly elsewhere?: boolean;
   readonly out?: string;
 }
 
@@ -24,10 +25,11 @@ export function planCommand({ terminal }: CommandContext): Command {
     .addOption(setOption())
     .option("--no-calibrate", "do not measure this machine for the time estimate")
     .option("--out <dir>", "folder of an earlier run: say which stages would run again, and why")
+    .option("--elsewhere", "for a run on other machines: do not look for its device on this one")
     .option("--json", "print the resolved run as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: PlanOptions) => {
-      const { plan } = await prepare(file, options.set);
+      const { plan } = await prepare(file, options.set, { elsewhere: options.elsewhere === true });
       if (options.json === true) terminal.print(JSON.stringify(plan.run, undefined, 2));
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));
       refuseProblems(plan, terminal);

@@ -172,7 +172,6 @@ describe("traps", () => {
     ["HEAD_SIZE_ODD", "model.init.headSize=15"],
     ["ALPHABET_REPEATS", "model.init.tokenizer.characters.alphabet=0123+1"],
     ["BATCH_VARIANCE", "compute={generationLayout: inputs, generationThreads: 2}"],
-    ["PROVIDER_NEEDS_LIBRARY", "compute.provider=cuda"],
   ])("%s: %s", (code, set) => {
     const { problems } = plan([set]);
     expect(problems.map((problem) => problem.code)).toContain(code);
