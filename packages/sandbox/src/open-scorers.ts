@@ -80,7 +80,8 @@ export async function openScorers(
   rewards: readonly RewardSettings[],
   options: OpenScorersOptions,
 ): Promise<ScorerPool> {
-  const folder = await mkdtemp(join(tmpdir(), "oarlock-rewards-"));
+  const hasCode = rewards.some(({ type }) => type === "function");
+  const folder = hasCode ? await mkdtemp(join(tmpdir(), "oarlock-rewards-")) : undefined;
   try {
     const opened = await Promise.all(
       rewards.map((reward, index) => openScorer(reward, { folder, index, baseDir: options.baseDir })),
@@ -100,9 +101,13 @@ export async function openScorers(
       folder,
     );
   } catch (reason) {
-    await rm(folder, { recursive: true, force: true });
+    await removeFolder(folder);
     throw reason;
   }
+}
+
+async function removeFolder(folder: string | undefined): Promise<void> {
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 }
 
 /** Starts the threads. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
@@ -131,7 +136,8 @@ function codeOf(
 }
 
 interface Place {
-  readonly folder: string;
+  /** Where bundles are written; absent where no scorer is a function. */
+  readonly folder: string | undefined;
   readonly index: number;
   readonly baseDir: string;
 }
@@ -144,7 +150,7 @@ async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Pl
     const info = { name, version: `${type}@${VERIFIERS_VERSION}`, deterministic: true, optional };
     return { info, recipe: { kind: "verifier", type, options: settings } };
   }
-  if (type !== "function" || !reward.function)
+  if (type !== "function" || !reward.function || folder === undefined)
     throw new OarlockError("REWARD_TYPE", `reward ${name} has the unknown type ${type}`);
   const bundle = await codeOf(reward.function, baseDir);
   const file = join(folder, `${index}.mjs`);
@@ -160,11 +166,11 @@ async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Pl
 function createPool(
   scorers: readonly ScorerInfo[],
   threads: readonly ScoringThread[],
-  folder: string,
+  folder: string | undefined,
 ): ScorerPool {
   const close = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()));
-    await rm(folder, { recursive: true, force: true });
+    await removeFolder(folder);
   };
   return {
     scorers,
