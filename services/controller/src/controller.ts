@@ -28,6 +28,7 @@ import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
 import { wantedReplicas } from "./roles.ts";
+import { askDevice, createDeviceViews } from "./device-views.ts";
 import { createWishes } from "./wishes.ts";
 
 /** Deletes a run's streams and buckets from its message server. */
@@ -121,14 +122,17 @@ function createWorker(
   // Lost with the process: the next one measures anew.
   const paces = new Map<string, Pace>();
   const wishes = createWishes(parts.learners, parts.again);
+  const devices = createDeviceViews(askDevice, parts.again);
   return async (key, signal) => {
     const run = parts.runs.get(key);
     if (run === undefined) {
       paces.delete(key);
       wishes.forget(key);
+      devices.forget(key);
       return {};
     }
-    const looked = await observe(parts, { key, run });
+    const observed = await observe(parts, { key, run });
+    const looked = { ...observed, devices: devices.look(key, observed.pods) };
     const checkpointed = wishes.carry(key, looked);
     const seen = measured(paces, key, { ...looked, ...(checkpointed !== undefined && { checkpointed }) });
     const first = reconcile(seen);

@@ -2,6 +2,7 @@
 import type { KubeObject } from "@oarlock/kube";
 import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
+import type { Device } from "./devices.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
 import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
@@ -27,6 +28,8 @@ export interface Observed {
   readonly settings: ChildSettings;
   /** Newest answer of the learner, if it answered. */
   readonly report?: LearnerReport;
+  /** What pods compute on, by uid, as far as they were asked. */
+  readonly devices?: ReadonlyMap<string, Device>;
   /** What the learner's last full window of steps asks of its actors. */
   readonly demand?: Demand;
   /** Of this reconcile: why the API server took no child of that form. */

@@ -86,6 +86,7 @@ export function scoredHead(
   }
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = first.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+  for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,
@@ -96,6 +97,14 @@ export function scoredHead(
       return { sample: trajectory.sample, status: made && isScored(trajectory) ? "scored" : "failed" };
     }),
   };
+}
+
+/** A log-prob for each token of the completion. */
+function checkLogprobs({ behaviourLogprobs, promptLength, tokenIds, sample }: Trajectory): void {
+  const expected = (tokenIds.length - promptLength) * Float32Array.BYTES_PER_ELEMENT;
+  if (behaviourLogprobs.length === expected) return;
+  const found = `${behaviourLogprobs.length} bytes of behaviour log-probs`;
+  throw new OarlockError("SCORED_MALFORMED", `sample ${sample}: ${found}; its completion needs ${expected}`);
 }
 
 /** Every policy that drew a token, each once. Segments are adjacent and cover the completion. */

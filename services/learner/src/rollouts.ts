@@ -121,7 +121,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     }
     return next.effects;
   };
-  const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
+  const admit: Admit = (batch, delivery) => {
     options.queueWait(queueSeconds(delivery));
     options.traces.admit(batch, delivery, () => {
       const message = scoredHead(batch, options.isScored);
@@ -158,19 +158,32 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
         reportStall(state);
       }
     },
-    async run(signal) {
-      while (!signal.aborted) {
-        try {
-          const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
-          if (message !== undefined) await take(message, admit, options);
-        } catch (reason) {
-          if (signal.aborted) return;
-          fail(reason);
-          throw reason;
-        }
-      }
-    },
+    run: (signal) => consume(options, { admit, fail }, signal),
   };
+}
+
+type Admit = (batch: TrajectoryBatch, delivery: Delivery) => void;
+
+interface Consumption {
+  readonly admit: Admit;
+  readonly fail: (reason: unknown) => void;
+}
+
+async function consume(
+  options: RolloutsOptions,
+  { admit, fail }: Consumption,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
+      if (message !== undefined) await take(message, admit, options);
+    } catch (reason) {
+      if (signal.aborted) return;
+      fail(reason);
+      throw reason;
+    }
+  }
 }
 
 /** Of a group that will not be trained on. */
@@ -220,7 +233,7 @@ async function issue(
 /** Admits one scored message; what cannot be read is parked with its reason. */
 async function take(
   message: Message,
-  admit: (batch: TrajectoryBatch, delivery: Delivery) => void,
+  admit: Admit,
   { log, clock }: Pick<RolloutsOptions, "log" | "clock">,
 ): Promise<void> {
   try {
