@@ -91,7 +91,8 @@ const versionsOf = ({ segments }: Trajectory): number[] =>
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 /** exp of the mean negative log-prob that whoever drew the completion gave its tokens. */
-const perplexity = ({ behaviourLogprobs }: Trajectory): number => Math.exp(-mean(behaviourLogprobs));
+const perplexity = ({ behaviourLogprobs }: Trajectory): number =>
+  Math.exp(-mean(Array.from(new Float32Array(new Uint8Array(behaviourLogprobs).buffer))));
 const placeOf = ({ group, sample }: Trajectory): string => [group?.step, group?.group, sample].join("/");
 
 describe("weights that change in mid-sequence", () => {
