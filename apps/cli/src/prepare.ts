@@ -31,11 +31,6 @@ export function refuseProblems(plan: Plan, terminal: Terminal): void {
   throw new OarlockError("PLAN_REFUSED", `${count}:\n${renderPlanProblems(plan, terminal.style)}`);
 }
 
-/** Collects `--set` options: commander calls it once per option. */
-export function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
-}
-
 /** The plan of a run folder, resolved anew against the model, data, engine and machine of today. */
 export async function prepareAgain(
   paths: RunPaths,

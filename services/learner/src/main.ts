@@ -1,6 +1,6 @@
 /** Composition root of the learner: opens its streams and its gRPC server, and says how it ends. */
 import { subjects } from "@oarlock/bus";
-import type { Bus } from "@oarlock/bus";
+import type { Bus, ParkedMessage } from "@oarlock/bus";
 import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
@@ -68,7 +68,8 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
     [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
   ]);
-  const onBus = watchBus({ bus, capacities, readers, clock, log });
+  const onParked = (message: ParkedMessage): void => learner.rollouts.parked(message);
+  const onBus = watchBus({ bus, capacities, readers, onParked, clock, log });
   lifecycle.onEnd("bus watch", () => onBus.stop());
   const learner = createLearner({
     ...parts,
