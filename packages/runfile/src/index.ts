@@ -1,18 +1,15 @@
 export { runFileSchema } from "./schema/spec.ts";
+export type { ClusterSpec, NatsSpec, RoleSpec, StorageSpec } from "./cluster-spec.ts";
 export type {
-  ClusterSpec,
   DataSpec,
   EvaluationSpec,
   GrpoSpec,
   ModelSpec,
-  NatsSpec,
   RewardSpec,
-  RoleSpec,
   RunFile,
   RunSpec,
   SftSpec,
   StageSpec,
-  StorageSpec,
 } from "./run-file.ts";
 export type {
   DataInput,

@@ -5,6 +5,8 @@ import type { ChildSettings } from "./children/settings.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
 import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
+import type { TlsState } from "./tls/state.ts";
+import type { TlsOptions } from "@oarlock/rpc";
 import type { RoleName, RolloutWindow } from "@oarlock/runfile";
 
 /** What came of resolving the plan. */
@@ -25,6 +27,8 @@ export interface Observed {
   readonly children: ReadonlyMap<string, KubeObject>;
   readonly pods: readonly Pod[];
   readonly settings: ChildSettings;
+  /** Certificates of the run's pods, where it asks for some and something is known of them. */
+  readonly tls?: TlsState;
   /** Newest answer of the learner, if it answered. */
   readonly report?: LearnerReport;
   /** What the learner's last full window of steps asks of its actors. */
@@ -68,6 +72,11 @@ export function livePods(pods: readonly Pod[]): readonly Pod[] {
 
 export function isReady({ status }: Pod): boolean {
   return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+}
+
+/** As whom the learner is called; undefined: in plain text. */
+export function learnerTls({ tls }: Pick<Observed, "tls">): TlsOptions | undefined {
+  return tls?.type === "ready" ? tls.client : undefined;
 }
 
 /** A condition of the learner's Job, where it is true. */

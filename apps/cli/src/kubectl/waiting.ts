@@ -45,6 +45,7 @@ const SAYS_ALL: ReadonlySet<string> = new Set([
   "Planning",
   "PlanRefused",
   "WaitingForFiles",
+  "WaitingForSecret",
   "ChildRefused",
   "Suspended",
   "Complete",
