@@ -1,6 +1,6 @@
 /** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
 import { totalmem } from "node:os";
-import { openOrt } from "@oarlock/ort";
+import { probeDevice } from "@oarlock/ort";
 import {
   type DataUse,
   dataUses,
@@ -28,10 +28,16 @@ const MEASURED: { readonly [P in DataUse["purpose"]]: Measured } = {
   evaluation: "prompt",
 };
 
+export interface FactsOptions {
+  readonly signal?: AbortSignal;
+  /** The run is for other machines: their devices are probed there, when their processes start. */
+  readonly elsewhere?: boolean;
+}
+
 /** Everything that `resolvePlan` wants to know. Throws a typed error where model, data or a function cannot be used. */
 export async function gatherFacts(
   { file, baseDir }: RunFileSource,
-  signal?: AbortSignal,
+  { signal, elsewhere = false }: FactsOptions = {},
 ): Promise<PlanFacts> {
   const { spec } = resolveSpec(file);
   await fetchSources(spec, baseDir, signal);
@@ -67,16 +73,21 @@ export async function gatherFacts(
     },
     data,
     functions,
-    engine: await engineFacts(spec),
+    engine: await engineFacts(spec, elsewhere),
     machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
   };
 }
 
 /** Opens the engine as the run will, and asks what it is. */
-async function engineFacts({ compute }: ResolvedSpec): Promise<EngineInput> {
+async function engineFacts({ compute }: ResolvedSpec, elsewhere: boolean): Promise<EngineInput> {
   const { driver, provider, libraryPath } = compute;
-  const ort = await openOrt({ driver, provider, ...(libraryPath === "" ? {} : { library: libraryPath }) });
-  const { version, instructionSet } = ort.fingerprint;
-  await ort.close();
-  return { oarlock: oarlockVersion(), onnxruntime: version, instructionSet };
+  const oarlock = oarlockVersion();
+  // Bits are promised on the CPU provider only: a plan for another is not held to the engine of the machine that made it.
+  if (elsewhere && provider !== "cpu") return { oarlock, onnxruntime: "", instructionSet: "" };
+  const { fingerprint } = await probeDevice({
+    driver,
+    provider,
+    ...(libraryPath === "" ? {} : { library: libraryPath }),
+  });
+  return { oarlock, onnxruntime: fingerprint.version, instructionSet: fingerprint.instructionSet };
 }

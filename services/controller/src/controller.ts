@@ -23,11 +23,12 @@ import type { ChildSettings } from "./children/settings.ts";
 import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
 import type { LearnerClient } from "./learner-client.ts";
 import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
-import { isReady, learnerTls, type Observed, podsOf } from "./observed.ts";
+import { callerTls, isReady, type Observed, podsOf } from "./observed.ts";
 import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
 import { wantedReplicas } from "./roles.ts";
+import { askDevice, createDeviceViews } from "./device-views.ts";
 import type { Identities } from "./tls/identities.ts";
 import { createWishes } from "./wishes.ts";
 
@@ -124,17 +125,20 @@ function createWorker(
   const paces = new Map<string, Pace>();
   const uids = new Map<string, string>();
   const wishes = createWishes(parts.learners, parts.again);
+  const devices = createDeviceViews(askDevice, parts.again);
   return async (key, signal) => {
     const run = parts.runs.get(key);
     if (run === undefined) {
       paces.delete(key);
       wishes.forget(key);
+      devices.forget(key);
       parts.identities.forget(uids.get(key) ?? "");
       uids.delete(key);
       return {};
     }
     uids.set(key, run.metadata.uid ?? "");
-    const looked = await observe(parts, { key, run, signal });
+    const observed = await observe(parts, { key, run, signal });
+    const looked = { ...observed, devices: devices.look(key, observed) };
     const checkpointed = wishes.carry(key, looked);
     const seen = measured(paces, key, { ...looked, ...(checkpointed !== undefined && { checkpointed }) });
     const first = reconcile(seen);
@@ -159,7 +163,7 @@ async function observe(
   };
   const tls = await identities.of(bare, signal);
   const observed = tls === undefined ? bare : { ...bare, tls };
-  const report = await learners.ask(podsOf(observed, "learner"), learnerTls(observed));
+  const report = await learners.ask(podsOf(observed, "learner"), callerTls(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
 }
 

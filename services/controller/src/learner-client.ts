@@ -74,7 +74,13 @@ export function createLearnerClient(): LearnerClient {
 }
 
 function addressIn(pods: readonly Pod[]): string | undefined {
-  const ip = pods.find(isReady)?.status?.podIP;
+  const pod = pods.find(isReady);
+  return pod && addressOf(pod);
+}
+
+/** Where a pod's gRPC server listens. */
+export function addressOf({ status }: Pod): string | undefined {
+  const ip = status?.podIP;
   return ip === undefined ? undefined : `${ip.includes(":") ? `[${ip}]` : ip}:${GRPC_PORT}`;
 }
 

@@ -90,6 +90,13 @@ async function leadOf(
   signal: AbortSignal,
 ): Promise<Awaited<ReturnType<typeof acquireLead>> | undefined> {
   if (!config.elect) return undefined;
+  const { identity, leaseSeconds = 15 } = config;
   const lease = { namespace: config.children.namespace, name: "oarlock-controller" };
-  return acquireLead({ client, lease, identity: config.identity, clock, log }, signal);
+  // Kubernetes' own proportions: of 15 s, 10 to renew it in, one attempt every 2.
+  const times = {
+    leaseSeconds,
+    renewDeadlineMs: (leaseSeconds * 2_000) / 3,
+    retryMs: (leaseSeconds * 2_000) / 15,
+  };
+  return acquireLead({ client, lease, identity, ...times, clock, log }, signal);
 }

@@ -1,10 +1,21 @@
 /** All that one reconcile looks at, gathered before it decides. Plain data. */
 import type { KubeObject } from "@oarlock/kube";
-import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
+import type {
+  ChildKind,
+  ConfigMap,
+  Deployment,
+  Job,
+  Pod,
+  PoolRole,
+  RolePool,
+  TrainingRun,
+} from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
+import type { Device } from "./devices.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
 import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
+import { serviceHost } from "./tls/names.ts";
 import type { TlsState } from "./tls/state.ts";
 import type { TlsOptions } from "@oarlock/rpc";
 import type { RoleName, RolloutWindow } from "@oarlock/runfile";
@@ -31,6 +42,8 @@ export interface Observed {
   readonly tls?: TlsState;
   /** Newest answer of the learner, if it answered. */
   readonly report?: LearnerReport;
+  /** What pods compute on, by uid, as far as they were asked. */
+  readonly devices?: ReadonlyMap<string, Device>;
   /** What the learner's last full window of steps asks of its actors. */
   readonly demand?: Demand;
   /** Of this reconcile: why the API server took no child of that form. */
@@ -74,9 +87,12 @@ export function isReady({ status }: Pod): boolean {
   return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
 }
 
-/** As whom the learner is called; undefined: in plain text. */
-export function learnerTls({ tls }: Pick<Observed, "tls">): TlsOptions | undefined {
-  return tls?.type === "ready" ? tls.client : undefined;
+/** As whom a role is called, and under which name; undefined: in plain text. */
+export function callerTls(
+  { tls, run }: Pick<Observed, "tls" | "run">,
+  role: RoleName,
+): TlsOptions | undefined {
+  return tls?.type === "ready" ? { ...tls.client, serverName: serviceHost(run, role) } : undefined;
 }
 
 /** A condition of the learner's Job, where it is true. */

@@ -15,7 +15,7 @@ import { checkpointClaims } from "./children/storage.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
-import { jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
@@ -118,8 +118,8 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
     const replicas = (suspend && !drains) || over ? 0 : wantedReplicas(observed, role);
     return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
   });
-  // A Job that is over is left as it is: its condition is the run's memory.
-  const job = over && jobOf(observed) !== undefined ? [] : [learnerJob(run, { settings, suspend })];
+  // A Job that is over is left as it is: its condition is the run's memory. One that is not, of a run that is, ends.
+  const job = isJobDone(observed, over) ? [] : [learnerJob(run, { settings, suspend: suspend || over })];
   return [
     ...serviceAccounts(run),
     plan,
@@ -130,6 +130,12 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
     ...parts,
     ...job,
   ];
+}
+
+function isJobDone(observed: Observed, over: boolean): boolean {
+  if (!over) return false;
+  const ended = jobCondition(observed, "Complete") ?? jobCondition(observed, "Failed");
+  return ended !== undefined || jobOf(observed) === undefined;
 }
 
 /** The ConfigMap with the plan: made once, then as it was made. */

@@ -4,6 +4,7 @@
  */
 import { conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
+import { deviceMissing, endedWithoutDevice } from "./devices.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 
 /** Reasons of the condition `Ready`. */
@@ -12,6 +13,7 @@ export type Reason =
   | "Complete"
   | "Failed"
   | "PlanRefused"
+  | "DeviceMissing"
   | "NatsMissing"
   | "Planning"
   | "WaitingForFiles"
@@ -56,6 +58,12 @@ const failed: Case = (observed) => {
   if (job === undefined) return undefined;
   const message = lastWords(observed) ?? job.message ?? "the learner's Job failed";
   return { reason: "Failed", message, failure: job.reason ?? "JobFailed" };
+};
+
+/** For good: what other pods do later changes nothing. */
+const withoutDevice: Case = (observed) => {
+  const message = endedWithoutDevice(observed.run) ?? deviceMissing(observed);
+  return message === undefined ? undefined : { reason: "DeviceMissing", message, failure: "DeviceMissing" };
 };
 
 /** What the learner's last pod left behind when it failed. */
@@ -139,6 +147,7 @@ const training: Case = (observed) => {
 const CASES: readonly Case[] = [
   ({ run }) => when(run.metadata.deletionTimestamp !== undefined, "Deleting", "frees what it holds"),
   complete,
+  withoutDevice,
   failed,
   natsMissing,
   childRefused,
@@ -161,7 +170,9 @@ export function situationOf(observed: Observed): Situation {
   return { reason: "Starting", message: "nothing is known yet" };
 }
 
+const ENDINGS: ReadonlySet<Reason> = new Set(["Complete", "Failed", "PlanRefused", "DeviceMissing"]);
+
 /** Whether the run has ended for good. */
 export function hasEnded({ reason }: Situation): boolean {
-  return reason === "Complete" || reason === "Failed" || reason === "PlanRefused";
+  return ENDINGS.has(reason);
 }

@@ -44,6 +44,7 @@ const SAYS_ALL: ReadonlySet<string> = new Set([
   "NatsMissing",
   "Planning",
   "PlanRefused",
+  "DeviceMissing",
   "WaitingForFiles",
   "WaitingForSecret",
   "ChildRefused",

@@ -136,12 +136,8 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     ...(role === "reward" ? scorerTokens(run) : []),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },
-    ...(role === "learner"
-      ? [
-          { name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` },
-          { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
-        ]
-      : []),
+    ...(role === "learner" ? [{ name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` }] : []),
+    { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
   ];
 }
 

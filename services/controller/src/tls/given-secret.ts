@@ -15,7 +15,7 @@ import {
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf, MANAGER } from "../names.ts";
 import type { Observed } from "../observed.ts";
-import { dnsNamesOf, learnerHost } from "./names.ts";
+import { dnsNamesOf } from "./names.ts";
 import { type SecretObject, SECRETS } from "./root-secret.ts";
 import type { TlsState } from "./state.ts";
 
@@ -64,8 +64,7 @@ export async function givenSecret(
   const problem = problemOf({ cert, key, ca }, nowMs);
   if (problem !== undefined) return waiting(`Secret ${name}: ${problem}`);
   const digest = createHash("sha256").update(cert).update(ca).digest("hex");
-  const tls = { cert, key, ca, serverName: learnerHost(run) };
-  return { type: "ready", pods: { secretName: name, digest }, client: tls };
+  return { type: "ready", pods: { secretName: name, digest }, client: { cert, key, ca } };
 }
 
 function rightToRead(

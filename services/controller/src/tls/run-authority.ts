@@ -10,7 +10,7 @@ import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import type { Observed } from "../observed.ts";
 import { jobCondition, planOf } from "../observed.ts";
-import { dnsNamesOf, learnerHost } from "./names.ts";
+import { dnsNamesOf } from "./names.ts";
 import { type SecretObject, SECRETS } from "./root-secret.ts";
 import { type AuthorityNote, noteOf, type TlsState } from "./state.ts";
 
@@ -47,14 +47,13 @@ export function createRunAuthorities(
     if (found !== undefined && found.clientUntilMs - nowMs > CLIENT_MS / 2) return found;
     const authority = found?.authority ?? (await authorityOf(run, await root(signal)));
     const until = nowMs + CLIENT_MS;
-    const { cert, key, ca } = await authority.issue({
+    const client = await authority.issue({
       name: "oarlock-controller",
       dnsNames: [],
       notBefore: new Date(nowMs - SKEW_MS),
       notAfter: new Date(until),
     });
-    const tls = { cert, key, ca, serverName: learnerHost(run) };
-    const made = { ...found, authority, client: tls, clientUntilMs: until };
+    const made = { ...found, authority, client, clientUntilMs: until };
     known.set(uid, made);
     return made;
   };

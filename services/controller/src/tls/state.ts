@@ -28,7 +28,7 @@ export type TlsState =
   | {
       readonly type: "ready";
       readonly pods: PodTls;
-      /** How the controller calls the run's learner. */
+      /** As whom the controller calls the run's pods. */
       readonly client: TlsOptions;
       /** Of a run whose authority the controller is. */
       readonly note?: AuthorityNote;
