@@ -1,15 +1,6 @@
 /** All that one reconcile looks at, gathered before it decides. Plain data. */
 import type { KubeObject } from "@oarlock/kube";
-import type {
-  ChildKind,
-  ConfigMap,
-  Deployment,
-  Job,
-  Pod,
-  PoolRole,
-  RolePool,
-  TrainingRun,
-} from "./api.ts";
+import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import type { Device } from "./devices.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
