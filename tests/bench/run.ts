@@ -15,6 +15,7 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "streaming.": async () => (await import("./streaming.ts")).rows(),
   "policy.": async () => (await import("./policy.ts")).rows(),
   "bus.": async () => (await import("./bus-scale.ts")).rows(),
+  "actors.": async () => (await import("./actors.ts")).rows(),
   "kube.": async () => (await import("./kube.ts")).rows(),
 };
 

@@ -44,7 +44,7 @@ const offending = (among: readonly (readonly [string, SchemaNode])[], wrong: (no
 const validations = (node: SchemaNode) => Reflect.get(node, "x-kubernetes-validations") as { rule: string }[];
 
 /** Types whose block may be left out: its fields all have defaults. */
-const MAY_GO_WITHOUT: ReadonlySet<string> = new Set(["exact", "numeric"]);
+const MAY_GO_WITHOUT: ReadonlySet<string> = new Set(["exact", "numeric", "runCA"]);
 
 /** Names that CEL reads only in another form. */
 const IN_CEL: Readonly<Record<string, string>> = {
