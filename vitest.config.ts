@@ -27,6 +27,9 @@ const disturbed = (of: ReturnType<typeof project>) => ({
   },
 });
 
+/** Files of one worker share their modules: loading them anew for each file took as long as the tests themselves. */
+const together = (of: ReturnType<typeof project>) => ({ ...of, test: { ...of.test, isolate: false } });
+
 /**
  * unit: beside the code, no build needed, seconds; those beside it that wait for a real server (`*.server.test.ts`) are
  * integration's. The others cross packages and run built workers
@@ -36,7 +39,7 @@ const disturbed = (of: ReturnType<typeof project>) => ({
 export default defineConfig({
   test: {
     projects: [
-      project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER]),
+      together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000),
       project("kube", ["tests/kube/**/*.test.ts"], 180_000),

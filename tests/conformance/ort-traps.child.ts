@@ -3,6 +3,7 @@
  *
  * `lifetime`: many sessions, forced collections, a worker thread that loads the library and ends: the library must stay
  * mapped. `stacks`: a graph of thousands of nodes with hundreds of inputs, created and run by asynchronous calls.
+ * `telemetry-…`: a session with the home and temporary folders that the test looks into.
  */
 import { readFileSync } from "node:fs";
 import { add, createGraph, matMul, mul, serializeModel } from "@oarlock/onnx";
@@ -23,8 +24,13 @@ function chain(inputs: number, nodes: number): Uint8Array {
   return serializeModel(graph);
 }
 
-async function runChain(inputs: number, nodes: number, calls: number): Promise<void> {
-  const ort = await openOrt({ driver: "native", threads: 2 });
+async function runChain(
+  inputs: number,
+  nodes: number,
+  calls: number,
+  driver: "native" | "binding" = "native",
+): Promise<void> {
+  const ort = await openOrt({ driver, threads: 2 });
   const session = await ort.createSession(chain(inputs, nodes), { optimization: "all" });
   const given = Object.fromEntries(
     session.inputs.map(({ name }) => [
@@ -65,6 +71,8 @@ async function lifetime(): Promise<void> {
 const modes: Readonly<Record<string, () => Promise<void>>> = {
   lifetime,
   stacks: () => runChain(800, 6000, 4),
+  "telemetry-native": () => runChain(2, 4, 1),
+  "telemetry-binding": () => runChain(2, 4, 1, "binding"),
 };
 await modes[process.argv[2] ?? ""]?.();
 console.log("survived");

@@ -1,6 +1,6 @@
 /** The traps of calling ONNX Runtime through an FFI, each pinned where it would bite again without its cure. */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -18,18 +18,19 @@ import {
   type Value,
 } from "@oarlock/onnx";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 
-async function child(mode: string): Promise<string> {
+async function child(mode: string, env: NodeJS.ProcessEnv = process.env): Promise<string> {
   const flags = ["--expose-gc", "--import", tsx, "--conditions=@oarlock/source"];
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    ...flags,
-    join(here, "ort-traps.child.ts"),
-    mode,
-  ]);
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [...flags, join(here, "ort-traps.child.ts"), mode],
+    { env },
+  );
   return stdout.trim();
 }
 
@@ -39,6 +40,16 @@ test("the library stays mapped through forced collections and many sessions", as
 
 test("graphs of thousands of nodes and hundreds of inputs fit the stacks of asynchronous calls", async () => {
   expect(await child("stacks")).toBe("survived");
+});
+
+test.each(["native", "binding"])("the library (%s) tells nobody what is done with it", async (driver) => {
+  const home = temporaryFolder("telemetry");
+  // Anywhere else than on CI, where the library is silent by itself.
+  const { CI: _, ORT_DISABLE_TELEMETRY: __, ...env } = process.env;
+  const elsewhere = { ...env, HOME: home, XDG_CACHE_HOME: home, TMPDIR: home };
+  expect(await child(`telemetry-${driver}`, elsewhere)).toBe("survived");
+  const kept = (await readdir(home, { recursive: true })).filter((name) => !name.startsWith("tsx-"));
+  expect(kept).toEqual([]);
 });
 
 const D = 48;

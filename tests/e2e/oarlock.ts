@@ -23,8 +23,12 @@ export interface Ended {
 }
 
 /** Starts a command line. Ended with the test at the latest. */
-export function startOarlock(args: readonly string[], cwd: string): Started {
-  const child = spawn(process.execPath, [LAUNCHER, ...args], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+export function startOarlock(
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Started {
+  const child = spawn(process.execPath, [LAUNCHER, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   const parts: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (part) => parts.push(String(part)));
@@ -32,8 +36,8 @@ export function startOarlock(args: readonly string[], cwd: string): Started {
   return { child, ended: ended as Promise<Ended> }; // by the documentation of the event
 }
 
-export const oarlock = (args: readonly string[], cwd: string): Promise<Ended> =>
-  startOarlock(args, cwd).ended;
+export const oarlock = (args: readonly string[], cwd: string, env?: NodeJS.ProcessEnv): Promise<Ended> =>
+  startOarlock(args, cwd, env).ended;
 
 /** Records of a run folder so far. */
 export function recordsOf(folder: string): readonly MetricsRecord[] {

@@ -1,14 +1,17 @@
 /** A bus that does something before every publication of a service: faults and delays for tests. Else it is the wrapped bus. */
 import type { Bus, Stream } from "@oarlock/bus";
 
-/** `bus`, which awaits `before` with the number of each publication, from 0, and then publishes. */
-export function beforePublishing(bus: Bus, before: (n: number) => Promise<void>): Bus {
+/** Hears of each publication, from 0; what it gives, if anything, is published instead. */
+export type Before = (n: number, data: Uint8Array) => Promise<Uint8Array | void>;
+
+/** `bus`, which awaits `before`, and then publishes. */
+export function beforePublishing(bus: Bus, before: Before): Bus {
   let count = 0;
   const watched = (stream: Stream): Stream => ({
     config: stream.config,
     async publish(subject, data, options) {
-      await before(count++);
-      return stream.publish(subject, data, options);
+      const instead = await before(count++, data);
+      return stream.publish(subject, instead ?? data, options);
     },
     consumer: (config) => stream.consumer(config),
     info: () => stream.info(),

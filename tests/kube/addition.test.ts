@@ -8,6 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { instructionSet } from "@oarlock/ort";
 import { eventually, repositoryRoot } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
 
@@ -22,8 +23,31 @@ interface Run {
       readonly reason: string;
       readonly message: string;
     }[];
-    readonly roles?: readonly { readonly name: string; readonly ready: number; readonly restarts: number }[];
+    readonly roles?: readonly {
+      readonly name: string;
+      readonly ready: number;
+      readonly restarts: number;
+      readonly devices?: readonly Device[];
+    }[];
     readonly metrics?: readonly { readonly name: string; readonly value: string }[];
+  };
+}
+
+interface Device {
+  readonly provider: string;
+  readonly device: string;
+  readonly driver: string;
+  readonly pods: number;
+}
+
+interface Pool {
+  readonly status: {
+    readonly devices?: readonly Device[];
+    readonly conditions: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason: string;
+    }[];
   };
 }
 
@@ -127,6 +151,17 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     });
     expect(scaled).toMatchObject({ code: 0 });
     await ready("actor", 4);
+    const pool = () => plane.get<Pool>(["-n", NAMESPACE, "rpool", "addition-actor"]);
+    const devices = await eventually("all actors to have said what they compute on", async () => {
+      const { status } = await pool();
+      return status.devices?.[0]?.pods === 4 ? status.devices : undefined;
+    });
+    const driver = expect.stringMatching(/^ONNX Runtime \S+ \(native\)$/);
+    expect(devices).toEqual([
+      { provider: "cpu", device: expect.stringContaining(instructionSet()), driver, pods: 4 },
+    ]);
+    const learners = (await get()).status?.roles?.find(({ name }) => name === "learner")?.devices;
+    expect(learners).toEqual([{ ...devices[0], pods: 1 }]);
     await reach(35);
     await deletePod("actor");
     await kubectl("scale", "rpool/addition-actor", "--replicas=2");
@@ -196,6 +231,31 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     expect(code).not.toBe(0);
     await cluster.kubectl("delete", "trun", "uneven", "--timeout=60s");
   }, 180_000);
+
+  it("fails where it asks for a card that is not there, and never computes on the CPU instead", async () => {
+    const carded = RUN.replace(
+      "name: addition }\nspec:",
+      "name: carded }\nspec:\n  compute: { provider: cuda }",
+    );
+    writeFileSync(join(folder, "carded.yaml"), carded);
+    await cluster.kubectl("apply", "-f", join(folder, "carded.yaml"));
+    await cluster.kubectl("wait", "trun/carded", "--for=condition=Failed", "--timeout=120s");
+    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "carded"]);
+    const failed = status?.conditions?.find(({ type }) => type === "Failed");
+    expect(failed?.reason).toBe("DeviceMissing");
+    expect(failed?.message).toMatch(/computes on 'cuda' and finds no such device.*libcudart/);
+    expect(status?.progress?.step ?? 0).toBe(0);
+    const gone = async () => {
+      const selector = "oarlock.dev/run=carded";
+      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+      return items.some(({ status: of }) => of.phase === "Running" || of.phase === "Pending")
+        ? undefined
+        : true;
+    };
+    await eventually("its pods to go", gone, { timeoutMs: 60_000 });
+    expect(await cluster.kubectl("describe", "trun", "carded")).toMatch(/Warning\s+DeviceMissing/);
+    await cluster.kubectl("delete", "trun", "carded", "--timeout=60s");
+  }, 240_000);
 
   it("leaves no object and no stream behind when it is deleted", async () => {
     const { uid } = (await get()).metadata;

@@ -92,6 +92,10 @@ function mend(value: unknown): unknown {
     mended["nats"] = { url: "nats://nats:4222" };
   if (mended["service"] !== undefined && !["http", "grpc", "judge"].includes(String(mended["type"])))
     delete mended["service"];
+  // A certificate and its key, and a token from one place.
+  if ((mended["certFile"] === undefined) !== (mended["keyFile"] === undefined)) delete mended["certFile"];
+  if (mended["certFile"] === undefined) delete mended["keyFile"];
+  if (mended["tokenEnv"] !== undefined) delete mended["tokenFile"];
   const { clip } = mended;
   if (typeof clip === "object" && clip !== null && "min" in clip) mended["clip"] = { min: -1, max: 1 };
   if (isPlain(mended["pipeline"])) mended["pipeline"] = mendPipeline(mended["pipeline"]);

@@ -45,7 +45,7 @@ async function measureTraining({ run, ort, weights }: Measured): Promise<number>
     optimizer: { learningRate: 0 },
     microBatchSize: sequences,
   };
-  return rateOf(async () => {
+  return await rateOf(async () => {
     await trainer.step(rows, options);
     return sequences * length;
   });

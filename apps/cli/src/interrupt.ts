@@ -1,4 +1,5 @@
 /** Ctrl-C, twice: the first drains the run to a checkpoint, the second ends the process at once. */
+import { setMaxListeners } from "node:events";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { EXIT } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
@@ -22,6 +23,7 @@ export interface Interrupt extends Disposable {
 /** Listens until disposed. `hint` tells the user what the first signal starts. */
 export function listenForInterrupt(terminal: Terminal, hint: string): Interrupt {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // every request in flight listens: as many as there are prompts
   let firstMs: number | undefined;
   const onSignal = () => {
     const nowMs = performance.now();

@@ -1,7 +1,7 @@
 /** Run file → checked plan: what `validate`, `plan`, `run`, `resume` and `reproduce` have in common. */
 import { OarlockError } from "@oarlock/errors";
 import { type Plan, resolvePlan } from "@oarlock/runfile";
-import { gatherFacts } from "./facts.ts";
+import { type FactsOptions, gatherFacts } from "./facts.ts";
 import { loadRunFile, type RunFileSource } from "./run-file-source.ts";
 import type { PlanDocument, RunPaths } from "./run-folder.ts";
 import type { Terminal } from "./terminal.ts";
@@ -13,9 +13,13 @@ export interface Prepared {
 }
 
 /** Loads the run file, looks at model, data and machine, and resolves the plan. Problems of the plan are in the plan. */
-export async function prepare(path: string, set: readonly string[], signal?: AbortSignal): Promise<Prepared> {
+export async function prepare(
+  path: string,
+  set: readonly string[],
+  options: FactsOptions = {},
+): Promise<Prepared> {
   const source = await loadRunFile(path, set);
-  const facts = await gatherFacts(source, signal);
+  const facts = await gatherFacts(source, options);
   return { source, plan: resolvePlan(source.file, facts) };
 }
 
@@ -27,11 +31,6 @@ export function refuseProblems(plan: Plan, terminal: Terminal): void {
   throw new OarlockError("PLAN_REFUSED", `${count}:\n${renderPlanProblems(plan, terminal.style)}`);
 }
 
-/** Collects `--set` options: commander calls it once per option. */
-export function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
-}
-
 /** The plan of a run folder, resolved anew against the model, data, engine and machine of today. */
 export async function prepareAgain(
   paths: RunPaths,
@@ -40,6 +39,6 @@ export async function prepareAgain(
 ): Promise<Prepared> {
   const kept = await loadRunFile(paths.runFile, plan.set);
   const source = { ...kept, path: plan.source, baseDir: plan.baseDir };
-  const facts = await gatherFacts(source, signal);
+  const facts = await gatherFacts(source, signal === undefined ? {} : { signal });
   return { source, plan: resolvePlan(source.file, facts) };
 }

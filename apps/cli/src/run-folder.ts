@@ -62,7 +62,13 @@ export interface PlanDocument {
 
 /** Makes the folder; refuses one that already holds something. */
 export async function createRunFolder(folder: string): Promise<RunPaths> {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw new OarlockError(
+      "RUN_FOLDER_IMPOSSIBLE",
+      `${folder} cannot be made; accepted: --out with a new or an empty folder`,
+      { cause },
+    );
+  });
   const entries = await readdir(folder);
   if (entries.length > 0) {
     const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${folder}\` to continue the run in it`;
@@ -102,10 +108,19 @@ export async function readPlan(folder: string): Promise<PlanDocument> {
       `${folder} is not a run folder: it has no plan.json; accepted: a folder that \`oarlock run\` wrote`,
     );
   }
-  const document: unknown = JSON.parse(text);
+  const document = parsed(text);
   if (!isPlanDocument(document))
     throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
   return document;
+}
+
+/** undefined: it is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isPlanDocument(value: unknown): value is PlanDocument {

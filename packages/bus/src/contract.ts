@@ -149,14 +149,14 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
       it("parks poison with its reason and goes on", async () => {
         const stream = await openStream();
         const consumer = await openConsumer(stream);
-        await stream.publish(subject(), bytes("poison"), { headers: { from: "x" } });
+        await stream.publish(subject(), bytes("poison"), { headers: { from: "x" }, msgId: "p/1" });
         await stream.publish(subject(), bytes("fine"));
         await (await mustTake(consumer)).term("undecodable");
         expect(text((await mustTake(consumer)).data)).toBe("fine");
         await pass(2 * ACK_WAIT_MS);
         const { parked } = await stream.info();
         expect(parked).toMatchObject([
-          { sequence: 1, subject: subject(), reason: "undecodable", headers: { from: "x" } },
+          { sequence: 1, subject: subject(), reason: "undecodable", headers: { from: "x" }, msgId: "p/1" },
         ]);
       });
 

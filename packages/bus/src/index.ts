@@ -20,7 +20,15 @@ export type {
   StreamConfig,
   StreamInfo,
 } from "./types.ts";
-export { groupMessageId, subjectMatches, subjects, subjectsOverlap, type RunSubjects } from "./subjects.ts";
+export {
+  groupMessageId,
+  readGroupMessageId,
+  subjectMatches,
+  subjects,
+  subjectsOverlap,
+  type MessageGroup,
+  type RunSubjects,
+} from "./subjects.ts";
 export { createMemoryBus, type MemoryBusOptions } from "./memory/bus.ts";
 export { givenUp, WorkLoop, type WorkEvent, type WorkHandler, type WorkLoopOptions } from "./work-loop.ts";
 export { connectJetStreamBus, type JetStreamBusOptions } from "./jetstream/connect.ts";

@@ -1,7 +1,7 @@
 /** Names of a run: the uid is in all of them; patterns match and overlap as NATS says. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { groupMessageId, subjectMatches, subjects, subjectsOverlap } from "./subjects.ts";
+import { groupMessageId, readGroupMessageId, subjectMatches, subjects, subjectsOverlap } from "./subjects.ts";
 
 const token = fc.constantFrom("a", "b", "*", ">");
 const pattern = fc
@@ -57,6 +57,9 @@ describe("subjects", () => {
         const id = ({ incarnation, ...group }: typeof left): string =>
           groupMessageId({ runUid: "r", ...group }, incarnation, "0");
         expect(id(left) === id(right)).toBe(JSON.stringify(left) === JSON.stringify(right));
+        const { incarnation, ...group } = left;
+        const read = { group: { runUid: "r", ...group }, incarnation, part: "0" };
+        expect(readGroupMessageId(id(left))).toEqual(read);
       }),
     );
   });

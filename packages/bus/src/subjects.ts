@@ -54,12 +54,30 @@ export function subjects(uid: string): RunSubjects {
 }
 
 /** A message id: the group's identity and the learner's incarnation (T1, F1), plus what tells its messages apart. */
-export function groupMessageId(
-  group: { runUid: string; stage: number; step: number; group: number; draw: number },
-  incarnation: number,
-  part: string,
-): string {
+export function groupMessageId(group: MessageGroup, incarnation: number, part: string): string {
   return [group.runUid, group.stage, group.step, group.group, group.draw, incarnation, part].join("/");
+}
+
+/** A group's identity, as messages carry it. */
+export interface MessageGroup {
+  readonly runUid: string;
+  readonly stage: number;
+  readonly step: number;
+  readonly group: number;
+  readonly draw: number;
+}
+
+const GROUP_MESSAGE_ID = /^([^/]+)\/(\d+)\/(\d+)\/(\d+)\/(\d+)\/(\d+)\/(.+)$/;
+
+/** Reads such an id back; undefined where it is none. */
+export function readGroupMessageId(
+  id: string,
+): { readonly group: MessageGroup; readonly incarnation: number; readonly part: string } | undefined {
+  const found = GROUP_MESSAGE_ID.exec(id);
+  if (found === null) return undefined;
+  const [, runUid = "", stage, step, group, draw, incarnation, part = ""] = found;
+  const identity = { stage: Number(stage), step: Number(step), group: Number(group), draw: Number(draw) };
+  return { group: { runUid, ...identity }, incarnation: Number(incarnation), part };
 }
 
 /** Whether a subject falls under a pattern: `*` is one token, a last `>` is one or more. */

@@ -70,6 +70,8 @@ export interface ParkedMessage {
   readonly subject: string;
   readonly reason: string;
   readonly headers: Headers;
+  /** The id that it was published under. */
+  readonly msgId?: string;
 }
 
 /** A named, durable reader of a stream; every handle of one name shares its messages. */

@@ -5,7 +5,7 @@
  */
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
-import { bytesOf, createHasher, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
+import { bytesOf, createHasher, reachMoment, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
 import {
   type CheckedManifest,
   corrupt,
@@ -84,6 +84,7 @@ class BusPolicyStore implements PolicyStore {
         fingerprintDigest,
       });
       await this.#place.objects.put(manifestName(incarnation, version), manifest, withSignal(signal));
+      reachMoment("policy-stored");
       await this.#move((pointer) => announce(pointer, version, incarnation));
       return version;
     });

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
-import { bytesOf, Semaphore } from "@oarlock/runtime";
+import { bytesOf, reachMoment, Semaphore } from "@oarlock/runtime";
 import {
   arrayFile,
   arrayFrom,
@@ -139,6 +139,7 @@ class DiskCheckpoints implements RunCheckpoints {
     });
     try {
       const digest = await writeAll(aside, place, { state, arrays, signal });
+      reachMoment("checkpoint-written");
       // The last look before it becomes visible. A successor that claims after it never counts what lies above its base.
       await this.#unfencedRecords();
       const path = join(this.#folder, placePath(place));

@@ -14,3 +14,12 @@ export function readOrtEnvironment(env: NodeJS.ProcessEnv = process.env): OrtEnv
     threadPoolSize: Number.isInteger(size) && size > 0 ? Math.min(size, 1024) : 4,
   };
 }
+
+/**
+ * From 1.29 on the published ONNX Runtime tells its maker what is done with it (names and hashes of models among it), and
+ * keeps what it could not send yet under the user's cache and temporary folders, unless this variable is set before the
+ * library is loaded. We set it; whoever sets it to 0 has chosen.
+ */
+export function declineTelemetry(env: NodeJS.ProcessEnv = process.env): void {
+  env["ORT_DISABLE_TELEMETRY"] ??= "1";
+}

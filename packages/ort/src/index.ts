@@ -2,6 +2,7 @@
  * The compute engine behind one interface: ONNX Runtime through its C API (`native`) or through onnxruntime-node
  * (`binding`).
  */
+export { type Device, type ProbedDevice, cpuName, probeDevice } from "./device.ts";
 export { openOrt } from "./open.ts";
 export type {
   EngineFingerprint,

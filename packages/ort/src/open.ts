@@ -1,9 +1,12 @@
-/** Chooses the driver: native wherever it loads, else the binding, with the reason kept for logs and `oarlock doctor`. */
+/** Chooses the driver: native wherever it loads, else the binding, with the reason kept for logs. */
 import { openBinding } from "./binding/runtime.ts";
 import { causeChain, OarlockError } from "@oarlock/errors";
-import { readOrtEnvironment } from "./config.ts";
+import { declineTelemetry, readOrtEnvironment } from "./config.ts";
 import { refuseHost, thisHost } from "./platform.ts";
 import type { OpenOrtOptions, OrtRuntime } from "./types.ts";
+
+// When imported, not when called: a thread with an environment of its own cannot do it, and may open the library first.
+declineTelemetry();
 
 /** What makes `auto` fall back to the binding; anything else (a missing provider) is the caller's to know. */
 const FALLBACK_CODES: readonly string[] = ["ORT_LIBRARY_NOT_LOADED", "ORT_API_TOO_OLD"];

@@ -40,6 +40,7 @@ export interface Failed {
   readonly retryable: boolean;
 }
 
+/** A number or the reason why there is none (S1). */
 export type Verdict = Scored | Failed;
 
 /** A judgement. A value that is not finite is a failure. */
@@ -85,6 +86,7 @@ export function scoredTokens(
   return sum.type === "scored" ? { ...sum, tokens: { positions, values } } : sum;
 }
 
+/** No judgement, and why; `retryable`: asking again may give one. */
 export function failed(code: string, reason: string, retryable = false): Failed {
   return { type: "failed", code, reason, retryable };
 }

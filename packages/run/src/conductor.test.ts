@@ -239,6 +239,17 @@ describe("conductor", () => {
     expect(harness.ready).toEqual(["rollout/0/0"]);
   });
 
+  test("D1: a group of which a message is parked is lost, if it is out and of this learner", () => {
+    const plan = { lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 2, samplesPerGroup: 1 };
+    const harness = new Harness(plan, { incarnation: 2 });
+    const park = (item: WorkItem, incarnation = 2) =>
+      harness.apply({ type: "parked", identity: item.identity, incarnation, reason: "torn", nowMs: 1 });
+    const [first, second] = harness.issued;
+    harness.apply({ type: "received", message: answer(first!, new Set(), 2), nowMs: 1 });
+    expect([park(first!), park(second!, 1)]).toEqual([[], []]);
+    expect(park(second!)).toEqual([{ type: "group-lost", identity: second!.identity, reason: "torn" }]);
+  });
+
   test("S1: failed samples complete a group and are counted", () => {
     const harness = new Harness({ lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 3 });
     harness.apply({ type: "received", message: answer(harness.issued[0]!, new Set([0, 2])), nowMs: 1 });

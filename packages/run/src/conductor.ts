@@ -99,6 +99,13 @@ export type ConductorEvent =
       readonly window: number;
     }
   | { readonly type: "received"; readonly message: ScoredHead }
+  /** A message of the group was parked. */
+  | {
+      readonly type: "parked";
+      readonly identity: GroupIdentity;
+      readonly incarnation: number;
+      readonly reason: string;
+    }
   | { readonly type: "batch-used"; readonly batch: BatchName };
 
 /** Every event carries the time at which it is applied, for waits only: no decision depends on it (D1c). */
@@ -111,6 +118,8 @@ export type ConductorEffect =
   | { readonly type: "drop"; readonly identity: GroupIdentity; readonly reason: DropReason }
   /** Streaming: the group will not be trained on; what was kept of it is of no use. */
   | { readonly type: "drop-group"; readonly identity: GroupIdentity; readonly reason: GroupDropReason }
+  /** The group will not come, and nothing may take its place: its batch will never be complete. */
+  | { readonly type: "group-lost"; readonly identity: GroupIdentity; readonly reason: string }
   | { readonly type: "batch-ready"; readonly batch: BatchName };
 
 type Step = Transition<ConductorState, ConductorEffect>;
@@ -212,6 +221,19 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
     const isReady = isComplete(marked.batch) && !isComplete(batch);
     const ready: ConductorEffect[] = isReady ? [{ type: "batch-ready", batch: nameOf(batch) }] : [];
     return { state: next.state, effects: [keep, ...next.effects, ...ready] };
+  },
+
+  parked: (state, { identity, incarnation, reason, nowMs }) => {
+    const { uid, stage, stream } = state;
+    if (identity.uid !== uid || incarnation !== state.incarnation) return quiet(state);
+    if (identity.purpose === "rollout" && stream !== undefined && identity.stage === stage) {
+      const number = numberOf(stream.plan, identity) ?? -1;
+      if (stream.open[number] === undefined) return quiet(state);
+      return dropOpen(state, stream, { number, reason: "unreadable", nowMs });
+    }
+    const group = state.batches[batchKey(identity)]?.groups[identity.group];
+    const isOut = group !== undefined && group.remaining > 0 && identity.draw === 0;
+    return isOut ? { state, effects: [{ type: "group-lost", identity, reason }] } : quiet(state);
   },
 
   "batch-used": (state, { batch, nowMs }) => {
@@ -317,10 +339,20 @@ function dropped(
   if (stream === undefined || groupReason === undefined || identity.purpose !== "rollout") {
     return { state: counted, effects: [drop] };
   }
-  const numbers = [numberOf(stream.plan, identity) ?? -1];
-  const without = { ...counted, stream: removeOpen(stream, numbers), lastProgressMs: nowMs };
-  const { state: next, effects } = dropAndIssue(without, numbers, { reason: groupReason, nowMs });
+  const number = numberOf(stream.plan, identity) ?? -1;
+  const { state: next, effects } = dropOpen(counted, stream, { number, reason: groupReason, nowMs });
   return { state: next, effects: [drop, ...effects] };
+}
+
+/** Drops an open group of a stream; another takes its place. */
+function dropOpen(
+  state: ConductorState,
+  stream: StreamState,
+  of: { readonly number: number; readonly reason: GroupDropReason; readonly nowMs: number },
+): Step {
+  const numbers = [of.number];
+  const without = { ...state, stream: removeOpen(stream, numbers), lastProgressMs: of.nowMs };
+  return dropAndIssue(without, numbers, of);
 }
 
 /** Policies that untrained work can still ask for, or come from: one per step in flight, and the newest. */

@@ -40,4 +40,4 @@ export type { ConsumerTopology, RunTopology, StreamTopology, TopologyNames } fro
 export { runPhase, runPhaseName } from "./run-phase.ts";
 export type { RunPhaseName } from "./run-phase.ts";
 export { serviceStatus } from "./service-status.ts";
-export type { ServiceFacts } from "./service-status.ts";
+export type { DeviceFacts, ServiceFacts } from "./service-status.ts";

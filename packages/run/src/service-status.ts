@@ -10,6 +10,13 @@ export interface QueueFacts {
   readonly oldestMs?: number;
 }
 
+/** A device and what drives it, in words. */
+export interface DeviceFacts {
+  readonly provider: string;
+  readonly device: string;
+  readonly driver: string;
+}
+
 /** Measured by the service; times in milliseconds. */
 export interface ServiceFacts {
   /** Role and number, e.g. "actor-0". */
@@ -21,16 +28,19 @@ export interface ServiceFacts {
   readonly queues: readonly QueueFacts[];
   readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number };
   readonly fingerprintDigest: string;
+  /** What it computes on, where it was probed. */
+  readonly device?: DeviceFacts | undefined;
 }
 
 /** The message of those facts. */
 export function serviceStatus(facts: ServiceFacts): ServiceStatus {
-  const { instance, version, draining, fingerprintDigest } = facts;
+  const { instance, version, draining, fingerprintDigest, device } = facts;
   return create(ServiceStatusSchema, {
     instance,
     version,
     draining,
     fingerprintDigest,
+    ...(device === undefined ? {} : { device }),
     uptime: durationFromMs(Math.round(facts.uptimeMs)),
     waits: facts.waits.map(({ name, ageMs, remainingMs }) => ({
       name,

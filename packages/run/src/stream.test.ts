@@ -255,6 +255,12 @@ const acts: Readonly<Record<string, Act>> = {
       assert.deepEqual(types, ["drop"]);
     }
   },
+  "message parked": (run, pick) => {
+    const [message] = run.scored.splice(pick % Math.max(1, run.scored.length), 1);
+    if (message === undefined) return;
+    const { identity, incarnation } = message;
+    run.apply({ type: "parked", identity, incarnation, reason: "unreadable", nowMs: 1 });
+  },
   "weights nobody published": (run, pick) => {
     const message = run.scored[pick % Math.max(1, run.scored.length)];
     if (message === undefined) return;
@@ -354,7 +360,12 @@ describe("a stream of groups", () => {
     // Begun by version 3, ended by version 5, which is the learner's now: two versions of staleness.
     const effects = receive(run, 3, [run.versionOf(3), run.versionOf(4), run.versionOf(5)]);
     expect(effects.map(({ type }) => type)).toEqual(["drop", "drop-group", "issue"]);
-    expect(run.state.ledger.groupsDropped).toEqual({ stale: 1, "unknown-policy": 0, "stage-ended": 0 });
+    expect(run.state.ledger.groupsDropped).toEqual({
+      stale: 1,
+      "unknown-policy": 0,
+      unreadable: 0,
+      "stage-ended": 0,
+    });
     expect(receive(run, 3, [run.versionOf(5)])).toMatchObject([{ type: "drop", reason: "late" }]);
   });
 

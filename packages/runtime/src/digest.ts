@@ -94,5 +94,5 @@ export async function sha256HexOffLoop(data: Uint8Array, signal?: AbortSignal): 
     signal?.throwIfAborted();
     await hasher.update(data.subarray(offset, offset + PIECE_BYTES));
   }
-  return hasher.finish();
+  return await hasher.finish();
 }

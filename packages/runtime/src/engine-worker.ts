@@ -2,7 +2,7 @@
  * A worker thread that holds an engine: opened before its first call, closed before it is ended. It does not know what the
  * engine computes.
  */
-import { Worker } from "node:worker_threads";
+import { SHARE_ENV, Worker } from "node:worker_threads";
 import { type Request, WorkerClient, type WorkerMethods } from "./worker-client.ts";
 
 /** L1: opening an engine loads a model; closing it waits for the step under way. */
@@ -34,7 +34,9 @@ export async function openEngineWorker<T extends EngineMethods & WorkerMethods<T
   entry,
   settings,
 }: EngineWorkerOptions<T>): Promise<EngineWorker<T>> {
-  const client = new WorkerClient<T>({ name, start: () => new Worker(entry, { execArgv: [] }) });
+  // One environment: what a thread sets before it loads a library, the library sees.
+  const start = (): Worker => new Worker(entry, { execArgv: [], env: SHARE_ENV });
+  const client = new WorkerClient<T>({ name, start });
   const limit = { timeoutMs: ENGINE_CALL_TIMEOUT_MS };
   try {
     await client.call("open", settings, limit);

@@ -23,6 +23,7 @@ export { createLog, silentLog, type Log, type LogFields, type LogLevel, type Log
 export { Lifecycle, type LifecycleOptions } from "./lifecycle.ts";
 export { observeProcess, PROCESS_INSTRUMENTS } from "./process-metrics.ts";
 export { startLoopDelayMonitor, type LoopDelay, type LoopDelayMonitor } from "./event-loop-delay.ts";
+export { MOMENTS, reachMoment, type Moment } from "./moment.ts";
 export { createSettingsReader, processEnvironment, type Environment, type SettingsReader } from "./config.ts";
 export {
   currentTrace,

@@ -17,6 +17,7 @@ export interface EnsembleOptions {
 
 const SEPARATOR = "+";
 
+/** One score of several scorers' scores of the same sample, combined as its options say. */
 export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
   const { name, optional, members } = options;
   return {

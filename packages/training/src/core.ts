@@ -4,6 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { reachMoment } from "@oarlock/runtime";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
 import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
@@ -91,6 +92,7 @@ export class TrainerCore {
 
   async step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult> {
     const begin = performance.now();
+    reachMoment("update-begins");
     checkRows(rows, this.#parts.context.config);
     if (options.mix !== undefined) checkRows(options.mix.rows, this.#parts.context.config);
     checkStepOptions(options);
@@ -106,8 +108,10 @@ export class TrainerCore {
       computed += found.computed;
       stopped = found.sums.oldKl > maxKl;
       if (stopped) break;
+      reachMoment("gradients-ready");
       const applyMs = performance.now();
       const outcome = this.#apply(options, found.used);
+      reachMoment("update-applied");
       const applySeconds = (performance.now() - applyMs) / 1000;
       updates.push({ sums: found.sums, ...outcome, gradSeconds: found.gradSeconds, applySeconds });
     }

@@ -2,15 +2,18 @@
  * The life of one service as a process of its own: settings from the environment, the plan from its file, the bus, signals,
  * log lines, and what its exit code means. It does not know what the service does.
  */
+import { writeFile } from "node:fs/promises";
 import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
 import type { Bus } from "@oarlock/bus";
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
+import type { Device } from "@oarlock/ort";
 import { readRpcSecurity } from "@oarlock/rpc";
 import type { RpcSecurity } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { createLog, createSettingsReader, Lifecycle, systemClock } from "@oarlock/runtime";
 import type { Clock, Environment, Log, LogLevel, Telemetry } from "@oarlock/runtime";
 import { fetchBundles } from "./bundle-fetch.ts";
+import { deviceOf, type Role } from "./device.ts";
 import { openModel } from "./model.ts";
 import type { OpenedModel } from "./model.ts";
 import { readPlanFile } from "./plan-file.ts";
@@ -21,6 +24,7 @@ export interface ServiceProcess {
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly baseDir: string;
+  readonly device: Device;
   readonly model: OpenedModel;
   readonly bus: Bus;
   readonly security: RpcSecurity;
@@ -40,7 +44,7 @@ export interface ServingProcess {
 
 export interface ServiceRole {
   /** Its name in traces and metrics. */
-  readonly role: "actor" | "reward" | "learner";
+  readonly role: Role;
   /** Role and number, e.g. "actor-0". */
   readonly instance: string;
   /** For what is in hand when the process is told to end. */
@@ -57,17 +61,22 @@ export const SERVICE_EXIT = {
   failed: 1,
   /** Its settings, plan, model or data are not usable as they are: another try would not do better. */
   refused: 3,
+  /** The device that its plan computes on is not there: on another machine it may be. */
+  deviceMissing: 6,
   /** It was told to end before its run was complete, and a checkpoint is kept: started again, it continues. */
   interrupted: 130,
 } as const;
 
 /** For servers and the bus, after the drain. */
 const CLOSING_MS = 10_000;
+/** Kubernetes keeps no more of a last message. */
+const MESSAGE_CHARACTERS = 4_096;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"];
 
 /**
  * Runs one service until it is done, fails, or the process gets SIGTERM or SIGINT; gives the exit code. Reads `OARLOCK_PLAN`,
- * `OARLOCK_UID` (default: the plan's), `OARLOCK_SOURCES` (folder of what the plan reads; default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`, and what `readNatsOptions` and `readRpcSecurity` read.
+ * `OARLOCK_UID` (default: the plan's), `OARLOCK_SOURCES` (folder of what the plan reads; default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`,
+ * `OARLOCK_TERMINATION_MESSAGE` (file for the reason of a failure, which Kubernetes shows in the pod's status), and what `readNatsOptions` and `readRpcSecurity` read.
  */
 export async function runServiceProcess(
   environment: Environment,
@@ -93,15 +102,26 @@ export async function runServiceProcess(
   } catch (reason) {
     const told = lifecycle.draining;
     // A signal during the start aborts whatever was being opened: that is an orderly end.
-    if (!told) log.error("failed", { err: reason });
+    if (!told) {
+      log.error("failed", { err: reason });
+      await leave(settings.text("OARLOCK_TERMINATION_MESSAGE"), reason);
+    }
     const clean = await lifecycle.end("it failed").then(
       () => true,
       () => false,
     );
     if (told && clean) return SERVICE_EXIT.ok;
+    if (isOarlockError(reason, "DEVICE_MISSING")) return SERVICE_EXIT.deviceMissing;
     const isFinal = serving ? role.final?.has(codeOf(reason)) === true : !mayPass(reason);
     return isFinal ? SERVICE_EXIT.refused : SERVICE_EXIT.failed;
   }
+}
+
+/** One line of last words; whoever cannot write them still has the log. */
+async function leave(file: string | undefined, reason: unknown): Promise<void> {
+  if (file === undefined) return;
+  const words = causeChain(reason).join(", because ").replaceAll(/\s+/g, " ");
+  await writeFile(file, words.slice(0, MESSAGE_CHARACTERS)).catch(() => undefined);
 }
 
 /** What is no fault of the settings though it happens at the start. */
@@ -140,6 +160,7 @@ async function open(
   if (nats === undefined)
     throw missing("NATS_URL", "the address of a NATS server, e.g. nats://127.0.0.1:4222");
   const { run, baseDir: plannedDir, uid: plannedUid } = await readPlanFile(planPath);
+  const device = await deviceOf(run, role);
   const baseDir = settings.text("OARLOCK_SOURCES", plannedDir);
   const uid = settings.text("OARLOCK_UID", plannedUid);
   // Ends last: the endings of all others are still told.
@@ -153,6 +174,7 @@ async function open(
     run,
     uid,
     baseDir,
+    device,
     model,
     bus,
     security: readRpcSecurity(environment),
@@ -170,15 +192,13 @@ function missing(name: string, accepted: string): OarlockError {
   );
 }
 
-function startLine({ run, uid, bus }: ServiceProcess, address: string): Record<string, unknown> {
-  const { engine } = run.inputs;
-  const { provider, driver } = run.spec.compute;
+function startLine({ run, uid, bus, device }: ServiceProcess, address: string): Record<string, unknown> {
   return {
-    version: engine.oarlock,
+    version: run.inputs.engine.oarlock,
     run: run.name,
     uid,
     planDigest: run.digest,
-    provider: `${provider} (${driver}, ONNX Runtime ${engine.onnxruntime})`,
+    ...device,
     bus: bus.driver,
     address,
   };

@@ -6,6 +6,7 @@ import type { Generator } from "@oarlock/generation";
 import { ActorService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
+import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
@@ -24,6 +25,8 @@ export interface ActorParts {
   readonly policies: PolicyStore;
   readonly generator: Generator;
   readonly lifecycle: Lifecycle;
+  /** What it computes on, where that was probed. */
+  readonly device?: DeviceFacts;
   readonly clock: Clock;
   readonly log: Log;
   /** Default: silent. */
@@ -93,6 +96,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     waits: processWaits.open(),
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
+    device: parts.device,
   });
   const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
   server.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ }));

@@ -20,6 +20,7 @@ import type {
 } from "@oarlock/proto";
 import type { SampleKey } from "@oarlock/rl";
 import type { PolicyVersion } from "@oarlock/run";
+import { bytesOf } from "@oarlock/runtime";
 import type { Attributes } from "@oarlock/runtime";
 import { generationAttributes, groupAttributes, policyAttributes } from "@oarlock/telemetry";
 
@@ -168,7 +169,7 @@ function trajectory(work: RolloutWork, completion: Completion, provenance: Prove
     tokenIds: [...work.promptTokens, ...completion.tokens],
     promptLength,
     lossMask: new Uint8Array(length).fill(1, promptLength),
-    behaviourLogprobs: Array.from(completion.logprobs),
+    behaviourLogprobs: bytesOf(completion.logprobs),
     segments: completion.segments.map(({ start, end, version }) => ({
       start: promptLength + start,
       end: promptLength + end,

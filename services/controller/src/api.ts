@@ -39,7 +39,16 @@ export interface RoleStatus {
   readonly updated: number;
   readonly restarts: number;
   readonly usefulMaximum?: number;
+  readonly devices?: readonly DeviceStatus[];
   readonly selector: string;
+}
+
+/** Pods of a role that compute on devices of one kind. */
+export interface DeviceStatus {
+  readonly provider: string;
+  readonly device: string;
+  readonly driver: string;
+  readonly pods: number;
 }
 
 export type PoolRole = Exclude<RoleName, "learner">;
@@ -62,6 +71,7 @@ export interface PoolStatus {
   readonly updatedReplicas: number;
   readonly selector: string;
   readonly usefulMaximum?: number;
+  readonly devices?: readonly DeviceStatus[];
   readonly conditions?: readonly Condition[];
 }
 
@@ -74,7 +84,10 @@ export interface Deployment extends KubeObject {
 }
 
 export interface Job extends KubeObject {
-  readonly spec?: { readonly suspend?: boolean };
+  readonly spec?: {
+    readonly suspend?: boolean;
+    readonly template?: { readonly metadata?: Pick<KubeObject["metadata"], "annotations"> };
+  };
   readonly status?: {
     readonly active?: number;
     readonly ready?: number;
@@ -111,6 +124,8 @@ export interface ContainerStatus {
     readonly waiting?: { readonly reason?: string; readonly message?: string };
     readonly terminated?: { readonly exitCode: number; readonly message?: string };
   };
+  /** Before its restart. */
+  readonly lastState?: { readonly terminated?: { readonly exitCode: number; readonly message?: string } };
 }
 
 export interface ConfigMap extends KubeObject {

@@ -16,6 +16,8 @@ export interface ControllerConfig {
   readonly port: number;
   /** Whether it waits for the lead. */
   readonly elect: boolean;
+  /** How long a lead lasts that is not renewed. Default 15 s. */
+  readonly leaseSeconds?: number;
   readonly graceMs: number;
 }
 
@@ -37,6 +39,7 @@ export function readControllerConfig(environment: Environment): ControllerConfig
     host: settings.text("OARLOCK_HOST", "127.0.0.1"),
     port: settings.integer("OARLOCK_PORT", { min: 0, max: MAX_PORT, fallback: 8_081 }),
     elect: settings.flag("OARLOCK_LEADER_ELECTION", true),
+    leaseSeconds: settings.integer("OARLOCK_LEASE_SECONDS", { min: 2, max: 300, fallback: 15 }),
     graceMs: settings.integer("OARLOCK_GRACE_MS", { min: 0, max: 600_000, fallback: 20_000 }),
   };
 }

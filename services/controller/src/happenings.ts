@@ -1,4 +1,5 @@
 /** What changed between two statuses, in the words of `kubectl describe`. Pure. */
+import { podsWithoutDevice } from "./devices.ts";
 import { conditionOf, type EventNote } from "@oarlock/kube";
 import type { PoolRole, RoleStatus, RunStatus } from "./api.ts";
 import { balanceWords } from "./balance.ts";
@@ -10,6 +11,7 @@ import type { Reason } from "./situation.ts";
 const WARNINGS: ReadonlySet<string> = new Set<Reason>([
   "Failed",
   "PlanRefused",
+  "DeviceMissing",
   "NatsMissing",
   "ChildRefused",
   "Stalled",
@@ -47,6 +49,7 @@ function scalings(observed: Observed): readonly EventNote[] {
     return [
       ...(before.desired === now ? [] : [scaled(observed, role, { before: before.desired, now })]),
       ...overruled(observed, role),
+      ...withoutDevice(observed, role),
       ...(role === "actor" ? beyondUse(observed, before, now) : []),
     ];
   });
@@ -59,6 +62,14 @@ function scaled(
 ): EventNote {
   const why = isBalanced(run, role) && demand !== undefined ? `: ${balanceWords(demand)}` : "";
   return { type: "Normal", reason: "Scaled", message: `${role} ${before} → ${now}${why}` };
+}
+
+/** Said once, of a pool in which others may serve. */
+function withoutDevice(observed: Observed, role: PoolRole): readonly EventNote[] {
+  const [first] = podsWithoutDevice(observed, role);
+  const failed = conditionOf(poolOf(observed, role)?.status?.conditions ?? [], "Failed");
+  if (first === undefined || failed?.status === "True") return [];
+  return [{ type: "Warning", reason: "PodWithoutDevice", message: first }];
 }
 
 /** The answer to a `kubectl scale` where the controller decides. */

@@ -7,6 +7,7 @@ import { type Cleaner, createRunController, type RunController } from "./control
 import { servePages } from "./handlers.ts";
 import { createLearnerClient } from "./learner-client.ts";
 import { createPlanner, type PlannerOptions } from "./planner.ts";
+import { createIdentities } from "./tls/identities.ts";
 
 export interface ControllerParts {
   readonly config: ControllerConfig;
@@ -39,6 +40,7 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
       configMap: readConfigMap(client),
     }),
     learners,
+    identities: createIdentities(client, config.children.namespace),
     clock,
     log,
     ...(cleaner === undefined ? {} : { cleaner }),
@@ -88,6 +90,13 @@ async function leadOf(
   signal: AbortSignal,
 ): Promise<Awaited<ReturnType<typeof acquireLead>> | undefined> {
   if (!config.elect) return undefined;
+  const { identity, leaseSeconds = 15 } = config;
   const lease = { namespace: config.children.namespace, name: "oarlock-controller" };
-  return acquireLead({ client, lease, identity: config.identity, clock, log }, signal);
+  // Kubernetes' own proportions: of 15 s, 10 to renew it in, one attempt every 2.
+  const times = {
+    leaseSeconds,
+    renewDeadlineMs: (leaseSeconds * 2_000) / 3,
+    retryMs: (leaseSeconds * 2_000) / 15,
+  };
+  return acquireLead({ client, lease, identity, ...times, clock, log }, signal);
 }

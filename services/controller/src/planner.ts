@@ -46,7 +46,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       await writeConfigMaps(run, folder, { options, signal });
       const file = join(folder, "run.json");
       await writeFile(file, JSON.stringify(runFileOf(run)));
-      const command = [...options.command, "plan", "--json", file];
+      const command = [...options.command, "plan", "--elsewhere", "--json", file];
       const { code, stdout, stderr } = await execute(command, environmentOf(run, options), signal);
       if (code === REFUSED) return { type: "refused", message: withoutFolder(stderr, folder) };
       if (code === NOT_YET) return { type: "waiting", message: withoutFolder(stderr, folder) };

@@ -4,6 +4,7 @@
  */
 import { conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
+import { deviceMissing, endedWithoutDevice } from "./devices.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 
 /** Reasons of the condition `Ready`. */
@@ -12,9 +13,11 @@ export type Reason =
   | "Complete"
   | "Failed"
   | "PlanRefused"
+  | "DeviceMissing"
   | "NatsMissing"
   | "Planning"
   | "WaitingForFiles"
+  | "WaitingForSecret"
   | "ChildRefused"
   | "Suspending"
   | "Suspended"
@@ -57,6 +60,12 @@ const failed: Case = (observed) => {
   return { reason: "Failed", message, failure: job.reason ?? "JobFailed" };
 };
 
+/** For good: what other pods do later changes nothing. */
+const withoutDevice: Case = (observed) => {
+  const message = endedWithoutDevice(observed.run) ?? deviceMissing(observed);
+  return message === undefined ? undefined : { reason: "DeviceMissing", message, failure: "DeviceMissing" };
+};
+
 /** What the learner's last pod left behind when it failed. */
 function lastWords(observed: Observed): string | undefined {
   const ended = podsOf(observed, "learner").flatMap(({ status }) => status?.containerStatuses ?? []);
@@ -83,6 +92,9 @@ const childRefused: Case = ({ refusal }) =>
 
 const waitingForFiles: Case = ({ plan }) =>
   plan?.type === "waiting" ? { reason: "WaitingForFiles", message: plan.message } : undefined;
+
+const waitingForSecret: Case = ({ tls }) =>
+  tls?.type === "waiting" ? { reason: "WaitingForSecret", message: tls.message } : undefined;
 
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
@@ -135,12 +147,14 @@ const training: Case = (observed) => {
 const CASES: readonly Case[] = [
   ({ run }) => when(run.metadata.deletionTimestamp !== undefined, "Deleting", "frees what it holds"),
   complete,
+  withoutDevice,
   failed,
   natsMissing,
   childRefused,
   planning,
   waitingForFiles,
   suspended,
+  waitingForSecret,
   waiting,
   stalled,
   paused,
@@ -156,7 +170,9 @@ export function situationOf(observed: Observed): Situation {
   return { reason: "Starting", message: "nothing is known yet" };
 }
 
+const ENDINGS: ReadonlySet<Reason> = new Set(["Complete", "Failed", "PlanRefused", "DeviceMissing"]);
+
 /** Whether the run has ended for good. */
 export function hasEnded({ reason }: Situation): boolean {
-  return reason === "Complete" || reason === "Failed" || reason === "PlanRefused";
+  return ENDINGS.has(reason);
 }

@@ -1,7 +1,8 @@
 /** The status of a run and of its pools, from what is observed. Pure; the same observation gives the same status. */
-import { type Observation, withTimes } from "@oarlock/kube";
+import { conditionOf, type Observation, withTimes } from "@oarlock/kube";
 import type { RoleName, RunSpec } from "@oarlock/runfile";
 import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
+import { devicesOf, endedWithoutDevice, podsWithoutDevice } from "./devices.ts";
 import { selectorLabels, selectorText } from "./names.ts";
 import { deploymentOf, isReady, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { type LearnerReport, metricsOf, progressOf } from "./report.ts";
@@ -117,7 +118,10 @@ function roleStatus(observed: Observed, role: RoleName): RoleStatus {
           .reduce((total, { restartCount }) => total + restartCount, 0);
   const selector = selectorText(selectorLabels(run.metadata.name, role));
   const ready = livePods(pods).filter(isReady).length;
-  if (role === "learner") return { name: role, desired: 1, ready, updated: ready, restarts, selector };
+  const known = run.status?.roles?.find(({ name }) => name === role)?.devices;
+  const devices = given({ devices: devicesOf(observed, role, known) });
+  if (role === "learner")
+    return { name: role, desired: 1, ready, updated: ready, restarts, ...devices, selector };
   return {
     name: role,
     desired: wantedReplicas(observed, role),
@@ -125,6 +129,7 @@ function roleStatus(observed: Observed, role: RoleName): RoleStatus {
     updated: deploymentOf(observed, role)?.status?.updatedReplicas ?? 0,
     restarts,
     ...usefulMaximum(observed, role),
+    ...devices,
     selector,
   };
 }
@@ -148,9 +153,13 @@ export function poolStatus(observed: Observed, role: PoolRole): PoolStatus | und
     updatedReplicas,
     selector: selectorText(selectorLabels(observed.run.metadata.name, role)),
     ...usefulMaximum(observed, role),
+    ...given({ devices: devicesOf(observed, role, pool.status?.devices) }),
     conditions: withTimes(
       pool.status?.conditions ?? [],
-      [ready, ...usefulness(observed, role)].map((condition) => ({ ...condition, observedGeneration })),
+      [ready, poolFailure(observed, role), ...usefulness(observed, role)].map((condition) => ({
+        ...condition,
+        observedGeneration,
+      })),
       timeOf(observed.nowMs),
     ),
   };
@@ -164,6 +173,18 @@ function poolReadiness(ready: number, wanted: number): Observation {
     reason: enough ? "AllServe" : wanted === 0 ? "ScaledToZero" : "PodsMissing",
     message: `${ready} of ${wanted} pods serve`,
   };
+}
+
+/** Whether pods found no device; it stays where that ended the run. */
+function poolFailure(observed: Observed, role: PoolRole): Observation {
+  const before = conditionOf(poolOf(observed, role)?.status?.conditions ?? [], "Failed");
+  const [first] = podsWithoutDevice(observed, role);
+  if (first !== undefined) return { type: "Failed", status: "True", reason: "DeviceMissing", message: first };
+  if (before?.status === "True" && endedWithoutDevice(observed.run) !== undefined) {
+    const { reason, message } = before;
+    return { type: "Failed", status: "True", reason, message };
+  }
+  return { type: "Failed", status: "False", reason: "NotFailed", message: "" };
 }
 
 /** Whether one more pod could help. */

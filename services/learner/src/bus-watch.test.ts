@@ -1,5 +1,6 @@
 /** What a status says of the bus: depths, ages, poison, and nothing new while the bus is gone. */
 import { createMemoryBus } from "@oarlock/bus";
+import type { ParkedMessage } from "@oarlock/bus";
 import { createLog, createManualClock } from "@oarlock/runtime";
 import { expect, it } from "vitest";
 import { watchBus } from "./bus-watch.ts";
@@ -13,9 +14,11 @@ it("tells depth and age of every stream, and of poison once", async () => {
   const lines: string[] = [];
   const log = createLog({ write: (line) => void lines.push(line) });
   const readers = new Map([["c", { who: "the actors", what: "pieces of work" }]]);
-  const watch = watchBus({ bus, capacities: new Map([["W", 9]]), readers, clock, log });
+  const heard: (string | undefined)[] = [];
+  const onParked = ({ msgId }: ParkedMessage): void => void heard.push(msgId);
+  const watch = watchBus({ bus, capacities: new Map([["W", 9]]), readers, onParked, clock, log });
   expect([watch.queues(), watch.parked()]).toEqual([[], ""]);
-  await stream.publish("w", Buffer.from("poison"));
+  await stream.publish("w", Buffer.from("poison"), { msgId: "p/1" });
   await stream.publish("w", Buffer.from("fine"));
   await (await consumer.next({ timeoutMs: 1_000 }))?.term("unreadable");
   await clock.advance(2_001);
@@ -26,6 +29,7 @@ it("tells depth and age of every stream, and of poison once", async () => {
   );
   await clock.advance(6_000);
   expect(lines.filter((line) => line.includes("a message is parked"))).toHaveLength(1);
+  expect(heard).toEqual(["p/1"]);
   await bus.close();
   await clock.advance(6_000);
   expect(watch.queues()).toMatchObject([{ depth: 1 }]);

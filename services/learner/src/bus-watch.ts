@@ -2,7 +2,7 @@
  * What lies on the bus, looked at every few seconds: a status answers at once with what was seen last, also while the bus
  * is gone (P1). Poison is told once, by its reason.
  */
-import type { Bus, StreamInfo } from "@oarlock/bus";
+import type { Bus, ParkedMessage, StreamInfo } from "@oarlock/bus";
 import type { Clock, Log, Timer } from "@oarlock/runtime";
 import { heldUp } from "./held-up.ts";
 import type { Place } from "./held-up.ts";
@@ -32,10 +32,12 @@ export function watchBus(options: {
   readonly bus: Pick<Bus, "info">;
   readonly capacities: ReadonlyMap<string, number>;
   readonly readers: Readers;
+  /** Hears of every parked message once. */
+  readonly onParked: (message: ParkedMessage) => void;
   readonly clock: Clock;
   readonly log: Log;
 }): BusWatch {
-  const { bus, capacities, readers, clock, log } = options;
+  const { bus, capacities, readers, onParked, clock, log } = options;
   let seen: readonly StreamInfo[] = [];
   let heardMs = clock.monotonicMs();
   let stopped = false;
@@ -45,10 +47,12 @@ export function watchBus(options: {
     const answer = await bus.info().catch(() => undefined);
     if (answer !== undefined) [seen, heardMs] = [answer, clock.monotonicMs()];
     for (const { name, parked } of seen) {
-      for (const { sequence, reason } of parked) {
+      for (const message of parked) {
+        const { sequence, reason } = message;
         if (told.has(`${name}/${sequence}`)) continue;
         told.add(`${name}/${sequence}`);
         log.error("a message is parked", { stream: name, sequence, reason });
+        onParked(message);
       }
     }
     if (!stopped) timer = clock.after(EVERY_MS, () => void look());

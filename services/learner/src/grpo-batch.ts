@@ -59,11 +59,14 @@ export function batchMoments(
   );
 }
 
+/** Little-endian float32; bytes within a message need not be aligned. */
+const floatsOf = (bytes: Uint8Array): Float32Array => new Float32Array(new Uint8Array(bytes).buffer);
+
 function rowOf(trajectory: Trajectory, group: number, isTrained: boolean): TrainingRow {
   const { promptLength, behaviourLogprobs, lossMask } = trajectory;
   const tokens = Int32Array.from(trajectory.tokenIds);
   const oldLogprobs = new Float32Array(tokens.length);
-  oldLogprobs.set(behaviourLogprobs, promptLength);
+  oldLogprobs.set(floatsOf(behaviourLogprobs), promptLength);
   return {
     tokens,
     promptLength,

@@ -1,10 +1,11 @@
 /** Composition root of the learner: opens its streams and its gRPC server, and says how it ends. */
 import { subjects } from "@oarlock/bus";
-import type { Bus } from "@oarlock/bus";
+import type { Bus, ParkedMessage } from "@oarlock/bus";
 import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
+import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
@@ -39,6 +40,8 @@ export interface LearnerServiceParts {
   readonly onEvent?: (event: LearnerEvent) => void;
   readonly stall?: Partial<StallLimits>;
   readonly lifecycle: Lifecycle;
+  /** What it computes on, where that was probed. */
+  readonly device?: DeviceFacts;
   readonly clock: Clock;
   readonly log: Log;
   /** Default: silent. */
@@ -67,7 +70,8 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
     [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
   ]);
-  const onBus = watchBus({ bus, capacities, readers, clock, log });
+  const onParked = (message: ParkedMessage): void => learner.rollouts.parked(message);
+  const onBus = watchBus({ bus, capacities, readers, onParked, clock, log });
   lifecycle.onEnd("bus watch", () => onBus.stop());
   const learner = createLearner({
     ...parts,
@@ -104,6 +108,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     waits: processWaits.open(),
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
+    device: parts.device,
   });
   const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
   const { incarnation } = checkpoints;

@@ -1,8 +1,16 @@
 /** The learner's translation: work items into messages, scored messages into verdicts. Pure. */
+import { readGroupMessageId } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, RolloutPurpose, RolloutWorkSchema, create } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import type { PolicyVersion, SampleVerdict, ScoredHead, WorkItem, WorkPurpose } from "@oarlock/run";
+import type {
+  GroupIdentity,
+  PolicyVersion,
+  SampleVerdict,
+  ScoredHead,
+  WorkItem,
+  WorkPurpose,
+} from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
 
@@ -56,6 +64,17 @@ export function groupMessage(identity: WorkItem["identity"]): {
   return { runUid: uid, stage, step, group, draw };
 }
 
+/** Whose group a message id names, and of which learner; undefined where it is no message of a group. */
+export function groupOfMessage(
+  msgId: string,
+): { readonly identity: GroupIdentity; readonly incarnation: number } | undefined {
+  const read = readGroupMessageId(msgId);
+  if (read === undefined) return undefined;
+  const { runUid, ...place } = read.group;
+  const purpose = read.part.startsWith("evaluation/") ? "evaluation" : "rollout";
+  return { identity: { uid: runUid, purpose, ...place }, incarnation: read.incarnation };
+}
+
 /**
  * The head of a scored message, as far as admission looks. `isScored` says whether a sample's rewards make a number.
  * Throws `SCORED_MALFORMED` where there is nothing to admit, or where it is not said of every token which policy drew it (W2).
@@ -70,6 +89,7 @@ export function scoredHead(
   }
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = first.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+  for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,
@@ -80,6 +100,14 @@ export function scoredHead(
       return { sample: trajectory.sample, status: made && isScored(trajectory) ? "scored" : "failed" };
     }),
   };
+}
+
+/** A log-prob for each token of the completion. */
+function checkLogprobs({ behaviourLogprobs, promptLength, tokenIds, sample }: Trajectory): void {
+  const expected = (tokenIds.length - promptLength) * Float32Array.BYTES_PER_ELEMENT;
+  if (behaviourLogprobs.length === expected) return;
+  const found = `${behaviourLogprobs.length} bytes of behaviour log-probs`;
+  throw new OarlockError("SCORED_MALFORMED", `sample ${sample}: ${found}; its completion needs ${expected}`);
 }
 
 /** Every policy that drew a token, each once. Segments are adjacent and cover the completion. */

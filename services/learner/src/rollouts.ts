@@ -7,7 +7,7 @@
  * ones, under the same identity: what was admitted and not yet trained is generated anew, and trained once.
  */
 import { groupMessageId } from "@oarlock/bus";
-import type { Consumer, Message, Stream } from "@oarlock/bus";
+import type { Consumer, Message, ParkedMessage, Stream } from "@oarlock/bus";
 import { OarlockError, isOarlockError } from "@oarlock/errors";
 import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
@@ -27,7 +27,7 @@ import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
 import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
-import { groupMessage, scoredHead } from "./messages.ts";
+import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
 const PUBLISH_TIMEOUT_MS = 30_000;
@@ -74,6 +74,8 @@ export interface Rollouts {
   collect(name: BatchName, signal: AbortSignal): Promise<Trajectory[][]>;
   /** Consumes scored messages until the signal aborts; rejects when the bus fails. */
   run(signal: AbortSignal): Promise<void>;
+  /** A message was parked, by whomever: what it was of will not come. */
+  parked(message: Pick<ParkedMessage, "msgId" | "reason">): void;
   /** Who waits for whom, now. */
   waits(): string;
   /** Ends every wait with this reason: a part that the batches depend on failed. */
@@ -106,6 +108,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
     drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
     "drop-group": (dropped) => forget(options, collection, dropped),
+    "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
   };
   const react = (event: ConductorEvent, payload: Payload): readonly ConductorEffect[] => {
@@ -118,16 +121,23 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     }
     return next.effects;
   };
-  const admit = (batch: TrajectoryBatch, delivery: Delivery): void => {
+  const admit: Admit = (batch, delivery) => {
     options.queueWait(queueSeconds(delivery));
-    options.traces.admit(batch, delivery, () =>
-      react({ type: "received", message: scoredHead(batch, options.isScored) }, batch.trajectories),
-    );
+    options.traces.admit(batch, delivery, () => {
+      const message = scoredHead(batch, options.isScored);
+      const effects = react({ type: "received", message }, batch.trajectories);
+      if (!effects.some((effect) => effect.type === "drop" && effect.reason === "malformed")) return effects;
+      throw new OarlockError("SCORED_MALFORMED", "it names samples that are not of its group, or one twice");
+    });
   };
 
   return {
     state: () => state,
     dispatch: (event) => void react(event, []),
+    parked({ msgId = "", reason }) {
+      const of = groupOfMessage(msgId);
+      if (of !== undefined) react({ type: "parked", ...of, reason }, []);
+    },
     waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
     async collect(name, signal) {
@@ -148,19 +158,32 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
         reportStall(state);
       }
     },
-    async run(signal) {
-      while (!signal.aborted) {
-        try {
-          const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
-          if (message !== undefined) await take(message, admit, options);
-        } catch (reason) {
-          if (signal.aborted) return;
-          fail(reason);
-          throw reason;
-        }
-      }
-    },
+    run: (signal) => consume(options, { admit, fail }, signal),
   };
+}
+
+type Admit = (batch: TrajectoryBatch, delivery: Delivery) => void;
+
+interface Consumption {
+  readonly admit: Admit;
+  readonly fail: (reason: unknown) => void;
+}
+
+async function consume(
+  options: RolloutsOptions,
+  { admit, fail }: Consumption,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
+      if (message !== undefined) await take(message, admit, options);
+    } catch (reason) {
+      if (signal.aborted) return;
+      fail(reason);
+      throw reason;
+    }
+  }
 }
 
 /** Of a group that will not be trained on. */
@@ -172,6 +195,13 @@ function forget(
   log.warn("dropped a group", { ...identity, reason });
   collection.forget(identity);
   traces.dropped(identity, reason);
+}
+
+/** A restart makes it anew. */
+function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
+  const { purpose, stage, step, group } = identity;
+  const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
+  return new OarlockError("GROUP_LOST", `${which} will not come: a message of it is parked: ${reason}`);
 }
 
 type Payload = readonly Trajectory[];
@@ -203,7 +233,7 @@ async function issue(
 /** Admits one scored message; what cannot be read is parked with its reason. */
 async function take(
   message: Message,
-  admit: (batch: TrajectoryBatch, delivery: Delivery) => void,
+  admit: Admit,
   { log, clock }: Pick<RolloutsOptions, "log" | "clock">,
 ): Promise<void> {
   try {

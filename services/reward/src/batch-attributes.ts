@@ -4,10 +4,16 @@ import type { TrajectoryBatch } from "@oarlock/proto";
 import type { Attributes } from "@oarlock/runtime";
 import { groupAttributes, policyAttributes } from "@oarlock/telemetry";
 
+/** What a batch is for, in the word of identities. */
+export function purposeOf({ trajectories }: Pick<TrajectoryBatch, "trajectories">): "rollout" | "evaluation" {
+  return trajectories[0]?.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+}
+
 /** Whose group it is, and by which weights it was made. */
-export function batchAttributes({ group, trajectories, firstSample }: TrajectoryBatch): Attributes {
+export function batchAttributes(batch: TrajectoryBatch): Attributes {
+  const { group, trajectories, firstSample } = batch;
   const [first] = trajectories;
-  const purpose = first?.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+  const purpose = purposeOf(batch);
   const policy = first?.segments[0]?.policy;
   return {
     ...(group === undefined

@@ -4,6 +4,7 @@ import type { Bus } from "@oarlock/bus";
 import { RewardService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
+import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
@@ -24,6 +25,8 @@ export interface RewardParts {
   readonly scorers: RunScorers;
   readonly decoder: TextDecoder;
   readonly lifecycle: Lifecycle;
+  /** What it computes on, where that was probed. */
+  readonly device?: DeviceFacts;
   readonly clock: Clock;
   readonly log: Log;
   /** Default: silent. */
@@ -85,6 +88,7 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     waits: processWaits.open(),
     loopDelay: monitor.read(),
     fingerprintDigest: run.digest,
+    device: parts.device,
   });
   const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
   server.add(RewardService, rewardHandlers({ reward, facts }));

@@ -16,7 +16,7 @@ import type { Delivery, Destination } from "@oarlock/telemetry";
 import { publishAnswer } from "@oarlock/workload";
 import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
-import { batchAttributes } from "./batch-attributes.ts";
+import { batchAttributes, purposeOf } from "./batch-attributes.ts";
 import { scoreTrajectories } from "./scoring.ts";
 import type { RunScorers, ScoringParts, ScoringRequest, TextDecoder } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
@@ -164,7 +164,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
 }
 
 /** A batch's identity on the bus; a redelivery of the same samples has the same one. */
-function batchId({ group, incarnation, firstSample, trajectories }: TrajectoryBatch): string | undefined {
-  if (group === undefined) return undefined;
-  return groupMessageId(group, incarnation, `${trajectories[0]?.purpose ?? 0}/${firstSample}`);
+function batchId(batch: TrajectoryBatch): string | undefined {
+  const { group, incarnation, firstSample } = batch;
+  return group && groupMessageId(group, incarnation, `${purposeOf(batch)}/${firstSample}`);
 }

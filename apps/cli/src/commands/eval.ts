@@ -8,9 +8,10 @@ import { evaluate } from "../inference/evaluate.ts";
 import { openPolicy } from "../inference/policy.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openNamedModel } from "../model-argument.ts";
-import { collect, prepare } from "../prepare.ts";
+import { setOption } from "../options.ts";
+import { prepare, prepareAgain } from "../prepare.ts";
 import { renderTable } from "../render/table.ts";
-import { readPlan } from "../run-folder.ts";
+import { readPlan, runPaths } from "../run-folder.ts";
 import { stat } from "node:fs/promises";
 
 interface EvalOptions {
@@ -24,7 +25,7 @@ export function evalCommand(context: CommandContext): Command {
     .description("Evaluate a model: mean@k, pass@k and greedy scores with 95 % confidence intervals.")
     .argument("<run>", "run folder, or run file whose evaluation to use")
     .option("--model <model>", "model to evaluate (default: the run's final model, or the run file's)")
-    .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
+    .addOption(setOption())
     .option("--json", "print the metrics as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (named: string, options: EvalOptions) => runEval(context, named, options));
@@ -61,8 +62,13 @@ interface Subject {
 async function subjectOf(named: string, options: EvalOptions): Promise<Subject> {
   const info = await stat(named).catch(() => undefined);
   if (info?.isDirectory() === true) {
-    const { run, baseDir } = await readPlan(named);
-    return { spec: run.spec, baseDir, model: options.model ?? named };
+    const document = await readPlan(named);
+    const { run, baseDir } = document;
+    const model = options.model ?? named;
+    if (options.set.length === 0) return { spec: run.spec, baseDir, model };
+    const set = [...document.set, ...options.set];
+    const { plan } = await prepareAgain(runPaths(named), { ...document, set });
+    return { spec: plan.run.spec, baseDir, model };
   }
   if (info === undefined) {
     throw new OarlockError(
@@ -96,5 +102,6 @@ function renderMetrics(metrics: Readonly<Record<string, number>>): string {
 const EXAMPLES = `
 Examples:
   oarlock eval runs/addition
+  oarlock eval runs/addition --set evaluation.samples=16
   oarlock eval runs/addition --model ./other-model
-  oarlock eval run.yaml --model hf://org/name --set evaluation.samples=16`;
+  oarlock eval run.yaml --model hf://org/name`;

@@ -3,7 +3,8 @@ import { Command } from "commander";
 import { estimateTime, type Plan, type TimeEstimate } from "@oarlock/runfile";
 import { calibrate } from "../calibrate.ts";
 import type { CommandContext } from "../context.ts";
-import { collect, prepare, refuseProblems } from "../prepare.ts";
+import { setOption } from "../options.ts";
+import { prepare, refuseProblems } from "../prepare.ts";
 import { inspectFolder } from "../earlier-run.ts";
 import { planRows, renderCost, renderDecisions, renderPlanRows } from "../render/plan.ts";
 
@@ -11,6 +12,7 @@ interface PlanOptions {
   readonly set: readonly string[];
   readonly calibrate: boolean;
   readonly json?: boolean;
+  readonly elsewhere?: boolean;
   readonly out?: string;
 }
 
@@ -20,13 +22,14 @@ export function planCommand({ terminal }: CommandContext): Command {
       "Show the resolved configuration with the origin of every value, memory and time; refuse traps.",
     )
     .argument("<file>", "run file, YAML or JSON")
-    .option("--set <key=value>", "change a value first; repeatable", collect, [])
+    .addOption(setOption())
     .option("--no-calibrate", "do not measure this machine for the time estimate")
     .option("--out <dir>", "folder of an earlier run: say which stages would run again, and why")
+    .option("--elsewhere", "for a run on other machines: do not look for its device on this one")
     .option("--json", "print the resolved run as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: PlanOptions) => {
-      const { plan } = await prepare(file, options.set);
+      const { plan } = await prepare(file, options.set, { elsewhere: options.elsewhere === true });
       if (options.json === true) terminal.print(JSON.stringify(plan.run, undefined, 2));
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));
       refuseProblems(plan, terminal);

@@ -41,20 +41,25 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   });
   if (summary.status !== "completed")
     return exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
-  const difference = firstDifference(await readRecords(runPaths(folder)), await readRecords(runPaths(out)));
+  const expected = await readRecords(runPaths(folder));
+  const difference = firstDifference(expected, await readRecords(runPaths(out)));
   if (difference === undefined) {
+    const steps = expected.filter(({ kind }) => kind === "step");
+    const which =
+      steps.length < summary.steps ? `each of the ${steps.length} policy versions` : "every policy version";
+    const last = steps.at(-1)?.policyDigest;
     terminal.print(
-      `${terminal.style.good("reproduced")}: every policy version is the same, to ${summary.policy.digest}`,
+      `${terminal.style.good("reproduced")}: ${which} is the same${last === undefined ? "" : `, to ${last}`}`,
     );
     return;
   }
-  const { stage, step, expected, found } = difference;
+  const { stage, step, found } = difference;
   const because =
     changed.length === 0
       ? "no input of the plan changed: please report this"
       : changed.map(changeLine).join("\n");
   terminal.print(
-    `${terminal.style.bad("different")} from stage ${stage} step ${step} on: ${expected} became ${found ?? "nothing"}\n${because}`,
+    `${terminal.style.bad("different")} from stage ${stage} step ${step} on: ${difference.expected} became ${found ?? "nothing"}\n${because}`,
   );
   exit(EXIT.different);
 }

@@ -8,7 +8,8 @@ import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
-import { collect, type Prepared, prepare, refuseProblems } from "../prepare.ts";
+import { setOption } from "../options.ts";
+import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
 import { type EarlierFolder, inspectFolder, takeOver } from "../earlier-run.ts";
@@ -19,6 +20,8 @@ import {
   freeRunFolder,
   type PlanDocument,
   readSamples,
+  readSummary,
+  runPaths,
   writeDocument,
   writePlan,
 } from "../run-folder.ts";
@@ -41,7 +44,7 @@ export function runCommand(context: CommandContext): Command {
       "--out <dir>",
       "run folder (default: a new runs/<name>); of an earlier run of this name, finished stages are kept",
     )
-    .option("--set <key=value>", "change a value of the run file; repeatable", collect, [])
+    .addOption(setOption())
     .option("--processes", PROCESSES)
     .option("--seeds <seeds>", "repeat with each seed, e.g. 0..2 or 1,5,9, and report mean and spread")
     .addHelpText("after", EXAMPLES)
@@ -51,29 +54,37 @@ export function runCommand(context: CommandContext): Command {
     });
 }
 
-async function runOnce(context: CommandContext, file: string, options: RunOptions): Promise<SessionResult> {
+/** `keepComplete`: a folder whose run of this very plan is complete counts as run. */
+async function runOnce(
+  context: CommandContext,
+  file: string,
+  options: RunOptions & { readonly keepComplete?: boolean },
+): Promise<RunSummary> {
   const { terminal, exit } = context;
   if (options.processes === true) requireBroker(processEnvironment());
   const prepared = await prepare(file, options.set);
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   const earlier = await inspectFolder(folder, prepared.plan.run);
-  refuseSamePlan(folder, prepared, earlier);
+  if (earlier?.plan.run.digest === prepared.plan.run.digest) {
+    const summary = await readSummary(runPaths(folder));
+    if (options.keepComplete !== true || summary?.status !== "completed") refuseSamePlan(folder, earlier);
+    terminal.note(`the run in ${folder} is complete and is kept`);
+    return summary;
+  }
   const processes = options.processes ?? false;
   const result = await trainInto(context, prepared, { folder, processes, ...(earlier && { earlier }) });
   if (result.summary.status !== "completed")
     exit(result.summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
-  return result;
+  return result.summary;
 }
 
 /** The very same run again is no new run: it is done, or it is to be resumed. */
-function refuseSamePlan(folder: string, { plan }: Prepared, earlier: EarlierFolder | undefined): void {
-  if (earlier?.plan.run.digest !== plan.run.digest) return;
-  const state = earlier.completed ? "is complete: nothing in its inputs changed" : "was not finished";
-  throw new OarlockError(
-    "RUN_FOLDER_TAKEN",
-    `the run in ${folder} ${state}; \`oarlock resume ${folder}\` continues it, another --out repeats it`,
-  );
+function refuseSamePlan(folder: string, { completed }: EarlierFolder): never {
+  const state = completed
+    ? "is complete: nothing in its inputs changed;"
+    : `was not finished; \`oarlock resume ${folder}\` continues it,`;
+  throw new OarlockError("RUN_FOLDER_TAKEN", `the run in ${folder} ${state} another --out repeats it`);
 }
 
 interface Target {
@@ -141,7 +152,7 @@ async function runSeeds(
     terminal.note(terminal.style.bold(`seed ${seed}`));
     const set = [...options.set, `seed=${seed}`];
     const out = join(folder, `seed-${seed}`);
-    const { summary } = await runOnce(context, file, { ...options, set, out });
+    const summary = await runOnce(context, file, { ...options, set, out, keepComplete: true });
     if (summary.status !== "completed") return;
     summaries.push(summary);
   }
@@ -166,7 +177,7 @@ function spreadsOf(summaries: readonly RunSummary[]): Map<string, ReturnType<typ
 function comparedNumbers({ stages, finalMetrics, seconds }: RunSummary): (readonly [string, number])[] {
   const evaluated = stages.flatMap(({ name, after }) =>
     Object.entries(after?.metrics ?? {})
-      .filter(([metric]) => !/\/ci_(low|high)$/.test(metric))
+      .filter(([metric]) => metric.startsWith("val-") && !/\/ci_(low|high)$/.test(metric))
       .map(([metric, value]) => [`after ${name}: ${metric.replace("val-core/", "")}`, value] as const),
   );
   const final = COMPARED.flatMap((name) =>

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { pairSamples, renderPairs, renderSample, type SampleRecord } from "@oarlock/report";
 import type { CommandContext } from "../context.ts";
-import { wholeNumber } from "../options.ts";
+import { positiveNumber, wholeNumber } from "../options.ts";
 import { readPlan, readSamples, runPaths } from "../run-folder.ts";
 
 interface SamplesOptions {
@@ -19,7 +19,7 @@ export function samplesCommand({ terminal }: CommandContext): Command {
     .option("--stage <name>", "rollouts of this stage")
     .option("--step <number>", "rollouts of this step", wholeNumber)
     .option("--failed", "samples whose scoring failed")
-    .option("--count <number>", "how many", wholeNumber, 8)
+    .option("--count <number>", "how many", positiveNumber, 8)
     .addHelpText("after", EXAMPLES)
     .action(async (folder: string, options: SamplesOptions) => {
       await readPlan(folder);
@@ -34,20 +34,25 @@ export function samplesCommand({ terminal }: CommandContext): Command {
       const chosen = samples.filter((sample) => matches(sample, options)).slice(-options.count);
       terminal.print(
         chosen.length === 0
-          ? `no such samples; there are ${placesOf(samples)}`
+          ? nothingChosen(samples, options)
           : chosen.map((sample) => renderSample(sample, style)).join("\n\n"),
       );
     });
 }
 
-/** Stages with the steps whose samples were kept, e.g. `sft 1 to 500`. */
+function nothingChosen(samples: readonly SampleRecord[], { failed }: SamplesOptions): string {
+  if (failed === true) return "no scoring failed among the samples that were kept";
+  return `no such samples; there are ${placesOf(samples)}`;
+}
+
+/** Stages with the steps whose samples were kept, e.g. `samples of sft steps 1 to 500`. */
 function placesOf(samples: readonly SampleRecord[]): string {
   const stages = [...new Set(samples.map(({ stage }) => stage))];
   const places = stages.map((stage) => {
     const steps = samples.filter((sample) => sample.stage === stage).map(({ step }) => step);
-    return `${stage} ${steps.reduce((a, b) => Math.min(a, b))} to ${steps.reduce((a, b) => Math.max(a, b))}`;
+    return `${stage} steps ${steps.reduce((a, b) => Math.min(a, b))} to ${steps.reduce((a, b) => Math.max(a, b))}`;
   });
-  return places.length === 0 ? "none yet" : `stage and steps ${places.join(", ")}`;
+  return places.length === 0 ? "none yet" : `samples of ${places.join(", ")}`;
 }
 
 function matches(sample: SampleRecord, { stage, step, failed }: SamplesOptions): boolean {

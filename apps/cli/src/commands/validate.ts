@@ -1,14 +1,15 @@
-/** `oarlock validate FILE`: reads and checks a run file, and with `--deep` its model and data too. */
+/** `oarlock validate FILE`: reads and checks a run file, its model, data and functions. */
 import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { collect, prepare, refuseProblems } from "../prepare.ts";
+import { setOption } from "../options.ts";
+import { prepare, refuseProblems } from "../prepare.ts";
 import { loadRunFile } from "../run-file-source.ts";
 
 export function validateCommand({ terminal }: CommandContext): Command {
   return new Command("validate")
     .description("Check a run file: every error with its line, its value and what is accepted.")
     .argument("<file>", "run file, YAML or JSON")
-    .option("--set <key=value>", "change a value first; repeatable", collect, [])
+    .addOption(setOption())
     .option("--shallow", "check the file alone: open no model and no data")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: { set: readonly string[]; shallow?: boolean }) => {

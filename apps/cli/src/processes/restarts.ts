@@ -30,7 +30,8 @@ export function verdictOf(exit: ChildExit, backoff: Backoff = PAUSE): Verdict {
   const { role, code, signal, fruitless } = exit;
   if (role === "learner" && code === SERVICE_EXIT.ok) return { type: "over" };
   const how = code === undefined ? `signal ${signal ?? "unknown"}` : `exit code ${code}`;
-  if (code === SERVICE_EXIT.refused) return { type: "give-up", reason: `it cannot go on (${how})` };
+  if (code === SERVICE_EXIT.refused || code === SERVICE_EXIT.deviceMissing)
+    return { type: "give-up", reason: `it cannot go on (${how})` };
   if (role === "learner" && fruitless >= MAX_FRUITLESS) {
     return { type: "give-up", reason: `it ended ${fruitless} times without a step (last: ${how})` };
   }

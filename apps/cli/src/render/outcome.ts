@@ -104,7 +104,7 @@ export function renderOutcome({ summary, samples, folder, report, width, style }
     renderAlarms(summary, style),
     [
       `${style.bold(summary.name)} ${word}: ${steps} steps in ${shortDuration(seconds)}, policy ${policy.version}${reason === undefined ? "" : `\n${reason}`}`,
-      `weights  ${policy.digest}`,
+      ...(policy.digest === "" ? [] : [`weights  ${policy.digest}`]),
       `report   ${report}`,
       ...(status === "completed" ? [] : [`continue: oarlock resume ${folder}`]),
     ].join("\n"),

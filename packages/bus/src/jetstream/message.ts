@@ -101,7 +101,9 @@ export function createMessage(broker: Broker, raw: Msg, host: MessageHost): Mess
     ack: async () => settle(() => finish("acknowledge", "+ACK")),
     term: async (reason) =>
       settle(async () => {
-        await park({ sequence: delivery.sequence, subject, reason, headers });
+        const msgId = raw.headers?.get(MESSAGE_ID) ?? "";
+        const parked = { sequence: delivery.sequence, subject, reason, headers };
+        await park(msgId === "" ? parked : { ...parked, msgId });
         await finish("end", `+TERM ${reason.replaceAll(/\s+/g, " ").slice(0, 200)}`);
       }),
     nak: async (delayMs = 0) => {
@@ -118,6 +120,9 @@ export function createMessage(broker: Broker, raw: Msg, host: MessageHost): Mess
     },
   };
 }
+
+/** The server's header of the id that a message was published under. */
+const MESSAGE_ID = "Nats-Msg-Id";
 
 /** The publisher's headers, without the driver's and the server's own. */
 function readHeaders({ headers }: Msg): Headers {

@@ -13,6 +13,7 @@ export interface StoredMessage {
   readonly data: Uint8Array;
   readonly headers: Headers;
   readonly publishedAtMs: number;
+  readonly msgId?: string;
 }
 
 /** What a consumer needs of its stream. */

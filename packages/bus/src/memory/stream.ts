@@ -127,9 +127,11 @@ export class MemoryStream implements Stream {
     const sequence = ++this.#lastSequence;
     const publishedAtMs = this.#host.clock.nowMs();
     const headers = Object.freeze({ ...options.headers });
-    this.#messages.set(sequence, { sequence, subject, data: new Uint8Array(data), headers, publishedAtMs });
+    const { msgId } = options;
+    const stored = { sequence, subject, data: new Uint8Array(data), headers, publishedAtMs };
+    this.#messages.set(sequence, msgId === undefined ? stored : { ...stored, msgId });
     this.#bytes += data.byteLength;
-    if (options.msgId !== undefined) this.#remember(options.msgId, sequence);
+    if (msgId !== undefined) this.#remember(msgId, sequence);
     for (const consumer of this.#consumers.values()) {
       if (matches(consumer.config, subject)) consumer.offer(sequence);
     }
@@ -195,8 +197,8 @@ export class MemoryStream implements Stream {
   #park(sequence: number, reason: string): void {
     const message = this.#messages.get(sequence);
     if (message === undefined) return;
-    const { subject, headers } = message;
-    this.#parked.push({ sequence, subject, headers, reason });
+    const { subject, headers, msgId } = message;
+    this.#parked.push({ sequence, subject, headers, reason, ...(msgId === undefined ? {} : { msgId }) });
     if (this.#parked.length > MAX_PARKED) this.#parked.shift();
   }
 

@@ -49,3 +49,20 @@ export function conditions(description: string): Structural {
     items: { ...item, required: ["type", "status", "reason", "message", "lastTransitionTime"] },
   };
 }
+
+/** What pods of a role compute on. */
+export const devices: Structural = {
+  type: "array",
+  description: "What the pods that serve compute on, as each probed it at its start.",
+  maxItems: 16,
+  "x-kubernetes-list-type": "atomic",
+  items: {
+    ...block("Devices of one kind.", {
+      provider: words("Execution provider.", 64),
+      device: words("Its name."),
+      driver: words("What drives it, with versions."),
+      pods: count("Pods on it."),
+    }),
+    required: ["provider", "device", "driver", "pods"],
+  },
+};

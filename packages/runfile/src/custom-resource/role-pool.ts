@@ -1,6 +1,6 @@
 /** The `RolePool` resource: the pods of one scalable role of a run, and the target of `kubectl scale`, HPA and KEDA. */
 import { ROLE_NAMES } from "../vocabulary.ts";
-import { block, conditions, count, words } from "./blocks.ts";
+import { block, conditions, count, devices, words } from "./blocks.ts";
 import type { Structural } from "./structural.ts";
 
 const spec: Structural = {
@@ -38,7 +38,10 @@ const status = block("What is observed.", {
   updatedReplicas: count("Pods of the current template."),
   selector: words("Label selector of the pods, for autoscalers.", 2048),
   usefulMaximum: count("More pods than these cannot help; condition Useful says why."),
-  conditions: conditions("Ready: as many pods serve as should. Useful: more of them could help."),
+  devices,
+  conditions: conditions(
+    "Ready: as many pods serve as should. Useful: more of them could help. Failed: pods found no device.",
+  ),
 });
 
 /** Version `v1alpha1` of the resource. */

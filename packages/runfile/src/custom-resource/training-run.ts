@@ -4,7 +4,7 @@
  */
 import { runFileJsonSchema } from "../json-schema.ts";
 import { NAME_PATTERN, type Rule } from "../schema/primitives.ts";
-import { block, conditions, count, listBy, moment, words } from "./blocks.ts";
+import { block, conditions, count, devices, listBy, moment, words } from "./blocks.ts";
 import { type Structural, structural, withRules } from "./structural.ts";
 
 /** Fields that decide what is trained: a run with others is another run. */
@@ -94,6 +94,7 @@ const status = block("What is observed of the run.", {
       updated: count("Pods of the current template."),
       restarts: count("Pods of the role that failed."),
       usefulMaximum: count("More pods than these cannot help."),
+      devices,
       selector: words("Label selector of its pods."),
     }),
     "Pods by role.",

@@ -1,6 +1,7 @@
 /** Plans: defaults and their origins, digests, estimates, and every trap with its mend. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { formatDuration } from "./format.ts";
 import { batchesInFlight, laggingVersions } from "../pipeline.ts";
 import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
@@ -171,7 +172,6 @@ describe("traps", () => {
     ["HEAD_SIZE_ODD", "model.init.headSize=15"],
     ["ALPHABET_REPEATS", "model.init.tokenizer.characters.alphabet=0123+1"],
     ["BATCH_VARIANCE", "compute={generationLayout: inputs, generationThreads: 2}"],
-    ["PROVIDER_NEEDS_LIBRARY", "compute.provider=cuda"],
   ])("%s: %s", (code, set) => {
     const { problems } = plan([set]);
     expect(problems.map((problem) => problem.code)).toContain(code);
@@ -227,5 +227,19 @@ describe("time", () => {
     // 32 × 8 sequences of 6 + 8 tokens: 3584 trained, 2048 generated.
     expect(seconds(1)).toBeCloseTo(4.096, 9);
     expect(seconds(0)).toBeCloseTo(3.584 + 4.096, 9);
+  });
+});
+
+describe("durations", () => {
+  it("are never rounded into a unit that does not exist", () => {
+    expect([0.0254, 0.25, 9.96, 59.7, 119.7, 3599.7, 7500].map(formatDuration)).toEqual([
+      "25 ms",
+      "0.3 s",
+      "10 s",
+      "1 min 0 s",
+      "2 min 0 s",
+      "1 h 0 min",
+      "2 h 5 min",
+    ]);
   });
 });

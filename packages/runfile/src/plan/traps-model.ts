@@ -60,15 +60,6 @@ const layout: TrapCheck = ({ spec: { compute } }) =>
     accepted: "generationThreads: 1, or generationLayout: initializers",
   }));
 
-const provider: TrapCheck = ({ spec: { compute } }) =>
-  trapWhen(compute.provider === "cuda" && compute.libraryPath === "", () => ({
-    code: "PROVIDER_NEEDS_LIBRARY",
-    path: ["spec", "compute", "provider"],
-    message: "the library that is shipped has no CUDA provider",
-    value: "cuda",
-    accepted: "compute.libraryPath: a GPU build of ONNX Runtime, or provider: cpu",
-  }));
-
 const memory: TrapCheck = ({ spec, facts, memory: estimate }) =>
   trapWhen(estimate.total > facts.machine.memoryBytes, (): AllowableTrap => {
     const parts = Object.entries(estimate).filter(([part]) => part !== "total");
@@ -89,4 +80,4 @@ const MENDS: Readonly<Record<string, string>> = {
 };
 
 /** Checks of model, engine and memory. */
-export const MODEL_TRAPS: readonly TrapCheck[] = [heads, alphabet, layout, provider, memory];
+export const MODEL_TRAPS: readonly TrapCheck[] = [heads, alphabet, layout, memory];

@@ -22,6 +22,7 @@ export interface HttpLineOptions extends LineCredentials {
   readonly scope?: "token" | undefined;
 }
 
+/** Posts samples to a URL by the HTTP contract of docs/rewards.md. */
 export function createHttpLine({ scorer, url, scope, ...credentials }: HttpLineOptions): ScorerLine {
   const poster = openJsonPoster(url, credentials);
   return {

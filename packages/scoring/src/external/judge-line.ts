@@ -13,6 +13,7 @@ import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
 const MAX_QUOTED = 100;
 const MAX_VERSION = 128;
 
+/** Asks an OpenAI-compatible chat API for a number about each sample, one call a sample. */
 export function createJudgeLine(judge: ResolvedJudge, credentials: LineCredentials): ScorerLine {
   const url = `${judge.url.replace(/\/+$/, "")}/chat/completions`;
   const poster = openJsonPoster(url, credentials);

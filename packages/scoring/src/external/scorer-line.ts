@@ -13,6 +13,7 @@ export interface LineCredentials {
   readonly tls?: TlsOptions | undefined;
 }
 
+/** How samples reach a scorer in another process. */
 export interface ScorerLine {
   /** Whom it calls, for people; holds no secret. */
   readonly address: string;

@@ -1,16 +1,23 @@
 /** One pod of the test kubelet: its first container as a local process, with probes, restarts, grace and last words. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inheritedEnvironment } from "../config.ts";
 import { isServing } from "./grpc-health.ts";
 import { environmentOf, type EnvironmentSources, type KubeContainer, translate } from "./pod-spec.ts";
 
+interface End {
+  readonly exitCode: number;
+  readonly message: string;
+}
+
 export interface PodStatus {
   readonly phase: "Pending" | "Running" | "Succeeded" | "Failed";
   readonly ready: boolean;
   readonly restarts: number;
-  readonly terminated?: { readonly exitCode: number; readonly message: string };
+  readonly terminated?: End;
+  /** Before its restart. */
+  readonly last?: End;
 }
 
 export interface PodProcessOptions extends EnvironmentSources {
@@ -69,7 +76,8 @@ export function startPod(options: PodProcessOptions): PodProcess {
     const again = restartPolicy === "Always" || (restartPolicy === "OnFailure" && exitCode !== 0);
     if (again && !state.ending) {
       state.restarts++;
-      await report({ phase: "Running", ready: false, restarts: state.restarts });
+      const last = { exitCode, message: lastWords(folder, { log: state.log, exitCode }) };
+      await report({ phase: "Running", ready: false, restarts: state.restarts, last });
       setTimeout(() => void start(), RESTART_MS);
       return;
     }
@@ -118,6 +126,8 @@ async function launch(container: KubeContainer, options: PodProcessOptions): Pro
   );
   const [first = "", ...rest] = words;
   const [file = first, ...before] = programs[first] ?? [first];
+  // The words of the container before are its own.
+  rmSync(join(folder, "termination-log"), { force: true });
   const { PATH = "" } = inheritedEnvironment();
   return spawn(file, [...before, ...rest], { env: { PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] });
 }

@@ -192,7 +192,7 @@ async function reportStatus(
   { podIp, status }: { readonly podIp: string; readonly status: PodStatus },
 ): Promise<void> {
   const [container] = pod.spec.containers;
-  const { phase, ready, restarts, terminated } = status;
+  const { phase, ready, restarts, terminated, last } = status;
   const now = new Date().toISOString();
   const condition = (type: string, holds: boolean): object => ({
     type,
@@ -226,6 +226,9 @@ async function reportStatus(
           started: true,
           restartCount: restarts,
           state,
+          ...(last === undefined
+            ? {}
+            : { lastState: { terminated: { ...last, reason: "Ended", startedAt: now, finishedAt: now } } }),
         },
       ],
     },

@@ -9,6 +9,8 @@ export interface ServerProcess {
   readonly pid: number;
   /** The last lines that it wrote. */
   output(): string;
+  /** Its exit code, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
   /** SIGTERM, and SIGKILL where it does not end; resolves when it is gone. */
   stop(): Promise<void>;
   /** Ends it at once, as a crash would. */
@@ -45,6 +47,7 @@ export function startProcess(name: string, file: string, args: readonly string[]
   return {
     name,
     pid: child.pid ?? -1,
+    ended: new Promise((done) => child.once("exit", (code, signal) => done(code ?? signal ?? 1))),
     output: () => output,
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),

@@ -4,6 +4,7 @@
  */
 import { digestOf } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
+import { DEVICE_MISSING_EXIT } from "../devices.ts";
 import { childName } from "../names.ts";
 import { type Child, child } from "./child.ts";
 import { podTemplate } from "./pod.ts";
@@ -40,7 +41,10 @@ export function learnerJob(run: TrainingRun, { settings, suspend }: LearnerOptio
           action: "Ignore",
           onExitCodes: { containerName: "learner", operator: "In", values: [...INTERRUPTED] },
         },
-        { action: "FailJob", onExitCodes: { containerName: "learner", operator: "In", values: [REFUSED] } },
+        {
+          action: "FailJob",
+          onExitCodes: { containerName: "learner", operator: "In", values: [REFUSED, DEVICE_MISSING_EXIT] },
+        },
       ],
     },
     template: { ...template, spec: { ...podSpec(template), restartPolicy: "Never" } },

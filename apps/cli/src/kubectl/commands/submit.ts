@@ -5,7 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import { processEnvironment } from "@oarlock/runtime";
 import { formatBytes } from "@oarlock/runfile";
 import { storeBundle } from "@oarlock/workload";
-import { collect } from "../../prepare.ts";
+import { setOption } from "../../options.ts";
 import { loadRunFile } from "../../run-file-source.ts";
 import { type Cluster, TRAINING_RUNS, type TrainingRun } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
@@ -22,7 +22,7 @@ export function submitCommand({ terminal, withCluster }: PluginContext): Command
   const command = new Command("submit")
     .description("Make a run from a run file, with every file of this machine that it names.")
     .argument("<file>", "run file, YAML or JSON")
-    .option("--set <key=value>", "change a value first; repeatable", collect, [])
+    .addOption(setOption())
     .option("--nats <url>", "message server as this machine reaches it (default: NATS_URL, or the run's)")
     .option("--dry-run", "print the run with its files packed, and make nothing")
     .addOption(new Option("-o, --output <form>", "print the run").choices(["json", "yaml", "wide", "name"]))

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/status.proto.
  */
 export const file_oarlock_v1_status: GenFile = /*@__PURE__*/
-  fileDesc("ChdvYXJsb2NrL3YxL3N0YXR1cy5wcm90bxIKb2FybG9jay52MSJuCghPcGVuV2FpdBIMCgRuYW1lGAEgASgJEiYKA2FnZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCglyZW1haW5pbmcYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iZwoLUXVldWVTdGF0dXMSDAoEbmFtZRgBIAEoCRINCgVkZXB0aBgCIAEoBBIQCghjYXBhY2l0eRgDIAEoBBIpCgZvbGRlc3QYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iywIKDVNlcnZpY2VTdGF0dXMSEAoIaW5zdGFuY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIpCgZ1cHRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIZHJhaW5pbmcYBCABKAgSIwoFd2FpdHMYBSADKAsyFC5vYXJsb2NrLnYxLk9wZW5XYWl0EicKBnF1ZXVlcxgGIAMoCzIXLm9hcmxvY2sudjEuUXVldWVTdGF0dXMSNwoUZXZlbnRfbG9vcF9kZWxheV9wNTAYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoUZXZlbnRfbG9vcF9kZWxheV9wOTkYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGgoSZmluZ2VycHJpbnRfZGlnZXN0GAkgASgJYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("ChdvYXJsb2NrL3YxL3N0YXR1cy5wcm90bxIKb2FybG9jay52MSJuCghPcGVuV2FpdBIMCgRuYW1lGAEgASgJEiYKA2FnZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCglyZW1haW5pbmcYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iZwoLUXVldWVTdGF0dXMSDAoEbmFtZRgBIAEoCRINCgVkZXB0aBgCIAEoBBIQCghjYXBhY2l0eRgDIAEoBBIpCgZvbGRlc3QYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOgoGRGV2aWNlEhAKCHByb3ZpZGVyGAEgASgJEg4KBmRldmljZRgCIAEoCRIOCgZkcml2ZXIYAyABKAki7wIKDVNlcnZpY2VTdGF0dXMSEAoIaW5zdGFuY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIpCgZ1cHRpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEAoIZHJhaW5pbmcYBCABKAgSIwoFd2FpdHMYBSADKAsyFC5vYXJsb2NrLnYxLk9wZW5XYWl0EicKBnF1ZXVlcxgGIAMoCzIXLm9hcmxvY2sudjEuUXVldWVTdGF0dXMSNwoUZXZlbnRfbG9vcF9kZWxheV9wNTAYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoUZXZlbnRfbG9vcF9kZWxheV9wOTkYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGgoSZmluZ2VycHJpbnRfZGlnZXN0GAkgASgJEiIKBmRldmljZRgKIAEoCzISLm9hcmxvY2sudjEuRGV2aWNlYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * A wait that is open now.
@@ -78,6 +78,41 @@ export const QueueStatusSchema: GenMessage<QueueStatus> = /*@__PURE__*/
   messageDesc(file_oarlock_v1_status, 1);
 
 /**
+ * What a service computes on.
+ *
+ * @generated from message oarlock.v1.Device
+ */
+export type Device = Message<"oarlock.v1.Device"> & {
+  /**
+   * Execution provider of ONNX Runtime, e.g. cpu.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * Its name, e.g. a processor's model and instruction set, or a card's name.
+   *
+   * @generated from field: string device = 2;
+   */
+  device: string;
+
+  /**
+   * What drives it, with versions.
+   *
+   * @generated from field: string driver = 3;
+   */
+  driver: string;
+};
+
+/**
+ * Describes the message oarlock.v1.Device.
+ * Use `create(DeviceSchema)` to create a new message.
+ */
+export const DeviceSchema: GenMessage<Device> = /*@__PURE__*/
+  messageDesc(file_oarlock_v1_status, 2);
+
+/**
  * @generated from message oarlock.v1.ServiceStatus
  */
 export type ServiceStatus = Message<"oarlock.v1.ServiceStatus"> & {
@@ -127,6 +162,13 @@ export type ServiceStatus = Message<"oarlock.v1.ServiceStatus"> & {
    * @generated from field: string fingerprint_digest = 9;
    */
   fingerprintDigest: string;
+
+  /**
+   * Probed when the process started.
+   *
+   * @generated from field: oarlock.v1.Device device = 10;
+   */
+  device?: Device | undefined;
 };
 
 /**
@@ -134,5 +176,5 @@ export type ServiceStatus = Message<"oarlock.v1.ServiceStatus"> & {
  * Use `create(ServiceStatusSchema)` to create a new message.
  */
 export const ServiceStatusSchema: GenMessage<ServiceStatus> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_status, 2);
+  messageDesc(file_oarlock_v1_status, 3);
 

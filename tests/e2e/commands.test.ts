@@ -1,0 +1,107 @@
+/** The commands around a run, in the order of a user's day, on one small run; and what they leave behind: nothing. */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { temporaryFolder } from "@oarlock/testkit";
+import { expect, test } from "vitest";
+import { digestsOf, type Ended, oarlock, summaryOf } from "./oarlock.ts";
+
+const STEPS = 10;
+
+const RUN_FILE = `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: sums }
+spec:
+  model:
+    init:
+      hiddenSize: 32
+      intermediateSize: 64
+      layers: 2
+      heads: 2
+      maxPositions: 16
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  stages:
+    - name: sft
+      type: sft
+      sft:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 6
+        batchSize: 16
+    - name: grpo
+      type: grpo
+      grpo:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 4
+        promptsPerStep: 8
+        groupSize: 4
+        sampling: { maxNewTokens: 4 }
+        rewards: [{ name: answer, type: exact }]
+  evaluation:
+    data: { type: task, task: { name: addition, digits: 1, split: test, limit: 16 } }
+  checkpoints: { every: 4, keep: 2 }
+`;
+
+test("plan, run, status, samples, eval, chat and export of one run, and of several seeds", async () => {
+  const folder = temporaryFolder("commands");
+  const home = join(folder, "home");
+  mkdirSync(home);
+  writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+  // A machine of a user, not of CI: what is left in home and temporary folders can be seen.
+  const { CI: _, ...inherited } = process.env;
+  const env = { ...inherited, HOME: home, XDG_CACHE_HOME: home, TMPDIR: home };
+  const all: Ended[] = [];
+  const call = async (line: string, code = 0): Promise<string> => {
+    const ended = await oarlock(line.split(" "), folder, env);
+    expect(ended.code, `${line}\n${ended.text}`).toBe(code);
+    all.push(ended);
+    return ended.text;
+  };
+
+  const planned = await call("plan run.yaml");
+  expect(planned).toMatch(/^stages\.1\.grpo\.groupSize +4 +run\.yaml:\d+:\d+$/m);
+  expect(planned).toMatch(/^time +about \d.* at most, evaluations \d/m);
+  expect(await call("plan run.yaml --set stages.grpo.grpo.groupSize=1", 3)).toContain("GROUP_TOO_SMALL");
+
+  const ran = await call("run run.yaml --out first");
+  const { policy, stages } = summaryOf(join(folder, "first"));
+  expect(ran).toContain(`weights  ${policy.digest}`);
+  expect(stages.map(({ before, after }) => [before, after].every((found) => found !== undefined))).toEqual([
+    true,
+    true,
+  ]);
+  expect(readFileSync(join(folder, "first/report.html"), "utf8")).toContain(policy.digest);
+  expect(await call("run run.yaml --out first", 3)).toContain("is complete: nothing in its inputs changed");
+  expect(await call("run run.yaml --out run.yaml", 3)).toContain("RUN_FOLDER_IMPOSSIBLE");
+  writeFileSync(join(home, "plan.json"), "{");
+  expect(await call("status home", 3)).toContain("RUN_FOLDER_INVALID");
+  rmSync(join(home, "plan.json"));
+
+  expect(await call("status first")).toMatch(/sums completed[^]* grpo 4\/4 /);
+  expect(await call("samples first")).toMatch(/\(wanted: \d+\)\n +before [^]*\n +after /);
+  expect((await call("samples first --stage grpo --step 3 --count 2")).match(/grpo step 3/g)).toHaveLength(2);
+  expect(await call("samples first --count 0", 2)).toContain("expected a whole number from 1 on");
+  expect(await call("samples first --failed")).toContain("no scoring failed");
+
+  const evaluated = await call("eval first --json");
+  expect(await call("eval first --json")).toBe(evaluated);
+  expect(Object.keys((JSON.parse(evaluated) as { metrics: object }).metrics)).toContain(
+    "val-core/addition/answer/mean@4",
+  );
+  expect(await call("eval first --set evaluation.samples=2")).toContain("addition/answer/pass@2");
+
+  const answer = await call("chat first --prompt 1+2=");
+  await call("export first exported");
+  expect(await call("chat exported --prompt 1+2=")).toBe(answer);
+  expect(await call("export first at-6 --step 6")).toContain(digestsOf(join(folder, "first"))[5]);
+  expect(await call("export first at-7 --step 7", 3)).toContain("accepted: 6, 10");
+
+  const seeds = await call("run run.yaml --out seeds --seeds 3,4");
+  expect(seeds).toMatch(/^after grpo: addition\/answer\/mean@4 +[\d.]+ .* 2$/m);
+  const more = await call("run run.yaml --out seeds --seeds 3..5");
+  expect(more).toContain(`the run in ${join("seeds", "seed-3")} is complete and is kept`);
+  expect(more).toMatch(/^after grpo: addition\/answer\/mean@4 +[\d.]+ .* 3$/m);
+  expect(summaryOf(join(folder, "seeds/seed-5")).steps).toBe(STEPS);
+
+  for (const { text } of all) expect(text).not.toMatch(/Warning|This is a bug/);
+  expect(readdirSync(home)).toEqual([]);
+});

@@ -1,0 +1,98 @@
+/**
+ * A message that nobody can read is parked, and its group will never come. In streaming mode the group is dropped with that
+ * reason, and another takes its place; in lockstep there is no other, so the run ends at once and says which message it was.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Bus } from "@oarlock/bus";
+import { readNewestCheckpoint } from "@oarlock/checkpoint";
+import { startLocalRun } from "@oarlock/cli/local";
+import { RolloutPurpose, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
+import type { Trajectory } from "@oarlock/proto";
+import { parseMetrics } from "@oarlock/report";
+import type { Ledger, StreamCursor } from "@oarlock/run";
+import { temporaryFolder } from "@oarlock/testkit";
+import { describe, expect, test } from "vitest";
+import { additionPlan } from "./addition-plan.ts";
+import { beforePublishing } from "./publishing-bus.ts";
+
+const STEPS = 6;
+const GROUPS = 4;
+const PLAN = ["stages.sft.sft.steps=2", "evaluation.every=100"];
+const STREAMING = [...PLAN, "pipeline={mode: streaming, maxStaleness: 1}"];
+
+type Spoil = (data: Uint8Array) => Uint8Array;
+
+/** Trajectories of a batch, spoilt. */
+const eachSpoilt =
+  (spoil: (trajectory: Trajectory) => Trajectory): Spoil =>
+  (data) => {
+    const batch = fromBinary(TrajectoryBatchSchema, data);
+    return toBinary(TrajectoryBatchSchema, { ...batch, trajectories: batch.trajectories.map(spoil) });
+  };
+
+const FAULTS: readonly { readonly fault: string; readonly service: string; readonly spoil: Spoil }[] = [
+  { fault: "an answer of an actor is no record", service: "actor-0", spoil: () => Buffer.from("no record") },
+  { fault: "a scored message is no record", service: "reward-0", spoil: () => Buffer.from("no record") },
+  {
+    fault: "it is not said which policy drew a token",
+    service: "reward-0",
+    spoil: eachSpoilt((trajectory) => ({ ...trajectory, segments: [] })),
+  },
+  {
+    fault: "samples are not of the group",
+    service: "reward-0",
+    spoil: eachSpoilt((trajectory) => ({ ...trajectory, sample: trajectory.sample + 99 })),
+  },
+];
+
+/** The first rollout group that the service answers is spoilt. */
+const spoiling =
+  (service: string, spoil: Spoil) =>
+  (bus: Bus, of: string): Bus => {
+    let spoilt = false;
+    const isWanted = (data: Uint8Array): boolean =>
+      fromBinary(TrajectoryBatchSchema, data).trajectories[0]?.purpose === RolloutPurpose.ROLLOUT;
+    if (of !== service) return bus;
+    return beforePublishing(bus, async (_, data) => {
+      if (spoilt || !isWanted(data)) return data;
+      spoilt = true;
+      return spoil(data);
+    });
+  };
+
+describe("a message that nobody can read", () => {
+  test.each(FAULTS)(
+    "T1: $fault: a run that streams drops the group and goes on",
+    async ({ service, spoil }) => {
+      const outDir = temporaryFolder("unreadable");
+      const busFor = spoiling(service, spoil);
+      const local = await startLocalRun(additionPlan(STREAMING), { outDir, baseDir: outDir, busFor });
+      expect(await local.finished).toMatchObject({ status: "completed" });
+      const checkpoint = await readNewestCheckpoint({ folder: join(outDir, "checkpoints") });
+      const { ledger, stream } = (checkpoint?.state ?? {}) as { ledger: Ledger; stream?: StreamCursor };
+      expect(ledger).toMatchObject({ groupsTrained: STEPS * GROUPS, groupsDropped: { unreadable: 1 } });
+      expect(stream).toMatchObject({ outstanding: [] });
+    },
+  );
+
+  test("D1, D1c: a run in lockstep ends at once each time, and goes on exactly where it is resumed", async () => {
+    const plan = additionPlan(PLAN);
+    const [outDir, calmDir] = [temporaryFolder("unreadable"), temporaryFolder("calm")];
+    const folder = { outDir, baseDir: outDir, uid: "unreadable-1", resume: true };
+    for (const { service, spoil } of FAULTS) {
+      const local = await startLocalRun(plan, { ...folder, busFor: spoiling(service, spoil) });
+      await expect(local.finished).rejects.toThrow(/GROUP_LOST.*group \d+ of step \d.*is parked/);
+    }
+    const resumed = await startLocalRun(plan, folder);
+    expect(await resumed.finished).toMatchObject({ status: "completed" });
+    const calm = await startLocalRun(plan, { outDir: calmDir, baseDir: calmDir });
+    await calm.finished;
+    expect(digests(outDir)).toEqual(digests(calmDir));
+  });
+});
+
+function digests(outDir: string): string[] {
+  const lines = parseMetrics(readFileSync(join(outDir, "metrics.jsonl"), "utf8"));
+  return lines.filter(({ kind }) => kind === "step").map(({ policyDigest }) => policyDigest);
+}
