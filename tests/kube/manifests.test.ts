@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { formatProblem, readRunFile } from "@oarlock/runfile";
 import { type ControlPlane, findKube, repositoryRoot, startControlPlane } from "@oarlock/testkit";
 
@@ -10,6 +11,12 @@ const folder = join(repositoryRoot(), "deploy/k8s");
 const samples = readdirSync(join(folder, "samples")).filter((name) => name.endsWith(".yaml"));
 const CONTROLLER = "system:serviceaccount:oarlock-system:oarlock-controller";
 const RUN_POD = "system:serviceaccount:team:demo-actor";
+
+interface Grant {
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
 
 interface Deployment {
   readonly spec: { readonly template: { readonly metadata: object; readonly spec: object } };
@@ -66,13 +73,23 @@ describe.skipIf(kube.absent)(`manifests${kube.note}`, () => {
     });
   });
 
-  it("grants by name, never by wildcard, and no secrets", async () => {
+  it("grants by name, never by wildcard, and of Secrets the own one to read", async () => {
     const { stdout } = await plane.kubectl(["kustomize", join(folder, "base")]);
     const rules = stdout.split("---").filter((text) => /^kind: (Cluster)?Role$/m.test(text));
-    expect(rules.length).toBe(4);
+    expect(rules.length).toBe(5);
     for (const rule of rules) {
       expect(rule).not.toContain("'*'");
-      expect(rule).not.toContain("secrets");
+      const { rules: granted } = parse(rule) as { readonly rules: readonly Grant[] };
+      for (const { resources, resourceNames, verbs } of granted) {
+        if (!resources.includes("secrets")) continue;
+        expect([
+          { verbs: ["create"] },
+          { verbs: ["get"], resourceNames: ["oarlock-authority"] },
+        ]).toContainEqual({
+          verbs,
+          ...(resourceNames === undefined ? {} : { resourceNames }),
+        });
+      }
     }
   });
 
@@ -86,6 +103,13 @@ describe.skipIf(kube.absent)(`manifests${kube.note}`, () => {
     [CONTROLLER, "create", "pods", "team", "no"],
     [CONTROLLER, "create", "pods/exec", "team", "no"],
     [CONTROLLER, "get", "secrets", "team", "no"],
+    [CONTROLLER, "list", "secrets", "team", "no"],
+    // The answer to a patch holds the object.
+    [CONTROLLER, "patch", "secrets", "team", "no"],
+    [CONTROLLER, "create", "secrets", "team", "yes"],
+    [CONTROLLER, "get", "secrets/oarlock-authority", "oarlock-system", "yes"],
+    [CONTROLLER, "get", "secrets/oarlock-authority", "team", "no"],
+    [CONTROLLER, "get", "secrets/other", "oarlock-system", "no"],
     [CONTROLLER, "delete", "deployments.apps", "team", "no"],
     [CONTROLLER, "create", "trainingruns.oarlock.dev", "team", "no"],
     ["editor", "create", "trainingruns.oarlock.dev", "team", "yes"],

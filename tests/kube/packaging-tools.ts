@@ -66,6 +66,7 @@ function attempt<T>(what: () => T): T | undefined {
 
 /** Go modules that hold CRDs, and which folder of each does. */
 const CRDS = {
+  "github.com/cert-manager/cert-manager@v1.21.2": "deploy/crds",
   "github.com/kedacore/keda/v2@v2.21.0": "config/crd/bases",
   "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd",
 } as const;
@@ -77,7 +78,7 @@ export interface Crds {
   of(names: readonly string[]): string;
 }
 
-/** CRDs of KEDA and the Prometheus operator. Kind "crds". */
+/** CRDs of cert-manager, KEDA and the Prometheus operator. Kind "crds". */
 export function requireCrds(): Crds {
   const folders = attempt(() =>
     Object.entries(CRDS).map(([module, folder]) => join(download(module), folder)),

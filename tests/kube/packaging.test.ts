@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import { certificateOf } from "@oarlock/controller";
 import { ControllerMetrics } from "@oarlock/kube";
 import {
   type ControlPlane,
@@ -126,7 +127,7 @@ describe.skipIf(crds.absent || kube.absent)(`objects of third parties${crds.note
   let plane: ControlPlane;
   beforeAll(async () => {
     plane = await startControlPlane();
-    const names = ["scaledobjects", "podmonitors", "prometheusrules"];
+    const names = ["certificates", "scaledobjects", "podmonitors", "prometheusrules"];
     // Server-side: these CRDs are larger than an annotation may be.
     const applied = await plane.kubectl(["apply", "--server-side", "-f", "-"], { input: crds.of(names) });
     expect(applied).toMatchObject({ code: 0 });
@@ -145,6 +146,24 @@ describe.skipIf(crds.absent || kube.absent)(`objects of third parties${crds.note
       expect(await plane.kubectl(args)).toMatchObject({ code: 0, stderr: "" });
     },
   );
+
+  it("the Certificate of a run is what the API server takes", async () => {
+    const metadata = { name: "demo", namespace: "oarlock-system", uid: "1a2b" };
+    const certManager = { issuerRef: { name: "ours", kind: "ClusterIssuer" } } as const;
+    const made = certificateOf({
+      apiVersion: "oarlock.dev/v1alpha1",
+      kind: "TrainingRun",
+      metadata,
+      spec: {
+        model: { from: "hf://org/name" },
+        stages: [],
+        security: { tls: { type: "certManager", certManager } },
+      },
+    });
+    const args = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    const { code, stderr } = await plane.kubectl(args, { input: JSON.stringify(made) });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  });
 
   it("the monitors, alerts and dashboard are what the API server takes", async () => {
     const folder = mkdtempSync(join(tmpdir(), "oarlock-prometheus-"));

@@ -117,6 +117,16 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a quantity of no kind", { roles: [{ name: "actor", resources: { limits: { memory: "4 GB" } } }] }],
   ["a message server by http", { nats: { url: "http://nats:4222" } }],
   ["a message server without an address", { nats: {} }],
+  ["TLS without whose certificates", { security: { tls: { type: "secret" } } }],
+  [
+    "TLS of a type with the block of another",
+    { security: { tls: { type: "runCA", secret: { name: "mine" } } } },
+  ],
+  ["certificates that last for ever", { security: { tls: { type: "runCA", runCA: { validDays: 0 } } } }],
+  [
+    "an issuer of an unknown kind",
+    { security: { tls: { type: "certManager", certManager: { issuerRef: { name: "a", kind: "CA" } } } } },
+  ],
   ["checkpoints that may be lost", { storage: { type: "emptyDir", emptyDir: { acceptLoss: false } } }],
   ["a claim without its name", { storage: { type: "claim", claim: {} } }],
 ];

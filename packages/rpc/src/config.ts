@@ -9,17 +9,23 @@ import type { TlsOptions } from "./security.ts";
 export interface RpcSecurity {
   readonly tls?: TlsOptions;
   readonly token?: string;
+  /** Port of a health check in plain text, for probes. */
+  readonly healthPort?: number;
 }
+
+const MAX_PORT = 65_535;
 
 /**
  * Reads `OARLOCK_TLS_CERT`, `OARLOCK_TLS_KEY` (files, together), `OARLOCK_TLS_CA` (a file: callers must show a certificate of
- * it) and `OARLOCK_TOKEN`.
+ * it), `OARLOCK_TOKEN` and `OARLOCK_HEALTH_PORT`.
  */
 export function readRpcSecurity(environment: Environment): RpcSecurity {
   const settings = createSettingsReader(environment);
   const [cert, key] = [pem(environment, "OARLOCK_TLS_CERT"), pem(environment, "OARLOCK_TLS_KEY")];
   const ca = pem(environment, "OARLOCK_TLS_CA");
   const token = settings.text("OARLOCK_TOKEN");
+  // 0, which would be any free port, is none: nobody could find it.
+  const healthPort = settings.integer("OARLOCK_HEALTH_PORT", { min: 0, max: MAX_PORT, fallback: 0 });
   if ((cert === undefined) !== (key === undefined) || (ca !== undefined && cert === undefined)) {
     throw new OarlockError(
       "SETTING_INVALID",
@@ -31,6 +37,7 @@ export function readRpcSecurity(environment: Environment): RpcSecurity {
       ? {}
       : { tls: { cert, key, ...(ca === undefined ? {} : { ca }) } }),
     ...(token === undefined ? {} : { token }),
+    ...(healthPort === 0 ? {} : { healthPort }),
   };
 }
 

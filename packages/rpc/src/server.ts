@@ -19,6 +19,8 @@ export interface RpcServerOptions {
   /** Default 0: any free port. */
   readonly port?: number;
   readonly tls?: TlsOptions;
+  /** A further port, in plain text, with the standard health service and nothing else: probes speak no TLS. */
+  readonly healthPort?: number;
   /** Calls must carry it as a bearer token; health checks need not. */
   readonly token?: string;
   /** Bound on one message in either direction. Default 16 MiB. */
@@ -36,6 +38,7 @@ const ABORT_TURN_MS = 50;
 export class RpcServer implements AsyncDisposable {
   readonly #options: RpcServerOptions;
   readonly #server: Server;
+  readonly #healthServer: Server | undefined;
   readonly #health = new HealthImplementation({ "": "NOT_SERVING" });
   readonly #draining = new AbortController();
   readonly #calls = new Set<AbortController>();
@@ -50,6 +53,9 @@ export class RpcServer implements AsyncDisposable {
       "grpc.max_send_message_length": maxMessageBytes,
     });
     this.#health.addToServer(this.#server);
+    if (options.healthPort === undefined) return;
+    this.#healthServer = new Server();
+    this.#health.addToServer(this.#healthServer);
   }
 
   /** Adds a service; it reports SERVING from `listen` on. */
@@ -74,18 +80,12 @@ export class RpcServer implements AsyncDisposable {
 
   /** Binds and serves; gives the address for clients, `host:port`. */
   async listen(): Promise<string> {
-    const { host = "127.0.0.1", port = 0, tls } = this.#options;
+    const { host = "127.0.0.1", port = 0, tls, healthPort } = this.#options;
     const authority = host.includes(":") ? `[${host}]` : host;
     addReflection(this.#server, this.#services);
-    const bound = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(`${authority}:${port}`, serverCredentials(tls), (error, actual) => {
-        if (error === null) resolve(actual);
-        else
-          reject(
-            new OarlockError("RPC_BIND_FAILED", `cannot listen on ${authority}:${port}`, { cause: error }),
-          );
-      });
-    });
+    const bound = await bind(this.#server, `${authority}:${port}`, tls);
+    if (this.#healthServer !== undefined)
+      await bind(this.#healthServer, `${authority}:${healthPort}`, undefined);
     for (const name of this.#names()) this.#health.setStatus(name, "SERVING");
     return `${authority}:${bound}`;
   }
@@ -122,6 +122,7 @@ export class RpcServer implements AsyncDisposable {
     );
     const outcome = await Promise.race([finished, graceOver]);
     waited.abort();
+    this.#healthServer?.forceShutdown();
     if (outcome !== "late") return;
     const late = new OarlockError("DRAINING", `the server ended after ${graceMs} ms of grace`, {
       retryable: true,
@@ -131,4 +132,14 @@ export class RpcServer implements AsyncDisposable {
     await sleep(ABORT_TURN_MS);
     this.#server.forceShutdown();
   }
+}
+
+/** Gives the port that it listens on. */
+function bind(server: Server, address: string, tls: TlsOptions | undefined): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, serverCredentials(tls), (error, port) => {
+      if (error === null) resolve(port);
+      else reject(new OarlockError("RPC_BIND_FAILED", `cannot listen on ${address}`, { cause: error }));
+    });
+  });
 }

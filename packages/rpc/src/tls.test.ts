@@ -1,7 +1,9 @@
 /** TLS and mutual TLS with certificates of `fixtures/make.sh`. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { afterEach, expect, it } from "vitest";
-import { LearnerService } from "@oarlock/proto";
+import { ActorService, LearnerService } from "@oarlock/proto";
 import { openChannel, type RpcChannel } from "./client.ts";
 import { RpcServer } from "./server.ts";
 import type { TlsOptions } from "./security.ts";
@@ -28,6 +30,15 @@ function serving(address: string, tls?: TlsOptions): Promise<boolean> {
   return channel.isServing(undefined, { timeoutMs: 3_000 });
 }
 
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  // The type says string for pipes.
+  const { port } = listener.address() as AddressInfo;
+  await new Promise((resolve) => listener.close(resolve));
+  return port;
+}
+
 it("serves those who trust its authority, and no plain text", async () => {
   const address = await serve(pair("server"));
   expect(await serving(address, { ca })).toBe(true);
@@ -42,6 +53,29 @@ it("demands a certificate of its authority when it has one (mutual TLS)", async 
   expect(await serving(address, { ca, ...pair("client") })).toBe(true);
   await expect(serving(address, { ca })).rejects.toMatchObject({ retryable: true });
   await expect(serving(address, { ca, ...pair("stranger") })).rejects.toMatchObject({ retryable: true });
+});
+
+it("answers probes in plain text on a port of their own, and nothing else there", async () => {
+  const healthPort = await freePort();
+  server = new RpcServer({ tls: { ca, ...pair("server") }, healthPort, graceMs: 100 });
+  server.add(ActorService, {
+    async *generate() {},
+    getStatus: async () => ({ slots: 7 }),
+    drain: async () => ({}),
+  });
+  const address = await server.listen();
+  const plain = `127.0.0.1:${healthPort}`;
+  expect(await serving(plain)).toBe(true);
+  await expect(serving(address)).rejects.toMatchObject({ retryable: true });
+  const channel = openChannel(plain);
+  channels.push(channel);
+  await expect(channel.client(ActorService).getStatus({})).rejects.toMatchObject({
+    code: "RPC_UNIMPLEMENTED",
+  });
+  server.setServing(false);
+  expect(await serving(plain)).toBe(false);
+  await server.close();
+  await expect(serving(plain)).rejects.toThrow(/^\[(RPC_UNAVAILABLE|ABORTED)\]/);
 });
 
 it("X1: says when a certificate comes without its key", async () => {

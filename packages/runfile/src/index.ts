@@ -1,18 +1,15 @@
 export { runFileSchema } from "./schema/spec.ts";
+export type { ClusterSpec, NatsSpec, RoleSpec, StorageSpec } from "./cluster-spec.ts";
 export type {
-  ClusterSpec,
   DataSpec,
   EvaluationSpec,
   GrpoSpec,
   ModelSpec,
-  NatsSpec,
   RewardSpec,
-  RoleSpec,
   RunFile,
   RunSpec,
   SftSpec,
   StageSpec,
-  StorageSpec,
 } from "./run-file.ts";
 export type {
   DataInput,
@@ -72,6 +69,7 @@ export type {
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
+export { ROLE_NAMES } from "./vocabulary.ts";
 export { irreproducibleBecause } from "./reproducible.ts";
 export { readRunFile } from "./read-run-file.ts";
 export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";

@@ -4,6 +4,7 @@
  * A union is `type: x` with a sibling block `x: {…}` (what a Kubernetes structural schema can say). Optional here
  * means "has a default that the plan fills"; the filled form is `resolved.ts`. Knows nothing of YAML or of files.
  */
+import type { ClusterSpec } from "./cluster-spec.ts";
 import type { RewardServiceSpecs } from "./reward-services.ts";
 import type {
   Advantage,
@@ -28,12 +29,9 @@ import type {
   Precision,
   Provider,
   RewardType,
-  RoleName,
   RopeConvention,
-  ScalingMode,
   Schedule,
   StageType,
-  StorageType,
   TaskName,
   TaskSplit,
   TrapCode,
@@ -65,66 +63,6 @@ export interface RunSpec extends ClusterSpec {
   readonly output?: OutputSpec | undefined;
   /** Codes of traps that this run walks into on purpose. */
   readonly allow?: readonly TrapCode[] | undefined;
-}
-
-/** What only a cluster reads; none of it changes bits (D1). */
-export interface ClusterSpec {
-  readonly suspend?: boolean | undefined;
-  readonly image?: string | undefined;
-  readonly imagePullSecrets?: readonly { readonly name: string }[] | undefined;
-  readonly roles?: readonly RoleSpec[] | undefined;
-  readonly nats?: NatsSpec | undefined;
-  readonly storage?: StorageSpec | undefined;
-  readonly backoffLimit?: number | undefined;
-  readonly activeDeadlineSeconds?: number | undefined;
-  readonly progressDeadlineSeconds?: number | undefined;
-  readonly ttlSecondsAfterFinished?: number | undefined;
-}
-
-export interface RoleSpec {
-  readonly name: RoleName;
-  readonly replicas?: number | undefined;
-  readonly minReplicas?: number | undefined;
-  readonly maxReplicas?: number | undefined;
-  readonly scaling?: { readonly mode?: ScalingMode | undefined } | undefined;
-  readonly image?: string | undefined;
-  readonly resources?:
-    | { readonly requests?: ResourceListSpec | undefined; readonly limits?: ResourceListSpec | undefined }
-    | undefined;
-  readonly nodeSelector?: Readonly<Record<string, string>> | undefined;
-  readonly tolerations?: readonly TolerationSpec[] | undefined;
-  readonly priorityClassName?: string | undefined;
-  readonly runtimeClassName?: string | undefined;
-  /** A pod template's other fields; the API server checks them when the child is applied. */
-  readonly template?: Readonly<Record<string, unknown>> | undefined;
-}
-
-/** Quantities by resource name. */
-export interface ResourceListSpec {
-  readonly cpu?: string | undefined;
-  readonly memory?: string | undefined;
-  readonly "ephemeral-storage"?: string | undefined;
-  readonly "nvidia.com/gpu"?: string | undefined;
-}
-
-export interface TolerationSpec {
-  readonly key?: string | undefined;
-  readonly operator?: "Exists" | "Equal" | undefined;
-  readonly value?: string | undefined;
-  readonly effect?: "NoSchedule" | "PreferNoSchedule" | "NoExecute" | undefined;
-}
-
-/** Exactly one of `url` and `urlSecretRef`. */
-export interface NatsSpec {
-  readonly url?: string | undefined;
-  readonly urlSecretRef?: { readonly name: string; readonly key: string } | undefined;
-}
-
-export interface StorageSpec {
-  readonly type: StorageType;
-  readonly claim?: { readonly name: string } | undefined;
-  readonly new?: { readonly size: string; readonly storageClassName?: string | undefined } | undefined;
-  readonly emptyDir?: { readonly acceptLoss: boolean } | undefined;
 }
 
 /** Exactly one of `from` (a folder, or `hf://org/name[@revision]`) and `init` (a new model from the seed). */

@@ -153,3 +153,9 @@ export type ScalingMode = (typeof SCALING_MODES)[number];
 
 export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;
 export type StorageType = (typeof STORAGE_TYPES)[number];
+
+export const TLS_TYPES = ["secret", "certManager", "runCA"] as const;
+export type TlsType = (typeof TLS_TYPES)[number];
+
+export const ISSUER_KINDS = ["Issuer", "ClusterIssuer"] as const;
+export type IssuerKind = (typeof ISSUER_KINDS)[number];

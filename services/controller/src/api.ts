@@ -84,7 +84,10 @@ export interface Deployment extends KubeObject {
 }
 
 export interface Job extends KubeObject {
-  readonly spec?: { readonly suspend?: boolean };
+  readonly spec?: {
+    readonly suspend?: boolean;
+    readonly template?: { readonly metadata?: Pick<KubeObject["metadata"], "annotations"> };
+  };
   readonly status?: {
     readonly active?: number;
     readonly ready?: number;

@@ -23,12 +23,13 @@ import type { ChildSettings } from "./children/settings.ts";
 import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
 import type { LearnerClient } from "./learner-client.ts";
 import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
-import { isReady, type Observed, podsOf } from "./observed.ts";
+import { callerTls, isReady, type Observed, podsOf } from "./observed.ts";
 import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
 import { wantedReplicas } from "./roles.ts";
 import { askDevice, createDeviceViews } from "./device-views.ts";
+import type { Identities } from "./tls/identities.ts";
 import { createWishes } from "./wishes.ts";
 
 /** Deletes a run's streams and buckets from its message server. */
@@ -39,6 +40,7 @@ export interface RunControllerParts {
   readonly settings: ChildSettings;
   readonly planner: Planner;
   readonly learners: LearnerClient;
+  readonly identities: Identities;
   /** Undefined: runs get no finalizer. */
   readonly cleaner?: Cleaner;
   /** Default: all namespaces. */
@@ -121,6 +123,7 @@ function createWorker(
 ): (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number }> {
   // Lost with the process: the next one measures anew.
   const paces = new Map<string, Pace>();
+  const uids = new Map<string, string>();
   const wishes = createWishes(parts.learners, parts.again);
   const devices = createDeviceViews(askDevice, parts.again);
   return async (key, signal) => {
@@ -129,10 +132,13 @@ function createWorker(
       paces.delete(key);
       wishes.forget(key);
       devices.forget(key);
+      parts.identities.forget(uids.get(key) ?? "");
+      uids.delete(key);
       return {};
     }
-    const observed = await observe(parts, { key, run });
-    const looked = { ...observed, devices: devices.look(key, observed.pods) };
+    uids.set(key, run.metadata.uid ?? "");
+    const observed = await observe(parts, { key, run, signal });
+    const looked = { ...observed, devices: devices.look(key, observed) };
     const checkpointed = wishes.carry(key, looked);
     const seen = measured(paces, key, { ...looked, ...(checkpointed !== undefined && { checkpointed }) });
     const first = reconcile(seen);
@@ -144,10 +150,10 @@ function createWorker(
 }
 
 async function observe(
-  { index, settings, learners, cleaner, clock }: WorkerParts,
-  { key, run }: { readonly key: string; readonly run: TrainingRun },
+  { index, settings, learners, identities, cleaner, clock }: WorkerParts,
+  { key, run, signal }: { readonly key: string; readonly run: TrainingRun; readonly signal: AbortSignal },
 ): Promise<Observed> {
-  const observed: Observed = {
+  const bare: Observed = {
     run,
     children: ownChildren(index.children(key), run),
     pods: index.pods(key),
@@ -155,7 +161,9 @@ async function observe(
     cleans: cleaner !== undefined,
     nowMs: clock.nowMs(),
   };
-  const report = await learners.ask(podsOf(observed, "learner"));
+  const tls = await identities.of(bare, signal);
+  const observed = tls === undefined ? bare : { ...bare, tls };
+  const report = await learners.ask(podsOf(observed, "learner"), callerTls(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
 }
 

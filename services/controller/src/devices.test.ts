@@ -70,7 +70,7 @@ describe("devices", () => {
       (key) => again.push(key),
     );
     const look = async (pods: readonly Pod[]): Promise<number> => {
-      const { size } = views.look("team/demo", pods);
+      const { size } = views.look("team/demo", { run: newWorld().run, pods });
       await new Promise((done) => setImmediate(done));
       return size;
     };

@@ -5,3 +5,4 @@ export { readControllerConfig } from "./config.ts";
 export type { ControllerConfig } from "./config.ts";
 export type { Cleaner, RunController } from "./controller.ts";
 export { main } from "./process.ts";
+export { certificateOf } from "./tls/given-secret.ts";

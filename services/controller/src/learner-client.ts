@@ -3,18 +3,18 @@ import { subjects } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
 import type { RunStatus as RunStatusMessage, ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
-import type { RpcChannel } from "@oarlock/rpc";
+import type { RpcChannel, TlsOptions } from "@oarlock/rpc";
 import { runPhaseName } from "@oarlock/run";
 import type { Pod } from "./api.ts";
 import { GRPC_PORT } from "./children/settings.ts";
 import { isReady } from "./observed.ts";
 import type { LearnerReport } from "./report.ts";
 
-/** Asks the learner in a pod; undefined where it does not answer. */
+/** Asks the learner in a pod; undefined where it does not answer. `tls`: as whom, where it serves no plain text. */
 export interface LearnerClient {
-  ask(pods: readonly Pod[]): Promise<LearnerReport | undefined>;
+  ask(pods: readonly Pod[], tls?: TlsOptions): Promise<LearnerReport | undefined>;
   /** Has a checkpoint written; true once it is durable, false where no learner could be reached. */
-  checkpoint(pods: readonly Pod[]): Promise<boolean>;
+  checkpoint(pods: readonly Pod[], tls?: TlsOptions): Promise<boolean>;
   close(): void;
 }
 
@@ -25,34 +25,40 @@ const CHECKPOINT_TIMEOUT_MS = 600_000;
 
 /** A client with a channel per learner's address. */
 export function createLearnerClient(): LearnerClient {
-  const channels = new Map<string, RpcChannel>();
-  const channelTo = (address: string): RpcChannel => {
-    const open = channels.get(address) ?? openChannel(address);
-    channels.set(address, open);
-    return open;
+  const channels = new Map<string, { readonly channel: RpcChannel; readonly cert: string | undefined }>();
+  const close = (address: string): void => {
+    channels.get(address)?.channel.close();
+    channels.delete(address);
+  };
+  const channelTo = (address: string, tls: TlsOptions | undefined): RpcChannel => {
+    const known = channels.get(address);
+    if (known !== undefined && known.cert === tls?.cert) return known.channel;
+    close(address);
+    const channel = openChannel(address, tls === undefined ? {} : { tls });
+    channels.set(address, { channel, cert: tls?.cert });
+    return channel;
   };
   return {
-    async ask(pods) {
+    async ask(pods, tls) {
       const left = pods.map(lastReport).find((report) => report !== undefined);
       if (left !== undefined) return left;
       const address = addressIn(pods);
       if (address === undefined) return undefined;
       try {
-        const client = channelTo(address).client(LearnerService);
+        const client = channelTo(address, tls).client(LearnerService);
         const { run, service } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
         return run === undefined ? undefined : reportOf(run, service);
       } catch {
         // A learner that starts, ends or is cut off: the pod's own state says which. The channel may be to a pod that is gone.
-        channels.get(address)?.close();
-        channels.delete(address);
+        close(address);
         return undefined;
       }
     },
-    async checkpoint(pods) {
+    async checkpoint(pods, tls) {
       const address = addressIn(pods);
       if (address === undefined) return false;
       try {
-        await channelTo(address)
+        await channelTo(address, tls)
           .client(LearnerService)
           .checkpointNow({}, { timeoutMs: CHECKPOINT_TIMEOUT_MS });
         return true;
@@ -62,7 +68,7 @@ export function createLearnerClient(): LearnerClient {
       }
     },
     close() {
-      for (const channel of channels.values()) channel.close();
+      for (const { channel } of channels.values()) channel.close();
     },
   };
 }

@@ -7,6 +7,7 @@ import { type Cleaner, createRunController, type RunController } from "./control
 import { servePages } from "./handlers.ts";
 import { createLearnerClient } from "./learner-client.ts";
 import { createPlanner, type PlannerOptions } from "./planner.ts";
+import { createIdentities } from "./tls/identities.ts";
 
 export interface ControllerParts {
   readonly config: ControllerConfig;
@@ -39,6 +40,7 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
       configMap: readConfigMap(client),
     }),
     learners,
+    identities: createIdentities(client, config.children.namespace),
     clock,
     log,
     ...(cleaner === undefined ? {} : { cleaner }),

@@ -6,6 +6,9 @@ import type { Device } from "./devices.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
 import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
+import { serviceHost } from "./tls/names.ts";
+import type { TlsState } from "./tls/state.ts";
+import type { TlsOptions } from "@oarlock/rpc";
 import type { RoleName, RolloutWindow } from "@oarlock/runfile";
 
 /** What came of resolving the plan. */
@@ -26,6 +29,8 @@ export interface Observed {
   readonly children: ReadonlyMap<string, KubeObject>;
   readonly pods: readonly Pod[];
   readonly settings: ChildSettings;
+  /** Certificates of the run's pods, where it asks for some and something is known of them. */
+  readonly tls?: TlsState;
   /** Newest answer of the learner, if it answered. */
   readonly report?: LearnerReport;
   /** What pods compute on, by uid, as far as they were asked. */
@@ -71,6 +76,14 @@ export function livePods(pods: readonly Pod[]): readonly Pod[] {
 
 export function isReady({ status }: Pod): boolean {
   return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+}
+
+/** As whom a role is called, and under which name; undefined: in plain text. */
+export function callerTls(
+  { tls, run }: Pick<Observed, "tls" | "run">,
+  role: RoleName,
+): TlsOptions | undefined {
+  return tls?.type === "ready" ? { ...tls.client, serverName: serviceHost(run, role) } : undefined;
 }
 
 /** A condition of the learner's Job, where it is true. */

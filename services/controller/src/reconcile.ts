@@ -19,6 +19,7 @@ import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } 
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
+import { noteChildren, podTlsOf, wantsTls } from "./tls/state.ts";
 
 /** Image that the plan was made with: a newer controller does not change the engine of a run that is under way (D1b). */
 const IMAGE_ANNOTATION = "oarlock.dev/image";
@@ -29,7 +30,14 @@ const PLAN_NOTES: ReadonlySet<string> = new Set([DIGEST_ANNOTATION, IMAGE_ANNOTA
 /** How often a running learner is asked. */
 const ASK_MS = 2_000;
 /** What is about to change: asked often. */
-const ASKED: ReadonlySet<Reason> = new Set(["WaitingForFiles", "Training", "Paused", "Stalled", "Deleting"]);
+const ASKED: ReadonlySet<Reason> = new Set([
+  "WaitingForFiles",
+  "WaitingForSecret",
+  "Training",
+  "Paused",
+  "Stalled",
+  "Deleting",
+]);
 /** How often a run that waits for something is looked at without being told. */
 const LOOK_MS = 30_000;
 
@@ -97,7 +105,10 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   const { run } = observed;
   const plan = planChild(observed);
   if (plan === undefined || situation.reason === "NatsMissing") return [];
-  const settings = pinnedSettings(observed, plan);
+  const tls = podTlsOf(observed);
+  // Pods in plain text are no start for a run that asks for TLS.
+  if (wantsTls(run) && tls === undefined) return [plan];
+  const settings = { ...pinnedSettings(observed, plan), ...(tls === undefined ? {} : { tls }) };
   const deleting = run.metadata.deletionTimestamp !== undefined;
   const over = hasEnded(situation);
   const suspend = deleting || run.spec.suspend === true;
@@ -112,6 +123,7 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   return [
     ...serviceAccounts(run),
     plan,
+    ...noteChildren(observed),
     ...checkpointClaims(run),
     networkPolicy(run, settings),
     ...services(run),

@@ -17,6 +17,7 @@ export type Reason =
   | "NatsMissing"
   | "Planning"
   | "WaitingForFiles"
+  | "WaitingForSecret"
   | "ChildRefused"
   | "Suspending"
   | "Suspended"
@@ -92,6 +93,9 @@ const childRefused: Case = ({ refusal }) =>
 const waitingForFiles: Case = ({ plan }) =>
   plan?.type === "waiting" ? { reason: "WaitingForFiles", message: plan.message } : undefined;
 
+const waitingForSecret: Case = ({ tls }) =>
+  tls?.type === "waiting" ? { reason: "WaitingForSecret", message: tls.message } : undefined;
+
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
@@ -150,6 +154,7 @@ const CASES: readonly Case[] = [
   planning,
   waitingForFiles,
   suspended,
+  waitingForSecret,
   waiting,
   stalled,
   paused,

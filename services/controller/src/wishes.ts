@@ -4,7 +4,7 @@
  */
 import type { LearnerClient } from "./learner-client.ts";
 import { CHECKPOINT_ANNOTATION } from "./names.ts";
-import { isReady, type Observed, podsOf } from "./observed.ts";
+import { callerTls, isReady, type Observed, podsOf } from "./observed.ts";
 
 export interface Wishes {
   /** Carries a run's wish if it has a new one; gives the wish once it is fulfilled. */
@@ -25,7 +25,7 @@ export function createWishes(
   const wishes = new Map<string, Wish>();
   const ask = async (key: string, text: string, seen: Observed): Promise<void> => {
     wishes.set(key, { text, done: false });
-    const done = await learners.checkpoint(podsOf(seen, "learner"));
+    const done = await learners.checkpoint(podsOf(seen, "learner"), callerTls(seen, "learner"));
     if (wishes.get(key)?.text !== text) return;
     if (done) wishes.set(key, { text, done });
     else wishes.delete(key);

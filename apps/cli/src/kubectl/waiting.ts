@@ -46,6 +46,7 @@ const SAYS_ALL: ReadonlySet<string> = new Set([
   "PlanRefused",
   "DeviceMissing",
   "WaitingForFiles",
+  "WaitingForSecret",
   "ChildRefused",
   "Suspended",
   "Complete",

@@ -10,10 +10,12 @@ import type {
   NatsSpec,
   ResourceListSpec,
   RoleSpec,
+  SecuritySpec,
   StorageSpec,
+  TlsSpec,
   TolerationSpec,
-} from "../run-file.ts";
-import { ROLE_NAMES, SCALING_MODES, STORAGE_TYPES } from "../vocabulary.ts";
+} from "../cluster-spec.ts";
+import { ISSUER_KINDS, ROLE_NAMES, SCALING_MODES, STORAGE_TYPES, TLS_TYPES } from "../vocabulary.ts";
 import {
   choice,
   closed,
@@ -157,6 +159,15 @@ const nats: z.ZodType<NatsSpec> = ruled(
     })
       .describe("Where a URL with credentials is kept.")
       .optional(),
+    tls: closed({
+      secretName: objectName().describe("Secret with ca.crt, and tls.crt and tls.key for a client's own."),
+      clientCertificate: z
+        .boolean()
+        .describe("true: show tls.crt to the server, as mutual TLS asks.")
+        .optional(),
+    })
+      .describe("Authority of the server's certificate, where it is not a public one.")
+      .optional(),
   }),
   [
     {
@@ -168,6 +179,37 @@ const nats: z.ZodType<NatsSpec> = ruled(
     },
   ],
 ).describe("The message server (default: the one that the controller was given).");
+
+const tls: z.ZodType<TlsSpec> = union(
+  closed({
+    type: choice(TLS_TYPES).describe("Whose certificates."),
+    secret: closed({ name: objectName().describe("Secret with tls.crt, tls.key and ca.crt.") })
+      .describe("A certificate for all pods, for the names <run>-<role>.<namespace>.svc.")
+      .optional(),
+    certManager: closed({
+      issuerRef: closed({
+        name: objectName().describe("Name of the issuer."),
+        kind: choice(ISSUER_KINDS).describe("Its kind (default Issuer).").optional(),
+        group: text(253).describe("Its API group (default cert-manager.io).").optional(),
+      }).describe("Who signs; its Secrets must hold ca.crt."),
+    })
+      .describe("A Certificate of cert-manager is made for the run.")
+      .optional(),
+    runCA: closed({
+      validDays: integer(1, 3650)
+        .describe("Days that a certificate lasts; renewed after two thirds (default 90).")
+        .optional(),
+    })
+      .describe("The controller is the authority of this run alone.")
+      .optional(),
+  }),
+  TLS_TYPES,
+  { optionalBlocks: ["runCA"] },
+).describe("Mutual TLS on gRPC inside of the run (default: none).");
+
+const security: z.ZodType<SecuritySpec> = closed({ tls: tls.optional() }).describe(
+  "How the run's pods are protected.",
+);
 
 const storage: z.ZodType<StorageSpec> = union(
   closed({
@@ -224,6 +266,7 @@ export const clusterFields: ClusterFields = {
     .describe("Sizes and places of the roles on a cluster; a role left out has one pod.")
     .optional(),
   nats: nats.optional(),
+  security: security.optional(),
   storage: storage.optional(),
   backoffLimit: integer(0, 1000)
     .describe("Failures of the learner before the run fails; evictions do not count (default 6).")

@@ -8,6 +8,7 @@ import { childName, labelsOf } from "../names.ts";
 import { overridden } from "./override.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { configMapsOf } from "../run-sources.ts";
+import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
@@ -26,8 +27,10 @@ type Fields = Readonly<Record<string, unknown>>;
 export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSettings): Fields {
   const { name } = run.metadata;
   const spec = run.spec.roles?.find((candidate) => candidate.name === role);
+  const added = together([grpcTls(settings.tls), natsTls(run)]);
   const annotations = {
     "kubectl.kubernetes.io/default-container": role,
+    ...added.annotations,
     ...(role === "learner" ? { "cluster-autoscaler.kubernetes.io/safe-to-evict": "false" } : {}),
   };
   const template = {
@@ -49,13 +52,14 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       ...given("tolerations", spec?.tolerations),
       ...given("priorityClassName", spec?.priorityClassName),
       ...given("runtimeClassName", spec?.runtimeClassName),
-      containers: [container(run, role, { settings, spec })],
+      containers: [container(run, role, { settings, spec, added })],
       volumes: [
         { name: "plan", configMap: { name: childName(name, "plan") } },
         { name: "scratch", emptyDir: {} },
         { name: "sources", emptyDir: {} },
         ...configMapsOf(run).map((name, at) => ({ name: `source-${at}`, configMap: { name } })),
         ...(role === "learner" ? [checkpointVolume(run)] : []),
+        ...added.volumes,
       ],
     },
   };
@@ -65,16 +69,20 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
 function container(
   run: TrainingRun,
   role: RoleName,
-  of: { readonly settings: ChildSettings; readonly spec: RoleSpec | undefined },
+  of: {
+    readonly settings: ChildSettings;
+    readonly spec: RoleSpec | undefined;
+    readonly added: PodAdditions;
+  },
 ): Fields {
-  const { settings, spec } = of;
-  const probe = { grpc: { port: GRPC_PORT } };
+  const { settings, spec, added } = of;
+  const probe = { grpc: { port: settings.tls === undefined ? GRPC_PORT : HEALTH_PORT } };
   return {
     name: role,
     image: spec?.image ?? run.spec.image ?? settings.image,
     imagePullPolicy: "IfNotPresent",
     command: [`oarlock-${role}`],
-    env: environment(run, role, settings),
+    env: [...environment(run, role, settings), ...added.env],
     ports: [
       { name: "grpc", containerPort: GRPC_PORT, protocol: "TCP" },
       { name: "metrics", containerPort: METRICS_PORT, protocol: "TCP" },
@@ -101,6 +109,7 @@ function container(
         readOnly: true,
       })),
       ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
+      ...added.volumeMounts,
     ],
   };
 }

@@ -1,5 +1,7 @@
 /** What the controller is told once and every run's children depend on. */
 
+import type { PodTls } from "../tls/state.ts";
+
 export interface ChildSettings {
   /** Image of roles whose run names none. */
   readonly image: string;
@@ -7,6 +9,8 @@ export interface ChildSettings {
   readonly natsUrl: string | undefined;
   /** Namespace of the controller, let in by network policies. */
   readonly namespace: string;
+  /** Of a run whose gRPC speaks TLS: its certificates. */
+  readonly tls?: PodTls;
 }
 
 /** Port of a role's gRPC server. */
