@@ -15,14 +15,24 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "streaming.": async () => (await import("./streaming.ts")).rows(),
   "policy.": async () => (await import("./policy.ts")).rows(),
   "bus.": async () => (await import("./bus-scale.ts")).rows(),
+  "actors.": async () => (await import("./actors.ts")).rows(),
   "kube.": async () => (await import("./kube.ts")).rows(),
 };
 
-const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
-const asJson = process.argv.includes("--json");
+const given = process.argv.slice(2);
+const words = given.filter((word) => word !== "--json");
+const asJson = given.includes("--json");
 
-function wanted(suite: string): boolean {
-  return words.length === 0 || words.some((word) => word.startsWith(suite) || suite.startsWith(word));
+const selects = (word: string, suite: string): boolean => word.startsWith(suite) || suite.startsWith(word);
+const wanted = (suite: string): boolean => words.length === 0 || words.some((word) => selects(word, suite));
+
+const names = Object.keys(suites);
+const unknown = words.filter((word) => !names.some((suite) => selects(word, suite)));
+if (unknown.length > 0) {
+  console.error(
+    `${unknown.join(", ")}: nothing to measure; accepted: --json, and starts of ${names.join(" ")}`,
+  );
+  process.exit(2);
 }
 
 function line(row: BenchRow | SkippedRow): string {

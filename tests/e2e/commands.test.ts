@@ -1,5 +1,5 @@
 /** The commands around a run, in the order of a user's day, on one small run; and what they leave behind: nothing. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
@@ -72,6 +72,9 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(readFileSync(join(folder, "first/report.html"), "utf8")).toContain(policy.digest);
   expect(await call("run run.yaml --out first", 3)).toContain("is complete: nothing in its inputs changed");
   expect(await call("run run.yaml --out run.yaml", 3)).toContain("RUN_FOLDER_IMPOSSIBLE");
+  writeFileSync(join(home, "plan.json"), "{");
+  expect(await call("status home", 3)).toContain("RUN_FOLDER_INVALID");
+  rmSync(join(home, "plan.json"));
 
   expect(await call("status first")).toMatch(/sums completed[^]* grpo 4\/4 /);
   expect(await call("samples first")).toMatch(/\(wanted: \d+\)\n +before [^]*\n +after /);

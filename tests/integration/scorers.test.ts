@@ -1,9 +1,9 @@
 /** The pool with real threads: what a reward may do wrong costs that one item, and nothing else (S1). */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ScoringInput } from "@oarlock/rewards";
 import { temporaryFolder } from "@oarlock/testkit";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { openScorers, rewardDigest, type RewardSettings } from "@oarlock/sandbox";
 
 const input = (completion: string): ScoringInput => ({
@@ -69,6 +69,20 @@ describe("a user's function in a killable thread", () => {
     expect(verdicts.map(([, verdict]) => verdict)).toEqual(
       inputs.map(({ completion }) => ({ type: "scored", value: completion === "a" ? 1 : 0 })),
     );
+  });
+
+  test("its code lies in no file once it is loaded: whoever is killed leaves none behind", async () => {
+    const [folder, scratch] = [temporaryFolder(), temporaryFolder("scratch")];
+    vi.stubEnv("TMPDIR", scratch);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await using pool = await functionScorer(folder, 300);
+    expect(readdirSync(scratch)).toEqual([]);
+    // The thread that hangs is killed, and a fresh one loads the code again.
+    expect(await pool.score([input("loop"), input("abc")])).toMatchObject([
+      [{ type: "failed" }, {}],
+      [{ value: 0.3 }, {}],
+    ]);
+    expect(readdirSync(scratch)).toEqual([]);
   });
 
   test("a function that eats all memory is a failure of its item", async () => {

@@ -1,15 +1,20 @@
 /** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
 import { totalmem } from "node:os";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { probeDevice } from "@oarlock/ort";
 import {
   type DataUse,
   dataUses,
   type EngineInput,
+  formatPath,
+  formatProblem,
   functionUses,
   type PlanFacts,
+  type ReadRunFile,
   type ResolvedSpec,
   resolveSpec,
 } from "@oarlock/runfile";
+import type { Tokenizer } from "@oarlock/tokenizer";
 import { readCliEnvironment } from "./config.ts";
 import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
@@ -42,27 +47,20 @@ export async function gatherFacts(
   const { spec } = resolveSpec(file);
   await fetchSources(spec, baseDir, signal);
   const options = { baseDir, seed: spec.seed, ...(signal === undefined ? {} : { signal }) };
-  const model = await openModel(spec.model, options);
-  const data = new Map<string, PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never>();
+  const model = await namedAt(file, "model", () => openModel(spec.model, options));
+  const data = new Map<string, DataFacts>();
   for (const use of dataUses(spec)) {
-    const dataset = await openData(use.data, options);
-    const { tokenizer } = model;
-    const measured = MEASURED[use.purpose];
-    // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
-    const isMeasurable =
-      measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
-    const longestPrompt = isMeasurable
-      ? longestTokens(dataset, renderingOf(use.data), { tokenizer, measured })
-      : 0;
-    data.set(use.path, {
-      digest: dataset.digest,
-      rows: dataset.rows.length,
-      longestPrompt,
-      parts: dataset.parts,
+    const facts = await namedAt(file, use.path, async () => {
+      const dataset = await openData(use.data, options);
+      return dataFacts(dataset, use, model.tokenizer);
     });
+    data.set(use.path, facts);
   }
   const functions = new Map<string, string>();
-  for (const use of functionUses(spec)) functions.set(use.path, await functionDigest(use.file, baseDir));
+  for (const use of functionUses(spec)) {
+    const digest = await namedAt(file, use.path, () => functionDigest(use.file, baseDir));
+    functions.set(use.path, digest);
+  }
   return {
     model: {
       ...("init" in spec.model ? {} : { shape: model.config }),
@@ -76,6 +74,34 @@ export async function gatherFacts(
     engine: await engineFacts(spec, elsewhere),
     machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
   };
+}
+
+type DataFacts = PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never;
+
+function dataFacts(
+  dataset: Awaited<ReturnType<typeof openData>>,
+  { data, purpose }: DataUse,
+  tokenizer: Tokenizer,
+): DataFacts {
+  const measured = MEASURED[purpose];
+  // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
+  const isMeasurable =
+    measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
+  const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), { tokenizer, measured }) : 0;
+  return { digest: dataset.digest, rows: dataset.rows.length, longestPrompt, parts: dataset.parts };
+}
+
+/** What is wrong with something that the run file names, with the place that names it (X1). `path` is below `spec`. */
+async function namedAt<T>(file: ReadRunFile, path: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (reason) {
+    if (!isOarlockError(reason)) throw reason;
+    const { code, rawMessage: message, retryable, cause } = reason;
+    const steps = ["spec", ...path.split(".").map((step) => (/^\d+$/.test(step) ? Number(step) : step))];
+    const problem = { code, ...file.locate(steps), field: formatPath(steps), message };
+    throw new OarlockError(code, formatProblem(problem), { retryable, cause });
+  }
 }
 
 /** Opens the engine as the run will, and asks what it is. */

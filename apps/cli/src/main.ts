@@ -58,7 +58,7 @@ function createProgram(context: CommandContext): Command {
   const trimmed = (write: (text: string) => void) => (text: string) => write(text.replace(/\n$/, ""));
   const program = new Command("oarlock")
     .description(
-      "Reinforcement-learning post-training of language models: SFT, then GRPO, from one run file.",
+      "Reinforcement-learning post-training of language models: supervised stages, reward models, GRPO and PPO from one run file.",
     )
     .version(oarlockVersion())
     .addHelpText("after", EXIT_CODES_HELP);
@@ -86,6 +86,10 @@ function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   // It may be on its way.
   if (isOarlockError(reason, "BUNDLE_MISSING")) return EXIT.notYet;
   if (isOarlockError(reason)) return EXIT.refused;
-  note(style.dim(bugReport(reason)));
+  if (!isSystemError(reason)) note(style.dim(bugReport(reason)));
   return EXIT.failed;
 }
+
+/** A call to the operating system that failed, with the path it was about: a full disk, a folder that may not be written. */
+const isSystemError = (reason: unknown): boolean =>
+  reason instanceof Error && "syscall" in reason && "path" in reason;

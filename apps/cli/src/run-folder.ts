@@ -107,10 +107,19 @@ export async function readPlan(folder: string): Promise<PlanDocument> {
       `${folder} is not a run folder: it has no plan.json; accepted: a folder that \`oarlock run\` wrote`,
     );
   }
-  const document: unknown = JSON.parse(text);
+  const document = parsed(text);
   if (!isPlanDocument(document))
     throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
   return document;
+}
+
+/** undefined: it is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isPlanDocument(value: unknown): value is PlanDocument {

@@ -83,10 +83,12 @@ export function clip(x: Value, lowest: number, highest: number): Value {
   return x.graph.one("Clip", [x, constantLike(x, lowest), constantLike(x, highest)], {});
 }
 
+/** `x` as another element type; itself where it has that type. */
 export function cast(x: Value, to: DType): Value {
   return x.dtype === to ? x : x.graph.one("Cast", [x], { to });
 }
 
+/** a · b over the last two dimensions, [.., M, K] × [.., K, N] → [.., M, N]; the others broadcast. */
 export function matMul(a: Value, b: Value): Value {
   return a.graph.one("MatMul", [a, b], {});
 }
@@ -105,10 +107,12 @@ export function reshape(x: Value, target: readonly number[]): Value {
   return x.graph.one("Reshape", [x, x.graph.integers(target)], {});
 }
 
+/** Dimension i of the result is dimension `perm[i]` of `x`. */
 export function transpose(x: Value, perm: readonly number[]): Value {
   return x.graph.one("Transpose", [x], { perm });
 }
 
+/** The parts one after the other along `axis`; their other dimensions are the same. */
 export function concat(parts: readonly [Value, ...Value[]], axis: number): Value {
   return parts[0].graph.one("Concat", parts, { axis });
 }
@@ -124,10 +128,12 @@ export function split(x: Value, sizes: readonly number[], axis: number): readonl
   return x.graph.add("Split", [x, x.graph.integers(sizes)], { axis });
 }
 
+/** Slices of `data` along `axis`: that dimension is replaced by the shape of `indices` (int64). */
 export function gather(data: Value, indices: Value, axis: number): Value {
   return data.graph.one("Gather", [data, indices], { axis });
 }
 
+/** One element of `data` for each of `indices`, whose shape the result has: `data[.., indices[.., i, ..], ..]` along `axis`. */
 export function gatherElements(data: Value, indices: Value, axis: number): Value {
   return data.graph.one("GatherElements", [data, indices], { axis });
 }
@@ -137,10 +143,12 @@ export function scatterAdd(data: Value, indices: Value, updates: Value, axis: nu
   return data.graph.one("ScatterElements", [data, indices, updates], { axis, reduction: "add" });
 }
 
+/** `x` with dimensions of size 1 at these axes of the result. */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
   return x.graph.one("Unsqueeze", [x, x.graph.integers(axes)], {});
 }
 
+/** `x` without these axes, which have size 1. */
 export function squeeze(x: Value, axes: readonly number[]): Value {
   return x.graph.one("Squeeze", [x, x.graph.integers(axes)], {});
 }
@@ -179,10 +187,12 @@ export const reduceMax: (x: Value, options?: ReduceOptions) => Value = reduce("R
 export const reduceMin: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMin");
 export const reduceSumSquare: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceSumSquare");
 
+/** exp(x) / Σ exp(x) along `axis`; same shape. */
 export function softmax(x: Value, axis = -1): Value {
   return x.graph.one("Softmax", [x], { axis });
 }
 
+/** x − log Σ exp(x) along `axis`; same shape. */
 export function logSoftmax(x: Value, axis = -1): Value {
   return x.graph.one("LogSoftmax", [x], { axis });
 }
@@ -193,6 +203,7 @@ export function cumSum(x: Value, axis: number): Value {
   return x.graph.one("CumSum", [x, at], {});
 }
 
+/** Index (int64) of the largest element along `axis`, the first of equals; the axis is gone. */
 export function argMax(x: Value, axis: number): Value {
   return x.graph.one("ArgMax", [x], { axis, keepdims: 0 });
 }

@@ -54,6 +54,7 @@ const COMPARED_ELEMENTS = 64;
 const contentKey = ({ dtype, shape, data }: Tensor): string =>
   `${dtype}|${shape.join(",")}|${data.join(",")}`;
 
+/** A graph under construction: nodes in an order in which they can run, names given once. Shapes are checked as nodes are added. */
 export class Graph {
   readonly name: string;
   readonly inputs: GraphInput[] = [];
@@ -179,6 +180,7 @@ export class Graph {
   }
 }
 
+/** An empty graph of this name. */
 export function createGraph(name: string): Graph {
   return new Graph(name);
 }

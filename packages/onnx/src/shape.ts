@@ -3,13 +3,17 @@
  * name are equal. Nothing here knows of operators.
  */
 
+/** A size, or the name of one that is known when the graph runs. */
 export type Dim = number | string;
+/** Dimensions, outermost first; empty for a scalar. */
 export type Shape = readonly Dim[];
 
+/** `[B, 4]`, for messages. */
 export function showShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
 
+/** Whether both have the same sizes and names, in order. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }

@@ -21,6 +21,7 @@ export interface RewardInput {
 /** A finite number, a number with a word of explanation, or `failed(…)` where there is no judgement. */
 export type RewardResult = number | { readonly value: number; readonly explanation?: string } | Failed;
 
+/** What a reward file exports: a number, or more about it, for one sample. */
 export type RewardFunction = (input: RewardInput) => RewardResult | Promise<RewardResult>;
 
 /** Types a reward function; returns it as it is. */

@@ -30,6 +30,7 @@ export interface Failed {
   readonly retryable: boolean;
 }
 
+/** A number or the reason why there is none (S1). */
 export type Verdict = Scored | Failed;
 
 /** A judgement. A value that is not finite is a failure. */
@@ -38,6 +39,7 @@ export function scored(value: number, explanation?: string): Verdict {
   return { type: "scored", value, ...(explanation !== undefined && { explanation }) };
 }
 
+/** No judgement, and why; `retryable`: asking again may give one. */
 export function failed(code: string, reason: string, retryable = false): Failed {
   return { type: "failed", code, reason, retryable };
 }

@@ -11,6 +11,7 @@ import {
   type RegexOptions,
 } from "./verifiers/text.ts";
 
+/** The options of each verifier, by the type's name in the run file. */
 export interface VerifierOptions {
   exact: ExactOptions;
   contains: ContainsOptions;
@@ -39,6 +40,7 @@ export function createVerifier<T extends VerifierType>(type: T, options: Verifie
   return makers[type](options);
 }
 
+/** Whether a reward of this type is a verifier, and needs nothing but the sample. */
 export function isVerifierType(type: string): type is VerifierType {
   return Object.hasOwn(makers, type);
 }

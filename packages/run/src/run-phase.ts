@@ -26,6 +26,7 @@ const NAMES: ReadonlyMap<RunPhase, string> = new Map(
   Object.entries(NUMBERS).map(([name, number]) => [number, name]),
 );
 
+/** The phase's number in messages. */
 export function runPhase(name: RunPhaseName): RunPhase {
   return NUMBERS[name];
 }

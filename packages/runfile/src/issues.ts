@@ -70,7 +70,7 @@ function unknownWord(known: readonly string[], value: unknown): string {
 function customFinding(issue: z.core.$ZodIssueCustom, path: Path, value: unknown): Finding {
   const accepted: unknown = issue.params?.["accepted"];
   const code: unknown = issue.params?.["code"];
-  const shown = typeof value === "object" ? {} : { value: showValue(value) };
+  const shown = value === undefined || typeof value === "object" ? {} : { value: showValue(value) };
   return {
     code: typeof code === "string" ? code : "RULE",
     path,

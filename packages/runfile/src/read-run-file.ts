@@ -46,7 +46,9 @@ export function readRunFile(text: string, options: ReadOptions): ReadResult {
   const origin = originOf(document, overrides, options.file);
   const checked = runFileSchema.safeParse(root);
   const ambiguousFields = new Set(document.problems.map(({ field }) => field));
-  const findings = checked.success ? [] : checked.error.issues.flatMap((issue) => findingsOf(issue, root));
+  const found = checked.success ? [] : checked.error.issues.flatMap((issue) => findingsOf(issue, root));
+  // An integer beyond 2^53 breaks two rules of the schema that say the same.
+  const findings = [...new Map(found.map((finding) => [JSON.stringify(finding), finding])).values()];
   const schemaProblems = findings
     .filter((finding) => !ambiguousFields.has(fieldOf(finding)))
     .map((finding) => problemOf(finding, origin.locate));

@@ -21,6 +21,11 @@ const requireBanner =
 
 /** Bundles the file. Throws `REWARD_BUNDLE` with the compiler's place and message. */
 export async function bundleReward(file: string): Promise<Bundle> {
+  if ((await stat(file).catch(() => undefined))?.isFile() !== true)
+    throw new OarlockError(
+      "REWARD_BUNDLE",
+      `${file}: no such file; accepted: a TypeScript or JavaScript file`,
+    );
   try {
     const result = await build({
       entryPoints: [file],

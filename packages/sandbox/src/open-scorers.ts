@@ -2,10 +2,7 @@
  * The scorers of a run: built-in verifiers and users' functions, all in killable worker threads (P1), each with an identity
  * that travels with its verdicts. It does not weigh or combine verdicts.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { resolve } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import {
   isVerifierType,
@@ -80,29 +77,17 @@ export async function openScorers(
   rewards: readonly RewardSettings[],
   options: OpenScorersOptions,
 ): Promise<ScorerPool> {
-  const folder = await mkdtemp(join(tmpdir(), "oarlock-rewards-"));
-  try {
-    const opened = await Promise.all(
-      rewards.map((reward, index) => openScorer(reward, { folder, index, baseDir: options.baseDir })),
-    );
-    const thread = {
-      recipes: opened.map(({ recipe }) => recipe),
-      timeoutsMs: rewards.map(({ timeoutMs }) => timeoutMs),
-    };
-    const threads = Array.from(
-      { length: Math.max(1, options.workers ?? 1) },
-      () => new ScoringThread(thread),
-    );
-    await loadAll(threads, rewards);
-    return createPool(
-      opened.map(({ info }) => info),
-      threads,
-      folder,
-    );
-  } catch (reason) {
-    await rm(folder, { recursive: true, force: true });
-    throw reason;
-  }
+  const opened = await Promise.all(rewards.map((reward) => openScorer(reward, options.baseDir)));
+  const thread = {
+    recipes: opened.map(({ recipe }) => recipe),
+    timeoutsMs: rewards.map(({ timeoutMs }) => timeoutMs),
+  };
+  const threads = Array.from({ length: Math.max(1, options.workers ?? 1) }, () => new ScoringThread(thread));
+  await loadAll(threads, rewards);
+  return createPool(
+    opened.map(({ info }) => info),
+    threads,
+  );
 }
 
 /** Starts the threads. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
@@ -130,13 +115,7 @@ function codeOf(
   return bundled ? readBundle(path) : bundleReward(path);
 }
 
-interface Place {
-  readonly folder: string;
-  readonly index: number;
-  readonly baseDir: string;
-}
-
-async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Place): Promise<Opened> {
+async function openScorer(reward: RewardSettings, baseDir: string): Promise<Opened> {
   const { name, type, optional } = reward;
   if (isVerifierType(type)) {
     const settings = reward[type];
@@ -146,25 +125,15 @@ async function openScorer(reward: RewardSettings, { folder, index, baseDir }: Pl
   }
   if (type !== "function" || !reward.function)
     throw new OarlockError("REWARD_TYPE", `reward ${name} has the unknown type ${type}`);
-  const bundle = await codeOf(reward.function, baseDir);
-  const file = join(folder, `${index}.mjs`);
-  await writeFile(file, bundle.code, { mode: 0o600 });
+  const { code, digest } = await codeOf(reward.function, baseDir);
   // A function is taken to be deterministic: D1 holds as far as it is.
-  const info = { name, version: `sha256:${bundle.digest}`, deterministic: true, optional };
-  return {
-    info,
-    recipe: { kind: "function", module: pathToFileURL(file).href, export: reward.function.export },
-  };
+  const info = { name, version: `sha256:${digest}`, deterministic: true, optional };
+  return { info, recipe: { kind: "function", code, export: reward.function.export } };
 }
 
-function createPool(
-  scorers: readonly ScorerInfo[],
-  threads: readonly ScoringThread[],
-  folder: string,
-): ScorerPool {
+function createPool(scorers: readonly ScorerInfo[], threads: readonly ScoringThread[]): ScorerPool {
   const close = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()));
-    await rm(folder, { recursive: true, force: true });
   };
   return {
     scorers,

@@ -8,7 +8,12 @@ export type ScorerRecipe =
       readonly type: VerifierType;
       readonly options: VerifierOptions[VerifierType];
     }
-  | { readonly kind: "function"; readonly module: string; readonly export: string };
+  | {
+      readonly kind: "function";
+      /** A whole module, as JavaScript. */
+      readonly code: string;
+      readonly export: string;
+    };
 
 export interface WorkerSetup {
   readonly recipes: readonly ScorerRecipe[];

@@ -2,6 +2,10 @@
  * The worker that scores: one item after the other, telling in shared memory which one it is at, so that the pool can see
  * an item that hangs and kill the thread.
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parentPort, workerData } from "node:worker_threads";
 import { OarlockError } from "@oarlock/errors";
 import {
@@ -30,13 +34,25 @@ type Scorer = (input: ScoringInput) => Verdict | Promise<Verdict>;
 
 async function makeScorer(recipe: ScorerRecipe): Promise<Scorer> {
   if (recipe.kind === "verifier") return createVerifier(recipe.type, recipe.options);
-  const loaded = (await import(recipe.module)) as Record<string, unknown>; // a module's exports are unknown by nature
+  const loaded = await importCode(recipe.code);
   const found = loaded[recipe.export] ?? loaded["default"];
   if (typeof found !== "function") {
     const exported = Object.keys(loaded).join(", ") || "nothing";
     throw new OarlockError("REWARD_EXPORT", `no function "${recipe.export}" is exported, only: ${exported}`);
   }
   return (input) => applyReward(found as RewardFunction, input);
+}
+
+/** Imports a module from its text. Its file is there only meanwhile: whoever is killed leaves nothing behind. */
+async function importCode(code: string): Promise<Record<string, unknown>> {
+  const folder = mkdtempSync(join(tmpdir(), "oarlock-rewards-"));
+  try {
+    const file = join(folder, "reward.mjs");
+    writeFileSync(file, code, { mode: 0o600 });
+    return (await import(pathToFileURL(file).href)) as Record<string, unknown>; // a module's exports are unknown by nature
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 interface Loaded {

@@ -11,6 +11,7 @@ import type { TrajectoryInput } from "./scorer-set.ts";
 /** Of about 200 bytes each. */
 export const CACHED_SCORES = 16_384;
 
+/** The scorer with its scores remembered by content, `entries` at most; another version of it forgets them all. */
 export function cachedScorer(
   scorer: BatchScorer,
   { entries = CACHED_SCORES }: { readonly entries?: number } = {},

@@ -15,6 +15,7 @@ export interface EnsembleOptions {
   readonly members: readonly BatchScorer[];
 }
 
+/** One score of several scorers' scores of the same sample, combined as its options say. */
 export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
   const { name, optional, members } = options;
   return {

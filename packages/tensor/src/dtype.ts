@@ -1,5 +1,6 @@
 /** Element types, and the typed array that holds each. Half precisions are kept as their bit patterns. */
 
+/** The typed array that holds elements of each type. */
 export interface ArrayOf {
   float32: Float32Array;
   float64: Float64Array;
@@ -57,10 +58,12 @@ export const DTYPES: readonly DType[] = [
   "bool",
 ];
 
+/** Bytes that one element takes in memory and in files. */
 export function bytesPerElement(dtype: DType): number {
   return bytes[dtype];
 }
 
+/** Whether elements are real numbers, of whatever precision: what gradients exist for. */
 export function isFloating(dtype: DType): boolean {
   return dtype === "float32" || dtype === "float64" || dtype === "float16" || dtype === "bfloat16";
 }

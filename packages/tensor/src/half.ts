@@ -14,6 +14,7 @@ const valueOf = (bits: number): number => {
   return real[0] ?? 0;
 };
 
+/** Bit patterns of bfloat16 as float32, exactly. */
 export function bfloat16ToFloat32(source: Uint16Array): Float32Array {
   const target = new Float32Array(source.length);
   const bits = new Uint32Array(target.buffer);
@@ -21,6 +22,7 @@ export function bfloat16ToFloat32(source: Uint16Array): Float32Array {
   return target;
 }
 
+/** The nearest bfloat16 of each value, ties to even, as bit patterns; NaN stays NaN. */
 export function float32ToBfloat16(source: Float32Array): Uint16Array {
   const target = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) {
@@ -32,6 +34,7 @@ export function float32ToBfloat16(source: Float32Array): Uint16Array {
   return target;
 }
 
+/** Bit patterns of IEEE binary16 as float32, exactly, subnormals too. */
 export function float16ToFloat32(source: Uint16Array): Float32Array {
   const target = new Float32Array(source.length);
   for (let i = 0; i < source.length; i++) {
@@ -50,6 +53,7 @@ function halfMagnitude(exponent: number, fraction: number): number {
   return (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The nearest IEEE binary16 of each value, ties to even, as bit patterns; beyond its range ±∞. */
 export function float32ToFloat16(source: Float32Array): Uint16Array {
   const target = new Uint16Array(source.length);
   for (let i = 0; i < source.length; i++) target[i] = toHalfBits(bitsOf(source[i] ?? 0));

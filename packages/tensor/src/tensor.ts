@@ -2,6 +2,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { type ArrayOf, createTypedArray, type DType, holds } from "./dtype.ts";
 
+/** Numbers with a shape, dense and row-major. */
 export interface Tensor<D extends DType = DType> {
   readonly dtype: D;
   /** Dimensions, outermost first; empty for a scalar. */

@@ -31,6 +31,7 @@ export interface Rendering {
 /** Of a procedural task: plain. */
 const PLAIN_RENDERING: Rendering = { systemPrompt: "", chatTemplate: "auto" };
 
+/** How a source's prompts become text: tasks as they are, files and hub data as their settings say. */
 export function renderingOf(data: ResolvedData): Rendering {
   if (data.type === "task") return PLAIN_RENDERING;
   return data.type === "file" ? data.file : data.hub;

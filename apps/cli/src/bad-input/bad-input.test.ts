@@ -90,6 +90,8 @@ describe.each(SECTIONS)("X1: %s", (_section, cases) => {
     errors.set(title, error);
     for (const part of bad.says) expect(error).toContain(part);
     expect(error).toMatch(/^\[[A-Z][A-Z0-9_]+\] ./);
+    expect(error).toMatch(/\brun\.yaml(:\d+:\d+)?: |--set\b/);
+    expect(error).not.toContain("undefined");
   });
 });
 
@@ -105,7 +107,7 @@ it("docs/bad-input.md is this table", async () => {
     return `## ${title}\n\n${rows.join("\n")}`;
   });
   const count = SECTIONS.reduce((sum, [, cases]) => sum + cases.length, 0);
-  const head = `# Bad input\n\n${count} wrong run files, models and data sets, and the error that each gets from \`oarlock validate\`, \`plan\` and \`run\`. Written by\n\`npx vitest run --project unit -u apps/cli/src/bad-input\`; CI fails where it is out of date.\n`;
+  const head = `# Bad input\n\n${count} wrong run files, models and data sets, and the error that each gets from \`oarlock validate\`, \`plan\` and \`run\`. Written by\n\`npx vitest run --project unit apps/cli/src/bad-input -u\`; CI fails where it is out of date.\n`;
   await expect(`${head}\n${sections.join("\n")}`).toMatchFileSnapshot("../../../../docs/bad-input.md");
 });
 

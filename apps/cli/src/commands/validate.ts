@@ -1,4 +1,4 @@
-/** `oarlock validate FILE`: reads and checks a run file, and with `--deep` its model and data too. */
+/** `oarlock validate FILE`: reads and checks a run file, its model, data and functions. */
 import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";

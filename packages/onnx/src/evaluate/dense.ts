@@ -5,6 +5,7 @@
 import { elementCount } from "@oarlock/tensor";
 import { OarlockError } from "@oarlock/errors";
 
+/** A tensor of the float64 reference evaluator. */
 export interface Dense {
   readonly shape: readonly number[];
   /** Row-major, `elementCount(shape)` elements. */

@@ -15,8 +15,10 @@ export interface OpAttributes
     ReductionAttributes,
     TransformerAttributes {}
 
+/** Every operator that a graph may hold. */
 export type OpName = keyof OpAttributes;
 
+/** What each operator is: its attributes' defaults and its shape inference. Exhaustive by type. */
 export const operators: { readonly [Op in OpName]: OpDefinition<OpAttributes[Op]> } = {
   ...elementwise,
   ...linalg,

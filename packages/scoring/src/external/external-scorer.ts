@@ -34,6 +34,7 @@ const PAUSE = { baseMs: 100, maxMs: 10_000 };
 const ENDLESS_MS = 2 ** 31 - 1;
 const NO_ANSWER = failed("SCORER_UNAVAILABLE", "the scorer gave no verdict", true);
 
+/** A scorer in another process, called over its line: in batches, with retries, as long as its options allow. */
 export function createExternalScorer(options: ExternalScorerOptions): BatchScorer {
   const { name, optional, deterministic, line } = options;
   const { clock = systemClock, random = Math.random } = options;

@@ -23,6 +23,7 @@ export interface GrpcLineOptions {
   readonly timeoutMs: number;
 }
 
+/** Calls `Score` of a server of `oarlock.v1.RewardService`; the channel is opened at once and connects when it is used. */
 export function createGrpcLine(options: GrpcLineOptions): ScorerLine {
   const { address, scorer, version, tls, token, timeoutMs } = options;
   const channel = openChannel(address, { ...(tls ? { tls: {} } : {}), ...(token === "" ? {} : { token }) });

@@ -20,6 +20,7 @@ export interface HttpLineOptions {
   readonly token: string;
 }
 
+/** Posts samples to a URL by the HTTP contract of docs/rewards.md. */
 export function createHttpLine({ scorer, url, token }: HttpLineOptions): ScorerLine {
   return {
     address: url,

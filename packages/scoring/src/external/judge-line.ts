@@ -13,6 +13,7 @@ import type { ScorerLine } from "./scorer-line.ts";
 const MAX_QUOTED = 100;
 const MAX_VERSION = 128;
 
+/** Asks an OpenAI-compatible chat API for a number about each sample, one call a sample. */
 export function createJudgeLine(judge: ResolvedJudge, token: string): ScorerLine {
   const url = `${judge.url.replace(/\/+$/, "")}/chat/completions`;
   const ask = async (input: TrajectoryInput, signal: AbortSignal): Promise<Verdict> => {

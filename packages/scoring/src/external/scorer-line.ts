@@ -4,6 +4,7 @@ import { failed } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import type { TrajectoryInput } from "../scorer-set.ts";
 
+/** How samples reach a scorer in another process. */
 export interface ScorerLine {
   /** Whom it calls, for people; holds no secret. */
   readonly address: string;
