@@ -6,14 +6,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
-import { clusterSource, type ResolvedSpec, sourcePath, sourcesOf } from "@oarlock/runfile";
+import { clusterSource, type ResolvedSpec, sourcePath } from "@oarlock/runfile";
 import { createSettingsReader, processEnvironment } from "@oarlock/runtime";
 import { rewardDigest } from "@oarlock/sandbox";
 import { bundlesOf, fetchBundles } from "@oarlock/workload";
 
-/** Fetches the bundles that a spec names, if it names any. @throws `CLUSTER_SOURCE` of a volume that is not mounted here. */
+/** Fetches the bundles that a spec names, if it names any. */
 export async function fetchSources(spec: ResolvedSpec, folder: string, signal?: AbortSignal): Promise<void> {
-  refuseUnmounted(spec, folder);
   const [first] = bundlesOf(spec);
   if (first === undefined) return;
   const environment = processEnvironment();
@@ -29,20 +28,21 @@ export async function fetchSources(spec: ResolvedSpec, folder: string, signal?: 
   await fetchBundles({ spec, bus, uid, folder, ...(signal && { signal }) });
 }
 
-/** ConfigMaps and volumes lie beside the run file where a cluster's planner mounts them, and nowhere else. */
-function refuseUnmounted(spec: ResolvedSpec, folder: string): void {
-  for (const { reference } of sourcesOf(spec)) {
-    const source = clusterSource(reference);
-    if (source === undefined || source.scheme === "bundle") continue;
-    const home = join(folder, source.scheme, source.name);
-    if (existsSync(home)) continue;
-    const what = source.scheme === "pvc" ? "a volume" : "a ConfigMap";
-    throw new OarlockError(
-      "CLUSTER_SOURCE",
-      `${JSON.stringify(reference)} is in ${what} of a cluster, which is not mounted here; ` +
-        "accepted here: a path of this machine or hf://; on a cluster: kubectl apply",
-    );
-  }
+/**
+ * ConfigMaps and volumes lie beside the run file where a cluster's planner mounts them, and nowhere else.
+ *
+ * @throws `CLUSTER_SOURCE` of one that is not mounted here.
+ */
+export function refuseUnmounted(reference: string, folder: string): void {
+  const source = clusterSource(reference);
+  if (source === undefined || source.scheme === "bundle") return;
+  if (existsSync(join(folder, source.scheme, source.name))) return;
+  const what = source.scheme === "pvc" ? "a volume" : "a ConfigMap";
+  throw new OarlockError(
+    "CLUSTER_SOURCE",
+    `${JSON.stringify(reference)} is in ${what} of a cluster, which is not mounted here; ` +
+      "accepted here: a path of this machine or hf://; on a cluster: kubectl apply",
+  );
 }
 
 /** Digest of a reward function's code: bundled now, or bundled when it was packed, which gives the same. */
