@@ -121,6 +121,8 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a quantity of no kind", { roles: [{ name: "actor", resources: { limits: { memory: "4 GB" } } }] }],
   ["a message server by http", { nats: { url: "http://nats:4222" } }],
   ["a message server without an address", { nats: {} }],
+  ["two message servers", { nats: { url: "nats://nats:4222", managed: {} } }],
+  ["TLS of its own for the run's own message server", { nats: { managed: {}, tls: { secretName: "a" } } }],
   ["TLS without whose certificates", { security: { tls: { type: "secret" } } }],
   [
     "TLS of a type with the block of another",

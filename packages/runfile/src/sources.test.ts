@@ -77,6 +77,7 @@ describe("sources of a run", () => {
     const digest = "a".repeat(64);
     expect(sourcePath(bundleReference(digest, "model"))).toBe(`bundle/${digest}/model`);
     expect(sourcePath("configmap://rows/a.jsonl")).toBe("configmap/rows/a.jsonl");
+    expect(sourcePath("pvc://shared/sets/a.jsonl")).toBe("pvc/shared/sets/a.jsonl");
     expect(sourcePath("./rows.jsonl")).toBe("./rows.jsonl");
   });
 
@@ -87,6 +88,9 @@ describe("sources of a run", () => {
     "configmap://rows/..",
     "configmap://../x",
     "configmap://rows/a/b",
+    "pvc://shared/a/../../b",
+    "pvc://shared/",
+    "pvc://Shared/a",
   ])("that try to leave it are none: %s", (reference) => {
     expect(clusterSource(reference)).toBeUndefined();
   });

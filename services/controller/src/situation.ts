@@ -5,6 +5,7 @@
 import { conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
 import { deviceMissing, endedWithoutDevice } from "./devices.ts";
+import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 
 /** Reasons of the condition `Ready`. */
@@ -18,6 +19,7 @@ export type Reason =
   | "Planning"
   | "WaitingForFiles"
   | "WaitingForSecret"
+  | "WaitingForNats"
   | "ChildRefused"
   | "Suspending"
   | "Suspended"
@@ -96,6 +98,9 @@ const waitingForFiles: Case = ({ plan }) =>
 const waitingForSecret: Case = ({ tls }) =>
   tls?.type === "waiting" ? { reason: "WaitingForSecret", message: tls.message } : undefined;
 
+const waitingForNats: Case = (observed) =>
+  when(awaitsNats(observed), "WaitingForNats", "the run's own message server starts");
+
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
@@ -110,7 +115,8 @@ const waiting: Case = (observed) => {
   return isReady(learner) ? undefined : whyNotReady(learner);
 };
 
-function whyNotReady({ metadata, status = {} }: Pod): Situation {
+/** What keeps a pod from serving. */
+export function whyNotReady({ metadata, status = {} }: Pod): Situation {
   const { conditions = [], containerStatuses = [] } = status;
   const scheduled = conditions.find(({ type }) => type === "PodScheduled");
   if (scheduled?.status === "False")
@@ -155,6 +161,7 @@ const CASES: readonly Case[] = [
   waitingForFiles,
   suspended,
   waitingForSecret,
+  waitingForNats,
   waiting,
   stalled,
   paused,

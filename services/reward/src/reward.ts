@@ -25,6 +25,8 @@ import type { RewardEvent, RewardState } from "./state.ts";
 /** Scorers have their own, shorter deadlines; passing this one hands the batch back (D1c). */
 const SCORE_TIMEOUT_MS = 600_000;
 const DEFAULT_CAPACITY = 64;
+/** Pulls under way: all groups of a run pass through few workers, one round trip each. */
+const PULLS = 16;
 
 export interface RewardOptions {
   readonly scorers: RunScorers;
@@ -77,7 +79,8 @@ export function createReward(options: RewardOptions): Reward {
   const loop = new WorkLoop({
     consumer: options.generated,
     handler: batchHandler(options),
-    hasRoom: () => wantsBatch(state),
+    hasRoom: (pulling) => wantsBatch(state, pulling),
+    pulls: PULLS,
     onEvent: (event) => dispatch(rewardEvent(event)),
     log: options.log,
     ...(options.clock === undefined ? {} : { clock: options.clock }),

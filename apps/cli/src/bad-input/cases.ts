@@ -341,6 +341,7 @@ export const MODEL_CASES: readonly BadInput[] = [
 
 /** Data sets and reward functions that cannot be used. */
 export const DATA_CASES: readonly BadInput[] = [
+  { title: "data on a volume", change: [fileData("pvc://rows/a.jsonl")], says: ["kubectl apply"] },
   { title: "a data file that is not there", change: [fileData("./missing.jsonl")], says: ["missing.jsonl"] },
   {
     title: "a broken line of JSONL",

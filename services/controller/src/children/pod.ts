@@ -6,14 +6,12 @@ import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import { overridden } from "./override.ts";
+import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
-import { configMapsOf } from "../run-sources.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
-/** What the run reads: bundles are fetched into it, ConfigMaps are mounted below it. */
-const SOURCES_MOUNT = "/var/run/oarlock/sources";
 const USER = 10_001;
 
 /** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
@@ -56,8 +54,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       volumes: [
         { name: "plan", configMap: { name: childName(name, "plan") } },
         { name: "scratch", emptyDir: {} },
-        { name: "sources", emptyDir: {} },
-        ...configMapsOf(run).map((name, at) => ({ name: `source-${at}`, configMap: { name } })),
+        ...sourceVolumes(run, [role]),
         ...(role === "learner" ? [checkpointVolume(run)] : []),
         ...added.volumes,
       ],
@@ -102,12 +99,7 @@ function container(
     volumeMounts: [
       { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
       { name: "scratch", mountPath: "/tmp" },
-      { name: "sources", mountPath: SOURCES_MOUNT },
-      ...configMapsOf(run).map((name, at) => ({
-        name: `source-${at}`,
-        mountPath: `${SOURCES_MOUNT}/configmap/${name}`,
-        readOnly: true,
-      })),
+      ...sourceMounts(run, [role]),
       ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
       ...added.volumeMounts,
     ],
@@ -115,12 +107,7 @@ function container(
 }
 
 function environment(run: TrainingRun, role: RoleName, settings: ChildSettings): readonly Fields[] {
-  const { nats } = run.spec;
   const { uid = "" } = run.metadata;
-  const natsUrl =
-    nats?.urlSecretRef === undefined
-      ? { value: nats?.url ?? settings.natsUrl ?? "" }
-      : { valueFrom: { secretKeyRef: { ...nats.urlSecretRef } } };
   const fromField = (fieldPath: string): Fields => ({ valueFrom: { fieldRef: { fieldPath } } });
   return [
     { name: "OARLOCK_PLAN", value: `${PLAN_MOUNT}/plan.json` },
@@ -132,7 +119,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_METRICS_HOST", ...fromField("status.podIP") },
     { name: "OARLOCK_METRICS_PORT", value: String(METRICS_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
-    { name: "NATS_URL", ...natsUrl },
+    ...natsEnvironment(run, settings),
     ...(role === "reward" ? scorerTokens(run) : []),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },

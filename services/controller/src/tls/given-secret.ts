@@ -67,7 +67,8 @@ export async function givenSecret(
   return { type: "ready", pods: { secretName: name, digest }, client: { cert, key, ca } };
 }
 
-function rightToRead(
+/** What whoever owns the namespace has to do. */
+export function rightToRead(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   own: string,
 ): string {

@@ -56,7 +56,7 @@ function observedIn(world: World): Observed {
   const settings = {
     image: "oarlock:1",
     natsUrl: "nats://nats:4222",
-
+    natsImage: "nats:2",
     namespace: "oarlock-system",
   };
   return { run, nowMs, pods, children: new Map(world.children), settings, cleans: true };
