@@ -5,7 +5,7 @@
 import { covers, type EventNote, type KubeObject } from "@oarlock/kube";
 import { canonicalJson, digestOf } from "@oarlock/runfile";
 import type { Applied } from "@oarlock/kube";
-import type { PoolStatus, RunStatus } from "./api.ts";
+import type { PoolStatus, RunStatus, TrainingRun } from "./api.ts";
 import { type Child, child } from "./children/child.ts";
 import { learnerJob, TEMPLATE_ANNOTATION } from "./children/learner.ts";
 import { networkPolicy, serviceAccounts, services } from "./children/network.ts";
@@ -145,17 +145,19 @@ function isJobDone(observed: Observed, over: boolean): boolean {
 
 /** What a plan needs that is resolved in a pod. */
 function planningChildren({ run, settings }: Observed, situation: Situation): readonly Child[] {
-  const over = run.metadata.deletionTimestamp !== undefined || hasEnded(situation);
-  if (over || !readsClaims(run)) return [];
+  if (isOver(run, situation) || !readsClaims(run)) return [];
   return [...serviceAccounts(run), networkPolicy(run, settings), plannerJob(run, settings)];
+}
+
+function isOver({ metadata }: TrainingRun, situation: Situation): boolean {
+  return metadata.deletionTimestamp !== undefined || hasEnded(situation);
 }
 
 /** The planning Job, once it has served. */
 function servedPlanner(observed: Observed, situation: Situation): readonly KubeObject[] {
   const { run, children } = observed;
   const job = children.get(`Job/${childName(run.metadata.name, PLANNER)}`);
-  const over = run.metadata.deletionTimestamp !== undefined || hasEnded(situation);
-  const served = over || planOf(observed) !== undefined;
+  const served = isOver(run, situation) || planOf(observed) !== undefined;
   return job === undefined || job.metadata.deletionTimestamp !== undefined || !served ? [] : [job];
 }
 

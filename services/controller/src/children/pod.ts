@@ -6,20 +6,18 @@ import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import { overridden } from "./override.ts";
+import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "./pod-parts.ts";
 import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
-const USER = 10_001;
 
 /** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
 const GRACE_SECONDS: Readonly<Record<RoleName, number>> = { learner: 300, actor: 60, reward: 60 };
 /** Of those, kept for servers and connections to close after the drain. */
 const CLOSING_SECONDS = 15;
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** The pod template of a role. */
 export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSettings): Fields {
@@ -35,16 +33,8 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
     metadata: { labels: labelsOf(name, role), annotations },
     spec: {
       serviceAccountName: childName(name, role),
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       terminationGracePeriodSeconds: GRACE_SECONDS[role],
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: USER,
-        runAsGroup: USER,
-        fsGroup: USER,
-        seccompProfile: { type: "RuntimeDefault" },
-      },
       ...given("imagePullSecrets", run.spec.imagePullSecrets),
       ...given("nodeSelector", spec?.nodeSelector),
       ...given("tolerations", spec?.tolerations),
@@ -91,11 +81,7 @@ function container(
     livenessProbe: { ...probe, periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
     terminationMessagePath: "/dev/termination-log",
     terminationMessagePolicy: "FallbackToLogsOnError",
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
+    ...RESTRICTED_CONTAINER,
     volumeMounts: [
       { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
       { name: "scratch", mountPath: "/tmp" },
@@ -141,8 +127,4 @@ function scorerTokens(run: TrainingRun): readonly Fields[] {
     tokens.set(tokenEnv, { name: tokenEnv, valueFrom: { secretKeyRef: { ...tokenSecretRef } } });
   }
   return [...tokens.values()];
-}
-
-function given(name: string, value: unknown): Fields {
-  return value === undefined ? {} : { [name]: value };
 }

@@ -3,9 +3,8 @@ import type { RoleName } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { managedNatsEnvironment, ownsNats } from "../nats/server.ts";
 import { claimsOf, configMapsOf } from "../run-sources.ts";
+import type { Fields } from "./pod-parts.ts";
 import type { ChildSettings } from "./settings.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** What the run reads: bundles are fetched into it, ConfigMaps and claims are mounted below it. */
 export const SOURCES_MOUNT = "/var/run/oarlock/sources";

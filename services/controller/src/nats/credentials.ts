@@ -2,12 +2,13 @@
  * The password of a run's own message server: random, made once, in a Secret that the controller can make and never read. It needs
  * no way in: what the server stores goes with its claim.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { isStatus, type KubeClient, ownerReference } from "@oarlock/kube";
+import { randomBytes } from "node:crypto";
+import type { KubeClient } from "@oarlock/kube";
+import { sha256Hex } from "@oarlock/runtime";
 import type { StatefulSet, TrainingRun } from "../api.ts";
-import { childName, labelsOf } from "../names.ts";
+import { childName } from "../names.ts";
 import { type Observed, planOf, statefulSetOf } from "../observed.ts";
-import { type SecretObject, SECRETS } from "../tls/root-secret.ts";
+import { createSecret, runSecret, type SecretObject } from "../secrets.ts";
 
 /** Of the StatefulSet: the Secret that was made for it. */
 export const NATS_SECRET_ANNOTATION = "oarlock.dev/nats-secret";
@@ -39,7 +40,8 @@ export function createNatsCredentials(client: KubeClient): NatsCredentials {
       const name = nameOf(run);
       if (made.has(uid) || noted(statefulSetOf(seen)) === name) return name;
       if (planOf(seen) === undefined || deletionTimestamp !== undefined) return undefined;
-      await make(client, secretOf(run, name), signal);
+      // Where a controller before this one made it, the server that comes reads that one.
+      await createSecret(client, secretOf(run, name), signal);
       made.add(uid);
       return name;
     },
@@ -53,10 +55,7 @@ function noted(server: StatefulSet | undefined): string | undefined {
 
 /** A run of the same name that was deleted may not have lost its Secret yet. */
 function nameOf({ metadata }: TrainingRun): string {
-  const digest = createHash("sha256")
-    .update(metadata.uid ?? "")
-    .digest("hex");
-  return childName(metadata.name, `nats-${digest.slice(0, NAME_DIGITS)}`);
+  return childName(metadata.name, `nats-${sha256Hex(metadata.uid ?? "").slice(0, NAME_DIGITS)}`);
 }
 
 function secretOf(run: TrainingRun, name: string): SecretObject {
@@ -68,27 +67,6 @@ function secretOf(run: TrainingRun, name: string): SecretObject {
     `authorization { user: ${JSON.stringify(NATS_USER)}, password: ${JSON.stringify(password)} }`,
     "",
   ].join("\n");
-  const base64 = (text: string): string => Buffer.from(text).toString("base64");
-  return {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: {
-      name,
-      namespace: run.metadata.namespace ?? "default",
-      labels: labelsOf(run.metadata.name),
-      ownerReferences: [ownerReference(run)],
-    },
-    type: "Opaque",
-    immutable: true,
-    data: { [PASSWORD]: base64(password), [CONFIGURATION]: base64(configuration) },
-  };
-}
-
-async function make(client: KubeClient, secret: SecretObject, signal: AbortSignal): Promise<void> {
-  try {
-    await client.create<SecretObject>(SECRETS, secret, { signal });
-  } catch (reason) {
-    // A controller before this one made it: the server that comes reads that one.
-    if (!isStatus(reason, 409)) throw reason;
-  }
+  const files = { [PASSWORD]: password, [CONFIGURATION]: configuration };
+  return runSecret(run, { name, type: "Opaque", files });
 }

@@ -10,7 +10,7 @@ import { OarlockError } from "@oarlock/errors";
 import { isStatus, type KubeClient } from "@oarlock/kube";
 import type { TrainingRun } from "../api.ts";
 import { rightToRead } from "../tls/given-secret.ts";
-import { type SecretObject, SECRETS } from "../tls/root-secret.ts";
+import { type SecretObject, SECRETS } from "../secrets.ts";
 
 /** Gives the files of a run to somebody who uses them; undefined where the run names no Secret. */
 export type WithNatsFiles = <T>(

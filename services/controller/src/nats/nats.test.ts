@@ -5,7 +5,7 @@ import type { StatefulSet } from "../api.ts";
 import { endOf } from "../finalizer.ts";
 import type { Observed } from "../observed.ts";
 import { newWorld, replicasOf, report, servingPod, type World } from "../world.ts";
-import type { SecretObject } from "../tls/root-secret.ts";
+import type { SecretObject } from "../secrets.ts";
 import { createNatsCredentials } from "./credentials.ts";
 
 const OWN = { nats: { managed: {} } } as const;

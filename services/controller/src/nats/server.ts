@@ -4,22 +4,19 @@
  */
 import type { TrainingRun } from "../api.ts";
 import { type Child, child } from "../children/child.ts";
+import { type Fields, mountedSecret, RESTRICTED_CONTAINER, RESTRICTED_POD } from "../children/pod-parts.ts";
 import type { ChildSettings } from "../children/settings.ts";
 import { childName, labelsOf, RUN_LABEL } from "../names.ts";
 import { serviceHost, TLS_ANNOTATION } from "../tls/names.ts";
+import { natsFiles, type PodAdditions, RUN_MOUNT } from "../tls/pod.ts";
 import { tlsText } from "../tls/state.ts";
 import { CONFIGURATION, NATS_SECRET_ANNOTATION, NATS_USER, PASSWORD } from "./credentials.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const CLIENT_PORT = 4_222;
 const MONITOR_PORT = 8_222;
 const STORE = "/data";
 const SETTINGS = "/etc/nats";
 const CERTIFICATES = "/etc/nats-tls";
-const USER = 10_001;
-/** Owner and group read. */
-const FILE_MODE = 0o440;
 const DEFAULT_SIZE = "5Gi";
 const GRACE_SECONDS = 30;
 
@@ -36,20 +33,12 @@ export function ownsNats({ spec }: TrainingRun): boolean {
 /** What a role's pods need to reach it. */
 export function managedNatsEnvironment(run: TrainingRun, settings: ChildSettings): readonly Fields[] {
   const scheme = settings.tls === undefined ? "nats" : "tls";
-  const tls =
-    settings.tls === undefined
-      ? []
-      : [
-          { name: "NATS_CA", value: "/etc/oarlock-tls/ca.crt" },
-          { name: "NATS_CERT", value: "/etc/oarlock-tls/tls.crt" },
-          { name: "NATS_KEY", value: "/etc/oarlock-tls/tls.key" },
-        ];
   const secretKeyRef = { name: settings.natsSecret, key: PASSWORD };
   return [
     { name: "NATS_URL", value: `${scheme}://${serviceHost(run, PART)}:${CLIENT_PORT}` },
     { name: "NATS_USER", value: NATS_USER },
     { name: "NATS_PASSWORD", valueFrom: { secretKeyRef } },
-    ...tls,
+    ...(settings.tls === undefined ? [] : natsFiles(RUN_MOUNT, true)),
   ];
 }
 
@@ -108,36 +97,38 @@ function podTemplate(run: TrainingRun, settings: ChildSettings): Fields {
     "kubectl.kubernetes.io/default-container": "nats",
     ...(tls === undefined ? {} : { [TLS_ANNOTATION]: tlsText(tls) }),
   };
-  const certificates =
-    tls === undefined
-      ? []
-      : [{ name: "tls", secret: { secretName: tls.secretName, defaultMode: FILE_MODE } }];
   return {
     metadata: { labels: { ...labels, [SERVER_LABEL]: name }, annotations },
     spec: {
       serviceAccountName: childName(name, PART),
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       terminationGracePeriodSeconds: GRACE_SECONDS,
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: USER,
-        runAsGroup: USER,
-        fsGroup: USER,
-        seccompProfile: { type: "RuntimeDefault" },
-      },
       ...(run.spec.imagePullSecrets === undefined ? {} : { imagePullSecrets: run.spec.imagePullSecrets }),
       containers: [container(run, settings)],
       volumes: [
         { name: "store", persistentVolumeClaim: { claimName: childName(name, PART) } },
-        { name: "settings", secret: { secretName: settings.natsSecret, defaultMode: FILE_MODE } },
-        ...certificates,
+        ...filesOf(settings).volumes,
       ],
     },
   };
 }
 
-function container(run: TrainingRun, { tls, natsImage }: ChildSettings): Fields {
+/** Its configuration, and the run's certificates where it has some. */
+function filesOf({ natsSecret, tls }: ChildSettings): Pick<PodAdditions, "volumes" | "volumeMounts"> {
+  const parts = [
+    mountedSecret("settings", { mountPath: SETTINGS, secretName: natsSecret }),
+    ...(tls === undefined
+      ? []
+      : [mountedSecret("tls", { mountPath: CERTIFICATES, secretName: tls.secretName })]),
+  ];
+  return {
+    volumes: parts.flatMap(({ volumes }) => volumes),
+    volumeMounts: parts.flatMap(({ volumeMounts }) => volumeMounts),
+  };
+}
+
+function container(run: TrainingRun, settings: ChildSettings): Fields {
+  const { tls, natsImage } = settings;
   const mutualTls = [
     "--tlsverify",
     "--tlscert",
@@ -175,15 +166,7 @@ function container(run: TrainingRun, { tls, natsImage }: ChildSettings): Fields 
       httpGet: { path: "/healthz?js-enabled-only=true", port: "monitor" },
       periodSeconds: 5,
     },
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
-    volumeMounts: [
-      { name: "store", mountPath: STORE },
-      { name: "settings", mountPath: SETTINGS, readOnly: true },
-      ...(tls === undefined ? [] : [{ name: "tls", mountPath: CERTIFICATES, readOnly: true }]),
-    ],
+    ...RESTRICTED_CONTAINER,
+    volumeMounts: [{ name: "store", mountPath: STORE }, ...filesOf(settings).volumeMounts],
   };
 }

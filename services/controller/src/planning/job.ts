@@ -5,17 +5,15 @@
 import type { RoleName } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { type Child, child } from "../children/child.ts";
+import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "../children/pod-parts.ts";
 import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "../children/sources.ts";
 import { type ChildSettings, GRPC_PORT } from "../children/settings.ts";
 import { childName, labelsOf, ROLE_LABEL } from "../names.ts";
 import { roleSpec } from "../roles.ts";
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** Value of the role label of its pod. */
 export const PLANNER = "planner";
 
-const USER = 10_001;
 const BACKOFF_LIMIT = 3;
 /** A model may have to be fetched, and read. */
 const DEADLINE_SECONDS = 3_600;
@@ -25,28 +23,17 @@ const READERS: readonly RoleName[] = ["learner", "actor", "reward"];
 export function plannerJob(run: TrainingRun, settings: ChildSettings): Child {
   const { name } = run.metadata;
   const learner = roleSpec(run, "learner");
-  const optional = {
-    imagePullSecrets: run.spec.imagePullSecrets,
-    nodeSelector: learner.nodeSelector,
-    tolerations: learner.tolerations,
-    priorityClassName: learner.priorityClassName,
-  };
   const template = {
     metadata: { labels: { ...labelsOf(name), [ROLE_LABEL]: PLANNER } },
     spec: {
       restartPolicy: "Never",
       serviceAccountName: childName(name, "learner"),
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       terminationGracePeriodSeconds: 5,
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: USER,
-        runAsGroup: USER,
-        fsGroup: USER,
-        seccompProfile: { type: "RuntimeDefault" },
-      },
-      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+      ...given("imagePullSecrets", run.spec.imagePullSecrets),
+      ...given("nodeSelector", learner.nodeSelector),
+      ...given("tolerations", learner.tolerations),
+      ...given("priorityClassName", learner.priorityClassName),
       containers: [container(run, settings)],
       volumes: [{ name: "scratch", emptyDir: {} }, ...sourceVolumes(run, READERS)],
     },
@@ -76,11 +63,7 @@ function container(run: TrainingRun, settings: ChildSettings): Fields {
     ...(requests.length === 0 ? {} : { resources: { requests: Object.fromEntries(requests) } }),
     readinessProbe: { httpGet: { path: "/", port: "plan" }, periodSeconds: 2 },
     terminationMessagePolicy: "FallbackToLogsOnError",
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
+    ...RESTRICTED_CONTAINER,
     volumeMounts: [{ name: "scratch", mountPath: "/tmp" }, ...sourceMounts(run, READERS)],
   };
 }

@@ -7,7 +7,7 @@ import type { RunSpec } from "@oarlock/runfile";
 import type { Observed } from "../observed.ts";
 import { newWorld, running, servingPod, type World } from "../world.ts";
 import { createIdentities } from "./identities.ts";
-import type { SecretObject } from "./root-secret.ts";
+import type { SecretObject } from "../secrets.ts";
 import type { TlsState } from "./state.ts";
 
 const DAY_MS = 86_400_000;
