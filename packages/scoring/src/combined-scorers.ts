@@ -4,6 +4,7 @@ import { failed } from "@oarlock/rewards";
 import type { ScorerPool } from "@oarlock/sandbox";
 import type { BatchScorer } from "./model-scorer.ts";
 import type { ScorerSet, TrajectoryInput } from "./scorer-set.ts";
+import { otherVersion } from "./version.ts";
 
 /** Where the scorer of each place in the plan's list is: in the pool, or a model of its own. */
 export type ScorerPlace = { readonly pooled: number } | { readonly model: BatchScorer };
@@ -34,12 +35,12 @@ export function combineScorers(
       ]);
       const verdictOf = (place: ScorerPlace, p: number, i: number): Verdict | undefined => {
         if ("model" in place) return modelled[p]?.[i];
-        const { name = "", version = "" } = pool.scorers[place.pooled] ?? {};
-        const wanted = pins?.get(name) ?? "";
+        const scorer = pool.scorers[place.pooled];
+        const wanted = scorer && pins?.get(scorer.name);
         // Code has one version, the plan's.
-        return wanted === "" || wanted === version
-          ? pooled[i]?.[place.pooled]
-          : failed("SCORER_VERSION", `${name} is ${version} here, and ${wanted} is pinned`);
+        return scorer && wanted && wanted !== scorer.version
+          ? otherVersion(scorer, wanted)
+          : pooled[i]?.[place.pooled];
       };
       return inputs.map((_, i) => places.map((place, p) => verdictOf(place, p, i) ?? MISSING));
     },

@@ -5,6 +5,7 @@
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import type { BatchScorer } from "./model-scorer.ts";
+import { ensembleVersion, memberVersions } from "./version.ts";
 
 export interface EnsembleOptions {
   readonly name: string;
@@ -15,8 +16,6 @@ export interface EnsembleOptions {
   readonly members: readonly BatchScorer[];
 }
 
-const SEPARATOR = "+";
-
 /** One score of several scorers' scores of the same sample, combined as its options say. */
 export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
   const { name, optional, members } = options;
@@ -26,7 +25,7 @@ export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
       return { name, version, deterministic: true, optional };
     },
     async score(inputs, signal, version = "") {
-      const pins = version === "" ? [] : version.split(SEPARATOR);
+      const pins = version === "" ? [] : memberVersions(version);
       if (version !== "" && pins.length !== members.length) {
         const reason = `${version} names ${pins.length} models; accepted: one for each of ${members.length}`;
         return inputs.map(() => failed("SCORER_VERSION", reason));
@@ -43,11 +42,6 @@ export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
       await Promise.all(members.map((member) => member.close()));
     },
   };
-}
-
-/** The members' versions, in their order; "" until all are known. */
-export function ensembleVersion(versions: readonly string[]): string {
-  return versions.includes("") ? "" : versions.join(SEPARATOR);
 }
 
 function combined(

@@ -9,6 +9,7 @@ import type { ScorerPool } from "@oarlock/sandbox";
 import { withoutTokens } from "./combined-scorers.ts";
 import type { BatchScorer } from "./model-scorer.ts";
 import type { TrajectoryInput } from "./scorer-set.ts";
+import { otherVersion } from "./version.ts";
 
 /** Samples that are scored twice. */
 const CHECKED = 16;
@@ -35,8 +36,8 @@ export function createFunctionScorer(pool: Pick<ScorerPool, "scorers" | "score" 
     info,
     async score(inputs, signal, version = "") {
       if (version !== "" && version !== info.version) {
-        const reason = `${info.name} is ${info.version} here, and ${version} is pinned`;
-        return inputs.map(() => failed("SCORER_VERSION", reason));
+        const verdict = otherVersion(info, version);
+        return inputs.map(() => verdict);
       }
       if (inputs.length === 0) return [];
       checked ??= check(inputs.slice(0, CHECKED), signal);

@@ -2,7 +2,7 @@
 export { combineScorers } from "./combined-scorers.ts";
 export type { ScorerPlace } from "./combined-scorers.ts";
 export { cachedScorer } from "./cached-scorer.ts";
-export { createEnsembleScorer, ensembleVersion } from "./ensemble-scorer.ts";
+export { createEnsembleScorer } from "./ensemble-scorer.ts";
 export type { EnsembleOptions } from "./ensemble-scorer.ts";
 export { createFunctionScorer } from "./function-scorer.ts";
 export { createExternalScorer } from "./external/external-scorer.ts";
@@ -12,6 +12,7 @@ export { createHttpLine } from "./external/http-line.ts";
 export { createJudgeLine } from "./external/judge-line.ts";
 export type { LineCredentials, ScorerLine } from "./external/scorer-line.ts";
 export { checkTrust } from "./external/trust.ts";
+export { ensembleVersion, modelVersion } from "./version.ts";
 export { createModelScorer } from "./model-scorer.ts";
 export type { BatchScorer, ModelScorerOptions } from "./model-scorer.ts";
 export { openRewardModelStore } from "./reward-model-store.ts";

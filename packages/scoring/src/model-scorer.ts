@@ -11,6 +11,7 @@ import { waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
+import { modelVersion } from "./version.ts";
 
 export interface ModelScorerOptions {
   readonly name: string;
@@ -54,11 +55,11 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   const closing = new AbortController();
   const load = (pinned: string): Promise<Loaded> =>
     waitFor(
-      `the reward model ${pinned} of ${name}`.replace("  ", " "),
+      pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`,
       async (s) => {
         const announced = await versionOf(options.store.watch(s), { name, pinned });
         const model = await options.open(await options.store.fetch(announced, s));
-        newest = versionText(announced);
+        newest = modelVersion(announced.digest);
         return { model, version: newest };
       },
       { timeoutMs, signal: closing.signal },
@@ -113,8 +114,6 @@ async function closeModel(loading: Promise<Loaded>): Promise<void> {
   await loading.then(({ model }) => model.close()).catch(() => undefined); // what never opened needs no closing
 }
 
-const versionText = ({ digest }: PolicyVersion): string => `sha256:${digest}`;
-
 function versioned(verdict: Verdict, version: string): Verdict {
   return verdict.type === "scored" ? { ...verdict, version } : verdict;
 }
@@ -125,7 +124,7 @@ async function versionOf(
   { name, pinned }: { readonly name: string; readonly pinned: string },
 ): Promise<PolicyVersion> {
   for await (const { current, held } of announcements) {
-    const found = pinned === "" ? current : held.find((version) => versionText(version) === pinned);
+    const found = pinned === "" ? current : held.find(({ digest }) => modelVersion(digest) === pinned);
     if (found !== undefined) return found;
   }
   throw new OarlockError("REWARD_MODEL_MISSING", `the store of ${name} ended without a model`);

@@ -26,14 +26,7 @@ export async function openServiceScorer(
   options: Omit<CredentialsOptions, "name">,
 ): Promise<BatchScorer> {
   const { name, optional, timeoutMs, service } = reward;
-  const {
-    tokenEnv: _env,
-    tokenFile: _file,
-    tls: _tls,
-    scope: _scope,
-    version: pinnedVersion,
-    ...calls
-  } = service;
+  const { version: pinnedVersion, ...calls } = service;
   const { tls, token } = readCredentials(service, { ...options, name });
   const { type } = reward;
   const settings = type === "http" ? reward.http : type === "grpc" ? reward.grpc : reward.judge;

@@ -1,9 +1,10 @@
 /** The reward models that the present stage scores with, put where the scorers of this incarnation find them. */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { modelsOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
+import { modelsOf, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedStage } from "@oarlock/runfile";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { pendingAt, replacedAt } from "./replacements.ts";
+import { trainedModel } from "./scorer-versions.ts";
 
 type Place = Pick<LearnerProgress, "results" | "position">;
 
@@ -35,8 +36,7 @@ function versionsFrom(
   { results, position }: Place,
   from: string,
 ): readonly NumberedModel[] {
-  const { stages } = run.spec;
-  const trained = results[stages[referencedStage(stages, from) ?? -1]?.name ?? ""];
+  const trained = trainedModel(run, results, from);
   const replaced = replacements.filter(({ target }) => target === from);
   const numbered = (artifact: StageArtifact | undefined, at: number): NumberedModel[] =>
     artifact === undefined ? [] : [{ number: at + 1, artifact }];

@@ -6,6 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import { issueLimit } from "@oarlock/run";
 import { rolloutsOf, stageResult } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedStage } from "@oarlock/runfile";
+import { modelVersion } from "@oarlock/scoring";
 import { announceScorers } from "./announce-scorers.ts";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -13,7 +14,6 @@ import { rolloutPlanOf, stepsOf } from "./plan.ts";
 import { pendingAt, replacedAt, targetsOf } from "./replacements.ts";
 import type { Replacement, WorkPlace } from "./replacements.ts";
 import { saveCheckpoint } from "./save.ts";
-import { modelVersion } from "./scorer-versions.ts";
 
 /** As `ReplaceScorer` asks for it. */
 export interface ReplaceRequest {

@@ -2,7 +2,6 @@
  * Which version of each scorer judges which work: the plan's, or what took its place. Replacements are in a file of the run
  * folder, durable before anybody hears of one, so that every incarnation and every repetition of a step knows the same (D1).
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceDurably } from "@oarlock/checkpoint";
 import type { StageArtifact } from "@oarlock/checkpoint";
@@ -10,6 +9,8 @@ import { OarlockError } from "@oarlock/errors";
 import { modelsOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import type { BatchName } from "@oarlock/run";
+import { ensembleVersion, modelVersion } from "@oarlock/scoring";
+import { readOptional } from "./optional-file.ts";
 import { replacedAt, targetsOf } from "./replacements.ts";
 import type { Replacement, WorkPlace } from "./replacements.ts";
 
@@ -69,24 +70,27 @@ function versionOf(reward: ResolvedReward, { run, results, replacements, at }: K
     const [target = ""] = targetsOf(reward);
     return (replacedAt(replacements, target, at)?.version ?? reward.service.version) || undefined;
   }
-  const { stages } = run.spec;
   const versions = modelsOf(reward).map(({ from }) => {
-    const trained = results[stages[referencedStage(stages, from) ?? -1]?.name ?? ""];
-    return replacedAt(replacements, from, at)?.version ?? (trained && modelVersion(trained.digest));
+    const trained = trainedModel(run, results, from);
+    return (
+      replacedAt(replacements, from, at)?.version ??
+      (trained === undefined ? "" : modelVersion(trained.digest))
+    );
   });
-  return versions.length === 0 || versions.includes(undefined) ? undefined : versions.join("+");
+  return ensembleVersion(versions) || undefined;
 }
 
-/** As verdicts of a reward model carry it. */
-export function modelVersion(digest: string): string {
-  return `sha256:${digest}`;
+/** What the stage made that `stage/<name>` refers to. */
+export function trainedModel(
+  { spec: { stages } }: ResolvedRun,
+  results: Results,
+  from: string,
+): StageArtifact | undefined {
+  return results[stages[referencedStage(stages, from) ?? -1]?.name ?? ""];
 }
 
 async function readReplacements(path: string): Promise<readonly Replacement[]> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw cause;
-  });
+  const text = await readOptional(path);
   if (text === undefined) return [];
   const file: unknown = JSON.parse(text);
   const list: unknown =

@@ -7,23 +7,30 @@ import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 /** Certificates for a connection that is plain text would protect nothing. */
 function plainText(reward: ResolvedReward, path: Path): Trap[] {
   if (!("service" in reward) || reward.service.tls === undefined) return [];
+  const { isSecure, field, value, accepted } = connectionOf(reward);
+  return trapWhen(!isSecure, () => ({
+    code: "SCORER_TLS_UNUSED",
+    path: [...path, reward.type, field],
+    message: `reward '${reward.name}' has service.tls, and its connection is plain text`,
+    value,
+    accepted: `${accepted}, or no service.tls`,
+  }));
+}
+
+/** The field that decides whether a connection is secure, and what it must be. */
+function connectionOf(reward: Extract<ResolvedReward, { service: unknown }>): {
+  readonly isSecure: boolean;
+  readonly field: string;
+  readonly value: string;
+  readonly accepted: string;
+} {
   if (reward.type === "grpc") {
-    return trapWhen(!reward.grpc.tls, () => ({
-      code: "SCORER_TLS_UNUSED",
-      path: [...path, "grpc", "tls"],
-      message: `reward '${reward.name}' has service.tls, and its connection is plain text`,
-      value: "false",
-      accepted: "tls: true, or no service.tls",
-    }));
+    const { tls } = reward.grpc;
+    return { isSecure: tls, field: "tls", value: String(tls), accepted: "tls: true" };
   }
   const { url } = reward.type === "http" ? reward.http : reward.judge;
-  return trapWhen(!url.startsWith("https:"), () => ({
-    code: "SCORER_TLS_UNUSED",
-    path: [...path, reward.type, "url"],
-    message: `reward '${reward.name}' has service.tls, and its connection is plain text`,
-    value: JSON.stringify(url),
-    accepted: "an https:// URL, or no service.tls",
-  }));
+  const isSecure = url.startsWith("https:");
+  return { isSecure, field: "url", value: JSON.stringify(url), accepted: "an https:// URL" };
 }
 
 /** A score of each token has no one value that could be scaled or cut, and a judge gives one number. */

@@ -28,8 +28,8 @@ export function openJsonPoster(url: string, { token, tls = {} }: LineCredentials
     : new HttpAgent({ keepAlive: true });
   return {
     async post(body, signal) {
-      const sent = JSON.stringify(body);
-      if (Buffer.byteLength(sent) > MAX_REQUEST_BYTES) {
+      const sent = Buffer.from(JSON.stringify(body));
+      if (sent.byteLength > MAX_REQUEST_BYTES) {
         throw new OarlockError(
           "SCORER_REQUEST_LARGE",
           `${url}: more than ${MAX_REQUEST_BYTES} bytes to send; lower batchSize`,
@@ -38,7 +38,7 @@ export function openJsonPoster(url: string, { token, tls = {} }: LineCredentials
       const bearer = token();
       const headers = {
         "content-type": "application/json",
-        "content-length": Buffer.byteLength(sent),
+        "content-length": sent.byteLength,
         accept: "application/json",
         ...(bearer === "" ? {} : { authorization: `Bearer ${bearer}` }),
       };
@@ -61,7 +61,7 @@ export function openJsonPoster(url: string, { token, tls = {} }: LineCredentials
 
 async function exchange(
   url: string,
-  sent: string,
+  sent: Buffer,
   options: RequestOptions,
 ): Promise<{ readonly status: number; readonly text: string }> {
   try {
