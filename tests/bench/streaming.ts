@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BenchRow, SkippedRow } from "./row.ts";
+import { benchRunFile } from "./run-file.ts";
 
 const STEPS = 50;
 const EVALUATE_EVERY = 5;
@@ -36,19 +37,13 @@ interface Plan {
 }
 
 const runFile = ({ model, pipeline = MODES.lag0, stage, evaluation }: Plan): string =>
-  JSON.stringify({
-    apiVersion: "oarlock.dev/v1alpha1",
-    kind: "TrainingRun",
-    metadata: { name: "bench" },
-    spec: {
-      seed: 7,
-      model,
-      pipeline,
-      compute: { actors: 2, rewardWorkers: 8, slots: 64, generationWorkers: 1 },
-      stages: [stage],
-      ...(evaluation === undefined ? {} : { evaluation }),
-      checkpoints: { every: 1000, keep: 1 },
-    },
+  benchRunFile({
+    seed: 7,
+    model,
+    pipeline,
+    compute: { actors: 2, rewardWorkers: 8, slots: 64, generationWorkers: 1 },
+    stages: [stage],
+    ...(evaluation === undefined ? {} : { evaluation }),
   });
 
 /** As the quickstart's, stopped in the midst of learning to carry: every mode begins with its weights. */

@@ -3,17 +3,17 @@
  * run's own, a message server of the run's own, volumes that are only read; and the weights are those of one process, bit for
  * bit (D1).
  */
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectJetStreamBus } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel, type TlsOptions } from "@oarlock/rpc";
-import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { eventually } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { finalDigest, oarlockHere } from "../one-process.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const needs = clusterNeeds();
 
@@ -22,14 +22,7 @@ kind: TrainingRun
 metadata: { name: ${name} }
 spec:
   seed: 5
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 32
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(32)}
   stages:
     - name: grpo
       type: grpo
@@ -70,10 +63,6 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
   let cluster: Cluster;
   let alone: string;
   const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
-  const digestIn = (path: string): string =>
-    createHash("sha256")
-      .update(readFileSync(join(path, "final/model.safetensors")))
-      .digest("hex");
   const start = async (name: string, fields: string): Promise<void> => {
     writeFileSync(join(folder, `${name}.yaml`), run(name, fields));
     await cluster.kubectl("apply", "-f", join(folder, `${name}.yaml`));
@@ -108,8 +97,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     const file = join(folder, "alone.yaml");
     writeFileSync(file, run("alone", ""));
     alone = join(folder, "alone");
-    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [cli, "run", file, "--out", alone], { stdio: "pipe" });
+    oarlockHere("run", file, "--out", alone);
   }, 240_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
@@ -155,7 +143,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
 
     const { uid } = (await get("guarded")).metadata;
     await cluster.kubectl("wait", "trun/guarded", "--for=condition=Complete", "--timeout=300s");
-    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
     await cluster.kubectl("delete", "trun", "guarded", "--timeout=120s");
     await gone("guarded", "secrets,cm");
   }, 600_000);
@@ -190,7 +178,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     });
     await cluster.kubectl("patch", "trun", "own", "--type=merge", "-p", '{"spec":{"suspend":false}}');
     await cluster.kubectl("wait", "trun/own", "--for=condition=Complete", "--timeout=300s");
-    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
     // Nobody's fault: no failure of the learner was counted.
     expect((await get("own")).status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(0);
 
@@ -231,12 +219,9 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
           "{ name: answer, type: exact }",
           `{ name: mine, type: function, function: { file: "${from}/reward.ts" } }`,
         );
-    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
-    const local = (...args: readonly string[]): string =>
-      execFileSync(process.execPath, [cli, ...args], { stdio: "pipe", encoding: "utf8" });
     writeFileSync(join(folder, "mounted.yaml"), reading("pvc://shared", "mounted"));
     writeFileSync(join(folder, "local.yaml"), reading(cluster.volume, "local"));
-    expect(() => local("run", join(folder, "mounted.yaml"), "--out", join(folder, "never"))).toThrow(
+    expect(() => oarlockHere("run", join(folder, "mounted.yaml"), "--out", join(folder, "never"))).toThrow(
       /pvc:\/\/shared\/sets\/rows.jsonl.* is in a volume of a cluster, which is not mounted here/,
     );
 
@@ -251,8 +236,8 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     await cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(claim) });
     await cluster.kubectl("wait", "trun/mounted", "--for=condition=Complete", "--timeout=300s");
     const { uid } = (await get("mounted")).metadata;
-    local("run", join(folder, "local.yaml"), "--out", join(folder, "local"));
-    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(join(folder, "local")));
+    oarlockHere("run", join(folder, "local.yaml"), "--out", join(folder, "local"));
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(join(folder, "local")));
     expect((await cluster.plane.kubectl(["-n", NAMESPACE, "get", "job", "mounted-planner"])).code).not.toBe(
       0,
     );

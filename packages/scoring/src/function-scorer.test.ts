@@ -4,16 +4,7 @@ import type { Verdict } from "@oarlock/rewards";
 import { describe, expect, test } from "vitest";
 import { cachedScorer } from "./cached-scorer.ts";
 import { createFunctionScorer } from "./function-scorer.ts";
-import type { TrajectoryInput } from "./scorer-set.ts";
-
-const input = (completion: string): TrajectoryInput => ({
-  prompt: "p",
-  completion,
-  completionTokens: 1,
-  fields: {},
-  truncated: false,
-  tokens: Int32Array.of(1),
-});
+import { sampleInput as input } from "./testing.ts";
 
 /** A pool of one function, which hears how often it was asked. */
 function scorer(score: (completion: string, call: number) => Verdict) {
