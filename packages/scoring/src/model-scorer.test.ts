@@ -15,6 +15,7 @@ const input = (tokens: readonly number[]): TrajectoryInput => ({
   truncated: false,
   tokens: Int32Array.from(tokens),
 });
+const HELPFUL = { name: "helpful", optional: false, timeoutMs: 2_000 };
 const version = { number: 1, digest: "abc" };
 const announcement: PolicyAnnouncement = { current: version, held: [version], incarnation: 1 };
 
@@ -22,9 +23,7 @@ const announcement: PolicyAnnouncement = { current: version, held: [version], in
 function scorer(announce: Promise<void>, change: Partial<ModelScorerOptions> = {}) {
   const opened: number[] = [];
   const made = createModelScorer({
-    name: "helpful",
-    optional: false,
-    timeoutMs: 2_000,
+    ...HELPFUL,
     store: {
       async *watch() {
         await announce;
@@ -98,9 +97,7 @@ describe("versions of a model scorer", () => {
     let count = 1;
     const closed: number[] = [];
     const made = createModelScorer({
-      name: "helpful",
-      optional: false,
-      timeoutMs: 2_000,
+      ...HELPFUL,
       store: {
         async *watch() {
           for (;;) {
