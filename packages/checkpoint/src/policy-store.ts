@@ -5,7 +5,14 @@
  */
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
-import { bytesOf, createHasher, reachMoment, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
+import {
+  bytesOf,
+  createHasher,
+  reachMoment,
+  Semaphore,
+  sha256HexOffLoop,
+  sharedMemory,
+} from "@oarlock/runtime";
 import {
   type CheckedManifest,
   corrupt,
@@ -103,9 +110,7 @@ class BusPolicyStore implements PolicyStore {
     }
     const manifest = await this.#manifest(version, pointer.incarnation, signal);
     onFound?.({ trace: manifest.trace });
-    const weights = new Float32Array(
-      new SharedArrayBuffer(manifest.elements * Float32Array.BYTES_PER_ELEMENT),
-    );
+    const weights = new Float32Array(sharedMemory(manifest.elements * Float32Array.BYTES_PER_ELEMENT));
     for (const shard of manifest.shards) await this.#fill(weights, shard, version, signal);
     const digest = await sha256HexOffLoop(bytesOf(weights), signal);
     if (digest !== version.digest) throw corrupt(version, `its weights have SHA-256 ${digest}`);
@@ -153,7 +158,10 @@ class BusPolicyStore implements PolicyStore {
     return needed;
   }
 
-  /** W1: copies each shard once; its digest, the whole digest and what is stored are all of that copy. */
+  /**
+   * W1: copies each shard once; its digest, the whole digest and what is stored are all of that copy. One shard after another,
+   * so one buffer serves them all.
+   */
   async #storeShards(
     weights: Float32Array,
     signal?: AbortSignal,
@@ -163,10 +171,11 @@ class BusPolicyStore implements PolicyStore {
     const { shardElements = SHARD_ELEMENTS, incarnation } = this.#options;
     await using whole = createHasher();
     const shards: Shard[] = [];
+    const buffer = new Float32Array(sharedMemory(4 * Math.min(shardElements, weights.length)));
     for (let offset = 0; offset < weights.length; offset += shardElements) {
       signal?.throwIfAborted();
       const part = weights.subarray(offset, offset + shardElements);
-      const copy = new Float32Array(new SharedArrayBuffer(part.byteLength));
+      const copy = buffer.subarray(0, part.length);
       copy.set(part);
       const bytes = bytesOf(copy);
       const [digest] = await Promise.all([sha256HexOffLoop(bytes, signal), whole.update(bytes)]);
