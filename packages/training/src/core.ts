@@ -26,6 +26,8 @@ import type {
   ForwardOptions,
   LogprobOptions,
   LogprobSource,
+  StateArray,
+  StateFacts,
   StepOptions,
   StepResult,
   StepSums,
@@ -177,15 +179,25 @@ export class TrainerCore {
     this.#reference = this.weights.slice();
   }
 
-  snapshot(): TrainerState {
+  stateFacts(): StateFacts {
+    const arrays = Object.entries(this.#stateArrays()).flatMap(
+      ([name, array]) => (array === undefined ? [] : [name as StateArray]), // the keys of the table below
+    );
+    return { arrays, elements: this.weights.length, optimizerStep: this.#optimizerStep };
+  }
+
+  copyState(name: StateArray, into: Float32Array): void {
+    const array = this.#stateArrays()[name];
+    if (array?.length !== into.length) {
+      const held = array === undefined ? "nothing" : `${array.length} elements`;
+      throw new OarlockError("TRAINING_STATE", `${name} has ${held}, its copy would have ${into.length}`);
+    }
+    into.set(array);
+  }
+
+  #stateArrays(): { readonly [N in StateArray]: Float32Array | undefined } {
     const { weights, first, second } = this.#parts.state;
-    return {
-      weights: weights.slice(),
-      firstMoments: first.slice(),
-      secondMoments: second.slice(),
-      ...(this.#reference === undefined ? {} : { reference: this.#reference.slice() }),
-      optimizerStep: this.#optimizerStep,
-    };
+    return { weights, firstMoments: first, secondMoments: second, reference: this.#reference };
   }
 
   restore(from: TrainerState): void {
