@@ -12,14 +12,22 @@ const UNCOLLECTED_BYTES = 256 * 1024 * 1024;
 let sinceCollection = 0;
 let collect: (() => void) | undefined;
 
-/** Zeroed shared memory. Collects this thread's garbage first where much was allocated since the last time. */
+/** Zeroed shared memory. Collects this thread's garbage first where much came by since the last time. */
 export function sharedMemory(byteLength: number): SharedArrayBuffer {
+  countShared(byteLength);
+  return new SharedArrayBuffer(byteLength);
+}
+
+/**
+ * Counts shared memory that came from another thread: it is given back when the last thread that saw it has collected. Of
+ * earlier memory, that is; call it when a message with weights comes in.
+ */
+export function countShared(byteLength: number): void {
   if (sinceCollection + byteLength > UNCOLLECTED_BYTES && sinceCollection > 0) {
     collectGarbage();
     sinceCollection = 0;
   }
   sinceCollection += byteLength;
-  return new SharedArrayBuffer(byteLength);
 }
 
 function collectGarbage(): void {
