@@ -19,6 +19,7 @@ export type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "./types.ts";
 export {
   groupMessageId,

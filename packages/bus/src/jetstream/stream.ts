@@ -13,6 +13,7 @@ import type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "../types.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
@@ -131,10 +132,21 @@ class JetStreamStream implements Stream {
     });
   }
 
-  async purge(): Promise<void> {
+  async mark(): Promise<StreamMark> {
     const { manager } = this.#broker.parts;
-    await this.#broker.call(`purge ${this.config.name}`, () => manager.streams.purge(this.config.name));
-    await this.#oversize.delete();
+    const { name } = this.config;
+    const { state } = await this.#broker.call(`describe ${name}`, () => manager.streams.info(name));
+    // In this order: the objects of all these messages are among those.
+    return { sequence: state.last_seq, objects: await this.#oversize.list() };
+  }
+
+  async purge(upTo?: StreamMark): Promise<void> {
+    const { manager } = this.#broker.parts;
+    const { name } = this.config;
+    const some = upTo === undefined ? undefined : { seq: upTo.sequence + 1 };
+    await this.#broker.call(`purge ${name}`, () => manager.streams.purge(name, some));
+    if (upTo === undefined) return this.#oversize.delete();
+    for (const object of upTo.objects) await this.#oversize.remove(object);
   }
 
   async delete(): Promise<void> {
