@@ -109,7 +109,8 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
-    drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
+    drop: ({ identity, reason, detail }) =>
+      log.warn("dropped a scored message", { ...identity, reason, ...(detail === "" ? {} : { detail }) }),
     "drop-group": (dropped) => forget(options, collection, dropped),
     "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
@@ -209,7 +210,7 @@ function forget(
 function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
   const { purpose, stage, step, group } = identity;
   const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
-  return new OarlockError("GROUP_LOST", `${which} will not come: a message of it is parked: ${reason}`);
+  return new OarlockError("GROUP_LOST", `${which} will not come: ${reason}`);
 }
 
 type Payload = readonly Trajectory[];
