@@ -76,9 +76,8 @@ export function refusal(context: AdmissionContext, message: ScoredHead): DropRea
   if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
   const group = batch.groups[identity.group];
   if (group === undefined || identity.draw !== 0) return "unissued";
-  const refused = refusedSamples(group, message);
+  const refused = refusedSamples(group, message) ?? refusedMaker(context, message);
   if (refused !== undefined) return refused;
-  if (message.fingerprint !== context.fingerprint) return "other-fingerprint";
   const isWanted = message.policies.every((policy) => isSamePolicy(batch.policy, policy));
   return isWanted ? undefined : "unknown-policy";
 }
@@ -88,13 +87,21 @@ function refusedSamples(group: GroupState, { samples }: ScoredHead): DropReason 
   return samples.every(({ sample }) => group.samples[sample] !== "pending") ? "duplicate" : undefined;
 }
 
+function refusedMaker(
+  { fingerprint }: AdmissionContext,
+  message: ScoredHead,
+): "other-fingerprint" | undefined {
+  return message.fingerprint === fingerprint ? undefined : "other-fingerprint";
+}
+
 /** A group of a stream may be of any policies that this learner published and that are not too old. */
 function streamRefusal(
-  { stage, published, fingerprint }: AdmissionContext,
+  context: AdmissionContext,
   stream: StreamState,
   message: ScoredHead,
 ): DropReason | undefined {
-  const { identity, policies } = message;
+  const { stage } = context;
+  const { identity } = message;
   if (identity.stage !== stage) return identity.stage < stage ? "late" : "unissued";
   const number = numberOf(stream.plan, identity);
   if (number === undefined || number >= stream.issued || stream.again.includes(number)) return "unissued";
@@ -102,9 +109,18 @@ function streamRefusal(
   if (group === undefined) {
     return stream.ready.some((ready) => ready.number === number) ? "duplicate" : "late";
   }
-  const refused = refusedSamples(group, message);
-  if (refused !== undefined) return refused;
-  if (message.fingerprint !== fingerprint) return "other-fingerprint";
+  return (
+    refusedSamples(group, message) ??
+    refusedMaker(context, message) ??
+    refusedWeights(context, stream, message)
+  );
+}
+
+function refusedWeights(
+  { published }: AdmissionContext,
+  stream: StreamState,
+  { policies }: ScoredHead,
+): DropReason | undefined {
   if (policies.some((policy) => isStale(stream, policy.number))) return "stale";
   const isKnown = (policy: PolicyVersion): boolean => published.some((known) => isSamePolicy(known, policy));
   return policies.length > 0 && policies.every(isKnown) ? undefined : "unknown-policy";

@@ -109,8 +109,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
-    drop: ({ identity, reason, detail }) =>
-      log.warn("dropped a scored message", { ...identity, reason, ...(detail === "" ? {} : { detail }) }),
+    drop: (dropped) => tellDropped(log, dropped),
     "drop-group": (dropped) => forget(options, collection, dropped),
     "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
@@ -193,6 +192,13 @@ async function consume(
       throw reason;
     }
   }
+}
+
+function tellDropped(
+  log: Log,
+  { identity, reason, detail }: Extract<ConductorEffect, { type: "drop" }>,
+): void {
+  log.warn("dropped a scored message", { ...identity, reason, ...(detail === "" ? {} : { detail }) });
 }
 
 /** Of a group that will not be trained on. */
