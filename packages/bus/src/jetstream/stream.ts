@@ -1,5 +1,5 @@
 /** A stream on the server: publishing with retries that store once, limits that push back, its consumers and its poison. */
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { headers as newHeaders, nuid } from "@nats-io/transport-node";
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { checkLimit, checkName, checkSubjectPattern } from "../names.ts";
@@ -62,12 +62,27 @@ class JetStreamStream implements Stream {
     try {
       const headers = { ...options.headers, [OVERSIZE_HEADER]: object };
       const ack = await this.#publish(subject, new Uint8Array(), { ...options, headers });
-      if (ack.duplicate) await this.#oversize.remove(object);
+      // A duplicate of an attempt of ours whose answer was lost names this very object.
+      if (ack.duplicate && (await this.#besideOf(ack.sequence)) !== object) await this.#oversize.remove(object);
       return ack;
     } catch (reason) {
-      await this.#oversize.remove(object).catch(() => undefined);
+      // Where no answer came the message may be stored, and would lose its data.
+      if (isRefused(reason)) await this.#oversize.remove(object).catch(() => undefined);
       throw reason;
     }
+  }
+
+  /** The object beside a stored message; undefined where the message is answered already. */
+  async #besideOf(sequence: number): Promise<string | undefined> {
+    const { manager } = this.#broker.parts;
+    const { name } = this.config;
+    const stored = await this.#broker.call(`give message ${sequence} of ${name}`, () =>
+      manager.streams.getMessage(name, { seq: sequence }).catch((reason: unknown) => {
+        if (apiCode(reason) !== API.noMessage) throw reason;
+        return null;
+      }),
+    );
+    return stored?.header.get(OVERSIZE_HEADER);
   }
 
   async #publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<PublishAck> {
@@ -160,6 +175,11 @@ class JetStreamStream implements Stream {
       { cause: reason, retryable: true },
     );
   }
+}
+
+/** Whether the server itself said that it does not store a message. */
+function isRefused(reason: unknown): boolean {
+  return isOarlockError(reason, "BUS_STREAM_FULL") || isOarlockError(reason, "BUS_STORE_FAILED");
 }
 
 function serverHeaders(headers: Headers): MsgHdrs {
