@@ -8,6 +8,8 @@ export const GROUP_DROP_REASONS = [
   "stale",
   /** Part of it was made by weights that this learner did not publish (W2). */
   "unknown-policy",
+  /** Part of it was made by another engine, plan or instruction set (D1b). */
+  "other-fingerprint",
   /** A message of it is parked: nobody can read it, and no other will come. */
   "unreadable",
   /** A guard ended the stage before its last step. */

@@ -109,7 +109,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
-    drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
+    drop: (dropped) => tellDropped(log, dropped),
     "drop-group": (dropped) => forget(options, collection, dropped),
     "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
@@ -194,6 +194,13 @@ async function consume(
   }
 }
 
+function tellDropped(
+  log: Log,
+  { identity, reason, detail }: Extract<ConductorEffect, { type: "drop" }>,
+): void {
+  log.warn("dropped a scored message", { ...identity, reason, ...(detail === "" ? {} : { detail }) });
+}
+
 /** Of a group that will not be trained on. */
 function forget(
   { log, traces }: Pick<RolloutsOptions, "log" | "traces">,
@@ -209,7 +216,7 @@ function forget(
 function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
   const { purpose, stage, step, group } = identity;
   const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
-  return new OarlockError("GROUP_LOST", `${which} will not come: a message of it is parked: ${reason}`);
+  return new OarlockError("GROUP_LOST", `${which} will not come: ${reason}`);
 }
 
 type Payload = readonly Trajectory[];

@@ -59,8 +59,7 @@ async function loseAcknowledgements(
   const client = jetstream(connection);
   await connection.close();
   const prototype = Object.getPrototypeOf(client) as typeof client;
-  // oxlint-disable-next-line typescript/unbound-method -- called with the client that it is called on
-  const { publish } = prototype;
+  const publish = Reflect.get(prototype, "publish") as (typeof client)["publish"];
   let left = losses;
   return vi.spyOn(prototype, "publish").mockImplementation(async function (this: typeof client, ...message) {
     const ack = await publish.apply(this, message);

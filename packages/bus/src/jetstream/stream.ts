@@ -64,7 +64,8 @@ class JetStreamStream implements Stream {
       const headers = { ...options.headers, [OVERSIZE_HEADER]: object };
       const ack = await this.#publish(subject, new Uint8Array(), { ...options, headers });
       // A duplicate of an attempt of ours whose answer was lost names this very object.
-      if (ack.duplicate && (await this.#besideOf(ack.sequence)) !== object) await this.#oversize.remove(object);
+      if (ack.duplicate && (await this.#besideOf(ack.sequence)) !== object)
+        await this.#oversize.remove(object);
       return ack;
     } catch (reason) {
       // Where no answer came the message may be stored, and would lose its data.
