@@ -3,6 +3,7 @@
  * never what its successor serves (F1), and a shard that did not change is not sent again. The pointer is one key, moved by
  * compare-and-set after everything else is stored and verified (W1).
  */
+import { setImmediate as immediate } from "node:timers/promises";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
 import { bytesOf, createHasher, reachMoment, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
@@ -16,6 +17,7 @@ import {
   sameVersion,
   type Shard,
 } from "./policy-manifest.ts";
+import { createReceivedShards } from "./received-shards.ts";
 import type { PolicyAnnouncement, PolicySnapshot, PolicyStore, PolicyVersion } from "./types.ts";
 
 /** Which run, whose versions, how large. Every process of a run gives the same `maxBytes` and `configDigest`. */
@@ -61,6 +63,7 @@ class BusPolicyStore implements PolicyStore {
   readonly #place: Place;
   /** Publishing and pruning take turns: pruning must not see shards whose manifest is still to come. */
   readonly #turn = new Semaphore("policy store", 1);
+  readonly #received = createReceivedShards();
 
   constructor(options: PolicyStoreOptions, place: Place) {
     this.#options = options;
@@ -103,13 +106,45 @@ class BusPolicyStore implements PolicyStore {
     }
     const manifest = await this.#manifest(version, pointer.incarnation, signal);
     onFound?.({ trace: manifest.trace });
-    const weights = new Float32Array(
-      new SharedArrayBuffer(manifest.elements * Float32Array.BYTES_PER_ELEMENT),
-    );
-    for (const shard of manifest.shards) await this.#fill(weights, shard, version, signal);
+    return this.#receive(manifest, version, signal);
+  }
+
+  /** Asks for the shards that are not here yet, and verifies the whole. */
+  async #receive(
+    manifest: CheckedManifest,
+    version: PolicyVersion,
+    signal?: AbortSignal,
+  ): Promise<Float32Array<SharedArrayBuffer>> {
+    const bytes = manifest.elements * Float32Array.BYTES_PER_ELEMENT;
+    const weights = new Float32Array(new SharedArrayBuffer(bytes));
+    const filled: Shard[] = [];
+    let known = 0;
+    try {
+      for (const shard of manifest.shards) {
+        signal?.throwIfAborted();
+        const here = this.#received.find(shard);
+        if (here === undefined) await this.#fill(weights, shard, version, signal);
+        else {
+          weights.set(here, shard.offset);
+          known++;
+          // P1: a copy is compute.
+          await immediate();
+        }
+        filled.push(shard);
+      }
+    } catch (reason) {
+      this.#received.broken(weights, filled);
+      throw reason;
+    }
     const digest = await sha256HexOffLoop(bytesOf(weights), signal);
-    if (digest !== version.digest) throw corrupt(version, `its weights have SHA-256 ${digest}`);
-    return weights;
+    if (digest === version.digest) {
+      this.#received.whole(weights, manifest.shards);
+      return weights;
+    }
+    this.#received.forget();
+    // Whoever took the version before may have written to it.
+    if (known > 0) return this.#receive(manifest, version, signal);
+    throw corrupt(version, `its weights have SHA-256 ${digest}`);
   }
 
   async current(): Promise<PolicyAnnouncement | undefined> {
