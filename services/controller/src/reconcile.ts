@@ -9,13 +9,14 @@ import type { PoolStatus, RunStatus } from "./api.ts";
 import { type Child, child } from "./children/child.ts";
 import { learnerJob, TEMPLATE_ANNOTATION } from "./children/learner.ts";
 import { networkPolicy, serviceAccounts, services } from "./children/network.ts";
-import { deployment, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
+import { deployments, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import { checkpointClaims } from "./children/storage.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
 import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import { isGroupAdmitted } from "./queueing.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
@@ -114,9 +115,14 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   const suspend = deleting || run.spec.suspend === true;
   // A learner that is told to end finishes its step: until it is gone, somebody has to generate and score it.
   const drains = !deleting && livePods(podsOf(observed, "learner")).length > 0;
+  const admitted = isGroupAdmitted(livePods(observed.pods));
   const parts = POOL_ROLES.flatMap((role) => {
     const replicas = (suspend && !drains) || over ? 0 : wantedReplicas(observed, role);
-    return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
+    return [
+      rolePool(run, role),
+      disruptionBudget(run, role),
+      ...deployments(run, role, { settings, replicas, admitted }),
+    ];
   });
   // A Job that is over is left as it is: its condition is the run's memory. One that is not, of a run that is, ends.
   const job = isJobDone(observed, over) ? [] : [learnerJob(run, { settings, suspend: suspend || over })];

@@ -6,6 +6,7 @@ import { digestOf } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { DEVICE_MISSING_EXIT } from "../devices.ts";
 import { childName } from "../names.ts";
+import { queued } from "../queueing.ts";
 import { type Child, child } from "./child.ts";
 import { podTemplate } from "./pod.ts";
 import type { ChildSettings } from "./settings.ts";
@@ -25,7 +26,7 @@ export interface LearnerOptions {
 
 /** The Job of a run. */
 export function learnerJob(run: TrainingRun, { settings, suspend }: LearnerOptions): Child {
-  const template = podTemplate(run, "learner", settings);
+  const template = queued(podTemplate(run, "learner", settings), run, "together");
   const { backoffLimit = BACKOFF_LIMIT, activeDeadlineSeconds } = run.spec;
   const spec = {
     suspend,
