@@ -31,6 +31,7 @@ export function readControllerConfig(environment: Environment): ControllerConfig
     children: {
       image: settings.text("OARLOCK_IMAGE", "ghcr.io/oarlock/oarlock:0.1.0"),
       natsUrl: settings.text("OARLOCK_NATS_URL"),
+      otlpEndpoint: settings.text("OARLOCK_OTLP_ENDPOINT"),
       namespace,
     },
     identity: settings.text("OARLOCK_INSTANCE", `controller-${process.pid}`),

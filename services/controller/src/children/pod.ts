@@ -134,10 +134,25 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     { name: "NATS_URL", ...natsUrl },
     ...(role === "reward" ? scorerTokens(run) : []),
+    ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },
     ...(role === "learner" ? [{ name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` }] : []),
     { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
+  ];
+}
+
+/** Spans go to the collector, and say which pod they are of. */
+function tracing({ metadata }: TrainingRun, endpoint: string): readonly Fields[] {
+  const attributes = {
+    "k8s.namespace.name": metadata.namespace ?? "default",
+    "k8s.pod.name": "$(OARLOCK_INSTANCE)",
+    "service.instance.id": "$(OARLOCK_INSTANCE)",
+  };
+  const text = Object.entries(attributes).map(([name, value]) => `${name}=${value}`);
+  return [
+    { name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: endpoint },
+    { name: "OTEL_RESOURCE_ATTRIBUTES", value: text.join(",") },
   ];
 }
 
