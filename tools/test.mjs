@@ -23,7 +23,12 @@ const report = existsSync(results) ? JSON.parse(readFileSync(results, "utf8")) :
 rmSync(folder, { recursive: true });
 
 const passed = (report?.numPassedTests ?? 0) + staticChecks.length - failedChecks.length;
-const failed = (report?.numFailedTests ?? 0) + failedChecks.length;
+// A file that fails before or after its tests has no failed test in it.
+const brokenFiles = (report?.testResults ?? []).filter(
+  ({ status, assertionResults }) =>
+    status === "failed" && !assertionResults.some((test) => test.status === "failed"),
+);
+const failed = (report?.numFailedTests ?? 0) + brokenFiles.length + failedChecks.length;
 const skipped = (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0);
 if (failedChecks.length > 0) console.error(`Failed checks: ${failedChecks.join(", ")} (npm run <check>)`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);

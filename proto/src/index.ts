@@ -23,9 +23,11 @@ export {
   ScoredSchema,
   FailedSchema,
   NamedRewardSchema,
+  ScorerPinSchema,
   type Scored,
   type Failed,
   type NamedReward,
+  type ScorerPin,
 } from "./gen/oarlock/v1/reward_result_pb.ts";
 export {
   TurnRole,
@@ -46,12 +48,7 @@ export {
   type Trajectory,
   type TrajectoryBatch,
 } from "./gen/oarlock/v1/trajectory_pb.ts";
-export {
-  RolloutWorkSchema,
-  ScorerPinSchema,
-  type RolloutWork,
-  type ScorerPin,
-} from "./gen/oarlock/v1/work_pb.ts";
+export { RolloutWorkSchema, type RolloutWork } from "./gen/oarlock/v1/work_pb.ts";
 export {
   PolicyKind,
   ShardEncoding,

@@ -3,7 +3,7 @@
  * help. Real actors as far as two cores go: long answers of stories260K. Beyond, simulated ones: services, bus, policies and
  * tokens are real, and each actor holds a group for `GROUP_MS` before it hands it over, as if it had computed so long.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bus } from "@oarlock/bus";
@@ -13,8 +13,9 @@ import { rolloutWindow, usefulActors } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
 import { beforePublishing } from "../integration/publishing-bus.ts";
 import { readRun, resolveRun, taskData } from "../resolve-run.ts";
-import { type Measured, measureRun, MODEL, TEXT } from "./measured-run.ts";
+import { type Measured, measureRun, MODEL, TEXT, withoutStories } from "./measured-run.ts";
 import { type BenchRow, median, type SkippedRow } from "./row.ts";
+import { benchRunFile } from "./run-file.ts";
 
 const SIMULATED = [1, 2, 4, 8, 16];
 const REAL = [1, 2];
@@ -37,9 +38,8 @@ export async function rows(): Promise<readonly (BenchRow | SkippedRow)[]> {
       ...(await over(SIMULATED, `actors.lag${lag}.simulated`, (actors) => simulated({ actors, lag }))),
     );
   }
-  if (!existsSync(MODEL) || !existsSync(TEXT)) {
-    const skipped =
-      "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
+  const skipped = withoutStories();
+  if (skipped !== undefined) {
     return [...measured, { name: "actors.lag0.real", skipped }];
   }
   const phases = new Map<number, Measured["phases"]>();
@@ -107,41 +107,35 @@ function holding(bus: Bus): Bus {
 
 function plan({ actors, lag }: Fleet): ReturnType<typeof resolveRun> {
   const data = { type: "task", task: { name: "addition", digits: 1, split: "train" } };
-  const text = JSON.stringify({
-    apiVersion: "oarlock.dev/v1alpha1",
-    kind: "TrainingRun",
-    metadata: { name: "bench" },
-    spec: {
-      seed: 7,
-      model: {
-        init: {
-          hiddenSize: 32,
-          intermediateSize: 64,
-          layers: 2,
-          heads: 2,
-          maxPositions: 16,
-          tokenizer: { type: "characters", characters: { alphabet: "0123456789+=" } },
+  const text = benchRunFile({
+    seed: 7,
+    model: {
+      init: {
+        hiddenSize: 32,
+        intermediateSize: 64,
+        layers: 2,
+        heads: 2,
+        maxPositions: 16,
+        tokenizer: { type: "characters", characters: { alphabet: "0123456789+=" } },
+      },
+    },
+    pipeline: { mode: "lockstep", lag },
+    compute: { actors, slots: 2 * GROUP_SIZE, generationWorkers: 1, trainingThreads: 1 },
+    stages: [
+      {
+        name: "grpo",
+        type: "grpo",
+        grpo: {
+          data,
+          steps: STEPS,
+          promptsPerStep: PROMPTS,
+          groupSize: GROUP_SIZE,
+          sampling: { maxNewTokens: 4 },
+          rewards: [{ name: "answer", type: "exact" }],
+          optimizer: { learningRate: 5e-4 },
         },
       },
-      pipeline: { mode: "lockstep", lag },
-      compute: { actors, slots: 2 * GROUP_SIZE, generationWorkers: 1, trainingThreads: 1 },
-      stages: [
-        {
-          name: "grpo",
-          type: "grpo",
-          grpo: {
-            data,
-            steps: STEPS,
-            promptsPerStep: PROMPTS,
-            groupSize: GROUP_SIZE,
-            sampling: { maxNewTokens: 4 },
-            rewards: [{ name: "answer", type: "exact" }],
-            optimizer: { learningRate: 5e-4 },
-          },
-        },
-      ],
-      checkpoints: { every: 1000, keep: 1 },
-    },
+    ],
   });
   const file = readRun(text, "bench.json", []);
   return resolveRun(file, { data: taskData(file, 8), functions: new Map() });
@@ -149,33 +143,26 @@ function plan({ actors, lag }: Fleet): ReturnType<typeof resolveRun> {
 
 function real(actors: number): Measured {
   const runFile = (data: string): string =>
-    JSON.stringify({
-      apiVersion: "oarlock.dev/v1alpha1",
-      kind: "TrainingRun",
-      metadata: { name: "bench" },
-      spec: {
-        seed: 0,
-        model: { from: MODEL },
-        pipeline: { mode: "lockstep", lag: 0 },
-        compute: { actors, slots: 2 * GROUP_SIZE, generationWorkers: 1 },
-        stages: [
-          {
-            name: "long",
-            type: "grpo",
-            grpo: {
-              data: { type: "file", file: { path: data } },
-              steps: STEPS,
-              promptsPerStep: PROMPTS,
-              groupSize: GROUP_SIZE,
-              sampling: { maxNewTokens: TOKENS },
-              maxPromptLength: 64,
-              rewards: [{ name: "happy", type: "contains", contains: { text: " happy" } }],
-              optimizer: { learningRate: 1e-5, schedule: "constant" },
-            },
+    benchRunFile({
+      model: { from: MODEL },
+      pipeline: { mode: "lockstep", lag: 0 },
+      compute: { actors, slots: 2 * GROUP_SIZE, generationWorkers: 1 },
+      stages: [
+        {
+          name: "long",
+          type: "grpo",
+          grpo: {
+            data: { type: "file", file: { path: data } },
+            steps: STEPS,
+            promptsPerStep: PROMPTS,
+            groupSize: GROUP_SIZE,
+            sampling: { maxNewTokens: TOKENS },
+            maxPromptLength: 64,
+            rewards: [{ name: "happy", type: "contains", contains: { text: " happy" } }],
+            optimizer: { learningRate: 1e-5, schedule: "constant" },
           },
-        ],
-        checkpoints: { every: 1000, keep: 1 },
-      },
+        },
+      ],
     });
   return measureRun({ stage: "long", warmSteps: WARM_STEPS, text: TEXT, runFile });
 }

@@ -16,6 +16,8 @@ const GROUP_BYTES = 20_000;
 const WORK_BYTES = 500;
 const ACTORS = [1, 10, 100, 1_000];
 const MEASURE_MS = 4_000;
+/** Pulls under way of the learner and of a reward worker, as in the services. */
+const PULLS = 16;
 /** Groups issued and not admitted: what Q1 would bound, with enough for every actor. */
 const inFlight = (actors: number): number => Math.max(64, 2 * actors);
 
@@ -123,7 +125,7 @@ async function pipelineRate(
     ...READER,
   });
   const score = (): Promise<unknown> => reward!.trajectories.publish(names.trajectoryScored, group);
-  running.push(worker(generated, score, 64).run(stop.signal));
+  running.push(worker(generated, score, 64, PULLS).run(stop.signal));
   const scored = await learner!.trajectories.consumer({
     name: "learner",
     filterSubject: names.trajectoryScored,
@@ -131,15 +133,14 @@ async function pipelineRate(
   });
   let admitted = 0;
   const issue = (): Promise<unknown> => learner!.work.publish(names.workRollout, new Uint8Array(WORK_BYTES));
-  running.push(
-    (async () => {
-      for await (const message of scored.messages({ signal: stop.signal })) {
-        await message.ack();
-        admitted++;
-        void issue();
-      }
-    })(),
-  );
+  const admit = async (): Promise<void> => {
+    for await (const message of scored.messages({ signal: stop.signal })) {
+      await message.ack();
+      admitted++;
+      void issue();
+    }
+  };
+  running.push(...Array.from({ length: PULLS }, admit));
   await Promise.all(Array.from({ length: inFlight(actors) }, issue));
   const groupsPerSecond = await measure(() => admitted);
   const bytesPerActor = Math.max(0, process.memoryUsage().rss - before) / actors;
@@ -153,11 +154,13 @@ function worker(
   consumer: Consumer,
   answer: () => Promise<unknown>,
   capacity: number,
+  pulls = 1,
 ): WorkLoop<number, unknown> {
   let inHand = 0;
   return new WorkLoop<number, unknown>({
     consumer,
-    hasRoom: () => inHand < capacity,
+    hasRoom: (pulling) => inHand + pulling < capacity,
+    pulls,
     onEvent: ({ type }) => void (inHand += type === "pulled" ? 1 : -1),
     handler: {
       read: ({ sequence }) => ({ id: String(sequence), item: sequence }),

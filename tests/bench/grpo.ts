@@ -2,10 +2,10 @@
  * The whole system on the step that peers are timed on: stories260K, 8 prompts × 8 samples × 48 new tokens, reward " happy",
  * KL β 0.1, AdamW 3e-4, through services, bus, verified policy versions and journal. Peers run in the same sitting.
  */
-import { existsSync } from "node:fs";
-import { type Measured, measureRun, MODEL, phaseRows, TEXT } from "./measured-run.ts";
+import { type Measured, measureRun, MODEL, phaseRows, TEXT, withoutStories } from "./measured-run.ts";
 import { runPeer } from "./peers.ts";
 import type { BenchRow, SkippedRow } from "./row.ts";
+import { benchRunFile } from "./run-file.ts";
 
 const STEPS = 20;
 const PEER_STEPS = 12;
@@ -18,33 +18,26 @@ interface RunFileOptions {
 }
 
 const runFile = ({ data, lag }: RunFileOptions): string =>
-  JSON.stringify({
-    apiVersion: "oarlock.dev/v1alpha1",
-    kind: "TrainingRun",
-    metadata: { name: "bench" },
-    spec: {
-      seed: 0,
-      model: { from: MODEL },
-      pipeline: { mode: "lockstep", lag },
-      stages: [
-        {
-          name: "happy",
-          type: "grpo",
-          grpo: {
-            data: { type: "file", file: { path: data } },
-            steps: STEPS,
-            promptsPerStep: 8,
-            groupSize: 8,
-            sampling: { maxNewTokens: 48 },
-            maxPromptLength: 64,
-            rewards: [{ name: "happy", type: "contains", contains: { text: " happy" } }],
-            kl: { placement: "loss", estimator: "k3", coefficient: 0.1 },
-            optimizer: { learningRate: 3e-4, warmupSteps: 0, schedule: "constant", weightDecay: 0 },
-          },
+  benchRunFile({
+    model: { from: MODEL },
+    pipeline: { mode: "lockstep", lag },
+    stages: [
+      {
+        name: "happy",
+        type: "grpo",
+        grpo: {
+          data: { type: "file", file: { path: data } },
+          steps: STEPS,
+          promptsPerStep: 8,
+          groupSize: 8,
+          sampling: { maxNewTokens: 48 },
+          maxPromptLength: 64,
+          rewards: [{ name: "happy", type: "contains", contains: { text: " happy" } }],
+          kl: { placement: "loss", estimator: "k3", coefficient: 0.1 },
+          optimizer: { learningRate: 3e-4, warmupSteps: 0, schedule: "constant", weightDecay: 0 },
         },
-      ],
-      checkpoints: { every: 1000, keep: 1 },
-    },
+      },
+    ],
   });
 
 const measure = (lag: number): Measured =>
@@ -57,9 +50,8 @@ const measure = (lag: number): Measured =>
 
 /** `grpo.step_seconds` at lag 0 and 1, its breakdown, the services' loop delay, and the peers. */
 export function rows(): (BenchRow | SkippedRow)[] {
-  if (!existsSync(MODEL) || !existsSync(TEXT)) {
-    const skipped =
-      "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
+  const skipped = withoutStories();
+  if (skipped !== undefined) {
     return [{ name: "grpo.step_seconds", skipped }];
   }
   const [synchronous, overlapped] = [measure(0), measure(1)];

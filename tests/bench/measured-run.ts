@@ -1,6 +1,6 @@
 /** A whole run in a process of its own, from a run file, and what its steps took. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BenchRow, median } from "./row.ts";
@@ -10,6 +10,12 @@ const root = join(import.meta.dirname, "../..");
 export const MODEL = process.env["OARLOCK_BENCH_MODEL"] ?? join(root, "../shared/models/stories260K/hf");
 export const TEXT =
   process.env["OARLOCK_BENCH_TEXT"] ?? join(root, "../shared/data/text/tinystories_niklas6.txt");
+
+/** Why there is nothing to measure on; undefined where both are there. */
+export function withoutStories(): string | undefined {
+  if (existsSync(MODEL) && existsSync(TEXT)) return undefined;
+  return "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
+}
 
 export interface Measured {
   /** Median wall seconds from the end of one step to the end of the next. */

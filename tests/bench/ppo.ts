@@ -2,12 +2,13 @@
  * PPO against a reward model on the samples that GRPO is timed on (stories260K, 64 completions of 48 tokens), with a critic of
  * the policy's size; and how fast a reward model scores such completions.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { loadModelFolder } from "@oarlock/models";
 import { scoreWeights, withScoreHead } from "@oarlock/nn";
 import { createScoreModel } from "@oarlock/training";
-import { measureRun, MODEL, phaseRows, storyPrompts, TEXT } from "./measured-run.ts";
+import { measureRun, MODEL, phaseRows, storyPrompts, TEXT, withoutStories } from "./measured-run.ts";
 import { type BenchRow, median, type SkippedRow } from "./row.ts";
+import { benchRunFile } from "./run-file.ts";
 
 const STEPS = 15;
 const WARM_STEPS = 3;
@@ -18,43 +19,36 @@ const SCORE_ROUNDS = 5;
 const TIMEOUT_MS = 120_000;
 
 const runFile = (data: string): string =>
-  JSON.stringify({
-    apiVersion: "oarlock.dev/v1alpha1",
-    kind: "TrainingRun",
-    metadata: { name: "bench" },
-    spec: {
-      seed: 0,
-      model: { from: MODEL },
-      pipeline: { mode: "lockstep", lag: 0 },
-      stages: [
-        {
-          name: "judge",
-          type: "reward-model",
-          "reward-model": {
-            data: { type: "file", file: { path: "./pairs.jsonl" } },
-            steps: 2,
-            batchSize: 8,
-            minimumAccuracy: 0,
-          },
+  benchRunFile({
+    model: { from: MODEL },
+    pipeline: { mode: "lockstep", lag: 0 },
+    stages: [
+      {
+        name: "judge",
+        type: "reward-model",
+        "reward-model": {
+          data: { type: "file", file: { path: "./pairs.jsonl" } },
+          steps: 2,
+          batchSize: 8,
+          minimumAccuracy: 0,
         },
-        {
-          name: "please",
-          type: "ppo",
-          ppo: {
-            data: { type: "file", file: { path: data } },
-            steps: STEPS,
-            promptsPerStep: 8,
-            groupSize: 8,
-            epochs: 1,
-            sampling: { maxNewTokens: 48 },
-            maxPromptLength: 64,
-            rewards: [{ name: "preferred", type: "model", model: { from: "stage/judge" } }],
-            optimizer: { learningRate: 3e-4, warmupSteps: 0 },
-          },
+      },
+      {
+        name: "please",
+        type: "ppo",
+        ppo: {
+          data: { type: "file", file: { path: data } },
+          steps: STEPS,
+          promptsPerStep: 8,
+          groupSize: 8,
+          epochs: 1,
+          sampling: { maxNewTokens: 48 },
+          maxPromptLength: 64,
+          rewards: [{ name: "preferred", type: "model", model: { from: "stage/judge" } }],
+          optimizer: { learningRate: 3e-4, warmupSteps: 0 },
         },
-      ],
-      checkpoints: { every: 1000, keep: 1 },
-    },
+      },
+    ],
   });
 
 /** Any pairs do: the time of a score does not depend on what was learned. */
@@ -88,9 +82,8 @@ async function scoresPerSecond(): Promise<number> {
 
 /** `ppo.step_seconds` with its breakdown, and `reward.scores_per_second`. */
 export async function rows(): Promise<(BenchRow | SkippedRow)[]> {
-  if (!existsSync(MODEL) || !existsSync(TEXT)) {
-    const skipped =
-      "needs stories260K and a story text: OARLOCK_BENCH_MODEL (Hugging Face folder), OARLOCK_BENCH_TEXT";
+  const skipped = withoutStories();
+  if (skipped !== undefined) {
     return [{ name: "ppo.step_seconds", skipped }];
   }
   const measured = measureRun({

@@ -4,8 +4,8 @@ import { defineReward } from "@oarlock/rewards";
 
 const QUICK_MS = 2;
 const SLOW_MS = 1_500;
-/** Share of calls that are slow: one or two in a batch of 128. */
-const SLOW_SHARE = 0.01;
+/** Share of calls that are slow: about two in a batch of 512. */
+const SLOW_SHARE = 0.004;
 
 export const reward = defineReward(async ({ completion, row }) => {
   await delay(Math.random() < SLOW_SHARE ? SLOW_MS : QUICK_MS);

@@ -5,6 +5,7 @@ import { functionUses, resolveSpec } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { rewardDigest } from "@oarlock/sandbox";
 import { readRun, resolveRun, taskData } from "../resolve-run.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 /** Folder that the plan's reward file is relative to. */
 export const CHAOS_BASE = dirname(fileURLToPath(import.meta.url));
@@ -18,14 +19,7 @@ kind: TrainingRun
 metadata: { name: chaos }
 spec:
   seed: 11
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 256
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(256)}
   pipeline: { mode: lockstep, lag: 1 }
   compute: { slots: 8, generationWorkers: 1, trainingThreads: 1, actors: 2 }
   stages:

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
 import { digestsOf, type Ended, oarlock, summaryOf } from "./oarlock.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const STEPS = 10;
 
@@ -12,14 +13,7 @@ apiVersion: oarlock.dev/v1alpha1
 kind: TrainingRun
 metadata: { name: sums }
 spec:
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 16
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(16)}
   stages:
     - name: sft
       type: sft

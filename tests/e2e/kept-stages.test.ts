@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
 import { digestsOf, oarlock, recordsOf, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const RUN_FILE = `
 apiVersion: oarlock.dev/v1alpha1
@@ -14,14 +15,7 @@ kind: TrainingRun
 metadata: { name: kept }
 spec:
   seed: 3
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 24
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(24)}
   pipeline: { mode: lockstep, lag: 1 }
   stages:
     - name: sft

@@ -1,6 +1,7 @@
 /** The resolved plan of a tiny addition run, from a run file as a user writes it. */
 import type { ResolvedRun } from "@oarlock/runfile";
 import { readRun, resolveRun, taskData } from "../resolve-run.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 /** As a user writes it. */
 export const ADDITION_RUN_FILE: string = `
@@ -9,14 +10,7 @@ kind: TrainingRun
 metadata: { name: addition }
 spec:
   seed: 7
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 16
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(16)}
   pipeline: { mode: lockstep, lag: 1 }
   compute: { slots: 16, generationWorkers: 1, trainingThreads: 1 }
   stages:

@@ -16,8 +16,9 @@ import { irreproducibleBecause } from "@oarlock/runfile";
 import { processWaits, silentLog } from "@oarlock/runtime";
 import { freePort, repositoryRoot, requirePython, startProcess } from "@oarlock/testkit";
 import type { ServerProcess } from "@oarlock/testkit";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
+import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
 
 const python = requirePython();
 const folders: string[] = [];
@@ -149,4 +150,64 @@ test("a server of RewardService gets text and tokens, pins and all; S1: what it 
     additionPlan([`stages.grpo.grpo.rewards=[${reward}]`, "evaluation.metric=ones"]).spec,
   );
   expect(because).toContain("ones (grpc, stage grpo)");
+});
+
+describe("scores of tokens", () => {
+  /** Likes ones and dislikes nines: scorer `tokens` says it of each token, scorer `whole` of the completion. */
+  async function serve(): Promise<string> {
+    const likes = (text: string): number => (text === "1" ? 1 : text === "9" ? -1 : 0);
+    const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
+    server.add(RewardService, {
+      async score({ texts, trajectories, scorers }) {
+        const name = scorers[0]?.name ?? "";
+        const results = trajectories.map(({ tokenIds, promptLength }, i) => {
+          const completion = texts[i]?.completion ?? "";
+          // A token of this tokenizer is a character; the one that ends a completion is none.
+          const each = Array.from(tokenIds.slice(promptLength), (_, at) => likes(completion[at] ?? ""));
+          const sum = each.reduce((total, value) => total + value, 0);
+          const value =
+            name === "tokens"
+              ? { scope: RewardScope.TOKEN, values: each }
+              : { scope: RewardScope.TRAJECTORY, values: [sum] };
+          return { rewards: [{ name, verdict: { case: "scored" as const, value } }] };
+        });
+        return { results };
+      },
+      async getStatus() {
+        return {};
+      },
+    });
+    const address = await server.listen();
+    onTestFinished(() => server.close());
+    return address;
+  }
+  const reward = (address: string, scorer: "tokens" | "whole"): string =>
+    `{name: ones, type: grpc, grpc: {address: "${address}", scorer: ${scorer}}, service: {deterministic: true${scorer === "tokens" ? ", scope: token" : ""}}}`;
+
+  test("are summed by GRPO: the same weights as of their sum, bit for bit", async () => {
+    const address = await serve();
+    const tokens = await runWith(reward(address, "tokens"));
+    expect(tokens.steps).toHaveLength(6);
+    expect(failedOf(tokens)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(digestsOf(tokens)).toEqual(digestsOf(await runWith(reward(address, "whole"))));
+  });
+
+  test("are rewards of their tokens in PPO: of the same sum other weights, and the same ones again (D1)", async () => {
+    const address = await serve();
+    const digests = async (scorer: "tokens" | "whole"): Promise<string[]> => {
+      const folder = await mkdtemp(join(tmpdir(), "oarlock-scorers-"));
+      folders.push(folder);
+      writePairs(folder);
+      const plan = await rlhfPlan(folder, [`stages.ppo.ppo.rewards=[${reward(address, scorer)}]`]);
+      const local = await startLocalRun(plan, { outDir: folder, baseDir: folder });
+      await local.finished;
+      const records = parseMetrics(await readFile(join(folder, "metrics.jsonl"), "utf8"));
+      const steps = records.filter(({ kind, stage }) => kind === "step" && stage === "ppo");
+      expect(steps.map(({ metrics }) => metrics["reward/failed_fraction"])).toEqual([0, 0, 0, 0, 0]);
+      return steps.map(({ policyDigest }) => policyDigest);
+    };
+    const tokens = await digests("tokens");
+    expect(await digests("tokens")).toEqual(tokens);
+    expect((await digests("whole"))[0]).not.toBe(tokens[0]);
+  });
 });

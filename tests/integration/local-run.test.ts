@@ -5,6 +5,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Bus } from "@oarlock/bus";
 import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
@@ -16,6 +17,7 @@ import { startLocalRun } from "@oarlock/cli/local";
 import type { LocalRunOptions, RunEvent, RunOutcome } from "@oarlock/cli/local";
 import { additionPlan } from "./addition-plan.ts";
 import { delayedBus } from "./delayed-bus.ts";
+import { beforeStoring } from "./publishing-bus.ts";
 
 const folders: string[] = [];
 afterAll(async () => {
@@ -64,6 +66,11 @@ const shuffled = (seed: number): Partial<LocalRunOptions> => ({
 
 const LAGGING = ["pipeline.lag=1"];
 
+function withResolver(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => undefined;
+  return { promise: new Promise<void>((settle) => (resolve = settle)), resolve: () => resolve() };
+}
+
 describe("a local run", () => {
   test("D1: two runs of one plan give the same weights after every step, and they learn", async () => {
     const first = await runPlan(LAGGING);
@@ -88,6 +95,27 @@ describe("a local run", () => {
     expect([one.actors, three.actors, late.actors]).toEqual([1, 3, 3]);
     expect(three.digests).toEqual(one.digests);
     expect(late.digests).toEqual(one.digests);
+  });
+
+  test("W1: at lag 1 a step is trained while the version before it is still being published", async () => {
+    // Whatever would wait for a version of the second stage is left out.
+    const set = [...LAGGING, "evaluation.every=1000", "checkpoints.every=1000"];
+    const trained = new Map([8, 9, 10, 11, 12].map((step) => [step, withResolver()]));
+    const held: number[] = [];
+    const busFor = (bus: Bus): Bus =>
+      beforeStoring(bus, async (name) => {
+        const version = Number(/^manifest\/\d+\/(\d+)-/.exec(name)?.[1]);
+        const successor = version < 7 ? undefined : trained.get(version + 1);
+        if (successor === undefined) return;
+        await successor.promise;
+        held.push(version);
+      });
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step") trained.get(event.globalStep)?.resolve();
+    };
+    const slow = await runPlan(set, { busFor, onEvent });
+    expect(held).toEqual([7, 8, 9, 10, 11]);
+    expect(slow.digests).toEqual((await runPlan(set)).digests);
   });
 
   test("D1: the lag is part of the plan: lag 0 and lag 1 agree in the first stage and in lag 1's first step only", async () => {

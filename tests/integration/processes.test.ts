@@ -2,9 +2,11 @@
  * Runs on processes of their own, over a real NATS server: the same weights as in one process, an orderly end whenever it is
  * asked for, and refusals that say what is wrong.
  */
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import type { NatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
@@ -14,13 +16,14 @@ import { parseMetrics } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
-import { requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
+import { requireGrpcurl, requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
 import { service } from "./service-child.ts";
 
 const program = requireNatsServer();
+const grpcurl = requireGrpcurl();
 const UID = "apart-1";
 const PLAN = additionPlan(["pipeline.lag=1", "compute.actors=2"]);
 
@@ -190,6 +193,23 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
       bus: "jetstream",
       uid: "apart-1",
     });
+  });
+
+  test.skipIf(grpcurl.absent)(`tells grpcurl what it offers${grpcurl.note}`, async () => {
+    const [outDir, server] = [runFolder(PLAN), await startNats()];
+    const one = service("reward", { NATS_URL: server.url, OARLOCK_PLAN: join(outDir, "plan.json") });
+    await expect.poll(() => one.address(), { timeout: 30_000 }).toBeDefined();
+    const ask = async (...what: string[]): Promise<string> => {
+      const call = ["-plaintext", one.address() ?? "", ...what];
+      return (await promisify(execFile)(grpcurl.path, call)).stdout;
+    };
+    expect((await ask("list")).split("\n")).toEqual(
+      expect.arrayContaining(["grpc.health.v1.Health", "oarlock.v1.RewardService"]),
+    );
+    expect(await ask("describe", "oarlock.v1.RewardService")).toContain("rpc GetStatus");
+    expect(JSON.parse(await ask("grpc.health.v1.Health/Check"))).toEqual({ status: "SERVING" });
+    const status: unknown = JSON.parse(await ask("oarlock.v1.RewardService/GetStatus"));
+    expect(status).toMatchObject({ service: { instance: "reward-0" } });
   });
 
   test("X1: refuses settings that are missing or wrong, with exit code 3 and a sentence", async () => {

@@ -1,5 +1,5 @@
-/** A bus that does something before every publication of a service: faults and delays for tests. Else it is the wrapped bus. */
-import type { Bus, Stream } from "@oarlock/bus";
+/** A bus that does something before a service publishes or stores: faults and delays for tests. Else it is the wrapped bus. */
+import type { Bus, ObjectStore, Stream } from "@oarlock/bus";
 
 /** Hears of each publication, from 0; what it gives, if anything, is published instead. */
 export type Before = (n: number, data: Uint8Array) => Promise<Uint8Array | void>;
@@ -18,10 +18,30 @@ export function beforePublishing(bus: Bus, before: Before): Bus {
     purge: () => stream.purge(),
     delete: () => stream.delete(),
   });
+  return withParts(bus, { stream: async (config) => watched(await bus.stream(config)) });
+}
+
+/** `bus`, which awaits `before` with an object's name, and then stores the object. */
+export function beforeStoring(bus: Bus, before: (name: string) => Promise<void>): Bus {
+  const watched = (store: ObjectStore): ObjectStore => ({
+    config: store.config,
+    async put(name, content, options) {
+      await before(name);
+      return store.put(name, content, options);
+    },
+    get: (name, options) => store.get(name, options),
+    info: (name) => store.info(name),
+    delete: (name) => store.delete(name),
+    list: () => store.list(),
+  });
+  return withParts(bus, { objects: async (config) => watched(await bus.objects(config)) });
+}
+
+function withParts(bus: Bus, parts: Partial<Pick<Bus, "stream" | "objects">>): Bus {
   return {
     driver: bus.driver,
     maxPayloadBytes: bus.maxPayloadBytes,
-    stream: async (config) => watched(await bus.stream(config)),
+    stream: (config) => bus.stream(config),
     kv: (config) => bus.kv(config),
     objects: (config) => bus.objects(config),
     findObjects: (name) => bus.findObjects(name),
@@ -29,5 +49,6 @@ export function beforePublishing(bus: Bus, before: Before): Bus {
     removeRun: (uid) => bus.removeRun(uid),
     close: () => bus.close(),
     [Symbol.asyncDispose]: () => bus[Symbol.asyncDispose](),
+    ...parts,
   };
 }

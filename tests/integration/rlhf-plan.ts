@@ -5,6 +5,7 @@ import { openFileData } from "@oarlock/data";
 import { dataUses, resolveSpec } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { dataFacts, readRun, resolveRun, taskRows } from "../resolve-run.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const RUN_FILE = `
 apiVersion: oarlock.dev/v1alpha1
@@ -12,14 +13,7 @@ kind: TrainingRun
 metadata: { name: rlhf }
 spec:
   seed: 11
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 24
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(24)}
   pipeline: { mode: lockstep, lag: 0 }
   compute: { slots: 16, generationWorkers: 1, trainingThreads: 1 }
   stages:

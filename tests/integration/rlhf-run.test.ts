@@ -119,6 +119,26 @@ describe("SFT, a reward model and PPO in one run", () => {
     expect(resumed.digests).toEqual(whole.digests);
   });
 
+  test("T3: normalised rewards go on from the moments of the checkpoint, after a death", async () => {
+    const normalized = [
+      "stages.ppo.ppo.rewards=[{name: preferred, type: model, model: {from: stage/rm}, normalize: running}]",
+    ];
+    const whole = await runPlan(normalized);
+    expect(whole.digests).not.toEqual((await wholeRun()).digests);
+    const folder = await newFolder();
+    let reach: () => void = () => undefined;
+    const reached = new Promise<void>((resolve) => (reach = resolve));
+    const plan = await rlhfPlan(folder, normalized);
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 13) reach();
+    };
+    const local = await startLocalRun(plan, { outDir: folder, baseDir: folder, uid: "run-3", onEvent });
+    await reached;
+    await local.abandon();
+    const resumed = await runPlan(normalized, { folder, uid: "run-3", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
+  });
+
   test("D1: more actors and reward workers, and lag, change nothing that the plan does not say", async () => {
     const lag = ["pipeline.lag=1"];
     const one = await runPlan(lag);

@@ -17,6 +17,7 @@ import { describe, expect, test } from "vitest";
 import { dataFacts, readRun, resolveRun } from "../resolve-run.ts";
 import { beforePublishing } from "./publishing-bus.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const [STEPS, GROUPS, GROUP_SIZE] = [14, 2, 4];
 
@@ -27,14 +28,7 @@ kind: TrainingRun
 metadata: { name: long }
 spec:
   seed: 3
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 256
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(256)}
   pipeline: { mode: streaming, maxStaleness: 10 }
   compute: { actors: 1, slots: 1, generationWorkers: 1, trainingThreads: 1 }
   stages:

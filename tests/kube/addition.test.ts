@@ -2,14 +2,13 @@
  * The addition run on a cluster, from `kubectl apply` to `Complete`: scaled, its pods deleted, suspended and resumed, its
  * controller killed; and the weights are those of one undisturbed process, bit for bit (D1).
  */
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { instructionSet } from "@oarlock/ort";
-import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { eventually } from "@oarlock/testkit";
+import { finalDigest, oarlockHere } from "../one-process.ts";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
 
 interface Run {
@@ -205,13 +204,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     for (const reason of ["Training", "Scaled", "Suspended", "Complete"]) expect(described).toContain(reason);
 
     const alone = join(folder, "alone");
-    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [cli, "run", join(folder, "run.yaml"), "--out", alone], { stdio: "pipe" });
-    const digestIn = (run: string): string =>
-      createHash("sha256")
-        .update(readFileSync(join(run, "final/model.safetensors")))
-        .digest("hex");
-    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+    oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
   }, 900_000);
 

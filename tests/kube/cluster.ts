@@ -89,6 +89,8 @@ function programs(plane: ControlPlane, natsUrl: string): Readonly<Record<string,
     "oarlock-actor": service("actor"),
     "oarlock-reward": service("reward"),
     "oarlock-learner": service("learner"),
+    oarlock: [process.execPath, join(root, "apps/cli/bin/oarlock.js")],
+    "nats-server": [requireNatsServer().path],
     "oarlock-controller": [
       "env",
       `KUBECONFIG=${plane.kubeconfig(CONTROLLER)}`,
@@ -108,7 +110,7 @@ function surroundings(volume: string): object {
     items: [
       { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE, labels } },
       // One for each run of a test; a claim keeps its volume. Runs have folders of their own in it.
-      ...["first", "second"].map((name) => ({
+      ...["first", "second", "third", "fourth", "fifth"].map((name) => ({
         apiVersion: "v1",
         kind: "PersistentVolume",
         metadata: { name },

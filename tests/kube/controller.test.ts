@@ -53,7 +53,12 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
   const start = async (identity: string): Promise<RunningController> => {
     const lifecycle = new Lifecycle({ name: identity });
     lifecycles.push(lifecycle);
-    const children = { image: "oarlock:1", natsUrl: "nats://nats:4222", namespace: "default" };
+    const children = {
+      image: "oarlock:1",
+      natsUrl: "nats://nats:4222",
+      natsImage: "nats:2",
+      namespace: "default",
+    };
     return startController({
       config: {
         children,

@@ -145,7 +145,7 @@ describe.skipIf(kube.absent)(`custom resources${kube.note}`, () => {
       "replicas is above maxReplicas",
     ],
     ["no acknowledged loss", { storage: { type: "emptyDir", emptyDir: { acceptLoss: false } } }, "are lost"],
-    ["nats without address", { nats: {} }, "exactly one of 'url' and 'urlSecretRef'"],
+    ["nats without address", { nats: {} }, "exactly one of 'url', 'urlSecretRef' and 'managed'"],
     ["password in the open", { nats: { url: "http://nats" } }, "spec.nats.url"],
     ["wrong storage block", { storage: { type: "claim", new: { size: "1Gi" } } }, "needs the block 'claim'"],
     ["role twice", { roles: [{ name: "actor" }, { name: "actor" }] }, "Duplicate value"],

@@ -160,7 +160,12 @@ describe.skipIf(kube.absent)(`faults between controller and API server${kube.not
   const start = (connection: Connection, lifecycle: Lifecycle): Promise<RunningController> =>
     startController({
       config: {
-        children: { image: "oarlock:1", natsUrl: "nats://nats:4222", namespace: "default" },
+        children: {
+          image: "oarlock:1",
+          natsUrl: "nats://nats:4222",
+          natsImage: "nats:2",
+          namespace: "default",
+        },
         identity: "one",
         watchNamespace: undefined,
         planner: [process.execPath, join(folder, "planner.cjs")],

@@ -88,10 +88,13 @@ function mend(value: unknown): unknown {
   if (mended["acceptLoss"] !== undefined) mended["acceptLoss"] = true;
   if (mended["model"] !== undefined && Object.keys(mended["model"] as Plain).length === 0)
     mended["model"] = { from: "hf://org/name" };
-  if (mended["nats"] !== undefined && Object.keys(mended["nats"] as Plain).length === 0)
-    mended["nats"] = { url: "nats://nats:4222" };
+  if (isPlain(mended["nats"])) mended["nats"] = mendNats(mended["nats"]);
   if (mended["service"] !== undefined && !["http", "grpc", "judge"].includes(String(mended["type"])))
     delete mended["service"];
+  // A certificate and its key, and a token from one place.
+  if ((mended["certFile"] === undefined) !== (mended["keyFile"] === undefined)) delete mended["certFile"];
+  if (mended["certFile"] === undefined) delete mended["keyFile"];
+  if (mended["tokenEnv"] !== undefined) delete mended["tokenFile"];
   const { clip } = mended;
   if (typeof clip === "object" && clip !== null && "min" in clip) mended["clip"] = { min: -1, max: 1 };
   if (isPlain(mended["pipeline"])) mended["pipeline"] = mendPipeline(mended["pipeline"]);
@@ -100,6 +103,13 @@ function mend(value: unknown): unknown {
 }
 
 const isPlain = (value: unknown): value is Plain => typeof value === "object" && value !== null;
+
+/** One server, and TLS beside one that is there. */
+function mendNats({ url = "nats://nats:4222", urlSecretRef, managed, tls }: Plain): Plain {
+  if (managed !== undefined && tls === undefined) return { managed };
+  const beside = tls === undefined ? {} : { tls };
+  return { ...(urlSecretRef === undefined ? { url } : { urlSecretRef }), ...beside };
+}
 
 /** Each mode has fields of its own. */
 function mendPipeline({ lag, maxStaleness, correction, ...rest }: Plain): Plain {

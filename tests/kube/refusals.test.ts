@@ -74,6 +74,10 @@ const CASES: readonly (readonly [string, Plain])[] = [
     "Oarlock's own setting as a scorer's token",
     reward({ type: "http", http: { url: "http://host/" }, service: { tokenEnv: "NATS_URL" } }),
   ],
+  [
+    "a certificate without its key",
+    reward({ type: "http", http: { url: "https://host/" }, service: { tls: { certFile: "me.crt" } } }),
+  ],
   ["bounds of a score in the wrong order", reward({ clip: { min: 1, max: 0 } })],
   ["no steps", sft({ steps: 0 })],
   ["steps as text", sft({ steps: "20" })],
@@ -118,6 +122,8 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a quantity of no kind", { roles: [{ name: "actor", resources: { limits: { memory: "4 GB" } } }] }],
   ["a message server by http", { nats: { url: "http://nats:4222" } }],
   ["a message server without an address", { nats: {} }],
+  ["two message servers", { nats: { url: "nats://nats:4222", managed: {} } }],
+  ["TLS of its own for the run's own message server", { nats: { managed: {}, tls: { secretName: "a" } } }],
   ["TLS without whose certificates", { security: { tls: { type: "secret" } } }],
   [
     "TLS of a type with the block of another",

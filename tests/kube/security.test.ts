@@ -1,17 +1,19 @@
 /**
  * Runs that protect themselves, on a cluster: mutual TLS between the controller and the run's pods under an authority of the
- * run's own; and the weights are those of a run in plain text, bit for bit (D1).
+ * run's own, a message server of the run's own, volumes that are only read; and the weights are those of one process, bit for
+ * bit (D1).
  */
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectJetStreamBus } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel, type TlsOptions } from "@oarlock/rpc";
-import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { eventually } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { finalDigest, oarlockHere } from "../one-process.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const needs = clusterNeeds();
 
@@ -20,14 +22,7 @@ kind: TrainingRun
 metadata: { name: ${name} }
 spec:
   seed: 5
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 32
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(32)}
   stages:
     - name: grpo
       type: grpo
@@ -42,9 +37,16 @@ spec:
   checkpoints: { every: 1000 }
 ${cluster}`;
 
+const REWARD = `import { defineReward } from "@oarlock/rewards";
+export const reward = defineReward(({ text, fields }) => (text === String(fields.answer) ? 1 : 0));
+`;
+
 interface Run {
   readonly metadata: { readonly uid: string };
-  readonly status?: { readonly progress?: { readonly step: number } };
+  readonly status?: {
+    readonly progress?: { readonly step: number };
+    readonly roles?: readonly { readonly name: string; readonly restarts: number }[];
+  };
 }
 
 interface Pods {
@@ -61,10 +63,6 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
   let cluster: Cluster;
   let alone: string;
   const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
-  const digestIn = (path: string): string =>
-    createHash("sha256")
-      .update(readFileSync(join(path, "final/model.safetensors")))
-      .digest("hex");
   const start = async (name: string, fields: string): Promise<void> => {
     writeFileSync(join(folder, `${name}.yaml`), run(name, fields));
     await cluster.kubectl("apply", "-f", join(folder, `${name}.yaml`));
@@ -99,8 +97,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     const file = join(folder, "alone.yaml");
     writeFileSync(file, run("alone", ""));
     alone = join(folder, "alone");
-    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [cli, "run", file, "--out", alone], { stdio: "pipe" });
+    oarlockHere("run", file, "--out", alone);
   }, 240_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
@@ -146,8 +143,106 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
 
     const { uid } = (await get("guarded")).metadata;
     await cluster.kubectl("wait", "trun/guarded", "--for=condition=Complete", "--timeout=300s");
-    expect(digestIn(join(cluster.volume, "runs", uid))).toBe(digestIn(alone));
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
     await cluster.kubectl("delete", "trun", "guarded", "--timeout=120s");
     await gone("guarded", "secrets,cm");
+  }, 600_000);
+
+  it("D1: a message server of the run's own, with TLS: restarted, suspended and resumed, and gone with the run", async () => {
+    await start("own", "  nats: { managed: { size: 1Gi } }\n  security: { tls: { type: runCA } }\n");
+    const reach = (least: number) =>
+      eventually(
+        `step ${least}`,
+        async () => (((await get("own")).status?.progress?.step ?? 0) >= least ? true : undefined),
+        { timeoutMs: 120_000 },
+      );
+    await reach(3);
+    const { uid } = (await get("own")).metadata;
+    // Nothing of it is on the cluster's server.
+    const stored = readdirSync(join(folder, "nats"), { recursive: true, encoding: "utf8" });
+    expect(stored.filter((path) => path.includes(uid))).toEqual([]);
+    const server = await cluster.plane.get<Pods["items"][number]>(["-n", NAMESPACE, "pod", "own-nats-0"]);
+    const url = `tls://${server.status.podIP}:4222`;
+    await expect(connectJetStreamBus({ servers: url, connectTimeoutMs: 3_000 })).rejects.toMatchObject({
+      code: "BUS_REFUSED",
+    });
+
+    // Its pod goes; the streams are on the claim, and the run goes on with another pod at another address.
+    await cluster.kubectl("delete", "pod", "own-nats-0", "--wait=false");
+    await reach(12);
+    await cluster.kubectl("patch", "trun", "own", "--type=merge", "-p", '{"spec":{"suspend":true}}');
+    await cluster.kubectl("wait", "trun/own", "--for=condition=Suspended", "--timeout=120s");
+    await eventually("the server's pod to go too", async () => {
+      const { code } = await cluster.plane.kubectl(["-n", NAMESPACE, "get", "pod", "own-nats-0"]);
+      return code === 0 ? undefined : true;
+    });
+    await cluster.kubectl("patch", "trun", "own", "--type=merge", "-p", '{"spec":{"suspend":false}}');
+    await cluster.kubectl("wait", "trun/own", "--for=condition=Complete", "--timeout=300s");
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
+    // Nobody's fault: no failure of the learner was counted.
+    expect((await get("own")).status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(0);
+
+    await cluster.kubectl("delete", "trun", "own", "--timeout=120s");
+    await gone("own", "secrets,cm,sts,svc,pvc,netpol,sa,deploy,job,rpool,pdb");
+    const described = await cluster.kubectl(
+      "get",
+      "events",
+      "--field-selector=reason=StreamsLeft",
+      "-o",
+      "name",
+    );
+    expect(described).toBe("");
+  }, 600_000);
+
+  it("D1: data and a reward on a volume are planned and read where it is mounted, read-only", async () => {
+    // Every volume of this cluster is this folder.
+    mkdirSync(join(cluster.volume, "sets"));
+    const rows = Array.from({ length: 32 }, (_, at) => {
+      const [a, b] = [(at * 7) % 10, (at * 3) % 10];
+      return JSON.stringify({ prompt: `${a}+${b}=`, answer: String(a + b) });
+    });
+    writeFileSync(join(cluster.volume, "sets/rows.jsonl"), `${rows.join("\n")}\n`);
+    writeFileSync(join(cluster.volume, "reward.ts"), REWARD);
+    const claim = {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: { name: "shared", namespace: NAMESPACE },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+    };
+    const reading = (from: string, name: string): string =>
+      run(name, "")
+        .replace(
+          "{ type: task, task: { name: addition, digits: 1 } }",
+          `{ type: file, file: { path: "${from}/sets/rows.jsonl" } }`,
+        )
+        .replace(
+          "{ name: answer, type: exact }",
+          `{ name: mine, type: function, function: { file: "${from}/reward.ts" } }`,
+        );
+    writeFileSync(join(folder, "mounted.yaml"), reading("pvc://shared", "mounted"));
+    writeFileSync(join(folder, "local.yaml"), reading(cluster.volume, "local"));
+    expect(() => oarlockHere("run", join(folder, "mounted.yaml"), "--out", join(folder, "never"))).toThrow(
+      /pvc:\/\/shared\/sets\/rows.jsonl.* is in a volume of a cluster, which is not mounted here/,
+    );
+
+    await cluster.kubectl("apply", "-f", join(folder, "mounted.yaml"));
+    const told = await eventually("the run to wait for its claim", async () => {
+      const described = await cluster.kubectl("get", "trun", "mounted", "-o", "yaml");
+      return described.includes("WaitingForFiles") && described.includes('"shared" not found')
+        ? true
+        : undefined;
+    });
+    expect(told).toBe(true);
+    await cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(claim) });
+    await cluster.kubectl("wait", "trun/mounted", "--for=condition=Complete", "--timeout=300s");
+    const { uid } = (await get("mounted")).metadata;
+    oarlockHere("run", join(folder, "local.yaml"), "--out", join(folder, "local"));
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(join(folder, "local")));
+    expect((await cluster.plane.kubectl(["-n", NAMESPACE, "get", "job", "mounted-planner"])).code).not.toBe(
+      0,
+    );
+    await cluster.kubectl("delete", "trun", "mounted", "--timeout=120s");
+    // The claim is its owner's.
+    expect(await cluster.kubectl("get", "pvc", "shared", "-o", "name")).toContain("shared");
   }, 600_000);
 });

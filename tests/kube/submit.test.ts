@@ -2,14 +2,15 @@
  * A run that depends on files of a laptop, submitted to a cluster: reward function, its sibling and data travel with it, and
  * the weights are the laptop's, bit for bit (D1). With the other commands of `kubectl oarlock` on the way.
  */
-import { execFile, execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { finalDigest, oarlockHere } from "../one-process.ts";
+import { tinyModel } from "../tiny-model.ts";
 
 const needs = clusterNeeds();
 
@@ -28,14 +29,7 @@ kind: TrainingRun
 metadata: { name: mine }
 spec:
   seed: 3
-  model:
-    init:
-      hiddenSize: 32
-      intermediateSize: 64
-      layers: 2
-      heads: 2
-      maxPositions: 32
-      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  model: ${tinyModel(32)}
   stages:
     - name: sft
       type: sft
@@ -85,10 +79,6 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       );
     });
   };
-  const digestIn = (path: string): string =>
-    createHash("sha256")
-      .update(readFileSync(join(path, "final/model.safetensors")))
-      .digest("hex");
 
   beforeAll(async () => {
     writeFileSync(join(folder, "reward.ts"), REWARD);
@@ -160,14 +150,8 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
 
     await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
     const alone = join(folder, "alone");
-    execFileSync(
-      process.execPath,
-      [join(cli, "oarlock.js"), "run", join(folder, "run.yaml"), "--out", alone],
-      {
-        stdio: "pipe",
-      },
-    );
-    expect(digestIn(join(cluster.volume, "runs", metadata.uid))).toBe(digestIn(alone));
+    oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
+    expect(finalDigest(join(cluster.volume, "runs", metadata.uid))).toBe(finalDigest(alone));
     // Logs of every role, each line with its pod. The finished learner's pod is still there.
     const logs = await plugin("logs", "mine");
     expect(logs.stdout).toMatch(/^\[pod\/mine-learner-[^\]]+\] .*"started"/m);

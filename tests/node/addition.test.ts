@@ -2,13 +2,12 @@
  * The addition sample as real pods of built images on a real node, under the restricted level: disturbed as a cluster does
  * it, from roll-outs to an actor that runs out of memory, and with the weights of one undisturbed process (D1).
  */
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { finalDigest, oarlockHere } from "../one-process.ts";
 import { NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
 import { NEXT_IMAGE, openImageStore, TARGETS } from "./images.ts";
 import { nodeNeeds } from "./needs.ts";
@@ -199,18 +198,13 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     expect(await step()).toBeLessThan(SFT_STEPS + GRPO_STEPS);
     await kubectl("wait", "trun/addition", "--for=condition=Complete", "--timeout=400s");
     const alone = join(folder, "alone");
-    const cli = join(repositoryRoot(), "apps/cli/bin/oarlock.js");
-    execFileSync(process.execPath, [cli, "run", join(folder, "run.yaml"), "--out", alone], { stdio: "pipe" });
+    oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
     const { metadata, status } = await get();
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
     const volume = ["checkpoints", "streams"]
       .map((name) => cluster.volume(name))
       .find((path) => existsSync(join(path, "runs")));
     expect(readdirSync(join(volume!, "runs"))).toEqual([metadata.uid]);
-    const digestIn = (run: string): string =>
-      createHash("sha256")
-        .update(readFileSync(join(run, "final/model.safetensors")))
-        .digest("hex");
-    expect(digestIn(join(volume!, "runs", metadata.uid))).toBe(digestIn(alone));
+    expect(finalDigest(join(volume!, "runs", metadata.uid))).toBe(finalDigest(alone));
   }, 900_000);
 });

@@ -58,8 +58,9 @@ export async function startNodeCluster(needs: NodeNeeds, folder: string): Promis
     await kubectl("-n", SYSTEM, "rollout", "status", "deploy/oarlock-controller", "--timeout=90s");
   } catch (reason) {
     const { stdout } = await machine.plane.kubectl(["describe", "pods", "-n", SYSTEM]);
+    const said = machine.plane.output();
     await machine[Symbol.asyncDispose]();
-    throw new Error(`the cluster did not start:\n${stdout.slice(-6_000)}`, { cause: reason });
+    throw new Error(`the cluster did not start:\n${stdout.slice(-6_000)}\n${said}`, { cause: reason });
   }
   return cluster;
 }

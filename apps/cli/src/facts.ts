@@ -18,7 +18,7 @@ import type { Tokenizer } from "@oarlock/tokenizer";
 import { readCliEnvironment } from "./config.ts";
 import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
-import { fetchSources, functionDigest } from "./sources.ts";
+import { fetchSources, functionDigest, refuseUnmounted } from "./sources.ts";
 import { oarlockVersion } from "./version.ts";
 
 /** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */
@@ -47,10 +47,14 @@ export async function gatherFacts(
   const { spec } = resolveSpec(file);
   await fetchSources(spec, baseDir, signal);
   const options = { baseDir, seed: spec.seed, ...(signal === undefined ? {} : { signal }) };
-  const model = await namedAt(file, "model", () => openModel(spec.model, options));
+  const model = await namedAt(file, "model", () => {
+    refuseUnmounted(referenceOf(spec.model), baseDir);
+    return openModel(spec.model, options);
+  });
   const data = new Map<string, DataFacts>();
   for (const use of dataUses(spec)) {
     const facts = await namedAt(file, use.path, async () => {
+      if (use.data.type === "file") refuseUnmounted(use.data.file.path, baseDir);
       const dataset = await openData(use.data, options);
       return dataFacts(dataset, use, model.tokenizer);
     });
@@ -58,7 +62,10 @@ export async function gatherFacts(
   }
   const functions = new Map<string, string>();
   for (const use of functionUses(spec)) {
-    const digest = await namedAt(file, use.path, () => functionDigest(use.file, baseDir));
+    const digest = await namedAt(file, use.path, () => {
+      refuseUnmounted(use.file, baseDir);
+      return functionDigest(use.file, baseDir);
+    });
     functions.set(use.path, digest);
   }
   return {
@@ -74,6 +81,13 @@ export async function gatherFacts(
     engine: await engineFacts(spec, elsewhere),
     machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
   };
+}
+
+/** What a model is read from; a new one from the seed reads its tokenizer at most. */
+function referenceOf(model: ResolvedSpec["model"]): string {
+  if ("from" in model) return model.from;
+  const { tokenizer } = model.init;
+  return tokenizer.type === "file" ? tokenizer.file.path : "";
 }
 
 type DataFacts = PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never;

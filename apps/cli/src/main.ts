@@ -6,10 +6,12 @@ import { convertCommand } from "./commands/convert.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { exportCommand } from "./commands/export.ts";
 import { planCommand } from "./commands/plan.ts";
+import { replaceScorerCommand } from "./commands/replace-scorer.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
 import { resumeCommand } from "./commands/resume.ts";
 import { runCommand } from "./commands/run.ts";
 import { samplesCommand } from "./commands/samples.ts";
+import { servePlanCommand } from "./commands/serve-plan.ts";
 import { statusCommand } from "./commands/status.ts";
 import { validateCommand } from "./commands/validate.ts";
 import type { CommandContext } from "./context.ts";
@@ -26,6 +28,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   runCommand,
   resumeCommand,
   statusCommand,
+  replaceScorerCommand,
   samplesCommand,
   evalCommand,
   chatCommand,
@@ -62,6 +65,7 @@ function createProgram(context: CommandContext): Command {
     .version(oarlockVersion())
     .addHelpText("after", EXIT_CODES_HELP);
   for (const create of COMMANDS) program.addCommand(create(context));
+  program.addCommand(servePlanCommand(context), { hidden: true });
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()

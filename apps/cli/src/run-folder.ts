@@ -2,9 +2,10 @@
  * The folder of a run: what lies where, and reading it back. Writing of records, samples, checkpoints and the final
  * model is the run's own; this file owns the plan, the summary, the report and the TensorBoard files.
  */
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
+import { REPLACEMENTS_FILE, type Replacement } from "@oarlock/learner";
 import {
   type MetricsRecord,
   parseMetrics,
@@ -169,4 +170,19 @@ export async function writeOutcome(paths: RunPaths, plan: PlanDocument, summary:
     paths.report,
     renderReport({ summary, records, samples, plan: plan.values, parameters }),
   );
+}
+
+/** Gives a folder the replacements of scorers of another, with the models that took over. */
+export async function copyReplacements(from: string, to: string): Promise<void> {
+  const text = await readFile(join(from, REPLACEMENTS_FILE), "utf8").catch(() => undefined);
+  if (text === undefined) return;
+  await writeFile(join(to, REPLACEMENTS_FILE), text);
+  // Written whole by the learner, and only by it; it verifies the weights by their digest when it reads them.
+  const { replacements } = JSON.parse(text) as { readonly replacements: readonly Replacement[] };
+  await mkdir(join(to, "artifacts"), { recursive: true });
+  for (const { model } of replacements) {
+    if (model === undefined || !/^[0-9a-f]{64}$/.test(model.digest)) continue;
+    const name = join("artifacts", `${model.digest}.f32`);
+    await copyFile(join(from, name), join(to, name));
+  }
 }

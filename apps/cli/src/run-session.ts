@@ -111,10 +111,12 @@ async function finish(drive: Drive): Promise<RunEnd> {
 
 type Started = { readonly finished: Promise<ProcessesOutcome> };
 
-function startTogether({ paths, plan, resume, signal, onEvent, terminal }: Drive): Promise<Started> {
+async function startTogether({ paths, plan, resume, signal, onEvent, terminal }: Drive): Promise<Started> {
   const { baseDir, uid, run } = plan;
-  terminal.note(terminal.style.dim("bus: in memory, everything in one process"));
-  return startLocalRun(run, { outDir: paths.folder, baseDir, uid, resume, signal, onEvent });
+  const started = await startLocalRun(run, { outDir: paths.folder, baseDir, uid, resume, signal, onEvent });
+  const { learner } = started.addresses;
+  terminal.note(terminal.style.dim(`bus: in memory, everything in one process; the learner is ${learner}`));
+  return started;
 }
 
 function startApart({ paths, plan, signal, onEvent, terminal }: Drive): Promise<Started> {
@@ -175,6 +177,8 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
     evaluation: (event) => terminal.note(renderEvaluation(event, style)),
     alarm: ({ stage, step, reaction, message }) =>
       terminal.note(style.bad(`alarm: ${stage} step ${step}: ${message}; ${REACTIONS[reaction]}`)),
+    scorer: ({ scorer, version, stage, step }) =>
+      terminal.note(`${scorer} is ${version} from step ${step} of ${stage} on`),
     checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
     warning: ({ message }) => terminal.note(style.bad(`warning: ${message}`)),
     stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),

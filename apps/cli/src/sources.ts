@@ -2,6 +2,8 @@
  * What a run file reads that lies on a cluster: bundles are fetched beside the run file where the environment says whose they
  * are (NATS_URL and OARLOCK_UID, which the controller sets for its planner).
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
 import { clusterSource, type ResolvedSpec, sourcePath } from "@oarlock/runfile";
@@ -24,6 +26,23 @@ export async function fetchSources(spec: ResolvedSpec, folder: string, signal?: 
     );
   await using bus = await connectJetStreamBus({ ...nats, name: "oarlock-plan", ...(signal && { signal }) });
   await fetchBundles({ spec, bus, uid, folder, ...(signal && { signal }) });
+}
+
+/**
+ * ConfigMaps and volumes lie beside the run file where a cluster's planner mounts them, and nowhere else.
+ *
+ * @throws `CLUSTER_SOURCE` of one that is not mounted here.
+ */
+export function refuseUnmounted(reference: string, folder: string): void {
+  const source = clusterSource(reference);
+  if (source === undefined || source.scheme === "bundle") return;
+  if (existsSync(join(folder, source.scheme, source.name))) return;
+  const what = source.scheme === "pvc" ? "a volume" : "a ConfigMap";
+  throw new OarlockError(
+    "CLUSTER_SOURCE",
+    `${JSON.stringify(reference)} is in ${what} of a cluster, which is not mounted here; ` +
+      "accepted here: a path of this machine or hf://; on a cluster: kubectl apply",
+  );
 }
 
 /** Digest of a reward function's code: bundled now, or bundled when it was packed, which gives the same. */

@@ -30,7 +30,7 @@ afterEach(() => bus.close());
 const send = (...items: string[]) => Promise.all(items.map((item) => stream.publish("w", Buffer.from(item))));
 
 /** A worker whose items end when the test says so. */
-function worker(options: { room?: number; poison?: string; broken?: string } = {}) {
+function worker(options: { room?: number; pulls?: number; poison?: string; broken?: string } = {}) {
   const ends = new Map<string, { resolve: (result: string) => void; reject: (reason: Error) => void }>();
   const events: string[] = [];
   let inHand = 0;
@@ -38,7 +38,8 @@ function worker(options: { room?: number; poison?: string; broken?: string } = {
     consumer,
     clock,
     handBackDelayMs: 100,
-    hasRoom: () => inHand < (options.room ?? 10),
+    hasRoom: (pulling) => inHand + pulling < (options.room ?? 10),
+    pulls: options.pulls ?? 1,
     onEvent(event: WorkEvent<string, string>) {
       events.push(`${event.type} ${event.id}`);
       if (event.type === "pulled") inHand++;
@@ -65,18 +66,21 @@ function worker(options: { room?: number; poison?: string; broken?: string } = {
 }
 
 describe("work loop", () => {
-  it("L1: ends with the failure of the worker itself, and hands back all that it held", async () => {
-    const { loop, ends, events } = worker({ broken: "ENGINE" });
-    const running = loop.run(new AbortController().signal);
-    const ended = expect(running).rejects.toThrow(/the engine is gone/);
-    await send("a", "b");
-    await clock.advance(1);
-    ends.get("a")?.reject(new OarlockError("ENGINE", "the engine is gone"));
-    await clock.advance(1);
-    await ended;
-    expect(events.toSorted()).toEqual(["handed-back a", "handed-back b", "pulled a", "pulled b"]);
-    expect(await stream.info()).toMatchObject({ messages: 2 });
-  });
+  it.each([1, 3])(
+    "L1: ends with its own failure, and hands back all that it held, %i pulls",
+    async (pulls) => {
+      const { loop, ends, events } = worker({ broken: "ENGINE", pulls });
+      const running = loop.run(new AbortController().signal);
+      const ended = expect(running).rejects.toThrow(/the engine is gone/);
+      await send("a", "b");
+      await clock.advance(1);
+      ends.get("a")?.reject(new OarlockError("ENGINE", "the engine is gone"));
+      await clock.advance(1);
+      await ended;
+      expect(events.toSorted()).toEqual(["handed-back a", "handed-back b", "pulled a", "pulled b"]);
+      expect(await stream.info()).toMatchObject({ messages: 2 });
+    },
+  );
 
   it("T2: acknowledges an item only once it is done", async () => {
     const { loop, ends, events } = worker();
@@ -107,8 +111,8 @@ describe("work loop", () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it("Q1: pulls no more than there is room for", async () => {
-    const { loop, ends, events } = worker({ room: 2 });
+  it.each([1, 3])("Q1: pulls no more than there is room for, %i at a time", async (pulls) => {
+    const { loop, ends, events } = worker({ room: 2, pulls });
     const running = loop.run(new AbortController().signal);
     await send("a", "b", "c");
     await clock.advance(1);

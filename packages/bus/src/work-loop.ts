@@ -52,8 +52,10 @@ export type WorkEvent<Item, Result> =
 export interface WorkLoopOptions<Item, Result> {
   readonly consumer: Consumer;
   readonly handler: WorkHandler<Item, Result>;
-  /** Asked before every pull (Q1); changes only by the loop's own events. */
-  readonly hasRoom: () => boolean;
+  /** Asked before every pull, with the number of those under way (Q1); changes only by the loop's own events. */
+  readonly hasRoom: (pulling: number) => boolean;
+  /** Pulls under way at most: one alone takes a message per round trip. Default 1. */
+  readonly pulls?: number;
   readonly onEvent: (event: WorkEvent<Item, Result>) => void;
   /** Before an item that failed is delivered again. Default 1 000. */
   readonly handBackDelayMs?: number;
@@ -75,6 +77,7 @@ export class WorkLoop<Item, Result> {
   readonly #inHand = new Set<Message>();
   readonly #giveUp = new AbortController();
   readonly #stopPulling = new AbortController();
+  #pulling = 0;
   #watchers: (() => void)[] = [];
   #broken: { readonly reason: unknown } | undefined;
 
@@ -82,8 +85,8 @@ export class WorkLoop<Item, Result> {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
-    // Every item in hand listens to it: more than Node's alarm for leaks expects, and as many as Q1 allows.
-    setMaxListeners(0, this.#giveUp.signal);
+    // Every item in hand and every pull listens: more than Node's alarm for leaks expects, and as many as Q1 allows.
+    setMaxListeners(0, this.#giveUp.signal, this.#stopPulling.signal);
   }
 
   /** Aborts when items in hand shall be given up. */
@@ -129,21 +132,35 @@ export class WorkLoop<Item, Result> {
   }
 
   async #pull(): Promise<void> {
-    const { consumer, hasRoom } = this.#options;
+    const { pulls = 1 } = this.#options;
     const { signal } = this.#stopPulling;
     signal.addEventListener("abort", () => this.#wake(), { once: true });
+    const pulling = Array.from({ length: pulls }, () => this.#pullInTurn(signal));
+    // Where one fails, the others stop: what they hold is handed back.
+    for (const one of pulling) one.catch(() => this.#stopPulling.abort());
+    await Promise.allSettled(pulling);
+    await Promise.all(pulling);
+  }
+
+  async #pullInTurn(signal: AbortSignal): Promise<void> {
+    const { consumer, hasRoom } = this.#options;
     while (!signal.aborted) {
-      if (!hasRoom()) {
+      if (!hasRoom(this.#pulling)) {
         await this.#changed();
         continue;
       }
+      let message: Message | undefined;
+      this.#pulling++;
       try {
-        const message = await consumer.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
-        if (message !== undefined) await this.#take(message);
+        message = await consumer.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
       } catch (reason) {
         if (signal.aborted || isOarlockError(reason, "BUS_CLOSED")) return;
         throw reason;
+      } finally {
+        // In one turn with what follows: no other pull comes between this one and the item's room.
+        this.#pulling--;
       }
+      if (message !== undefined) await this.#take(message);
     }
   }
 

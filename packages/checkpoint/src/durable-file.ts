@@ -2,7 +2,9 @@
  * Files that are there after a power cut: written whole, hashed on the way, synced; read back only if length and SHA-256 are
  * right. Writing goes to Node's thread pool, hashing to the hash worker (P1).
  */
-import { mkdir, open, stat, statfs } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, open, rename, stat, statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { createHasher } from "@oarlock/runtime";
 
@@ -34,6 +36,19 @@ export async function writeDurably(path: string, data: Uint8Array, signal?: Abor
   } catch (reason) {
     throw asDiskError(reason, `writing ${path} (${data.byteLength} bytes)`);
   }
+}
+
+/** Writes `path` whole or not at all, whatever was there; durable when it resolves. */
+export async function replaceDurably(
+  path: string,
+  data: Uint8Array,
+  signal?: AbortSignal,
+): Promise<FileFacts> {
+  const draft = join(dirname(path), `.${randomUUID()}`);
+  const facts = await writeDurably(draft, data, signal);
+  await rename(draft, path);
+  await syncFolder(dirname(path));
+  return facts;
 }
 
 /**

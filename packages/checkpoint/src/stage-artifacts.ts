@@ -3,12 +3,10 @@
  * what they are and what they came from. Written whole and synced before it has its name; read back only if the digest is
  * right. The same content again is the same file.
  */
-import { randomUUID } from "node:crypto";
-import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { bytesOf } from "@oarlock/runtime";
-import { makeFolder, readVerified, sizeOf, syncFolder, writeDurably } from "./durable-file.ts";
+import { makeFolder, readVerified, replaceDurably, sizeOf } from "./durable-file.ts";
 
 export interface StageArtifact {
   /** Name of the stage. */
@@ -33,19 +31,12 @@ export interface StageArtifacts {
 /** The artifacts in `folder`, which is made when something is saved. */
 export function openStageArtifacts(folder: string): StageArtifacts {
   const weightsPath = (digest: string): string => join(folder, `${digest}.f32`);
-  const put = async (path: string, data: Uint8Array, signal?: AbortSignal): Promise<string> => {
-    const draft = join(folder, `.${randomUUID()}`);
-    const { sha256 } = await writeDurably(draft, data, signal);
-    await rename(draft, path);
-    await syncFolder(folder);
-    return sha256;
-  };
   return {
     async save(artifact, weights, signal) {
       await makeFolder(folder);
       const path = weightsPath(artifact.digest);
       if ((await sizeOf(path)) !== weights.byteLength) {
-        const sha256 = await put(path, bytesOf(weights), signal);
+        const { sha256 } = await replaceDurably(path, bytesOf(weights), signal);
         if (sha256 !== artifact.digest) {
           throw new OarlockError(
             "ARTIFACT_CHANGED",
@@ -54,7 +45,7 @@ export function openStageArtifacts(folder: string): StageArtifacts {
         }
       }
       const facts = new TextEncoder().encode(`${JSON.stringify(artifact, null, 2)}\n`);
-      await put(join(folder, `${artifact.stage}.json`), facts, signal);
+      await replaceDurably(join(folder, `${artifact.stage}.json`), facts, signal);
     },
     async load({ digest, elements }, signal) {
       const facts = { bytes: elements * Float32Array.BYTES_PER_ELEMENT, sha256: digest };

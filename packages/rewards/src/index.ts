@@ -5,8 +5,8 @@ export type { RewardFunction, RewardInput, RewardResult } from "./define-reward.
 export { failed } from "./verdict.ts";
 // For the rest of Oarlock:
 export { applyReward } from "./define-reward.ts";
-export { scored } from "./verdict.ts";
-export type { Failed, Scored, ScoringInput, Verdict, Verifier } from "./verdict.ts";
+export { scored, scoredTokens } from "./verdict.ts";
+export type { Failed, Scored, ScoringInput, TokenRange, TokenScores, Verdict, Verifier } from "./verdict.ts";
 export { createVerifier, isVerifierType, VERIFIERS_VERSION } from "./verifier.ts";
 export type { VerifierOptions, VerifierType } from "./verifier.ts";
 export { extractNumber, parseNumber } from "./verifiers/numeric.ts";

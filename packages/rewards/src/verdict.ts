@@ -18,6 +18,16 @@ export interface Scored {
   readonly explanation?: string;
   /** Of the scorer that gave it, where it is another process that says so. */
   readonly version?: string;
+  /** Where it is the sum of scores of tokens. */
+  readonly tokens?: TokenScores;
+}
+
+/** Scores of single tokens, or of steps at their last tokens. */
+export interface TokenScores {
+  /** Indices among prompt and completion, ascending; of the completion. */
+  readonly positions: readonly number[];
+  /** As many as positions. */
+  readonly values: readonly number[];
 }
 
 /** No judgement, and why. */
@@ -37,6 +47,43 @@ export type Verdict = Scored | Failed;
 export function scored(value: number, explanation?: string): Verdict {
   if (!Number.isFinite(value)) return failed("VALUE_NOT_FINITE", `the scorer returned ${value}`);
   return { type: "scored", value, ...(explanation !== undefined && { explanation }) };
+}
+
+/** What a text is made of, as far as scores of its tokens go. */
+export interface TokenRange {
+  readonly promptLength: number;
+  readonly completionTokens: number;
+}
+
+/** A judgement token by token, or step by step; scores that do not lie on the completion's tokens in order are a failure. */
+export function scoredTokens(
+  { positions, values }: TokenScores,
+  { promptLength, completionTokens }: TokenRange,
+  explanation?: string,
+): Verdict {
+  const wrong = (what: string): Failed => failed("SCORER_ANSWER_INVALID", `scores of tokens: ${what}`);
+  if (positions.length !== values.length)
+    return wrong(`${values.length} scores at ${positions.length} places`);
+  const end = promptLength + completionTokens;
+  const misplaced = positions.find(
+    (position, i) =>
+      !Number.isInteger(position) ||
+      position < promptLength ||
+      position >= end ||
+      position <= (positions[i - 1] ?? -1),
+  );
+  if (misplaced !== undefined) {
+    return wrong(
+      `place ${misplaced - promptLength} is not one of ${completionTokens} tokens, in ascending order`,
+    );
+  }
+  const bad = values.find((value) => !Number.isFinite(value));
+  if (bad !== undefined) return failed("VALUE_NOT_FINITE", `the scorer returned ${bad} for a token`);
+  const sum = scored(
+    values.reduce((total, value) => total + value, 0),
+    explanation,
+  );
+  return sum.type === "scored" ? { ...sum, tokens: { positions, values } } : sum;
 }
 
 /** No judgement, and why; `retryable`: asking again may give one. */

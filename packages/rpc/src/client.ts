@@ -23,7 +23,8 @@ import { fromServiceError } from "./status.ts";
 /** How to connect. */
 export interface RpcChannelOptions {
   readonly tls?: TlsOptions;
-  readonly token?: string;
+  /** Bearer token. A function is asked at every call: a token may be renewed. */
+  readonly token?: string | (() => string);
   /** Bound on one message in either direction. Default 16 MiB. */
   readonly maxMessageBytes?: number;
   /** Default: a silent one, which still passes the caller's trace on. */
@@ -71,12 +72,13 @@ export function openChannel(address: string, options: RpcChannelOptions = {}): R
 interface Line {
   readonly channel: GrpcClient;
   readonly address: string;
-  readonly token: string | undefined;
+  readonly token: RpcChannelOptions["token"];
   readonly telemetry: Telemetry;
 }
 
 function metadataFor(line: Line): Metadata {
-  const metadata = withToken(new Metadata(), line.token);
+  const token = typeof line.token === "function" ? line.token() : line.token;
+  const metadata = withToken(new Metadata(), token);
   const trace = currentTrace();
   const { traceparent, tracestate }: Partial<TraceHeaders> = trace === undefined ? {} : traceHeaders(trace);
   if (traceparent !== undefined) metadata.set("traceparent", traceparent);

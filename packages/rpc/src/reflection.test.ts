@@ -28,7 +28,8 @@ describe("reflection", () => {
         call.end();
       });
     // Fields 7 (list_services) and 4 (file_containing_symbol), each with a string.
-    expect(await ask([0x3a, 1], "*")).toContain(ActorService.typeName);
+    const listed = await ask([0x3a, 1], "*");
+    for (const one of [ActorService.typeName, "grpc.health.v1.Health"]) expect(listed).toContain(one);
     const name = ActorService.typeName;
     const described = await ask([0x22, name.length], name);
     for (const method of ActorService.methods) expect(described).toContain(method.name);

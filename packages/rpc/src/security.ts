@@ -42,7 +42,7 @@ const AUTHORIZATION = "authorization";
 
 /** @internal */
 export function withToken(metadata: Metadata, token: string | undefined): Metadata {
-  if (token !== undefined) metadata.set(AUTHORIZATION, `Bearer ${token}`);
+  if (token !== undefined && token !== "") metadata.set(AUTHORIZATION, `Bearer ${token}`);
   return metadata;
 }
 

@@ -37,6 +37,7 @@ export type { Alarm, GuardState, GuardWatch } from "./guards.ts";
 export type { Transition } from "./transition.ts";
 export { ACK_WAIT_MS, evaluationWindow, groupsInFlightBound, topologyOf } from "./topology.ts";
 export type { ConsumerTopology, RunTopology, StreamTopology, TopologyNames } from "./topology.ts";
+export { rolloutPurpose, workPurpose } from "./work-purpose.ts";
 export { runPhase, runPhaseName } from "./run-phase.ts";
 export type { RunPhaseName } from "./run-phase.ts";
 export { serviceStatus } from "./service-status.ts";

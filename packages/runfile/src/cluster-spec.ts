@@ -50,13 +50,20 @@ export interface TolerationSpec {
   readonly effect?: "NoSchedule" | "PreferNoSchedule" | "NoExecute" | undefined;
 }
 
-/** Exactly one of `url` and `urlSecretRef`. */
+/** Exactly one of `url`, `urlSecretRef` and `managed`. */
 export interface NatsSpec {
   readonly url?: string | undefined;
   readonly urlSecretRef?: { readonly name: string; readonly key: string } | undefined;
+  readonly managed?: ManagedNatsSpec | undefined;
   readonly tls?:
     | { readonly secretName: string; readonly clientCertificate?: boolean | undefined }
     | undefined;
+}
+
+export interface ManagedNatsSpec {
+  readonly size?: string | undefined;
+  readonly storageClassName?: string | undefined;
+  readonly image?: string | undefined;
 }
 
 export interface SecuritySpec {

@@ -428,7 +428,12 @@ export type ResolvedReward =
   | (RewardHead & { readonly type: "length"; readonly length: ResolvedLength })
   | (RewardHead & {
       readonly type: "function";
-      readonly function: { readonly file: string; readonly export: string };
+      readonly function: {
+        readonly file: string;
+        readonly export: string;
+        /** The user's word for it: scores are remembered by content. Absent: they are not. */
+        readonly deterministic?: true;
+      };
     })
   | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart })
   | (RewardHead & EnsembleReward)

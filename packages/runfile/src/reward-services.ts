@@ -1,9 +1,20 @@
 /** Rewards that another process or several models give, and what is done with a score: as written and as resolved. */
-import type { EnsembleCombination, RewardNormalization } from "./vocabulary.ts";
+import type { EnsembleCombination, RewardNormalization, ScoreScope } from "./vocabulary.ts";
+
+/** Certificates of calls to a scorer: PEM files, relative to the run file. */
+export interface ServiceTlsSpec {
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly serverName?: string | undefined;
+}
 
 /** How a scorer of another process is called. */
 export interface ServiceSpec {
   readonly tokenEnv?: string | undefined;
+  readonly tokenFile?: string | undefined;
+  readonly tls?: ServiceTlsSpec | undefined;
+  readonly scope?: ScoreScope | undefined;
   /** Where a cluster's reward pods get that variable from; no part of the plan. */
   readonly tokenSecretRef?: { readonly name: string; readonly key: string } | undefined;
   readonly version?: string | undefined;
@@ -60,6 +71,12 @@ export interface RewardServiceSpecs {
 export interface ResolvedService {
   /** Environment variable of the reward workers that holds the bearer token; "" = none. The token is in no plan. */
   readonly tokenEnv: string;
+  /** File with the bearer token, in its place. */
+  readonly tokenFile?: string;
+  /** Absent: the system's authorities and no client certificate. */
+  readonly tls?: ServiceTlsSpec;
+  /** Each answer has scores of tokens or steps; absent: one score. */
+  readonly scope?: "token";
   /** Verdicts of another version are failures; "" = any. */
   readonly version: string;
   /** What the user says of it: the same sample always has the same score. */

@@ -362,6 +362,7 @@ export interface LengthSpec {
 export interface FunctionSpec {
   readonly file: string;
   readonly export?: string | undefined;
+  readonly deterministic?: boolean | undefined;
 }
 
 export interface EvaluationSpec {

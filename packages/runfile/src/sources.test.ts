@@ -5,6 +5,12 @@ import { bundleReference, clusterSource, mapSources, sourcePath, sourcesOf } fro
 
 const file = (path: string) => ({ type: "file", file: { path } }) as const;
 const code = (path: string) => ({ name: "mine", type: "function", function: { file: path } }) as const;
+const secured = {
+  name: "far",
+  type: "http",
+  http: { url: "https://h/" },
+  service: { tls: { caFile: "ca.crt", certFile: "me.crt", keyFile: "me.key" } },
+} as const;
 const spec: RunSpec = {
   model: {
     init: {
@@ -32,7 +38,11 @@ const spec: RunSpec = {
     {
       name: "d",
       type: "grpo",
-      grpo: { data: { type: "task", task: { name: "addition" } }, steps: 1, rewards: [code("d.ts")] },
+      grpo: {
+        data: { type: "task", task: { name: "addition" } },
+        steps: 1,
+        rewards: [code("d.ts"), secured],
+      },
     },
   ],
   evaluation: { data: file("e.jsonl"), rewards: [code("e.ts")] },
@@ -48,6 +58,7 @@ describe("sources of a run", () => {
       "function c.ts",
       "data p.jsonl",
       "function d.ts",
+      "authority ca.crt",
       "data e.jsonl",
       "function e.ts",
     ]);
@@ -66,6 +77,7 @@ describe("sources of a run", () => {
     const digest = "a".repeat(64);
     expect(sourcePath(bundleReference(digest, "model"))).toBe(`bundle/${digest}/model`);
     expect(sourcePath("configmap://rows/a.jsonl")).toBe("configmap/rows/a.jsonl");
+    expect(sourcePath("pvc://shared/sets/a.jsonl")).toBe("pvc/shared/sets/a.jsonl");
     expect(sourcePath("./rows.jsonl")).toBe("./rows.jsonl");
   });
 
@@ -76,6 +88,9 @@ describe("sources of a run", () => {
     "configmap://rows/..",
     "configmap://../x",
     "configmap://rows/a/b",
+    "pvc://shared/a/../../b",
+    "pvc://shared/",
+    "pvc://Shared/a",
   ])("that try to leave it are none: %s", (reference) => {
     expect(clusterSource(reference)).toBeUndefined();
   });

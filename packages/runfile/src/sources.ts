@@ -1,13 +1,13 @@
 /**
- * What a run file reads besides itself: model, tokenizer, data, reward functions. Where each is named, how it may be changed
- * for what a pod can read, and where a pod finds it. Pure: it opens nothing.
+ * What a run file reads besides itself: model, tokenizer, data, reward functions, authorities of scorers. Where each is named,
+ * how it may be changed for what a pod can read, and where a pod finds it. Pure: it opens nothing.
  */
 import type { DataSpec, EvaluationSpec, RewardSpec, RunSpec, StageSpec } from "./run-file.ts";
 
 /** One place that names something to read. */
 export interface SourceUse {
-  readonly kind: "model" | "tokenizer" | "data" | "function";
-  /** A path, `hf://…`, `bundle://sha256-…/…` or `configmap://name/key`. */
+  readonly kind: "model" | "tokenizer" | "data" | "function" | "authority";
+  /** A path, `hf://…`, `bundle://sha256-…/…`, `configmap://name/key` or `pvc://claim/path`. */
   readonly reference: string;
 }
 
@@ -70,7 +70,13 @@ function dataWith(data: DataSpec, change: Change): DataSpec {
 }
 
 function rewardWith(reward: RewardSpec, change: Change): RewardSpec {
-  const { function: code } = reward;
+  const { function: code, service } = reward;
+  const caFile = service?.tls?.caFile;
+  if (caFile !== undefined) {
+    // Certificates and keys of ours are secrets: they are mounted, and never packed.
+    const tls = { ...service?.tls, caFile: change({ kind: "authority", reference: caFile }) };
+    return { ...reward, service: { ...service, tls } };
+  }
   if (code === undefined) return reward;
   return { ...reward, function: { ...code, file: change({ kind: "function", reference: code.file }) } };
 }
@@ -78,19 +84,24 @@ function rewardWith(reward: RewardSpec, change: Change): RewardSpec {
 /** A reference that names something inside of a cluster. */
 export type ClusterSource =
   | { readonly scheme: "bundle"; readonly digest: string; readonly path: string }
-  | { readonly scheme: "configmap"; readonly name: string; readonly path: string };
+  | { readonly scheme: "configmap" | "pvc"; readonly name: string; readonly path: string };
 
 const BUNDLE = /^bundle:\/\/sha256-([0-9a-f]{64})\/(.+)$/;
-const CONFIG_MAP = /^configmap:\/\/([a-z0-9]([-a-z0-9.]*[a-z0-9])?)\/([-._a-zA-Z0-9]+)$/;
+/** Objects of the run's namespace; a ConfigMap has no folders. */
+const NAMED = [
+  ["configmap", /^configmap:\/\/([a-z0-9]([-a-z0-9.]*[a-z0-9])?)\/([-._a-zA-Z0-9]+)$/],
+  ["pvc", /^pvc:\/\/([a-z0-9]([-a-z0-9.]*[a-z0-9])?)\/(.+)$/],
+] as const;
 
 /** Reads a reference; undefined where it is none of a cluster's. */
 export function clusterSource(reference: string): ClusterSource | undefined {
   const [, digest, inBundle] = BUNDLE.exec(reference) ?? [];
   if (digest !== undefined && inBundle !== undefined && isConfined(inBundle))
     return { scheme: "bundle", digest, path: inBundle };
-  const [, name, , key] = CONFIG_MAP.exec(reference) ?? [];
-  if (name !== undefined && key !== undefined && isConfined(key))
-    return { scheme: "configmap", name, path: key };
+  for (const [scheme, pattern] of NAMED) {
+    const [, name, , path] = pattern.exec(reference) ?? [];
+    if (name !== undefined && path !== undefined && isConfined(path)) return { scheme, name, path };
+  }
   return undefined;
 }
 
@@ -110,6 +121,6 @@ export function isConfined(path: string): boolean {
 export function sourcePath(reference: string): string {
   const source = clusterSource(reference);
   if (source === undefined) return reference;
-  const home = source.scheme === "bundle" ? `bundle/${source.digest}` : `configmap/${source.name}`;
-  return `${home}/${source.path}`;
+  const home = source.scheme === "bundle" ? source.digest : source.name;
+  return `${source.scheme}/${home}/${source.path}`;
 }

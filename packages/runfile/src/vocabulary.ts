@@ -122,6 +122,10 @@ export type EnsembleCombination = (typeof ENSEMBLE_COMBINATIONS)[number];
 export const REWARD_NORMALIZATIONS = ["none", "running"] as const;
 export type RewardNormalization = (typeof REWARD_NORMALIZATIONS)[number];
 
+/** What a score is of: the whole completion, or each of its tokens. */
+export const SCORE_SCOPES = ["trajectory", "token"] as const;
+export type ScoreScope = (typeof SCORE_SCOPES)[number];
+
 /** Where a numeric verifier looks for the answer in a completion. */
 export const NUMERIC_EXTRACTIONS = ["last-number", "boxed", "hashes", "whole"] as const;
 export type NumericExtraction = (typeof NUMERIC_EXTRACTIONS)[number];

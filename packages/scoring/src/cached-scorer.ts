@@ -27,11 +27,13 @@ export function cachedScorer(
     cache.set(key, verdict);
     return verdict;
   };
-  const remember = (key: string, verdict: Verdict | undefined): void => {
+  const remember = (key: string, verdict: Verdict | undefined, pinned: string): void => {
     if (verdict?.type !== "scored") return;
-    const version = verdict.version ?? scorer.info.version;
-    if (version !== cachedVersion) cache.clear();
-    cachedVersion = version;
+    if (pinned === "") {
+      const version = verdict.version ?? scorer.info.version;
+      if (version !== cachedVersion) cache.clear();
+      cachedVersion = version;
+    }
     cache.set(key, verdict);
     const [oldest] = cache.keys();
     if (cache.size > entries && oldest !== undefined) cache.delete(oldest);
@@ -45,8 +47,8 @@ export function cachedScorer(
       cacheHits: hits,
       cacheMisses: misses,
     }),
-    async score(inputs, signal) {
-      const keys = inputs.map(contentKey);
+    async score(inputs, signal, pinned = "") {
+      const keys = inputs.map((input) => contentKey(input, pinned));
       const verdicts = keys.map(recall);
       // The same content twice in one question is asked once.
       const asked = new Map<string, TrajectoryInput>();
@@ -57,19 +59,19 @@ export function cachedScorer(
       hits += inputs.length - asked.size;
       misses += asked.size;
       if (asked.size === 0) return verdicts.flatMap((verdict) => verdict ?? []);
-      const given = await scorer.score([...asked.values()], signal);
+      const given = await scorer.score([...asked.values()], signal, pinned);
       const fresh = new Map([...asked.keys()].map((key, i) => [key, given[i]]));
-      for (const [key, verdict] of fresh) remember(key, verdict);
+      for (const [key, verdict] of fresh) remember(key, verdict, pinned);
       return inputs.flatMap((_, i) => verdicts[i] ?? fresh.get(keys[i] ?? "") ?? []);
     },
     close: () => scorer.close(),
   };
 }
 
-/** SHA-256 of all that a scorer sees. */
-function contentKey(input: TrajectoryInput): string {
+/** SHA-256 of all that a scorer sees, and of which version of it. */
+function contentKey(input: TrajectoryInput, pinned: string): string {
   const { prompt, completion, completionTokens, truncated, fields, tokens } = input;
   return sha256Hex(
-    canonicalJson({ prompt, completion, completionTokens, truncated, fields, tokens: [...tokens] }),
+    canonicalJson({ prompt, completion, completionTokens, truncated, fields, tokens: [...tokens], pinned }),
   );
 }

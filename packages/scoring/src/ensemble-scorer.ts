@@ -5,6 +5,7 @@
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import type { BatchScorer } from "./model-scorer.ts";
+import { ensembleVersion, memberVersions } from "./version.ts";
 
 export interface EnsembleOptions {
   readonly name: string;
@@ -23,8 +24,13 @@ export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
       const version = ensembleVersion(members.map(({ info }) => info.version));
       return { name, version, deterministic: true, optional };
     },
-    async score(inputs, signal) {
-      const given = await Promise.all(members.map((member) => member.score(inputs, signal)));
+    async score(inputs, signal, version = "") {
+      const pins = version === "" ? [] : memberVersions(version);
+      if (version !== "" && pins.length !== members.length) {
+        const reason = `${version} names ${pins.length} models; accepted: one for each of ${members.length}`;
+        return inputs.map(() => failed("SCORER_VERSION", reason));
+      }
+      const given = await Promise.all(members.map((member, m) => member.score(inputs, signal, pins[m])));
       return inputs.map((_, i) =>
         combined(
           given.map((verdicts) => verdicts[i]),
@@ -38,23 +44,22 @@ export function createEnsembleScorer(options: EnsembleOptions): BatchScorer {
   };
 }
 
-/** The members' versions, in their order; "" until all are known. */
-export function ensembleVersion(versions: readonly string[]): string {
-  return versions.includes("") ? "" : versions.join("+");
-}
-
 function combined(
   verdicts: readonly (Verdict | undefined)[],
   { combine, lambda }: Pick<EnsembleOptions, "combine" | "lambda">,
 ): Verdict {
-  const values: number[] = [];
+  const [values, versions]: [number[], string[]] = [[], []];
   for (const verdict of verdicts) {
     if (verdict === undefined) return failed("SCORER_UNKNOWN", "a member gave no verdict");
     if (verdict.type === "failed") return verdict;
     values.push(verdict.value);
+    versions.push(verdict.version ?? "");
   }
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
   const scores = { mean, min: Math.min(...values), "mean-variance": mean - lambda * variance };
-  return scored(scores[combine], `members: ${values.map((value) => value.toPrecision(4)).join(", ")}`);
+  const said = `members: ${values.map((value) => value.toPrecision(4)).join(", ")}`;
+  const verdict = scored(scores[combine], said);
+  const version = ensembleVersion(versions);
+  return verdict.type === "scored" && version !== "" ? { ...verdict, version } : verdict;
 }

@@ -1,6 +1,7 @@
 /** Reward models as scorers: waited for, pinned by digest, failing without a number (S1); and their place among others. */
 import { describe, expect, test } from "vitest";
 import type { PolicyAnnouncement } from "@oarlock/checkpoint";
+import { cachedScorer } from "./cached-scorer.ts";
 import { combineScorers } from "./combined-scorers.ts";
 import { createModelScorer } from "./model-scorer.ts";
 import type { ModelScorerOptions } from "./model-scorer.ts";
@@ -14,6 +15,7 @@ const input = (tokens: readonly number[]): TrajectoryInput => ({
   truncated: false,
   tokens: Int32Array.from(tokens),
 });
+const HELPFUL = { name: "helpful", optional: false, timeoutMs: 2_000 };
 const version = { number: 1, digest: "abc" };
 const announcement: PolicyAnnouncement = { current: version, held: [version], incarnation: 1 };
 
@@ -21,9 +23,7 @@ const announcement: PolicyAnnouncement = { current: version, held: [version], in
 function scorer(announce: Promise<void>, change: Partial<ModelScorerOptions> = {}) {
   const opened: number[] = [];
   const made = createModelScorer({
-    name: "helpful",
-    optional: false,
-    timeoutMs: 2_000,
+    ...HELPFUL,
     store: {
       async *watch() {
         await announce;
@@ -52,10 +52,10 @@ describe("a model scorer", () => {
     const both = Promise.all([made.score([input([1, 2])]), made.score([input([5]), input([7])])]);
     publish();
     expect(await both).toEqual([
-      [{ type: "scored", value: 3 }],
+      [{ type: "scored", value: 3, version: "sha256:abc" }],
       [
-        { type: "scored", value: 5 },
-        { type: "scored", value: 7 },
+        { type: "scored", value: 5, version: "sha256:abc" },
+        { type: "scored", value: 7, version: "sha256:abc" },
       ],
     ]);
     expect(opened).toEqual([2]);
@@ -89,6 +89,68 @@ describe("a model scorer", () => {
   });
 });
 
+describe("versions of a model scorer", () => {
+  /** A store of versions a, b, c, of which the first `count` are held; a model adds its weights' length to every score. */
+  function versioned() {
+    const all = ["a", "b", "c"].map((digest, i) => ({ number: i + 1, digest }));
+    let wake = (): void => undefined;
+    let count = 1;
+    const closed: number[] = [];
+    const made = createModelScorer({
+      ...HELPFUL,
+      store: {
+        async *watch() {
+          for (;;) {
+            const held = all.slice(0, count);
+            yield { current: held.at(-1) ?? version, held, incarnation: 1 };
+            await new Promise<void>((resolve) => (wake = resolve));
+          }
+        },
+        fetch: async ({ number }) => new Float32Array(new SharedArrayBuffer(4 * number)),
+      },
+      open: async ({ length }) => ({
+        score: async (texts) => Float32Array.from(texts, () => length),
+        close: async () => void closed.push(length),
+        [Symbol.asyncDispose]: async () => undefined,
+      }),
+    });
+    const publish = (): void => {
+      count++;
+      wake();
+    };
+    const scoreBy = (digest: string) => made.score([input([1])], undefined, `sha256:${digest}`);
+    return { made, publish, scoreBy, closed };
+  }
+
+  test("W2: each group is judged by the version that it pins; the next is waited for while the old one serves", async () => {
+    const { made, publish, scoreBy, closed } = versioned();
+    expect(await scoreBy("a")).toEqual([{ type: "scored", value: 1, version: "sha256:a" }]);
+    const next = scoreBy("b");
+    expect(await scoreBy("a")).toMatchObject([{ value: 1 }]);
+    publish();
+    expect(await next).toEqual([{ type: "scored", value: 2, version: "sha256:b" }]);
+    // The old one is still open, and a third takes the place of the one that was used longest ago.
+    expect(await scoreBy("a")).toMatchObject([{ value: 1 }]);
+    expect(closed).toEqual([]);
+    publish();
+    expect(await scoreBy("c")).toMatchObject([{ value: 3, version: "sha256:c" }]);
+    await expect.poll(() => closed).toEqual([2]);
+    await made.close();
+    expect(new Set(closed)).toEqual(new Set([1, 2, 3]));
+  });
+
+  test("remembered scores are those of the pinned version", async () => {
+    const { made, publish } = versioned();
+    publish();
+    const cached = cachedScorer(made);
+    const values = async (digest: string) =>
+      (await cached.score([input([1])], undefined, `sha256:${digest}`)).map((v) => "value" in v && v.value);
+    expect([await values("a"), await values("b"), await values("a")]).toEqual([[1], [2], [1]]);
+    expect(cached.activity?.()).toMatchObject({ cacheHits: 1, cacheMisses: 2 });
+    await cached.close();
+  });
+});
+
 describe("combined scorers", () => {
   test("keep the plan's order, and show tokens to models only", async () => {
     const { made } = scorer(Promise.resolve());
@@ -106,7 +168,7 @@ describe("combined scorers", () => {
     );
     expect(await set.score([input([4])])).toEqual([
       [
-        { type: "scored", value: 4 },
+        { type: "scored", value: 4, version: "sha256:abc" },
         { type: "scored", value: 0.5 },
       ],
     ]);
@@ -114,7 +176,12 @@ describe("combined scorers", () => {
       "helpful sha256:abc",
       "short length@1",
     ]);
-    expect(seen).toHaveLength(1);
+    // Code has one version: another one that is pinned is a failure, and no score of this one.
+    const pins = new Map([["short", "length@2"]]);
+    expect(await set.score([input([4])], { pins })).toMatchObject([
+      [{ value: 4 }, { type: "failed", code: "SCORER_VERSION" }],
+    ]);
+    seen.length = 1;
     expect(seen[0]).not.toHaveProperty("tokens");
     await made.close();
   });

@@ -11,6 +11,7 @@ import { waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
+import { modelVersion } from "./version.ts";
 
 export interface ModelScorerOptions {
   readonly name: string;
@@ -26,67 +27,105 @@ export interface ModelScorerOptions {
 /** One scorer of a set, judging whole batches. */
 export interface BatchScorer {
   readonly info: ScorerInfo;
-  /** A verdict on each input. Never rejects for the scorer's fault (S1). */
-  score(inputs: readonly TrajectoryInput[], signal?: AbortSignal): Promise<Verdict[]>;
+  /** A verdict on each input, by that version where one is pinned. Never rejects for the scorer's fault (S1). */
+  score(inputs: readonly TrajectoryInput[], signal?: AbortSignal, version?: string): Promise<Verdict[]>;
   activity?(): ScorerActivity;
   close(): Promise<void>;
 }
 
 interface Loaded {
   readonly model: ScoreModel;
-  readonly version: PolicyVersion;
+  readonly version: string;
 }
 
-/** A scorer whose model may still be in training: it is fetched when it is first asked for a score. */
+/** Models open at the same time: one takes over from another while groups of both are under way. */
+const MAX_OPEN = 2;
+
+/**
+ * A scorer whose model may still be in training: it is fetched when it is first asked for a score, and so is every version that
+ * work pins, while the one before it goes on.
+ */
 export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   const { name, optional, timeoutMs } = options;
-  let loading: Promise<Loaded> | undefined;
-  let version = "";
+  /** By version, "" where none was pinned; in the order of their last use. */
+  const opened = new Map<string, Promise<Loaded>>();
+  /** Calls that are with a model. */
+  const calls = new Map<Promise<Loaded>, number>();
+  let newest = "";
   const closing = new AbortController();
-  const load = (): Promise<Loaded> =>
+  const load = (pinned: string): Promise<Loaded> =>
     waitFor(
-      `the reward model of ${name}`,
+      pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`,
       async (s) => {
-        const announced = await firstOf(options.store.watch(s), name);
+        const announced = await versionOf(options.store.watch(s), { name, pinned });
         const model = await options.open(await options.store.fetch(announced, s));
-        version = `sha256:${announced.digest}`;
-        return { model, version: announced };
+        newest = modelVersion(announced.digest);
+        return { model, version: newest };
       },
       { timeoutMs, signal: closing.signal },
     );
   // Shared by all callers, so no caller's signal ends it; after a failure the next call tries again.
-  const loaded = (): Promise<Loaded> => {
-    loading ??= load();
-    loading.catch(() => (loading = undefined));
+  const loaded = (pinned: string): Promise<Loaded> => {
+    const loading = opened.get(pinned) ?? load(pinned);
+    loading.catch(() => opened.get(pinned) === loading && opened.delete(pinned));
+    opened.delete(pinned);
+    opened.set(pinned, loading);
     return loading;
+  };
+  const closeOldest = (): void => {
+    for (const [pinned, loading] of opened) {
+      if (opened.size <= MAX_OPEN) return;
+      if ((calls.get(loading) ?? 0) > 0) continue;
+      opened.delete(pinned);
+      void closeModel(loading);
+    }
   };
   return {
     get info() {
-      return { name, version, deterministic: true, optional };
+      return { name, version: newest, deterministic: true, optional };
     },
-    async score(inputs, signal) {
+    async score(inputs, signal, pinned = "") {
+      const loading = loaded(pinned);
+      calls.set(loading, (calls.get(loading) ?? 0) + 1);
       try {
-        const { model } = await loaded();
+        const { model, version } = await loading;
         const texts = inputs.map(({ tokens }) => tokens);
         const call = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
-        return Array.from(await model.score(texts, call), (value) => scored(value));
+        return Array.from(await model.score(texts, call), (value) => versioned(scored(value), version));
       } catch (reason) {
         signal?.throwIfAborted();
         const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
         return inputs.map(() => verdict);
+      } finally {
+        const left = (calls.get(loading) ?? 1) - 1;
+        if (left > 0) calls.set(loading, left);
+        else calls.delete(loading);
+        closeOldest();
       }
     },
     async close() {
       closing.abort();
-      await loading?.then(({ model }) => model.close()).catch(() => undefined); // what never opened needs no closing
+      await Promise.all([...opened.values()].map(closeModel));
     },
   };
 }
 
-async function firstOf(
+async function closeModel(loading: Promise<Loaded>): Promise<void> {
+  await loading.then(({ model }) => model.close()).catch(() => undefined); // what never opened needs no closing
+}
+
+function versioned(verdict: Verdict, version: string): Verdict {
+  return verdict.type === "scored" ? { ...verdict, version } : verdict;
+}
+
+/** The pinned version as soon as it is announced; where none is pinned, the first that is. */
+async function versionOf(
   announcements: ReturnType<PolicyStore["watch"]>,
-  name: string,
+  { name, pinned }: { readonly name: string; readonly pinned: string },
 ): Promise<PolicyVersion> {
-  for await (const { current } of announcements) return current;
+  for await (const { current, held } of announcements) {
+    const found = pinned === "" ? current : held.find(({ digest }) => modelVersion(digest) === pinned);
+    if (found !== undefined) return found;
+  }
   throw new OarlockError("REWARD_MODEL_MISSING", `the store of ${name} ended without a model`);
 }

@@ -13,7 +13,13 @@ export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
 export { requirePython } from "./python.ts";
 export { requireNatsServer } from "./require-nats.ts";
-export { requirePromtool, requireTool, startCollector, startJaeger } from "./observability-tools.ts";
+export {
+  requireGrpcurl,
+  requirePromtool,
+  requireTool,
+  startCollector,
+  startJaeger,
+} from "./observability-tools.ts";
 export type { Collector, Jaeger, JaegerSpan, JaegerTrace, ObservabilityTool } from "./observability-tools.ts";
 export { findKube } from "./kube/assets.ts";
 export type { KubeAssets, KubeBinary } from "./kube/assets.ts";

@@ -29,6 +29,12 @@ export function requirePromtool(): WantedFile {
   return wanted("promtool", findProgram("promtool"), "no promtool on the PATH; Debian: prometheus");
 }
 
+/** grpcurl, its Go module built; kind "grpcurl". */
+export function requireGrpcurl(): WantedFile {
+  const module = "github.com/fullstorydev/grpcurl/cmd/grpcurl";
+  return wanted("grpcurl", findProgram("grpcurl"), `no grpcurl on the PATH; go install ${module}@v1.9.3`);
+}
+
 function wanted(kind: string, path: string | undefined, why: string): WantedFile {
   if (path !== undefined) return { path, exists: true, absent: false, note: "" };
   if (requiredKinds().has(kind)) throw new OarlockError("TESTKIT_TOOL_ABSENT", why);

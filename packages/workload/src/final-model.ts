@@ -1,7 +1,9 @@
-/** Trained models as folders that other tools load. */
+/** Trained models as folders that other tools load, and reward models read back from such. */
 import { join } from "node:path";
-import { saveModel } from "@oarlock/models";
+import { OarlockError } from "@oarlock/errors";
+import { loadModel, saveModel } from "@oarlock/models";
 import { withScoreHead } from "@oarlock/nn";
+import { canonicalJson, sourcePath } from "@oarlock/runfile";
 import { modelParts, type OpenedModel } from "./model.ts";
 
 /** Writes `outDir/final`, whole or not at all; gives where it lies. */
@@ -26,4 +28,29 @@ export async function saveStageModel(
 ): Promise<void> {
   const config = withScoreHead(model.config);
   await saveModel(join(outDir, "models", stage), { ...modelParts(model), config, weights });
+}
+
+/**
+ * A reward model that was trained elsewhere or by another run, for this one.
+ *
+ * @throws OarlockError `REWARD_MODEL_INVALID` where it is a policy, or of another shape than the run's.
+ */
+export async function readRewardModel(
+  model: Pick<OpenedModel, "config">,
+  of: { readonly source: string; readonly baseDir: string; readonly signal: AbortSignal },
+): Promise<{ readonly weights: Float32Array; readonly digest: string }> {
+  const { source, baseDir, signal } = of;
+  const { config, weights, digest } = await loadModel(sourcePath(source), { baseDir, signal });
+  const given = new Map<string, unknown>(Object.entries(config));
+  const differs = Object.entries(withScoreHead(model.config)).filter(
+    ([name, value]) => canonicalJson(given.get(name) ?? null) !== canonicalJson(value ?? null),
+  );
+  if (differs.length === 0) return { weights, digest };
+  const said = differs.map(
+    ([name, value]) => `${name} is ${String(given.get(name))} and not ${String(value)}`,
+  );
+  throw new OarlockError(
+    "REWARD_MODEL_INVALID",
+    `${source}: ${said.join(", ")}; accepted: a model with one label (LlamaForSequenceClassification) of the run's own architecture`,
+  );
 }

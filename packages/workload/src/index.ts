@@ -13,7 +13,7 @@ export {
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
 export type { Preferences, PromptRow } from "./rows.ts";
 export { openRunScorers, type OpenedScorers } from "./scorers.ts";
-export { saveFinal, saveStageModel } from "./final-model.ts";
+export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";
 export {
   trainingEngine,
   openRunGenerator,

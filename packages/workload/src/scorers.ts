@@ -14,6 +14,7 @@ import {
   cachedScorer,
   combineScorers,
   createEnsembleScorer,
+  createFunctionScorer,
   createModelScorer,
   openRewardModelStore,
 } from "@oarlock/scoring";
@@ -42,10 +43,14 @@ export interface ScorersOptions {
 }
 
 type ServiceReward = Extract<ResolvedReward, { type: "http" | "grpc" | "judge" }>;
-type BatchReward = Extract<ResolvedReward, { type: "model" | "ensemble" }> | ServiceReward;
+type FunctionReward = Extract<ResolvedReward, { type: "function" }>;
+type BatchReward = Extract<ResolvedReward, { type: "model" | "ensemble" }> | ServiceReward | FunctionReward;
 
-/** Verifiers and functions, which read text in the pool's threads. */
-function isPooled(reward: ResolvedReward): reward is Exclude<ResolvedReward, BatchReward> {
+/** Verifiers and functions, which read text in the pool's threads; what is remembered has threads of its own. */
+function isPooled(
+  reward: ResolvedReward,
+): reward is Exclude<ResolvedReward, Exclude<BatchReward, FunctionReward>> {
+  if (reward.type === "function") return reward.function.deterministic !== true;
   return !["model", "ensemble", "http", "grpc", "judge"].includes(reward.type);
 }
 
@@ -57,8 +62,14 @@ async function openBatchScorer(
 ): Promise<BatchScorer> {
   if (reward.type === "model")
     return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
+  if (reward.type === "function") {
+    const workers = run.spec.compute.rewardWorkers;
+    const pool = await openScorers([withCode(reward)], { baseDir: options.baseDir, workers });
+    return cachedScorer(createFunctionScorer(pool));
+  }
   if (reward.type !== "ensemble") {
-    const scorer = openServiceScorer(reward, options.environment ?? processEnvironment());
+    const { baseDir, environment = processEnvironment() } = options;
+    const scorer = await openServiceScorer(reward, { baseDir, environment });
     return reward.service.deterministic ? cachedScorer(scorer) : scorer;
   }
   const { name, optional, ensemble } = reward;
@@ -94,19 +105,20 @@ export async function openRunScorers(run: ResolvedRun, options: ScorersOptions):
     sets.set(key, set);
     return set;
   };
-  const stages = new Map<number, ScorerSet>();
-  for (const [index, stage] of run.spec.stages.entries()) {
-    const rollouts = rolloutsOf(stage);
-    if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
+  const close = async (): Promise<void> => void (await Promise.all(closing.map((end) => end())));
+  try {
+    const stages = new Map<number, ScorerSet>();
+    for (const [index, stage] of run.spec.stages.entries()) {
+      const rollouts = rolloutsOf(stage);
+      if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
+    }
+    const { evaluation } = run.spec;
+    const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
+    return { scorers: { stages, evaluation: evaluated }, [Symbol.asyncDispose]: close };
+  } catch (reason) {
+    await close();
+    throw reason;
   }
-  const { evaluation } = run.spec;
-  const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
-  return {
-    scorers: { stages, evaluation: evaluated },
-    async [Symbol.asyncDispose]() {
-      await Promise.all(closing.map((close) => close()));
-    },
-  };
 }
 
 /** A function as the sandbox opens it: what is in a bundle was compiled when it was packed. */

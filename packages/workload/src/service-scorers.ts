@@ -1,29 +1,38 @@
 /**
- * Scorers of other processes, opened from the plan. Tokens come from the environment that the plan names a variable of; they
- * are in no plan, no log line and no version.
+ * Scorers of other processes, opened from the plan. Tokens and certificates come from where the plan says; they are in no plan,
+ * no log line and no version.
  */
-import { OarlockError } from "@oarlock/errors";
 import { digestOf } from "@oarlock/runfile";
 import type { ResolvedReward } from "@oarlock/runfile";
-import type { Environment } from "@oarlock/runtime";
-import { createExternalScorer, createGrpcLine, createHttpLine, createJudgeLine } from "@oarlock/scoring";
-import type { BatchScorer, ScorerLine } from "@oarlock/scoring";
+import {
+  checkTrust,
+  createExternalScorer,
+  createGrpcLine,
+  createHttpLine,
+  createJudgeLine,
+} from "@oarlock/scoring";
+import type { BatchScorer, LineCredentials, ScorerLine } from "@oarlock/scoring";
+import { readCredentials } from "./scorer-credentials.ts";
+import type { CredentialsOptions } from "./scorer-credentials.ts";
 
 export type ServiceReward = Extract<ResolvedReward, { type: "http" | "grpc" | "judge" }>;
 
-/** Nothing is sent before the first sample. Throws `SCORER_TOKEN_MISSING` where the token's variable is empty. */
-export function openServiceScorer(reward: ServiceReward, environment: Environment): BatchScorer {
+/**
+ * No sample is sent before the first one is asked for. Throws `SCORER_TOKEN_MISSING`, `SCORER_FILE_INVALID`,
+ * `SCORER_TLS_INVALID` and, where the server is there already, `SCORER_TLS_UNTRUSTED`.
+ */
+export async function openServiceScorer(
+  reward: ServiceReward,
+  options: Omit<CredentialsOptions, "name">,
+): Promise<BatchScorer> {
   const { name, optional, timeoutMs, service } = reward;
-  const { tokenEnv, version: pinnedVersion, ...calls } = service;
-  const token = tokenEnv === "" ? "" : (environment[tokenEnv] ?? "");
-  if (tokenEnv !== "" && token === "") {
-    throw new OarlockError(
-      "SCORER_TOKEN_MISSING",
-      `reward ${name}: the environment variable ${tokenEnv} is empty; accepted: the scorer's bearer token in it`,
-    );
-  }
+  const { version: pinnedVersion, ...calls } = service;
+  const { tls, token } = readCredentials(service, { ...options, name });
   const { type } = reward;
   const settings = type === "http" ? reward.http : type === "grpc" ? reward.grpc : reward.judge;
+  const address = "url" in settings ? settings.url : settings.address;
+  const isSecure = "url" in settings ? address.startsWith("https:") : settings.tls;
+  if (isSecure) await checkTrust({ address, tls: tls ?? {}, name });
   return createExternalScorer({
     ...calls,
     name,
@@ -31,13 +40,16 @@ export function openServiceScorer(reward: ServiceReward, environment: Environmen
     optional,
     pinnedVersion,
     timeoutMs,
-    line: openLine(reward, token),
+    line: openLine(reward, { token, ...(isSecure ? { tls: tls ?? {} } : {}) }),
   });
 }
 
-function openLine(reward: ServiceReward, token: string): ScorerLine {
+function openLine(reward: ServiceReward, credentials: LineCredentials): ScorerLine {
   const { name, timeoutMs, service } = reward;
-  if (reward.type === "http") return createHttpLine({ scorer: name, token, ...reward.http });
-  if (reward.type === "judge") return createJudgeLine(reward.judge, token);
-  return createGrpcLine({ ...reward.grpc, token, timeoutMs, version: service.version });
+  const { scope } = service;
+  if (reward.type === "http") return createHttpLine({ scorer: name, scope, ...reward.http, ...credentials });
+  if (reward.type === "judge") return createJudgeLine(reward.judge, credentials);
+  const { address, scorer } = reward.grpc;
+  const { tls, token } = credentials;
+  return createGrpcLine({ address, scorer, scope, tls, token, timeoutMs });
 }

@@ -19,7 +19,8 @@ import type {
   RolloutWork,
 } from "@oarlock/proto";
 import type { SampleKey } from "@oarlock/rl";
-import type { PolicyVersion } from "@oarlock/run";
+import { workPurpose } from "@oarlock/run";
+import type { PolicyVersion, WorkPurpose } from "@oarlock/run";
 import { bytesOf } from "@oarlock/runtime";
 import type { Attributes } from "@oarlock/runtime";
 import { generationAttributes, groupAttributes, policyAttributes } from "@oarlock/telemetry";
@@ -85,10 +86,10 @@ export function generationWork(work: RolloutWork): GenerationWork {
   };
 }
 
-function purposeOf(purpose: RolloutPurpose): "rollout" | "evaluation" {
-  if (purpose === RolloutPurpose.ROLLOUT) return "rollout";
-  if (purpose === RolloutPurpose.EVALUATION) return "evaluation";
-  throw malformed("purpose", `${purpose}; accepted: rollout, evaluation`);
+function purposeOf(purpose: RolloutPurpose): WorkPurpose {
+  const known = workPurpose(purpose);
+  if (known === undefined) throw malformed("purpose", `${purpose}; accepted: rollout, evaluation`);
+  return known;
 }
 
 function malformed(field: string, problem: string): OarlockError {
@@ -146,6 +147,7 @@ export function trajectoryBatch(
     incarnation: work.incarnation,
     firstSample: work.firstSample,
     trajectories: ordered.map((completion) => trajectory(work, completion, provenance)),
+    scorers: work.scorers,
     ...(work.trace === undefined ? {} : { trace: work.trace }),
   });
 }

@@ -83,6 +83,10 @@ export interface Deployment extends KubeObject {
   };
 }
 
+export interface StatefulSet extends KubeObject {
+  readonly status?: { readonly readyReplicas?: number };
+}
+
 export interface Job extends KubeObject {
   readonly spec?: {
     readonly suspend?: boolean;
@@ -150,6 +154,7 @@ export type ChildKind =
   | "RolePool"
   | "PodDisruptionBudget"
   | "Deployment"
+  | "StatefulSet"
   | "Job";
 
 export const CHILDREN: Readonly<Record<ChildKind, Resource>> = {
@@ -169,6 +174,7 @@ export const CHILDREN: Readonly<Record<ChildKind, Resource>> = {
     plural: "poddisruptionbudgets",
   },
   Deployment: { apiVersion: "apps/v1", kind: "Deployment", plural: "deployments" },
+  StatefulSet: { apiVersion: "apps/v1", kind: "StatefulSet", plural: "statefulsets" },
   Job: { apiVersion: "batch/v1", kind: "Job", plural: "jobs" },
 };
 

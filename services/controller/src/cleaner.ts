@@ -4,6 +4,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { Log } from "@oarlock/runtime";
 import type { TrainingRun } from "./api.ts";
 import type { Cleaner } from "./controller.ts";
+import type { WithNatsFiles } from "./nats/files.ts";
 
 /** A server that does not answer within this is asked again by the next reconcile, for a while. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -12,24 +13,30 @@ const PATIENCE_MS = 10_000;
 export interface CleanerOptions {
   /** Server of runs that name none. */
   readonly natsUrl: string | undefined;
+  readonly withFiles: WithNatsFiles;
   readonly log: Log;
 }
 
 /** A cleaner of JetStream streams, consumers and buckets. */
-export function createCleaner({ natsUrl, log }: CleanerOptions): Cleaner {
+export function createCleaner({ natsUrl, withFiles, log }: CleanerOptions): Cleaner {
   return async (run, signal) => {
+    // What the run's own server stores lies in a claim of the run.
+    if (run.spec.nats?.managed !== undefined) return;
     const servers = urlOf(run, natsUrl);
     // A run that never had a server never had streams.
     if (servers === undefined) return;
-    await using bus = await connectJetStreamBus({
-      servers,
-      name: "oarlock-controller",
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
-      patienceMs: PATIENCE_MS,
-      signal,
-      log,
+    await withFiles(run, signal, async (tls) => {
+      await using bus = await connectJetStreamBus({
+        servers,
+        name: "oarlock-controller",
+        ...(tls === undefined ? {} : { tls }),
+        connectTimeoutMs: CONNECT_TIMEOUT_MS,
+        patienceMs: PATIENCE_MS,
+        signal,
+        log,
+      });
+      await bus.removeRun(run.metadata.uid ?? "");
     });
-    await bus.removeRun(run.metadata.uid ?? "");
   };
 }
 

@@ -30,6 +30,7 @@ import type { Planner } from "./planner.ts";
 import { type Decision, reconcile, type Write } from "./reconcile.ts";
 import { wantedReplicas } from "./roles.ts";
 import { askDevice, createDeviceViews } from "./device-views.ts";
+import type { NatsCredentials } from "./nats/credentials.ts";
 import type { Identities } from "./tls/identities.ts";
 import { createWishes } from "./wishes.ts";
 
@@ -42,6 +43,7 @@ export interface RunControllerParts {
   readonly planner: Planner;
   readonly learners: LearnerClient;
   readonly identities: Identities;
+  readonly credentials: NatsCredentials;
   /** Undefined: runs get no finalizer. */
   readonly cleaner?: Cleaner;
   /** Default: all namespaces. */
@@ -137,6 +139,7 @@ function createWorker(
       wishes.forget(key);
       devices.forget(key);
       parts.identities.forget(uids.get(key) ?? "");
+      parts.credentials.forget(uids.get(key) ?? "");
       uids.delete(key);
       return {};
     }
@@ -154,7 +157,7 @@ function createWorker(
 }
 
 async function observe(
-  { index, settings, learners, identities, cleaner, clock }: WorkerParts,
+  { index, settings, learners, identities, credentials, cleaner, clock }: WorkerParts,
   { key, run, signal }: { readonly key: string; readonly run: TrainingRun; readonly signal: AbortSignal },
 ): Promise<Observed> {
   const bare: Observed = {
@@ -166,7 +169,12 @@ async function observe(
     nowMs: clock.nowMs(),
   };
   const tls = await identities.of(bare, signal);
-  const observed = tls === undefined ? bare : { ...bare, tls };
+  const natsSecret = await credentials.of(bare, signal);
+  const observed = {
+    ...bare,
+    ...(tls === undefined ? {} : { tls }),
+    ...(natsSecret === undefined ? {} : { natsSecret }),
+  };
   const report = await learners.ask(podsOf(observed, "learner"), callerTls(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
 }
@@ -212,7 +220,7 @@ async function meet(
   needs: NonNullable<Decision["needs"]>,
   signal: AbortSignal,
 ): Promise<Observed> {
-  if (needs === "plan") return { ...seen, plan: await planner(seen.run, signal) };
+  if (needs === "plan") return { ...seen, plan: await planner(seen, signal) };
   try {
     await cleaner?.(seen.run, signal);
     return { ...seen, cleanup: { done: true, message: "" } };

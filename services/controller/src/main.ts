@@ -7,6 +7,8 @@ import { type Cleaner, createRunController, type RunController } from "./control
 import { servePages } from "./handlers.ts";
 import { createLearnerClient } from "./learner-client.ts";
 import { createPlanner, type PlannerOptions } from "./planner.ts";
+import { createNatsFiles } from "./nats/files.ts";
+import { createNatsCredentials } from "./nats/credentials.ts";
 import { createIdentities } from "./tls/identities.ts";
 
 export interface ControllerParts {
@@ -37,9 +39,11 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
     planner: createPlanner({
       command: config.planner,
       natsUrl: config.children.natsUrl,
+      withFiles: createNatsFiles(client, config.children.namespace),
       configMap: readConfigMap(client),
     }),
     learners,
+    credentials: createNatsCredentials(client),
     identities: createIdentities(client, config.children.namespace),
     clock,
     log,

@@ -1,6 +1,16 @@
 /** All that one reconcile looks at, gathered before it decides. Plain data. */
 import type { KubeObject } from "@oarlock/kube";
-import type { ChildKind, ConfigMap, Deployment, Job, Pod, PoolRole, RolePool, TrainingRun } from "./api.ts";
+import type {
+  ChildKind,
+  ConfigMap,
+  Deployment,
+  Job,
+  Pod,
+  PoolRole,
+  RolePool,
+  StatefulSet,
+  TrainingRun,
+} from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import type { Device } from "./devices.ts";
 import { childName, extraPart, ROLE_LABEL } from "./names.ts";
@@ -29,6 +39,8 @@ export interface Observed {
   readonly children: ReadonlyMap<string, KubeObject>;
   readonly pods: readonly Pod[];
   readonly settings: ChildSettings;
+  /** Secret of the run's own message server, where it has one and it was made. */
+  readonly natsSecret?: string;
   /** Certificates of the run's pods, where it asks for some and something is known of them. */
   readonly tls?: TlsState;
   /** Newest answer of the learner, if it answered. */
@@ -51,7 +63,11 @@ export interface Observed {
 }
 
 /** A child by kind and name. */
-function find(observed: Observed, kind: ChildKind, part: string): KubeObject | undefined {
+function find(
+  observed: Pick<Observed, "run" | "children">,
+  kind: ChildKind,
+  part: string,
+): KubeObject | undefined {
   return observed.children.get(`${kind}/${childName(observed.run.metadata.name, part)}`);
 }
 
@@ -67,6 +83,8 @@ export const deploymentsOf = (observed: Observed, role: PoolRole): readonly Depl
     .filter((found) => found !== undefined);
 export const jobOf = (observed: Observed): Job | undefined =>
   find(observed, "Job", "learner") as Job | undefined;
+export const statefulSetOf = (observed: Pick<Observed, "run" | "children">): StatefulSet | undefined =>
+  find(observed, "StatefulSet", "nats") as StatefulSet | undefined;
 export const planOf = (observed: Observed): ConfigMap | undefined =>
   find(observed, "ConfigMap", "plan") as ConfigMap | undefined;
 

@@ -1,20 +1,25 @@
 /**
- * Resolves the plan of a run with the command line, in a process of its own: engine and models never load on the
+ * Resolves the plan of a run with the command line, in a process of its own, or in a pod where the run reads volumes: engine and models never load on the
  * controller's event loop (P1), and a plan on a cluster is the plan on a laptop.
  */
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import type { NatsTlsFiles } from "@oarlock/bus";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type ResolvedRun, rolloutWindow } from "@oarlock/runfile";
 import type { TrainingRun } from "./api.ts";
 import { processEnvironment } from "@oarlock/runtime";
-import type { PlanOutcome } from "./observed.ts";
-import { configMapsOf, hasBundles } from "./run-sources.ts";
+import { NATS_SECRET_UNUSABLE, type WithNatsFiles } from "./nats/files.ts";
+import { SOURCES_MOUNT } from "./children/sources.ts";
+import type { Observed, PlanOutcome } from "./observed.ts";
+import { askPlanner, type Execution } from "./planning/ask.ts";
+import { runFileOf } from "./planning/job.ts";
+import { configMapsOf, hasBundles, readsClaims } from "./run-sources.ts";
 
 /** Resolves the plan of a run; refusals are outcomes, and what may pass is thrown. */
-export type Planner = (run: TrainingRun, signal: AbortSignal) => Promise<PlanOutcome>;
+export type Planner = (seen: Observed, signal: AbortSignal) => Promise<PlanOutcome>;
 
 /** Exit code of the command line for a file, model or data that cannot be used. */
 const REFUSED = 3;
@@ -28,6 +33,7 @@ export interface PlannerOptions {
   readonly command: readonly string[];
   /** Message server of runs that name none: bundles are read from it. */
   readonly natsUrl: string | undefined;
+  readonly withFiles: WithNatsFiles;
   /** The files of a ConfigMap; undefined where there is none. */
   readonly configMap: (
     namespace: string,
@@ -38,37 +44,73 @@ export interface PlannerOptions {
 
 /** A planner that runs a command. */
 export function createPlanner(options: PlannerOptions): Planner {
-  return async (run, signal) => {
+  return async (seen, signal) => {
+    const { run } = seen;
     const absent = await missingSource(run, options, signal);
     if (absent !== undefined) return absent;
-    const folder = await mkdtemp(join(tmpdir(), "oarlock-plan-"));
+    if (readsClaims(run)) {
+      const asked = await askPlanner(seen, signal);
+      return asked.type === "waiting" ? asked : outcomeOf(run, asked.execution, SOURCES_MOUNT);
+    }
+    if (!hasBundles(run)) return plan(run, { options, environment: {}, signal });
     try {
-      await writeConfigMaps(run, folder, { options, signal });
-      const file = join(folder, "run.json");
-      await writeFile(file, JSON.stringify(runFileOf(run)));
-      const command = [...options.command, "plan", "--elsewhere", "--json", file];
-      const { code, stdout, stderr } = await execute(command, environmentOf(run, options), signal);
-      if (code === REFUSED) return { type: "refused", message: withoutFolder(stderr, folder) };
-      if (code === NOT_YET) return { type: "waiting", message: withoutFolder(stderr, folder) };
-      if (code !== 0)
-        throw new OarlockError(
-          "PLAN_FAILED",
-          `the planner ended with code ${code}: ${stderr.slice(-1_000)}`,
-          { retryable: true },
-        );
-      return planned(run, stdout);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
+      return await options.withFiles(run, signal, (tls) =>
+        plan(run, { options, environment: environmentOf(run, options, tls), signal }),
+      );
+    } catch (reason) {
+      if (!isOarlockError(reason, NATS_SECRET_UNUSABLE)) throw reason;
+      return { type: "waiting", message: reason.rawMessage };
     }
   };
 }
 
+async function plan(
+  run: TrainingRun,
+  of: {
+    readonly options: PlannerOptions;
+    readonly environment: Readonly<Record<string, string>>;
+    readonly signal: AbortSignal;
+  },
+): Promise<PlanOutcome> {
+  const { options, environment, signal } = of;
+  const folder = await mkdtemp(join(tmpdir(), "oarlock-plan-"));
+  try {
+    await writeConfigMaps(run, folder, { options, signal });
+    const file = join(folder, "run.json");
+    await writeFile(file, JSON.stringify(runFileOf(run)));
+    const command = [...options.command, "plan", "--json", "--elsewhere", file];
+    return outcomeOf(run, await execute(command, environment, signal), folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** What the command line said of the file `run.json` in a folder, as an outcome. */
+function outcomeOf(run: TrainingRun, { code, stdout, stderr }: Execution, folder: string): PlanOutcome {
+  if (code === REFUSED) return { type: "refused", message: withoutFolder(stderr, folder) };
+  if (code === NOT_YET) return { type: "waiting", message: withoutFolder(stderr, folder) };
+  if (code !== 0)
+    throw new OarlockError("PLAN_FAILED", `the planner ended with code ${code}: ${stderr.slice(-1_000)}`, {
+      retryable: true,
+    });
+  return planned(run, stdout);
+}
+
 /** What the command needs to read bundles of the run. */
-function environmentOf(run: TrainingRun, { natsUrl }: PlannerOptions): Record<string, string> {
+function environmentOf(
+  run: TrainingRun,
+  { natsUrl }: PlannerOptions,
+  { caFile, certFile, keyFile }: NatsTlsFiles = {},
+): Record<string, string> {
   const url = run.spec.nats?.url ?? natsUrl;
   const { uid } = run.metadata;
-  if (!hasBundles(run) || url === undefined || uid === undefined) return {};
-  return { NATS_URL: url, OARLOCK_UID: uid };
+  if (url === undefined || uid === undefined) return {};
+  return {
+    NATS_URL: url,
+    OARLOCK_UID: uid,
+    ...(caFile === undefined ? {} : { NATS_CA: caFile }),
+    ...(certFile === undefined || keyFile === undefined ? {} : { NATS_CERT: certFile, NATS_KEY: keyFile }),
+  };
 }
 
 async function missingSource(
@@ -76,6 +118,11 @@ async function missingSource(
   { configMap }: PlannerOptions,
   signal: AbortSignal,
 ): Promise<PlanOutcome | undefined> {
+  if (hasBundles(run) && run.spec.nats?.managed !== undefined) {
+    const message =
+      "bundles are stored before the run begins, and its own message server (spec.nats.managed) comes with it; name one that is there with spec.nats.url";
+    return { type: "refused", message };
+  }
   if (hasBundles(run) && run.spec.nats?.urlSecretRef !== undefined) {
     const { name } = run.spec.nats.urlSecretRef;
     const message = `bundles are read from spec.nats.url; the address is in Secret ${name}, and the controller reads no Secrets`;
@@ -101,11 +148,6 @@ async function writeConfigMaps(
   }
 }
 
-/** The run as its author wrote it: what the API server added is no part of a run file. */
-function runFileOf({ apiVersion, kind, metadata, spec }: TrainingRun): object {
-  return { apiVersion, kind, metadata: { name: metadata.name }, spec };
-}
-
 /** The document that every pod of the run reads. */
 function planned({ metadata }: TrainingRun, stdout: string): PlanOutcome {
   // The command line of this version wrote it.
@@ -118,12 +160,6 @@ function planned({ metadata }: TrainingRun, stdout: string): PlanOutcome {
 
 function withoutFolder(text: string, folder: string): string {
   return text.replaceAll(`${folder}/run.json`, "the run").trim();
-}
-
-interface Execution {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 function execute(

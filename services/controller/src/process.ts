@@ -1,9 +1,10 @@
 /** The controller as a process: settings, signals, exit code. */
-import { connect } from "@oarlock/kube";
+import { connect, createHttpClient } from "@oarlock/kube";
 import { createLog, Lifecycle, processEnvironment, systemClock } from "@oarlock/runtime";
 import { createCleaner } from "./cleaner.ts";
 import { readControllerConfig } from "./config.ts";
 import { startController } from "./main.ts";
+import { createNatsFiles } from "./nats/files.ts";
 
 /** Runs until told to end; 1 where it broke off, as when the lead was lost. */
 export async function main(): Promise<number> {
@@ -14,7 +15,9 @@ export async function main(): Promise<number> {
   const connection = connect();
   lifecycle.onEnd("API connection", () => connection.close());
   try {
-    const cleaner = createCleaner({ natsUrl: config.children.natsUrl, log });
+    const { natsUrl, namespace } = config.children;
+    const withFiles = createNatsFiles(createHttpClient(connection), namespace);
+    const cleaner = createCleaner({ natsUrl, withFiles, log });
     const clock = systemClock;
     const { stopped } = await startController({ config, connection, cleaner, lifecycle, clock, log });
     await stopped;

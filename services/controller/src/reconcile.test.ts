@@ -45,7 +45,9 @@ describe("a new run", () => {
 
   it("waits for a message server, and makes nothing until there is one", () => {
     const world = newWorld();
-    world.more = { settings: { image: "oarlock:1", natsUrl: undefined, namespace: "oarlock-system" } };
+    world.more = {
+      settings: { image: "oarlock:1", natsUrl: undefined, natsImage: "nats:2", namespace: "oarlock-system" },
+    };
     world.settle();
     expect(ready(world)?.reason).toBe("NatsMissing");
     expect(world.children.size).toBe(0);
@@ -99,7 +101,12 @@ describe("pods", () => {
     const world = running();
     world.more = {
       ...world.more,
-      settings: { image: "oarlock:2", natsUrl: "nats://nats:4222", namespace: "oarlock-system" },
+      settings: {
+        image: "oarlock:2",
+        natsUrl: "nats://nats:4222",
+        natsImage: "nats:2",
+        namespace: "oarlock-system",
+      },
     };
     expect(isQuiet(world.step())).toBe(true);
     world.run = { ...world.run, spec: { ...world.run.spec, image: "oarlock:3" } };
@@ -118,7 +125,7 @@ describe("pods", () => {
   it("send their traces where the controller was told, and nowhere else", () => {
     const world = running();
     expect(JSON.stringify(world.child("Deployment", "actor"))).not.toContain("OTEL_");
-    const settings = { image: "oarlock:1", natsUrl: "nats://nats:4222", namespace: "oarlock-system" };
+    const settings = { image: "oarlock:1", natsUrl: "nats://nats:4222", natsImage: "nats:2", namespace: "o" };
     world.more = { ...world.more, settings: { ...settings, otlpEndpoint: "http://collector:4318" } };
     world.settle();
     const text = JSON.stringify(world.child("Job", "learner"));

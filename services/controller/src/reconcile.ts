@@ -5,13 +5,17 @@
 import { covers, type EventNote, type KubeObject } from "@oarlock/kube";
 import { canonicalJson, digestOf } from "@oarlock/runfile";
 import type { Applied } from "@oarlock/kube";
-import type { PoolStatus, RunStatus } from "./api.ts";
+import type { PoolStatus, RunStatus, TrainingRun } from "./api.ts";
 import { type Child, child } from "./children/child.ts";
 import { learnerJob, TEMPLATE_ANNOTATION } from "./children/learner.ts";
 import { networkPolicy, serviceAccounts, services } from "./children/network.ts";
 import { deployments, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import { checkpointClaims } from "./children/storage.ts";
+import { awaitsNats, natsReplicas } from "./nats/pace.ts";
+import { natsServer, ownsNats } from "./nats/server.ts";
+import { PLANNER, plannerJob } from "./planning/job.ts";
+import { readsClaims } from "./run-sources.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
@@ -87,7 +91,7 @@ export function reconcile(observed: Observed): Decision {
     ...needsOf(situation, ending),
     ...(ending.finalizers === undefined ? {} : { finalizers: ending.finalizers }),
     apply: writes.filter(({ object }) => replaced === undefined || object.kind !== "Job"),
-    remove: replaced === undefined ? [] : [replaced],
+    remove: [...(replaced === undefined ? [] : [replaced]), ...servedPlanner(observed, situation)],
     ...(changed ? { status } : {}),
     poolStatus: pools,
     events: [...eventsOf(observed, status), ...ending.events],
@@ -105,14 +109,14 @@ function needsOf(situation: Situation, ending: Ending): Pick<Decision, "needs"> 
 function childrenOf(observed: Observed, situation: Situation): readonly Child[] {
   const { run } = observed;
   const plan = planChild(observed);
-  if (plan === undefined || situation.reason === "NatsMissing") return [];
-  const tls = podTlsOf(observed);
-  // Pods in plain text are no start for a run that asks for TLS.
-  if (wantsTls(run) && tls === undefined) return [plan];
-  const settings = { ...pinnedSettings(observed, plan), ...(tls === undefined ? {} : { tls }) };
+  if (situation.reason === "NatsMissing") return [];
+  if (plan === undefined) return planningChildren(observed, situation);
+  const settings = settingsOf(observed, plan);
+  if (settings === undefined) return [plan];
   const deleting = run.metadata.deletionTimestamp !== undefined;
   const over = hasEnded(situation);
-  const suspend = deleting || run.spec.suspend === true;
+  const stops = deleting || run.spec.suspend === true;
+  const suspend = stops || awaitsNats(observed);
   // A learner that is told to end finishes its step: until it is gone, somebody has to generate and score it.
   const drains = !deleting && livePods(podsOf(observed, "learner")).length > 0;
   const admitted = isGroupAdmitted(livePods(observed.pods));
@@ -133,6 +137,7 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
     ...checkpointClaims(run),
     networkPolicy(run, settings),
     ...services(run),
+    ...natsServer(run, { settings, replicas: natsReplicas(observed, stops || over) }),
     ...parts,
     ...job,
   ];
@@ -142,6 +147,24 @@ function isJobDone(observed: Observed, over: boolean): boolean {
   if (!over) return false;
   const ended = jobCondition(observed, "Complete") ?? jobCondition(observed, "Failed");
   return ended !== undefined || jobOf(observed) === undefined;
+}
+
+/** What a plan needs that is resolved in a pod. */
+function planningChildren({ run, settings }: Observed, situation: Situation): readonly Child[] {
+  if (isOver(run, situation) || !readsClaims(run)) return [];
+  return [...serviceAccounts(run), networkPolicy(run, settings), plannerJob(run, settings)];
+}
+
+function isOver({ metadata }: TrainingRun, situation: Situation): boolean {
+  return metadata.deletionTimestamp !== undefined || hasEnded(situation);
+}
+
+/** The planning Job, once it has served. */
+function servedPlanner(observed: Observed, situation: Situation): readonly KubeObject[] {
+  const { run, children } = observed;
+  const job = children.get(`Job/${childName(run.metadata.name, PLANNER)}`);
+  const served = isOver(run, situation) || planOf(observed) !== undefined;
+  return job === undefined || job.metadata.deletionTimestamp !== undefined || !served ? [] : [job];
 }
 
 /** The ConfigMap with the plan: made once, then as it was made. */
@@ -169,8 +192,15 @@ function planChild(observed: Observed): Child | undefined {
   );
 }
 
-function pinnedSettings({ settings }: Observed, plan: Child): ChildSettings {
-  return { ...settings, image: plan.metadata.annotations?.[IMAGE_ANNOTATION] ?? settings.image };
+/** What all pods of the run depend on. Undefined before its Secrets are there: pods in plain text are no start for a run with TLS. */
+function settingsOf(observed: Observed, plan: Child): ChildSettings | undefined {
+  const { run, settings, natsSecret } = observed;
+  const tls = podTlsOf(observed);
+  const lacks = (wantsTls(run) && tls === undefined) || (ownsNats(run) && natsSecret === undefined);
+  if (lacks) return undefined;
+  const image = plan.metadata.annotations?.[IMAGE_ANNOTATION] ?? settings.image;
+  const secrets = { ...(tls && { tls }), ...(natsSecret !== undefined && { natsSecret }) };
+  return { ...settings, image, ...secrets };
 }
 
 /** The apply of a child, where what is there does not say the same. */

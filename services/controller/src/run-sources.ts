@@ -1,5 +1,11 @@
-/** What a run reads inside of the cluster: bundles of its object store, and ConfigMaps of its namespace. Pure. */
-import { type ClusterSource, clusterSource, sourcesOf } from "@oarlock/runfile";
+/** What a run reads inside of the cluster: bundles of its object store, ConfigMaps and volumes of its namespace. Pure. */
+import {
+  type ClusterSource,
+  clusterSource,
+  type RoleName,
+  type SourceUse,
+  sourcesOf,
+} from "@oarlock/runfile";
 import type { TrainingRun } from "./api.ts";
 
 function clusterSources({ spec }: TrainingRun): readonly ClusterSource[] {
@@ -10,6 +16,29 @@ function clusterSources({ spec }: TrainingRun): readonly ClusterSource[] {
 export function configMapsOf(run: TrainingRun): readonly string[] {
   const names = clusterSources(run).flatMap((source) => (source.scheme === "configmap" ? [source.name] : []));
   return [...new Set(names)].toSorted();
+}
+
+/** Who reads what: everybody decodes, the learner alone has the rows, reward workers alone run functions and call services. */
+const READERS: Readonly<Record<SourceUse["kind"], readonly RoleName[]>> = {
+  model: ["learner", "actor", "reward"],
+  tokenizer: ["learner", "actor", "reward"],
+  data: ["learner"],
+  function: ["reward"],
+  authority: ["reward"],
+};
+
+/** Claims that pods of these roles read, each once. */
+export function claimsOf({ spec }: TrainingRun, roles: readonly RoleName[]): readonly string[] {
+  const names = sourcesOf(spec)
+    .filter(({ kind }) => READERS[kind].some((reader) => roles.includes(reader)))
+    .map(({ reference }) => clusterSource(reference))
+    .flatMap((source) => (source?.scheme === "pvc" ? [source.name] : []));
+  return [...new Set(names)].toSorted();
+}
+
+/** Whether the run reads volumes, which only its pods can mount. */
+export function readsClaims(run: TrainingRun): boolean {
+  return clusterSources(run).some(({ scheme }) => scheme === "pvc");
 }
 
 /** Whether something that the run reads lies in its object store. */

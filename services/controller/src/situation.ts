@@ -5,8 +5,9 @@
 import { conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
 import { deviceMissing, endedWithoutDevice } from "./devices.ts";
-import { queueOf } from "./queueing.ts";
+import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
+import { queueOf } from "./queueing.ts";
 
 /** Reasons of the condition `Ready`. */
 export type Reason =
@@ -19,6 +20,7 @@ export type Reason =
   | "Planning"
   | "WaitingForFiles"
   | "WaitingForSecret"
+  | "WaitingForNats"
   | "ChildRefused"
   | "Suspending"
   | "Suspended"
@@ -98,6 +100,9 @@ const waitingForFiles: Case = ({ plan }) =>
 const waitingForSecret: Case = ({ tls }) =>
   tls?.type === "waiting" ? { reason: "WaitingForSecret", message: tls.message } : undefined;
 
+const waitingForNats: Case = (observed) =>
+  when(awaitsNats(observed), "WaitingForNats", "the run's own message server starts");
+
 const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
@@ -112,7 +117,8 @@ const waiting: Case = (observed) => {
   return isReady(learner) ? undefined : whyNotReady(learner, queueOf(observed.run));
 };
 
-function whyNotReady({ metadata, status = {} }: Pod, queue = "none"): Situation {
+/** What keeps a pod from serving. */
+export function whyNotReady({ metadata, status = {} }: Pod, queue = "none"): Situation {
   const { conditions = [], containerStatuses = [] } = status;
   const scheduled = conditions.find(({ type }) => type === "PodScheduled");
   if (scheduled?.status === "False") return whyNotPlaced(metadata.name, scheduled, queue);
@@ -170,6 +176,7 @@ const CASES: readonly Case[] = [
   waitingForFiles,
   suspended,
   waitingForSecret,
+  waitingForNats,
   waiting,
   stalled,
   paused,

@@ -129,7 +129,12 @@ function look(world: World): Observed {
     run: world.run,
     children: new Map(world.children),
     pods: world.pods,
-    settings: { image: "oarlock:1", natsUrl: "nats://nats:4222", namespace: "oarlock-system" },
+    settings: {
+      image: "oarlock:1",
+      natsUrl: "nats://nats:4222",
+      natsImage: "nats:2",
+      namespace: "oarlock-system",
+    },
     cleans: true,
     nowMs: world.nowMs,
     ...world.more,

@@ -16,6 +16,7 @@ import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } 
 import type { Publication, ServedPolicy } from "./publication.ts";
 import type { Rollouts } from "./rollouts.ts";
 import type { ScoreTrainer } from "./score-trainer.ts";
+import type { ScorerVersions } from "./scorer-versions.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 
 /** Fixed for the life of a learner. */
@@ -27,6 +28,8 @@ export interface LearnerParts {
   /** The critic or the reward model of the present stage, where it has one. */
   readonly scorer: ScoreTrainer;
   readonly models: ModelPorts;
+  /** Which version of each scorer judges which work. */
+  readonly versions: ScorerVersions;
   readonly data: RunData;
   readonly checkpoints: RunCheckpoints;
   readonly journal: RunJournal;

@@ -3,30 +3,47 @@
  * it, and the promises of whoever watches.
  */
 import type { CheckpointInfo } from "@oarlock/checkpoint";
+import type { ReplaceRequest } from "./replace-scorer.ts";
+import type { Replacement } from "./replacements.ts";
 import { createLearnerState, reduceLearner } from "./state.ts";
 import type { LearnerState, LearnerStateEvent } from "./state.ts";
+
+/** Something that is asked of the loop, and answered by it. */
+export interface Asked {
+  readonly request: ReplaceRequest;
+  readonly resolve: (replacement: Replacement) => void;
+  readonly reject: (reason: unknown) => void;
+}
 
 export interface Control {
   state(): LearnerState;
   dispatch(event: LearnerStateEvent): void;
-  /** Resolves at the next event. */
+  /** Resolves at the next event, or when something is asked for. */
   changed(): Promise<void>;
   /** Tells those who wait for a checkpoint. */
   checkpointed(info: CheckpointInfo): void;
   /** Resolves with the next checkpoint that is written. */
   nextCheckpoint(): Promise<CheckpointInfo>;
+  /** Asks the loop for a replacement; resolves when it is durable. */
+  replaceScorer(request: ReplaceRequest): Promise<Replacement>;
+  /** What was asked for and is not taken yet, for whoever answers it. */
+  takeAsked(): readonly Asked[];
 }
 
 /** Of a learner that has done nothing. */
 export function createControl(): Control {
   let state = createLearnerState();
   let watchers: (() => void)[] = [];
+  let asked: Asked[] = [];
   let checkpointWatchers: ((info: CheckpointInfo) => void)[] = [];
-  const dispatch = (event: LearnerStateEvent): void => {
-    state = reduceLearner(state, event);
+  const wake = (): void => {
     const woken = watchers;
     watchers = [];
     for (const resolve of woken) resolve();
+  };
+  const dispatch = (event: LearnerStateEvent): void => {
+    state = reduceLearner(state, event);
+    wake();
   };
   return {
     state: () => state,
@@ -39,5 +56,15 @@ export function createControl(): Control {
       for (const resolve of woken) resolve(info);
     },
     nextCheckpoint: () => new Promise((resolve) => void checkpointWatchers.push(resolve)),
+    replaceScorer: (request) =>
+      new Promise((resolve, reject) => {
+        asked.push({ request, resolve, reject });
+        wake();
+      }),
+    takeAsked() {
+      const taken = asked;
+      asked = [];
+      return taken;
+    },
   };
 }

@@ -15,6 +15,8 @@ import { stepsOf } from "./plan.ts";
 import { hasEnded } from "./state.ts";
 
 const CHECKPOINT_TIMEOUT_MS = 600_000;
+/** A step is finished first. */
+const REPLACE_TIMEOUT_MS = 600_000;
 
 export interface HandlerParts {
   readonly learner: Learner;
@@ -86,6 +88,15 @@ export function learnerHandlers(parts: HandlerParts): ServiceImpl<typeof Learner
       const { incarnation, path, digest } = await waitFor("the learner to write a checkpoint", written, wait);
       const { stage, step } = learner.state().position;
       return { incarnation, stage, step, path, digest };
+    },
+
+    async replaceScorer({ scorer, version, model, step }, { signal }) {
+      if (hasEnded(learner.state())) throw new OarlockError("RUN_ENDED", "the run is over");
+      const replaced = learner.replaceScorer({ scorer, version, model, step });
+      const wait = { timeoutMs: REPLACE_TIMEOUT_MS, signal };
+      const made = await waitFor(`the learner to give ${scorer} another version`, replaced, wait);
+      const stageName = parts.run.spec.stages[made.stage]?.name ?? "";
+      return { stageName, step: made.step + 1, version: made.version };
     },
 
     async stop({ reason }) {

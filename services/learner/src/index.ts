@@ -11,6 +11,8 @@ export { BUS_INSTRUMENTS } from "./bus-metrics.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
 export { KEPT_FILE } from "./kept-stages.ts";
 export type { KeptFile } from "./kept-stages.ts";
+export { REPLACEMENTS_FILE } from "./scorer-versions.ts";
+export type { Replacement } from "./replacements.ts";
 export { openLearner } from "./open.ts";
 export type { OpenLearnerParts } from "./open.ts";
 export type { LearnerLine } from "./process.ts";

@@ -3,10 +3,11 @@
  * checkpoint that it continues from, so that no step is in the record twice. It does so in files of its own, renamed into
  * place: what a superseded learner still appends goes to files that nobody sees (F1).
  */
-import { open, readFile, rename, writeFile } from "node:fs/promises";
+import { open, rename, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
+import { readOptional } from "./optional-file.ts";
 import type { RunJournal } from "./ports.ts";
 
 /** Where a resumed run continues. */
@@ -46,11 +47,11 @@ async function cutBehind(
   samplesPath: string,
   { globalStep }: JournalCut,
 ): Promise<void> {
-  const records = parseMetrics(await readOptional(metricsPath));
+  const records = parseMetrics((await readOptional(metricsPath)) ?? "");
   const kept = records.filter((record) => record.globalStep <= globalStep);
   await replace(metricsPath, kept.map(metricsLine).join(""));
   const lastSteps = new Map(kept.map(({ stage, step }) => [stage, step]));
-  const samples = parseSamples(await readOptional(samplesPath));
+  const samples = parseSamples((await readOptional(samplesPath)) ?? "");
   const known = samples.filter(({ stage, step }) => step <= (lastSteps.get(stage) ?? -1));
   await replace(samplesPath, known.map(sampleLine).join(""));
 }
@@ -58,11 +59,4 @@ async function cutBehind(
 async function replace(path: string, text: string): Promise<void> {
   await writeFile(`${path}.tmp`, text);
   await rename(`${path}.tmp`, path);
-}
-
-async function readOptional(path: string): Promise<string> {
-  return readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
-    throw cause;
-  });
 }

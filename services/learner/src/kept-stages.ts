@@ -2,7 +2,6 @@
  * Stages that need not run, because an earlier run in this folder finished them and their inputs are the same: `kept.json`
  * names them. Such a stage begins at its end: with its result, its evaluations and its record.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
@@ -11,6 +10,7 @@ import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import { restartsPolicy } from "@oarlock/runfile";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { readOptional } from "./optional-file.ts";
 import type { EvaluationRecord } from "./ports.ts";
 
 /** `kept.json` of a run folder. */
@@ -36,14 +36,14 @@ export type KeptStages = ReadonlyMap<string, KeptStage>;
 
 /** Reads what a run folder keeps; nothing, where it keeps nothing. */
 export async function readKeptStages(folder: string): Promise<KeptStages> {
-  const text = await optional(join(folder, KEPT_FILE));
+  const text = await readOptional(join(folder, KEPT_FILE));
   if (text === undefined) return new Map();
   const file: unknown = JSON.parse(text);
   if (!isKeptFile(file)) {
     throw new OarlockError("RUN_FOLDER_INVALID", `${join(folder, KEPT_FILE)} is not of this version`);
   }
-  const records = parseMetrics((await optional(join(folder, file.records, "metrics.jsonl"))) ?? "");
-  const samples = parseSamples((await optional(join(folder, file.records, "samples.jsonl"))) ?? "");
+  const records = parseMetrics((await readOptional(join(folder, file.records, "metrics.jsonl"))) ?? "");
+  const samples = parseSamples((await readOptional(join(folder, file.records, "samples.jsonl"))) ?? "");
   const counts = ({ kind, when }: MetricsRecord, artifact: StageArtifact): boolean =>
     kind === "step" || file.sameEvaluation || (artifact.kind === "reward-model" && when === "after");
   return new Map(
@@ -61,13 +61,6 @@ function newest(records: readonly MetricsRecord[]): MetricsRecord[] {
   const key = ({ kind, when, step }: MetricsRecord): string => `${kind} ${when ?? ""} ${step}`;
   const last = new Map(records.map((record, at) => [key(record), at]));
   return records.filter((record, at) => last.get(key(record)) === at);
-}
-
-async function optional(path: string): Promise<string | undefined> {
-  return readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw cause;
-  });
 }
 
 function isKeptFile(value: unknown): value is KeptFile {

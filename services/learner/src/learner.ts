@@ -7,7 +7,7 @@
 import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import type { CheckpointInfo } from "@oarlock/checkpoint";
 import type { Consumer, Stream } from "@oarlock/bus";
-import { causeChain, isOarlockError } from "@oarlock/errors";
+import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { START, advance, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
@@ -16,6 +16,7 @@ import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { Destination } from "@oarlock/telemetry";
 import type { Trainer } from "@oarlock/training";
+import { announceScorers } from "./announce-scorers.ts";
 import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -34,8 +35,10 @@ import { createPublication } from "./publication.ts";
 import { createRollouts } from "./rollouts.ts";
 import type { Rollouts, StallLimits } from "./rollouts.ts";
 import { restoreCheckpoint, saveCheckpoint } from "./save.ts";
+import { replaceScorer } from "./replace-scorer.ts";
+import type { ScorerVersions } from "./scorer-versions.ts";
 import { createScoreTrainer } from "./score-trainer.ts";
-import { announceScorers, announceStage, beginStage, finishStage } from "./stage-borders.ts";
+import { announceStage, beginStage, finishStage } from "./stage-borders.ts";
 import { trainStep } from "./train-step.ts";
 import { createDescriber } from "./work-items.ts";
 
@@ -44,6 +47,7 @@ export interface LearnerOptions {
   readonly uid: string;
   readonly trainer: Trainer;
   readonly models: ModelPorts;
+  readonly versions: ScorerVersions;
   readonly data: RunData;
   readonly policies: PolicyStore;
   readonly checkpoints: RunCheckpoints;
@@ -130,6 +134,8 @@ export function createLearner(options: LearnerOptions): Learner {
         stopConsuming.abort();
         giveUp.abort();
         feed.end();
+        const over = new OarlockError("RUN_ENDED", "the run is over");
+        for (const { reject } of control.takeAsked()) reject(over);
         await consuming.catch(() => undefined);
         parts.groupTraces.abandon();
         await parts.scorer.close();
@@ -144,7 +150,19 @@ function partsOf(
   control: Control,
   signal: AbortSignal,
 ): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
-  const { run, uid, trainer, models, data, checkpoints, clock, log, telemetry, kept: keptStages } = options;
+  const {
+    run,
+    uid,
+    trainer,
+    models,
+    versions,
+    data,
+    checkpoints,
+    clock,
+    log,
+    telemetry,
+    kept: keptStages,
+  } = options;
   const { tracer, recorders } = telemetry;
   const groupTraces = createGroupTraces(telemetry);
   const scorer = createScoreTrainer((weights, head) => models.openScoreTrainer(weights, head));
@@ -155,7 +173,7 @@ function partsOf(
     if (event.type === "rejected") log.error("rejected an update", { ...event });
     options.onEvent?.(event);
   };
-  const { describe, isScored } = createDescriber({ run, data, incarnation });
+  const { describe, isScored } = createDescriber({ run, data, incarnation, versions });
   const { resumed } = checkpoints;
   // T1: what the surviving lineage has trained stays on record.
   const kept =
@@ -188,7 +206,7 @@ function partsOf(
   const program = programOf(run);
   const publication = createPublication(options.policies, signal, tracer);
   const known = { run, program, uid, data, kept: keptStages ?? new Map() };
-  const parts = { ...known, trainer, scorer, models, checkpoints, journal, rollouts };
+  const parts = { ...known, trainer, scorer, models, versions, checkpoints, journal, rollouts };
   const listeners = { publication, onEvent, onCheckpoint, tracer, groupTraces, recorders };
   return { parts: { ...parts, ...listeners, clock, signal }, feed };
 }
@@ -242,7 +260,11 @@ async function proceed(
     // Between two actions: waits while paused, writes what was asked for, stops where it is told to.
     control.dispatch({ type: "moved", position, policy: current.policy, metrics });
     if (control.state().checkpointWanted) await saveCheckpoint(parts, progress);
-    while (control.state().phase === "paused") await control.changed();
+    await answerAsked(parts, control, progress);
+    while (control.state().phase === "paused") {
+      await control.changed();
+      await answerAsked(parts, control, progress);
+    }
     if (control.state().phase === "draining") {
       // A run stopped before its first stage began has nothing to continue from but its plan.
       const info = position.begun ? await saveCheckpoint(parts, progress) : undefined;
@@ -256,6 +278,17 @@ async function proceed(
     ) => Promise<LearnerProgress>;
     const after = await rule(parts, progress, action);
     progress = { ...after, position: advance(after.position, action) };
+    parts.versions.know(progress.results);
+  }
+}
+
+/** A refusal is the asker's; the run goes on. */
+async function answerAsked(parts: LearnerParts, control: Control, progress: LearnerProgress): Promise<void> {
+  for (const { request, resolve, reject } of control.takeAsked()) {
+    await replaceScorer(parts, progress, request).then(resolve, (reason: unknown) => {
+      reject(reason);
+      if (isOarlockError(reason, "CHECKPOINT_FENCED")) throw reason;
+    });
   }
 }
 
@@ -293,6 +326,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
     startedMs,
   };
   const at = { stage: position.stage, step: position.step };
+  parts.versions.know(results);
   for (const served of lagging) await parts.publication.publish(served, at);
   const isServed = isPolicyServed(parts.program, position);
   if (isServed) await parts.publication.publish(current, at);

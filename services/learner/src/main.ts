@@ -20,6 +20,7 @@ import { createLearner } from "./learner.ts";
 import type { KeptStages } from "./kept-stages.ts";
 import type { Learner } from "./learner.ts";
 import type { LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
+import type { ScorerVersions } from "./scorer-versions.ts";
 import type { StallLimits } from "./rollouts.ts";
 
 /** What the learner is given: it opens none of these itself, so that one process can share them. */
@@ -32,6 +33,7 @@ export interface LearnerServiceParts {
   readonly checkpoints: RunCheckpoints;
   readonly trainer: Trainer;
   readonly models: ModelPorts;
+  readonly versions: ScorerVersions;
   readonly data: RunData;
   readonly journal: RunJournal;
   readonly kept?: KeptStages;

@@ -1,23 +1,12 @@
 /** The learner's translation: work items into messages, scored messages into verdicts. Pure. */
 import { readGroupMessageId } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
-import { FinishReason, RolloutPurpose, RolloutWorkSchema, create } from "@oarlock/proto";
+import { FinishReason, RolloutWorkSchema, create } from "@oarlock/proto";
 import type { RolloutWork, Trajectory, TrajectoryBatch } from "@oarlock/proto";
-import type {
-  GroupIdentity,
-  PolicyVersion,
-  SampleVerdict,
-  ScoredHead,
-  WorkItem,
-  WorkPurpose,
-} from "@oarlock/run";
+import { rolloutPurpose, workPurpose } from "@oarlock/run";
+import type { GroupIdentity, PolicyVersion, SampleVerdict, ScoredHead, WorkItem } from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
-
-const PURPOSES: { readonly [Purpose in WorkPurpose]: RolloutPurpose } = {
-  rollout: RolloutPurpose.ROLLOUT,
-  evaluation: RolloutPurpose.EVALUATION,
-};
 
 /** What a work message says besides the item. */
 export interface WorkContext {
@@ -27,6 +16,8 @@ export interface WorkContext {
   readonly sampling: SamplingPlan;
   readonly stopTokens: readonly number[];
   readonly fingerprintDigest: string;
+  /** Versions of the scorers, by name. */
+  readonly pins: ReadonlyMap<string, string>;
 }
 
 /** An item as a message. */
@@ -36,7 +27,7 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
   return create(RolloutWorkSchema, {
     group: groupMessage(identity),
     incarnation: context.incarnation,
-    purpose: PURPOSES[identity.purpose],
+    purpose: rolloutPurpose(identity.purpose),
     firstSample: item.firstSample,
     sampleCount: item.samples,
     prompt: { promptId: prompt.id, fieldsJson: prompt.fieldsJson },
@@ -46,6 +37,7 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
     followNewest: item.followNewest,
+    scorers: [...context.pins].map(([name, version]) => ({ name, version })),
   });
 }
 
@@ -85,7 +77,7 @@ export function scoredHead(
     throw new OarlockError("SCORED_MALFORMED", "scored message without group or trajectories");
   }
   const { runUid, stage, step, group, draw } = batch.group;
-  const purpose = first.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+  const purpose = workPurpose(first.purpose) ?? "rollout";
   for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Bus } from "@oarlock/bus";
 import { openStageArtifacts } from "@oarlock/checkpoint";
 import type { LlamaConfig } from "@oarlock/nn";
+import { referencedStage } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { openRewardModelStore } from "@oarlock/scoring";
 import { createTrainer } from "@oarlock/training";
@@ -20,6 +21,7 @@ export interface ModelPortsOptions {
   readonly model: { readonly config: LlamaConfig; weights(): Promise<Float32Array> };
   /** How the trainers' engine is opened (D1: from the plan). */
   readonly engine: Pick<TrainerOptions, "lanes" | "ort">;
+  readonly readModel: ModelPorts["read"];
   /** Writes a finished reward model for other tools. */
   readonly saveModel: (stage: string, weights: Float32Array) => Promise<void>;
 }
@@ -36,10 +38,16 @@ export function createModelPorts(options: ModelPortsOptions): ModelPorts {
       if (artifact.kind === "reward-model") await options.saveModel(artifact.stage, weights);
     },
     load: (artifact, signal) => artifacts.load(artifact, signal),
-    async announce({ stage: name, digest }, weights, signal) {
-      const stage = run.spec.stages.findIndex((one) => one.name === name);
+    read: (source, signal) => options.readModel(source, signal),
+    keep: (artifact, weights, signal) => artifacts.save(artifact, weights, signal),
+    async announce(from, versions, signal) {
+      const stage = referencedStage(run.spec.stages, from) ?? 0;
       const store = await openRewardModelStore({ bus, uid, stage, config: model.config, incarnation });
-      await store.publish({ number: 1, digest, weights, stage, step: 0 }, signal);
+      for (const version of versions) {
+        await store.publish({ ...version, stage, step: 0 }, signal);
+        // At once: what is held of an earlier incarnation takes the room of the next one.
+        await store.retain(versions, signal);
+      }
     },
   };
 }

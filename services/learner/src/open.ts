@@ -9,6 +9,7 @@ import {
   openRunData,
   openRunPolicies,
   openRunTrainer,
+  readRewardModel,
   saveStageModel,
   trainingEngine,
 } from "@oarlock/workload";
@@ -17,11 +18,12 @@ import { openJournal } from "./journal.ts";
 import { readKeptStages } from "./kept-stages.ts";
 import { startLearner } from "./main.ts";
 import { createModelPorts } from "./model-ports.ts";
+import { openScorerVersions } from "./scorer-versions.ts";
 import type { LearnerServiceParts, RunningLearner } from "./main.ts";
 
 export type OpenLearnerParts = Omit<
   LearnerServiceParts,
-  "policies" | "checkpoints" | "trainer" | "models" | "data" | "journal" | "kept"
+  "policies" | "checkpoints" | "trainer" | "models" | "versions" | "data" | "journal" | "kept"
 > & {
   readonly model: OpenedModel;
   /** Folder that relative paths of the plan are relative to. */
@@ -65,8 +67,10 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     outDir,
     model,
     engine: trainingEngine(run),
+    readModel: (source, stop) => readRewardModel(model, { source, baseDir, signal: stop }),
     saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
   });
   const kept = await readKeptStages(outDir);
-  return startLearner({ ...parts, policies, checkpoints, trainer, models, data, journal, kept });
+  const versions = await openScorerVersions(run, outDir);
+  return startLearner({ ...parts, policies, checkpoints, trainer, models, versions, data, journal, kept });
 }

@@ -21,8 +21,23 @@ export interface ModelPorts {
   /** Durable when it resolves. */
   save(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
   load(artifact: StageArtifact, signal: AbortSignal): Promise<Float32Array>;
-  /** Makes a reward model available to scorers; the same again changes nothing. */
-  announce(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
+  /** A reward model of the run's shape from a folder or the hub. Throws `REWARD_MODEL_INVALID` where it is none. */
+  read(source: string, signal: AbortSignal): Promise<Pick<AnnouncedModel, "weights" | "digest">>;
+  /** Keeps a reward model under its digest. Durable when it resolves. */
+  keep(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
+  /**
+   * Makes these versions of a stage's reward model, in the order of their numbers, available to scorers, and no others; the
+   * same again changes nothing. `from` is its reference, `stage/<name>`.
+   */
+  announce(from: string, versions: readonly AnnouncedModel[], signal: AbortSignal): Promise<void>;
+}
+
+/** A version of a reward model. */
+export interface AnnouncedModel {
+  readonly number: number;
+  /** SHA-256 (hex) of the weights. */
+  readonly digest: string;
+  readonly weights: Float32Array;
 }
 
 /** The run's written record. Appends in order; never loses a line that it acknowledged. */
@@ -39,6 +54,14 @@ export type LearnerEvent =
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
   | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
+  /** From a step on, counted from 1, a scorer has another version. */
+  | {
+      readonly type: "scorer";
+      readonly scorer: string;
+      readonly version: string;
+      readonly stage: string;
+      readonly step: number;
+    }
   | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };

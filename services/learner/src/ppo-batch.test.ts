@@ -85,4 +85,14 @@ describe("a PPO batch", () => {
     );
     expect(kl).toBeCloseTo((perSample[0]! + perSample[1]!) / 2, 9);
   });
+
+  test("scores of tokens are rewards of their tokens: none of them is moved to the end, and all of them count", () => {
+    const plain = { ...sample(3, 0), refLogprobs: undefined };
+    const spread = { ...plain, score: 2, tokenScores: new Map([[3, -1]]) };
+    const open = plan({ gamma: 1, lambda: 1 });
+    const [row] = assemblePpoBatch([spread], open, 0).rows;
+    // With γ = λ = 1 a return is the sum of the rewards from its token on.
+    expect([...(row?.returns ?? [])].map((value) => value + 0)).toEqual([0, 0, 1, 1, 2]);
+    expect(assemblePpoBatch([spread], open, 0).rewards).toEqual([1]);
+  });
 });

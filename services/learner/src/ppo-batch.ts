@@ -9,7 +9,10 @@ import type { TrainingRow } from "@oarlock/training";
 /** One sample at the step's start; arrays lie beside the row's tokens. */
 export interface PpoSample {
   readonly row: TrainingRow;
+  /** Of the whole completion. */
   readonly score: number;
+  /** Of single tokens, by their index; absent: there are none. */
+  readonly tokenScores?: ReadonlyMap<number, number>;
   readonly logprobs: Float32Array;
   /** Absent: no KL is wanted. */
   readonly refLogprobs: Float32Array | undefined;
@@ -78,9 +81,12 @@ export function assemblePpoBatch(
   const { kl, rewardClip, gamma, lambda } = ppo;
   const penalty = { estimator: kl.estimator, coefficient: klCoefficient };
   const trajectories = samples.map(trajectoryOf);
-  const raw = trajectories.map(({ sample, gaps }) =>
+  const raw = trajectories.map(({ sample, tokens, gaps }) =>
     tokenRewards(sample.score, gaps, {
       clip: rewardClip,
+      ...(sample.tokenScores === undefined
+        ? {}
+        : { scores: tokens.map((token) => sample.tokenScores?.get(token) ?? 0) }),
       ...(kl.placement === "reward" ? { kl: penalty } : {}),
     }),
   );

@@ -20,7 +20,7 @@ import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
-import { checkPins, scorerPins } from "./scorer-pins.ts";
+import { checkPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 import { tracedUpdate } from "./step-traces.ts";
@@ -67,7 +67,7 @@ export async function ppoStep(
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const trajectories = await traced(tracer, { name: "collect" }, () => rollouts.collect(name, signal));
   onCollected(trajectories);
-  checkPins(trajectories, scorerPins(parts, progress, at.stage));
+  checkPins(trajectories, parts.versions);
   const collectedMs = clock.monotonicMs();
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
   const groups = judgeSamples(trajectories, ppo, rewardMoments);
@@ -211,9 +211,10 @@ async function startNumbers(
   const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
-    samples: used.map(({ row, score }, i) => ({
+    samples: used.map(({ row, score, reward }, i) => ({
       row,
-      score,
+      score: reward.spread?.sequence ?? score,
+      ...(reward.spread === undefined ? {} : { tokenScores: reward.spread.tokens }),
       logprobs: old.value[i] ?? none(row),
       refLogprobs: reference.value?.[i],
       values: values.value[i] ?? none(row),

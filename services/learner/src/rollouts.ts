@@ -6,6 +6,7 @@
  * is durable enough: after a crash the same work is issued again and gives the same bits. In streaming mode it gives other
  * ones, under the same identity: what was admitted and not yet trained is generated anew, and trained once.
  */
+import { setMaxListeners } from "node:events";
 import { groupMessageId } from "@oarlock/bus";
 import type { Consumer, Message, ParkedMessage, Stream } from "@oarlock/bus";
 import { OarlockError, isOarlockError } from "@oarlock/errors";
@@ -30,6 +31,8 @@ import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
+/** Pulls under way: one message costs two round trips, and no order is lost by it (D1). */
+const PULLS = 16;
 const PUBLISH_TIMEOUT_MS = 30_000;
 /** How often a wait for a batch looks at the clock. */
 const WATCH_INTERVAL_MS = 1_000;
@@ -158,7 +161,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
         reportStall(state);
       }
     },
-    run: (signal) => consume(options, { admit, fail }, signal),
+    async run(signal) {
+      // Every pull listens to it: more than Node's alarm for leaks expects.
+      setMaxListeners(0, signal);
+      const reading = Array.from({ length: PULLS }, () => consume(options, { admit, fail }, signal));
+      await Promise.all(reading);
+    },
   };
 }
 

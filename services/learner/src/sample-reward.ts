@@ -11,10 +11,19 @@ import type { RewardMoments } from "./reward-shaping.ts";
 export interface SampleReward {
   /** Undefined: failed. */
   readonly total: number | undefined;
+  /** Where scorers scored tokens: the total as what comes with the last token, and what comes before. */
+  readonly spread?: SpreadReward;
   /** Each scorer's value; null where it failed. */
   readonly named: Readonly<Record<string, number | null>>;
   /** Why the sample failed. */
   readonly failure?: string;
+}
+
+export interface SpreadReward {
+  /** Of scorers of the whole completion. */
+  readonly sequence: number;
+  /** Weighted scores by token index. */
+  readonly tokens: ReadonlyMap<number, number>;
 }
 
 /** What a scorer's message says: a value, or why there is none. */
@@ -37,17 +46,32 @@ export function sampleReward(
   moments?: RewardMoments,
 ): SampleReward {
   const named: Record<string, number | null> = {};
-  let total = 0;
+  let [total, sequence] = [0, 0];
+  const tokens = new Map<number, number>();
   let failure = trajectory.finishReason === FinishReason.ABORT ? "generation was aborted" : undefined;
   for (const scorer of scorers) {
-    const verdict = valueOf(trajectory.rewards.find(({ name }) => name === scorer.name));
+    const reward = trajectory.rewards.find(({ name }) => name === scorer.name);
+    const verdict = valueOf(reward);
     if ("value" in verdict) {
       named[scorer.name] = verdict.value;
-      total += scorer.weight * shapedScore(verdict.value, scorer, moments);
+      const part = scorer.weight * shapedScore(verdict.value, scorer, moments);
+      total += part;
+      if (!spread(reward, scorer.weight, tokens)) sequence += part;
       continue;
     }
     named[scorer.name] = null;
     if (scorer.weight !== 0 && !scorer.optional) failure ??= verdict.failure;
   }
+  if (failure === undefined && tokens.size > 0) return { total, named, spread: { sequence, tokens } };
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
+}
+
+/** Adds a scorer's scores of tokens to those of others; false where it gave one score. */
+function spread(reward: NamedReward | undefined, weight: number, tokens: Map<number, number>): boolean {
+  if (reward?.verdict.case !== "scored" || reward.verdict.value.positions.length === 0) return false;
+  const { positions, values } = reward.verdict.value;
+  positions.forEach((position, i) =>
+    tokens.set(position, (tokens.get(position) ?? 0) + weight * (values[i] ?? 0)),
+  );
+  return true;
 }

@@ -1,44 +1,26 @@
 /**
- * Reward models are pinned: a score counts only with the digest of the model that the stage's plan names (W2). Another one
- * would make the batch a function of more than the plan (D1).
+ * Scorers are pinned: a score counts only by the version that its group was issued with (W2). Another one would make the batch a
+ * function of more than the plan and its replacements (D1).
  */
 import { OarlockError } from "@oarlock/errors";
 import type { Trajectory } from "@oarlock/proto";
-import { modelsOf, referencedStage, rolloutsOf } from "@oarlock/runfile";
-import { stageAt } from "./context.ts";
-import type { LearnerParts, LearnerProgress } from "./context.ts";
+import type { ScorerVersions } from "./scorer-versions.ts";
 
-/** The version that each model scorer of stage `index` must have, by the scorer's name. */
-export function scorerPins(
-  { run }: Pick<LearnerParts, "run">,
-  { results }: Pick<LearnerProgress, "results">,
-  index: number,
-): ReadonlyMap<string, string> {
-  const { stages } = run.spec;
-  const pins = new Map<string, string>();
-  for (const reward of rolloutsOf(stageAt(run, index))?.rewards ?? []) {
-    // Of an ensemble: its members' digests, in order.
-    const versions = modelsOf(reward).map(({ from }) => {
-      const trained = stages[referencedStage(stages, from) ?? -1]?.name ?? "";
-      return `sha256:${results[trained]?.digest ?? ""}`;
-    });
-    if (versions.length > 0) pins.set(reward.name, versions.join("+"));
-  }
-  return pins;
-}
-
-/** Throws `SCORER_VERSION` where a score was given by another model than the pinned one. A failure has no version (S1). */
+/** Throws `SCORER_VERSION` where a score was given by another version than the pinned one. A failure has no version (S1). */
 export function checkPins(
   trajectories: readonly (readonly Trajectory[])[],
-  pins: ReadonlyMap<string, string>,
+  versions: Pick<ScorerVersions, "pinsOf">,
 ): void {
-  for (const { rewards } of trajectories.flat()) {
+  for (const { rewards, group } of trajectories.flat()) {
+    if (group === undefined) continue;
+    // In streaming mode a batch holds groups of several steps.
+    const pins = versions.pinsOf({ purpose: "rollout", stage: group.stage, step: group.step });
     for (const { name, scorerVersion, verdict } of rewards) {
       const pinned = pins.get(name);
       if (pinned === undefined || verdict.case !== "scored" || scorerVersion === pinned) continue;
       throw new OarlockError(
         "SCORER_VERSION",
-        `scorer ${name} scored with ${scorerVersion}; accepted in this stage: ${pinned}`,
+        `scorer ${name} scored with ${scorerVersion}; accepted in step ${group.step + 1}: ${pinned}`,
       );
     }
   }

@@ -3,10 +3,10 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, modelsOf, referencedStage, rolloutsOf, stageInputs } from "@oarlock/runfile";
-import type { ResolvedStage } from "@oarlock/runfile";
+import { digestOf, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
+import { announceScorers } from "./announce-scorers.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { keepStage } from "./kept-stages.ts";
@@ -74,32 +74,6 @@ async function restart(
   };
 }
 
-/** Makes the reward models that a stage scores with available to the scorers of this incarnation. */
-export async function announceScorers(
-  parts: LearnerParts,
-  progress: LearnerProgress,
-  stage: ResolvedStage,
-): Promise<void> {
-  for (const artifact of scorersOf(parts, progress, stage)) {
-    await parts.models.announce(artifact, await parts.models.load(artifact, parts.signal), parts.signal);
-  }
-}
-
-/** The reward models that a stage scores with. */
-export function scorersOf(
-  { run }: Pick<LearnerParts, "run">,
-  { results }: Pick<LearnerProgress, "results">,
-  stage: ResolvedStage,
-): StageArtifact[] {
-  const { stages } = run.spec;
-  return (rolloutsOf(stage)?.rewards ?? []).flatMap((reward) => {
-    return modelsOf(reward).flatMap(({ from }) => {
-      const name = stages[referencedStage(stages, from) ?? -1]?.name ?? "";
-      return results[name] ?? [];
-    });
-  });
-}
-
 /**
  * Tells the conductor what to issue, in streaming mode from where a checkpoint left it: of a stage that a guard has ended,
  * nothing more.
@@ -154,10 +128,13 @@ function inputsOf({ run }: LearnerParts, index: number): Pick<StageArtifact, "in
 }
 
 /** Digests of everything that a stage was made from: models, data, and what was configured. */
-function parentsOf({ run }: LearnerParts, { results }: LearnerProgress, index: number): string[] {
+function parentsOf({ run, versions }: LearnerParts, { results }: LearnerProgress, index: number): string[] {
   const stage = stageAt(run, index);
   const data = run.inputs.data.filter(({ path }) => path.startsWith(`stages.${index}.`));
-  const models = Object.values(results).map(({ digest }) => digest);
+  const replaced = versions.replacements.flatMap(({ stage: from, model }) =>
+    from > index ? [] : (model ?? []),
+  );
+  const models = [...Object.values(results), ...replaced].map(({ digest }) => digest);
   return [run.inputs.model.digest, ...models, ...data.map(({ digest }) => digest), digestOf(stage)].filter(
     (digest) => digest !== "",
   );

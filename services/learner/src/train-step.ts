@@ -28,7 +28,7 @@ import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { sampleReward } from "./sample-reward.ts";
-import { checkPins, scorerPins } from "./scorer-pins.ts";
+import { checkPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
@@ -223,7 +223,7 @@ async function grpoStep(
   const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
   const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
-  checkPins(trajectories, scorerPins(parts, progress, at.stage));
+  checkPins(trajectories, parts.versions);
   const collectedMs = clock.monotonicMs();
   linkBatch(parts, at, { groups: trajectories, rewards: grpo.rewards });
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, grpo);

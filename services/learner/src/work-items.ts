@@ -1,4 +1,7 @@
-/** What a work item says: prompt, sampling and stop tokens of a group, from its identity and the plan alone (D1). */
+/**
+ * What a work item says: prompt, sampling, stop tokens and scorers' versions of a group, from its identity, the plan and the
+ * replacements alone (D1).
+ */
 import { RolloutPurpose } from "@oarlock/proto";
 import type { RolloutWork, Trajectory } from "@oarlock/proto";
 import type { WorkItem } from "@oarlock/run";
@@ -12,6 +15,7 @@ import type { DataOrder } from "./order.ts";
 import { evaluationGroup, evaluationSampling } from "./plan.ts";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow, RunData } from "./ports.ts";
+import type { ScorerVersions } from "./scorer-versions.ts";
 import { sampleReward } from "./sample-reward.ts";
 
 export interface Describer {
@@ -26,8 +30,9 @@ export function createDescriber(options: {
   readonly run: ResolvedRun;
   readonly data: RunData;
   readonly incarnation: number;
+  readonly versions: Pick<ScorerVersions, "pinsOf">;
 }): Describer {
-  const { run, data, incarnation } = options;
+  const { run, data, incarnation, versions } = options;
   const { seed, evaluation } = run.spec;
   const orders = new Map<number, DataOrder>();
 
@@ -70,6 +75,7 @@ export function createDescriber(options: {
         sampling,
         stopTokens,
         fingerprintDigest: run.digest,
+        pins: versions.pinsOf(item.identity),
       });
     },
     isScored: (trajectory) => sampleReward(trajectory, scorersOf(trajectory)).total !== undefined,

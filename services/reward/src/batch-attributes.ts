@@ -1,12 +1,13 @@
 /** What spans say of a batch of trajectories. Pure. */
-import { RolloutPurpose } from "@oarlock/proto";
 import type { TrajectoryBatch } from "@oarlock/proto";
+import { workPurpose } from "@oarlock/run";
+import type { WorkPurpose } from "@oarlock/run";
 import type { Attributes } from "@oarlock/runtime";
 import { groupAttributes, policyAttributes } from "@oarlock/telemetry";
 
 /** What a batch is for, in the word of identities. */
-export function purposeOf({ trajectories }: Pick<TrajectoryBatch, "trajectories">): "rollout" | "evaluation" {
-  return trajectories[0]?.purpose === RolloutPurpose.EVALUATION ? "evaluation" : "rollout";
+export function purposeOf({ trajectories: [first] }: Pick<TrajectoryBatch, "trajectories">): WorkPurpose {
+  return (first && workPurpose(first.purpose)) ?? "rollout";
 }
 
 /** Whose group it is, and by which weights it was made. */

@@ -30,12 +30,12 @@ export function rewardHandlers({ reward, facts }: HandlerParts): ServiceImpl<typ
         );
       }
       for (const trajectory of trajectories) {
-        checkPins(scorers, scorersFor(reward.scorers, trajectory).scorers);
+        checkNames(scorers, scorersFor(reward.scorers, trajectory).scorers);
       }
       const results: { rewards: Awaited<ReturnType<Reward["score"]>>[number] }[] = [];
       // Each alone: trajectories of one call may belong to different stages, whose scorers differ.
       for (const trajectory of trajectories) {
-        const [rewards = []] = await reward.score([trajectory], signal);
+        const [rewards = []] = await reward.score([trajectory], { pins: scorers, signal });
         const wanted = rewards.filter(
           ({ name }) => scorers.length === 0 || scorers.some((pin) => pin.name === name),
         );
@@ -56,17 +56,12 @@ export function rewardHandlers({ reward, facts }: HandlerParts): ServiceImpl<typ
   };
 }
 
-/** A pin that this worker cannot honour is refused: another version would give other scores. */
-function checkPins(pins: readonly ScorerPin[], scorers: readonly ScorerInfo[]): void {
+/** A name that nobody here has is a mistake of the call. A version that a scorer cannot give is a failure of its verdict (S1). */
+function checkNames(pins: readonly ScorerPin[], scorers: readonly ScorerInfo[]): void {
   for (const pin of pins) {
-    const scorer = scorers.find(({ name }) => name === pin.name);
-    if (scorer === undefined || (pin.version !== "" && pin.version !== scorer.version)) {
-      const offered = scorers.map(({ name, version }) => `${name} ${version}`).join(", ");
-      throw new OarlockError(
-        "SCORER_UNKNOWN",
-        `Score: no scorer ${pin.name} ${pin.version}; this worker has ${offered}`,
-      );
-    }
+    if (scorers.some(({ name }) => name === pin.name)) continue;
+    const offered = scorers.map(({ name, version }) => `${name} ${version}`).join(", ");
+    throw new OarlockError("SCORER_UNKNOWN", `Score: no scorer ${pin.name}; this worker has ${offered}`);
   }
 }
 

@@ -18,13 +18,15 @@ import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
 import { batchAttributes, purposeOf } from "./batch-attributes.ts";
 import { scoreTrajectories } from "./scoring.ts";
-import type { RunScorers, ScoringParts, TextDecoder } from "./scoring.ts";
+import type { RunScorers, ScoringParts, ScoringRequest, TextDecoder } from "./scoring.ts";
 import { createRewardState, reduceReward, wantsBatch } from "./state.ts";
 import type { RewardEvent, RewardState } from "./state.ts";
 
 /** Scorers have their own, shorter deadlines; passing this one hands the batch back (D1c). */
 const SCORE_TIMEOUT_MS = 600_000;
 const DEFAULT_CAPACITY = 64;
+/** Pulls under way: all groups of a run pass through few workers, one round trip each. */
+const PULLS = 16;
 
 export interface RewardOptions {
   readonly scorers: RunScorers;
@@ -51,7 +53,7 @@ export interface Reward {
   state(): RewardState;
   readonly scorers: RunScorers;
   /** Scores trajectories of one stage and purpose, in order. */
-  score(trajectories: readonly Trajectory[], signal?: AbortSignal): Promise<NamedReward[][]>;
+  score(trajectories: readonly Trajectory[], request: ScoringRequest): Promise<NamedReward[][]>;
   /** Pulls until drained or until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** Takes no more batches; resolves when those in hand are published, or handed back after `graceMs`. */
@@ -77,7 +79,8 @@ export function createReward(options: RewardOptions): Reward {
   const loop = new WorkLoop({
     consumer: options.generated,
     handler: batchHandler(options),
-    hasRoom: () => wantsBatch(state),
+    hasRoom: (pulling) => wantsBatch(state, pulling),
+    pulls: PULLS,
     onEvent: (event) => dispatch(rewardEvent(event)),
     log: options.log,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
@@ -85,7 +88,7 @@ export function createReward(options: RewardOptions): Reward {
   return {
     state: () => state,
     scorers: options.scorers,
-    score: (trajectories, signal) => scoreTrajectories(scoringParts(options), trajectories, signal),
+    score: (trajectories, request) => scoreTrajectories(scoringParts(options), trajectories, request),
     async run(signal) {
       try {
         await loop.run(signal);
@@ -121,7 +124,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
   const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
-      (s) => scoreTrajectories(scoringParts(options), batch.trajectories, s),
+      (s) => scoreTrajectories(scoringParts(options), batch.trajectories, { pins: batch.scorers, signal: s }),
       { timeoutMs: SCORE_TIMEOUT_MS, signal },
     );
     const trajectories = batch.trajectories.map((trajectory, i) => ({
@@ -157,6 +160,8 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
         ),
       };
     },
+    // A function that is not what it is declared to be: whatever it scores, the run would not be what it says (D1).
+    isBroken: (reason) => isOarlockError(reason, "REWARD_NOT_DETERMINISTIC"),
     isPoison: (reason) => isOarlockError(reason, "SCORERS_MISSING"),
   };
 }

@@ -5,7 +5,7 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
-import type { NamedReward, Trajectory } from "@oarlock/proto";
+import type { NamedReward, ScorerPin, Trajectory } from "@oarlock/proto";
 import type { Verdict } from "@oarlock/rewards";
 import type { ScoredListener, ScorerInfo } from "@oarlock/sandbox";
 import type { ScorerSet, TrajectoryInput } from "@oarlock/scoring";
@@ -44,17 +44,29 @@ export function scorersFor(scorers: RunScorers, trajectory: Trajectory): ScorerS
   return set;
 }
 
-/** A scorer's verdict in the contract's terms. */
-export function namedReward(scorer: ScorerInfo, verdict: Verdict): NamedReward {
-  const head = { name: scorer.name, scorerVersion: scorer.version };
+/** A scorer's verdict in the contract's terms. `pinned` is the version that was asked for, if one was. */
+export function namedReward(
+  scorer: ScorerInfo,
+  verdict: Verdict,
+  pinned: string = scorer.version,
+): NamedReward {
+  const head = { name: scorer.name, scorerVersion: pinned };
   if (verdict.type === "scored") {
-    const { value, explanation = "", version = scorer.version } = verdict;
+    const { value, tokens, explanation = "", version = pinned } = verdict;
     return create(NamedRewardSchema, {
       ...head,
       scorerVersion: version,
       verdict: {
         case: "scored",
-        value: { scope: RewardScope.TRAJECTORY, values: [value], explanation },
+        value:
+          tokens === undefined
+            ? { scope: RewardScope.TRAJECTORY, values: [value], explanation }
+            : {
+                scope: RewardScope.STEP,
+                values: [...tokens.values],
+                positions: [...tokens.positions],
+                explanation,
+              },
       },
     });
   }
@@ -81,11 +93,18 @@ export interface ScoringParts {
   readonly watch?: () => ScoredListener;
 }
 
+/** Of what is scored, besides the trajectories. */
+export interface ScoringRequest {
+  /** Versions that shall judge; a scorer without one judges by what it has. */
+  readonly pins: readonly ScorerPin[];
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The verdicts on trajectories of one stage and purpose, by its scorers, in order. */
 export async function scoreTrajectories(
   parts: ScoringParts,
   trajectories: readonly Trajectory[],
-  signal?: AbortSignal,
+  request: ScoringRequest,
 ): Promise<NamedReward[][]> {
   const [first] = trajectories;
   if (first === undefined) return [];
@@ -98,11 +117,15 @@ export async function scoreTrajectories(
     await immediate();
     sliceMs = performance.now();
   }
-  const verdicts = await set.score(inputs, signal, parts.watch?.());
+  const wanted = request.pins.flatMap(({ name, version }) =>
+    version === "" ? [] : [[name, version] as const],
+  );
+  const pins = new Map(wanted);
+  const verdicts = await set.score(inputs, { signal: request.signal, onScored: parts.watch?.(), pins });
   return verdicts.map((row) =>
     row.flatMap((verdict, i) => {
       const scorer = set.scorers[i];
-      return scorer === undefined ? [] : [namedReward(scorer, verdict)];
+      return scorer === undefined ? [] : [namedReward(scorer, verdict, pins.get(scorer.name))];
     }),
   );
 }

@@ -66,7 +66,7 @@ export function reduceReward(state: RewardState, event: RewardEvent): RewardStat
   return rule(state, event);
 }
 
-/** Whether to pull another batch. */
-export function wantsBatch(state: RewardState): boolean {
-  return state.phase === "serving" && state.inHand.length < state.capacity;
+/** Whether to pull another batch, beside the pulls that are under way. */
+export function wantsBatch(state: RewardState, pulling: number): boolean {
+  return state.phase === "serving" && state.inHand.length + pulling < state.capacity;
 }

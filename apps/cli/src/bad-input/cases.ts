@@ -5,6 +5,7 @@
 
 import { PIPELINE_CASES } from "./cases-pipeline.ts";
 import { RLHF_CASES } from "./cases-rlhf.ts";
+import { SCORER_CASES } from "./cases-scorers.ts";
 
 /** One wrong input. */
 export interface BadInput {
@@ -235,16 +236,7 @@ export const TRAP_CASES: readonly BadInput[] = [
     set: ["stages.grpo.grpo.rewards.answer.weight=0"],
     says: ["REWARDS_WITHOUT_WEIGHT"],
   },
-  {
-    title: "a scorer's password in its address",
-    set: ['stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "http://me:secret@host/score"}}]'],
-    says: ["url"],
-  },
-  {
-    title: "call settings for a verifier",
-    set: ["stages.grpo.grpo.rewards.answer.service={batchSize: 8}"],
-    says: ["service", "http, grpc, judge"],
-  },
+  ...SCORER_CASES,
   {
     title: "bounds of a score in the wrong order",
     set: ["stages.grpo.grpo.rewards.answer.clip={min: 1, max: 0}"],
@@ -349,6 +341,7 @@ export const MODEL_CASES: readonly BadInput[] = [
 
 /** Data sets and reward functions that cannot be used. */
 export const DATA_CASES: readonly BadInput[] = [
+  { title: "data on a volume", change: [fileData("pvc://rows/a.jsonl")], says: ["kubectl apply"] },
   { title: "a data file that is not there", change: [fileData("./missing.jsonl")], says: ["missing.jsonl"] },
   {
     title: "a broken line of JSONL",

@@ -34,7 +34,11 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));
   refuseProblems(prepared.plan, terminal);
-  const { summary } = await trainInto(context, prepared, { folder: out, processes: false });
+  const { summary } = await trainInto(context, prepared, {
+    folder: out,
+    processes: false,
+    replacementsOf: folder,
+  });
   if (summary.status !== "completed")
     return exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
   const expected = await readRecords(runPaths(folder));

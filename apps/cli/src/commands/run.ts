@@ -15,6 +15,7 @@ import { renderOutcome, renderSpreads } from "../render/outcome.ts";
 import { type EarlierFolder, inspectFolder, takeOver } from "../earlier-run.ts";
 import { planRows, renderCost, renderDecisions } from "../render/plan.ts";
 import {
+  copyReplacements,
   createRunFolder,
   freeRunFolder,
   type PlanDocument,
@@ -91,13 +92,15 @@ interface Target {
   readonly processes: boolean;
   /** A run of this name that is in the folder. */
   readonly earlier?: EarlierFolder;
+  /** Folder of a run whose scorers were replaced: they are in this one at the same steps. */
+  readonly replacementsOf?: string;
 }
 
 /** Runs a checked plan in a folder, from the first line to the last. */
 export async function trainInto(
   context: CommandContext,
   prepared: Prepared,
-  { folder, processes, earlier }: Target,
+  { folder, processes, earlier, replacementsOf }: Target,
 ): Promise<SessionResult> {
   const { terminal, now } = context;
   const { source, plan } = prepared;
@@ -113,6 +116,7 @@ export async function trainInto(
     values: planRows(plan.run.spec, plan.origins),
   };
   await writePlan(paths, document, source.text);
+  if (replacementsOf !== undefined) await copyReplacements(replacementsOf, folder);
   terminal.note(renderCost(plan, undefined, terminal.style));
   if (earlier !== undefined) terminal.note(`\n${renderDecisions(earlier.decisions, terminal.style)}`);
   terminal.note(terminal.style.dim(`run folder ${folder}\n`));

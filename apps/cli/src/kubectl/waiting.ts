@@ -47,6 +47,7 @@ const SAYS_ALL: ReadonlySet<string> = new Set([
   "DeviceMissing",
   "WaitingForFiles",
   "WaitingForSecret",
+  "WaitingForNats",
   "ChildRefused",
   "Suspended",
   "Complete",

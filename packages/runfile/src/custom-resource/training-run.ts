@@ -37,8 +37,8 @@ const immutable: readonly Rule[] = [
 /** `reads`: the reference in CEL; `has`: whether it is there at all. */
 const inPods = (what: string, { has, reads }: { readonly has: string; readonly reads: string }): Rule[] => [
   {
-    rule: `!${has} || ${reads}.startsWith('bundle://') || ${reads}.startsWith('configmap://')`,
-    message: `a pod cannot read ${what} of your machine; it reads bundle:// (kubectl oarlock submit packs your files), hf:// and configmap://`,
+    rule: `!${has} || ${reads}.startsWith('bundle://') || ${reads}.startsWith('configmap://') || ${reads}.startsWith('pvc://')`,
+    message: `a pod cannot read ${what} of your machine; it reads bundle:// (kubectl oarlock submit packs your files), hf://, configmap:// and pvc://`,
   },
 ];
 const noFile = inPods("a data file", { has: "has(self.file)", reads: "self.file.path" });
@@ -51,9 +51,9 @@ const noFunction = inPods("a reward function", {
 const readable: Readonly<Record<string, readonly Rule[]>> = {
   model: [
     {
-      rule: "!has(self.from) || self.from.startsWith('hf://') || self.from.startsWith('bundle://')",
+      rule: "!has(self.from) || self.from.startsWith('hf://') || self.from.startsWith('bundle://') || self.from.startsWith('pvc://')",
       message:
-        "a pod cannot read a model folder of your machine; it reads hf:// and bundle:// (kubectl oarlock submit packs your files)",
+        "a pod cannot read a model folder of your machine; it reads hf://, pvc:// and bundle:// (kubectl oarlock submit packs your files)",
     },
   ],
   "model.init.tokenizer": inPods("a tokenizer", { has: "has(self.file)", reads: "self.file.path" }),

@@ -145,6 +145,10 @@ const BLOCKS: {
     function: {
       file: at.given("file", reward.function?.file),
       export: at.fill("export", reward.function?.export, "reward"),
+      // Only what the user asked for: a plan without it is the plan that it was.
+      ...(reward.function?.deterministic === true
+        ? { deterministic: at.given("deterministic", reward.function.deterministic) }
+        : {}),
     },
   }),
   model: ({ model }, at) => ({ type: "model", model: { from: at.given("from", model?.from) } }),

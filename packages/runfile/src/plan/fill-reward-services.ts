@@ -1,5 +1,5 @@
 /** Fills the defaults of rewards that other processes or several models give. */
-import type { ResolvedService, ScoreShaping } from "../reward-services.ts";
+import type { ResolvedService, ScoreShaping, ServiceSpec } from "../reward-services.ts";
 import type { RewardSpec } from "../run-file.ts";
 import type { ResolvedReward } from "../resolved.ts";
 import type { RewardType } from "../vocabulary.ts";
@@ -27,10 +27,24 @@ type Block<T extends RewardType> = Omit<
 /** Gets the scope of the reward, not of a block. */
 type Fill<T extends RewardType> = (reward: RewardSpec, at: Scope) => Block<T>;
 
+/** Only what the user asked for: a plan without it is the plan that it was. */
+function fillOptional(
+  service: ServiceSpec,
+  inside: Scope,
+): Pick<ResolvedService, "tokenFile" | "tls" | "scope"> {
+  const { tokenFile, tls, scope } = service;
+  return {
+    ...(tokenFile === undefined ? {} : { tokenFile: inside.given("tokenFile", tokenFile) }),
+    ...(tls === undefined ? {} : { tls: inside.given("tls", tls) }),
+    ...(scope === "token" ? { scope: inside.given("scope", scope) } : {}),
+  };
+}
+
 function fillService({ service }: RewardSpec, at: Scope, batchSize: number): ResolvedService {
   const inside = at.inside("service");
   return {
     tokenEnv: inside.fill("tokenEnv", service?.tokenEnv, ""),
+    ...fillOptional(service ?? {}, inside),
     version: inside.fill("version", service?.version, ""),
     deterministic: inside.fill("deterministic", service?.deterministic, false),
     batchSize: inside.fill("batchSize", service?.batchSize, batchSize),
@@ -64,7 +78,7 @@ export const SERVICE_BLOCKS: {
       grpc: {
         address: inside.given("address", grpc?.address),
         scorer: inside.derive("scorer", grpc?.scorer, reward.name, "the reward's name"),
-        tls: inside.fill("tls", grpc?.tls, false),
+        tls: inside.fill("tls", grpc?.tls, reward.service?.tls !== undefined),
       },
       service: fillService(reward, at, SAMPLES_OF_A_CALL),
     };

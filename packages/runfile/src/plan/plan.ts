@@ -17,6 +17,7 @@ import { stageTokens, type StageTokens } from "./time.ts";
 import type { Trap, TrapContext } from "./trap.ts";
 import { MODEL_TRAPS } from "./traps-model.ts";
 import { RUN_TRAPS } from "./traps-run.ts";
+import { scorerTraps } from "./traps-scorers.ts";
 import { stageTraps } from "./traps-stages.ts";
 
 export interface Plan {
@@ -39,7 +40,7 @@ export function resolvePlan(file: ReadRunFile, facts: PlanFacts): Plan {
   const inputs = inputsOf(spec, shape, facts);
   const memory = estimateMemory(spec, shape);
   const context: TrapContext = { spec, shape, parameters: inputs.model.parameters, facts, memory };
-  const traps = [...MODEL_TRAPS, stageTraps, ...RUN_TRAPS].flatMap((check) => check(context));
+  const traps = [...MODEL_TRAPS, stageTraps, scorerTraps, ...RUN_TRAPS].flatMap((check) => check(context));
   const permitted = new Set<string>(spec.allow);
   const problem = ({ path, ...trap }: Trap): Problem => ({
     ...trap,

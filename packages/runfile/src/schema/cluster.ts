@@ -154,6 +154,10 @@ function above(left: number | undefined, right: number | undefined): boolean {
   return typeof left === "number" && typeof right === "number" && left > right;
 }
 
+const claimSize = text(32)
+  .regex(/^[1-9][0-9]*(Mi|Gi|Ti)$/)
+  .describe("Size, e.g. 10Gi.");
+
 const nats: z.ZodType<NatsSpec> = ruled(
   closed({
     url: text(1024)
@@ -165,6 +169,13 @@ const nats: z.ZodType<NatsSpec> = ruled(
       key: text(253).describe("Key in it whose value is the URL."),
     })
       .describe("Where a URL with credentials is kept.")
+      .optional(),
+    managed: closed({
+      size: claimSize.optional(),
+      storageClassName: objectName().describe("Storage class (default: the cluster's).").optional(),
+      image: text(512).describe("Image with nats-server (default: the controller's).").optional(),
+    })
+      .describe("A server of the run's own, made and deleted with it; one pod, for trials.")
       .optional(),
     tls: closed({
       secretName: objectName().describe("Secret with ca.crt, and tls.crt and tls.key for a client's own."),
@@ -178,11 +189,19 @@ const nats: z.ZodType<NatsSpec> = ruled(
   }),
   [
     {
-      rule: "has(self.url) != has(self.urlSecretRef)",
-      message: "exactly one of 'url' and 'urlSecretRef' must be given",
+      rule: "[has(self.url), has(self.urlSecretRef), has(self.managed)].filter(x, x).size() == 1",
+      message: "exactly one of 'url', 'urlSecretRef' and 'managed' must be given",
       path: [],
-      accepted: "url: nats://host:4222, or urlSecretRef: {name, key}",
-      holds: ({ url, urlSecretRef }) => (url === undefined) !== (urlSecretRef === undefined),
+      accepted: "url: nats://host:4222, or urlSecretRef: {name, key}, or managed: {}",
+      holds: ({ url, urlSecretRef, managed }) =>
+        [url, urlSecretRef, managed].filter((given) => given !== undefined).length === 1,
+    },
+    {
+      rule: "!has(self.managed) || !has(self.tls)",
+      message: "the run's own server uses the certificates of spec.security.tls",
+      path: ["tls"],
+      accepted: "no tls beside managed",
+      holds: ({ managed, tls: own }) => managed === undefined || own === undefined,
     },
   ],
 ).describe("The message server (default: the one that the controller was given).");
@@ -225,9 +244,7 @@ const storage: z.ZodType<StorageSpec> = union(
       .describe("A claim that exists; it stays when the run is deleted.")
       .optional(),
     new: closed({
-      size: text(32)
-        .regex(/^[1-9][0-9]*(Mi|Gi|Ti)$/)
-        .describe("Size, e.g. 10Gi."),
+      size: claimSize,
       storageClassName: objectName().describe("Storage class (default: the cluster's).").optional(),
     })
       .describe("A claim made for this run and deleted with it.")

@@ -7,8 +7,9 @@ import type {
   JudgeRewardSpec,
   ScoreClip,
   ServiceSpec,
+  ServiceTlsSpec,
 } from "../reward-services.ts";
-import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS } from "../vocabulary.ts";
+import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS, SCORE_SCOPES } from "../vocabulary.ts";
 import {
   choice,
   closed,
@@ -38,7 +39,7 @@ const grpc: z.ZodType<GrpcRewardSpec> = closed({
     .regex(/^[^\s/@]+:[0-9]{1,5}$/)
     .describe("host:port of a server of oarlock.v1.RewardService."),
   scorer: text(64).describe("Its scorer to ask (default: the reward's name).").optional(),
-  tls: z.boolean().describe("Whether to use TLS, by the system's authorities.").optional(),
+  tls: z.boolean().describe("Whether to use TLS; with service.tls it is.").optional(),
 }).describe("A scorer behind gRPC.");
 
 const judge: z.ZodType<JudgeRewardSpec> = closed({
@@ -58,12 +59,32 @@ const ensemble: z.ZodType<EnsembleRewardSpec> = closed({
   lambda: real(0, LARGE).describe("Weight of the variance in mean-variance.").optional(),
 }).describe("Several reward models as one.");
 
+const tls: z.ZodType<ServiceTlsSpec> = ruled(
+  closed({
+    caFile: text(1024).describe("Authorities of its certificate.").optional(),
+    certFile: text(1024).describe("Certificate to show it.").optional(),
+    keyFile: text(1024).describe("Key of that certificate.").optional(),
+    serverName: text(253).describe("Name in its certificate, if not the address's.").optional(),
+  }),
+  [
+    {
+      rule: "has(self.certFile) == has(self.keyFile)",
+      message: "a client certificate and its key are given together",
+      path: ["certFile"],
+      accepted: "certFile and keyFile, or neither",
+      holds: ({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined),
+    },
+  ],
+);
+
 const service: z.ZodType<ServiceSpec> = ruled(
   closed({
     tokenEnv: text(64)
       .regex(/^[A-Z][A-Z0-9_]*$/)
       .describe("Environment variable with the bearer token.")
       .optional(),
+    tokenFile: text(1024).describe("File with the bearer token.").optional(),
+    tls: tls.describe("PEM files of the connection.").optional(),
     tokenSecretRef: closed({
       name: objectName().describe("Secret in the run's namespace."),
       key: text(253).describe("Key in it."),
@@ -71,6 +92,7 @@ const service: z.ZodType<ServiceSpec> = ruled(
       .describe("Where pods get tokenEnv from.")
       .optional(),
     version: text(128).describe("Version that its verdicts must carry.").optional(),
+    scope: choice(SCORE_SCOPES).describe("What its scores are of.").optional(),
     deterministic: z.boolean().describe("Whether a sample's score is always the same.").optional(),
     batchSize: integer(1, 4096).describe("Samples of one call at most.").optional(),
     batchWaitMs: integer(0, 60_000).describe("Wait for a fuller call, in milliseconds.").optional(),
@@ -84,6 +106,13 @@ const service: z.ZodType<ServiceSpec> = ruled(
       path: ["tokenEnv"],
       accepted: "another variable, e.g. SCORER_TOKEN",
       holds: ({ tokenEnv }) => typeof tokenEnv !== "string" || !/^(OARLOCK|NATS)_/.test(tokenEnv),
+    },
+    {
+      rule: "!has(self.tokenEnv) || !has(self.tokenFile)",
+      message: "a token comes from one place",
+      path: ["tokenFile"],
+      accepted: "tokenEnv or tokenFile",
+      holds: ({ tokenEnv, tokenFile }) => tokenEnv === undefined || tokenFile === undefined,
     },
   ],
 );

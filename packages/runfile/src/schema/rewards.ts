@@ -61,6 +61,7 @@ const blocks = {
   function: closed({
     file: text(1024).describe("TypeScript or JavaScript file, relative to the run file."),
     export: text(64).describe("Name of the exported function (default: reward).").optional(),
+    deterministic: z.boolean().describe("Whether a sample's score is always the same.").optional(),
   }),
   model: closed({ from: stageReference() }),
 };

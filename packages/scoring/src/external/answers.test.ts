@@ -57,6 +57,47 @@ describe("an HTTP scorer's answer", () => {
   });
 });
 
+describe("scores of tokens", () => {
+  const range = { promptLength: 10, completionTokens: 3 };
+  test.each<[string, object | string]>([
+    ['{"scores": [1, -2, 0.5]}', { value: -0.5, tokens: { positions: [10, 11, 12], values: [1, -2, 0.5] } }],
+    ['{"scores": [1, 2], "ends": [0, 2]}', { value: 3, tokens: { positions: [10, 12], values: [1, 2] } }],
+    ['{"failed": "no idea"}', "SCORER_FAILED"],
+    ['{"scores": [1, 2]}', INVALID],
+    ['{"scores": [1, 2, 3, 4]}', INVALID],
+    ['{"scores": [1, 2], "ends": [2, 0]}', INVALID],
+    ['{"scores": [1, 2], "ends": [1, 1]}', INVALID],
+    ['{"scores": [1, 2], "ends": [0, 3]}', INVALID],
+    ['{"scores": [1], "ends": [-1]}', INVALID],
+    ['{"scores": [1], "ends": [0.5]}', INVALID],
+    ['{"scores": [1, 2, "3"]}', INVALID],
+    ['{"scores": [1, 2, 1e999]}', "VALUE_NOT_FINITE"],
+    ['{"score": 1}', INVALID],
+  ])("over HTTP: %s", (result, expected) => {
+    const [verdict] = readAnswer("a", JSON.parse(`{"results": [${result}]}`), [range]);
+    if (typeof expected === "string") expect(verdict).toMatchObject({ type: "failed", code: expected });
+    else expect(verdict).toEqual({ type: "scored", ...expected });
+  });
+
+  test.each<[RewardScope, number[], number[], number[] | string]>([
+    [RewardScope.TOKEN, [1, 2, 3], [], [10, 11, 12]],
+    [RewardScope.TOKEN, [1, 2, 3], [10, 11, 12], [10, 11, 12]],
+    [RewardScope.STEP, [1, 2], [10, 12], [10, 12]],
+    [RewardScope.TOKEN, [1, 2], [], INVALID],
+    [RewardScope.TOKEN, [1, 2], [10, 12], INVALID],
+    [RewardScope.STEP, [1, 2], [9, 12], INVALID],
+    [RewardScope.STEP, [1, 2], [10, 13], INVALID],
+    [RewardScope.STEP, [1], [10, 11], INVALID],
+    [RewardScope.TRAJECTORY, [1], [], INVALID],
+  ])("over gRPC: scope %d, %j at %j", (scope, values, positions, expected) => {
+    const value = create(ScoredSchema, { scope, values, positions });
+    const reward = create(NamedRewardSchema, { name: "a", verdict: { case: "scored", value } });
+    const verdict = readReward([reward], range);
+    if (typeof expected === "string") expect(verdict).toMatchObject({ type: "failed", code: expected });
+    else expect(verdict).toMatchObject({ type: "scored", tokens: { positions: expected, values } });
+  });
+});
+
 describe("a judge", () => {
   const say = (content: unknown, more: object = {}): unknown => ({
     model: "m-1",

@@ -66,7 +66,7 @@ function scorer(url: string, change: Partial<ExternalScorerOptions> = {}) {
     batchSize: 64,
     batchWaitMs: 5,
     concurrency: 4,
-    line: createHttpLine({ scorer: "mine", url, token: "s3cret" }),
+    line: createHttpLine({ scorer: "mine", url, token: () => "s3cret" }),
     random: () => 0.5,
     ...change,
   });

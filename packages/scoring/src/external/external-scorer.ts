@@ -16,6 +16,8 @@ import type { GuardedLineOptions } from "./guarded-line.ts";
 export interface ExternalScorerOptions extends GuardedLineOptions {
   /** Of what the plan says of it: its version until a verdict says another. */
   readonly version: string;
+  /** What verdicts must carry where work pins nothing else; "": any will do. */
+  readonly pinnedVersion: string;
   readonly optional: boolean;
   readonly deterministic: boolean;
   /** Over all calls for the same samples; not of a deterministic scorer. */
@@ -25,6 +27,12 @@ export interface ExternalScorerOptions extends GuardedLineOptions {
   readonly concurrency: number;
   /** Spreads the pauses, which decide no bits. */
   readonly random?: () => number;
+}
+
+interface Question {
+  readonly input: TrajectoryInput;
+  /** Wanted; "": any. */
+  readonly version: string;
 }
 
 /** Samples that wait for one scorer at most (Q1). */
@@ -44,6 +52,7 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
 
   const ask = async (
     inputs: readonly TrajectoryInput[],
+    version: string,
     caller: AbortSignal,
   ): Promise<readonly Verdict[]> => {
     const signal = AbortSignal.any([caller, closing.signal]);
@@ -56,6 +65,7 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
       const given = await guarded.call(
         pending.flatMap((i) => inputs[i] ?? []),
         signal,
+        version,
       );
       pending.forEach((i, k) => (verdicts[i] = given[k] ?? NO_ANSWER));
       pending = pending.filter((i) => isRetryable(verdicts[i]));
@@ -73,22 +83,25 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
     );
   };
 
-  const batcher = createBatcher<TrajectoryInput, Verdict>({
+  const batcher = createBatcher<Question, Verdict>({
     name: `scorer ${name}`,
     batchSize: options.batchSize,
     waitMs: options.batchWaitMs,
     concurrency: options.concurrency,
     capacity: MAX_WAITING,
     clock,
-    call: ask,
+    call: (questions, signal) => byVersion(questions, (inputs, version) => ask(inputs, version, signal)),
   });
   return {
     info: { name, version: options.version, deterministic, optional },
     activity: () => ({ ...guarded.activity(), waiting: batcher.depth }),
-    async score(inputs, signal) {
+    async score(inputs, signal, version = options.pinnedVersion) {
       if (inputs.length === 0) return [];
       try {
-        return await batcher.ask(inputs, signal);
+        return await batcher.ask(
+          inputs.map((input) => ({ input, version })),
+          signal,
+        );
       } catch (reason) {
         signal?.throwIfAborted();
         if (isOarlockError(reason, "SCORER_OVERLOADED")) throw reason;
@@ -105,4 +118,21 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
 
 function isRetryable(verdict: Verdict | undefined): verdict is Failed {
   return verdict?.type === "failed" && verdict.retryable;
+}
+
+/** Where a version takes over from another, a batch may hold questions to both: each is asked in a call of its own. */
+async function byVersion(
+  questions: readonly Question[],
+  ask: (inputs: readonly TrajectoryInput[], version: string) => Promise<readonly Verdict[]>,
+): Promise<readonly Verdict[]> {
+  const verdicts: Verdict[] = questions.map(() => NO_ANSWER);
+  const versions = new Set(questions.map(({ version }) => version));
+  const calls = [...versions].map(async (version) => {
+    const places = [...questions.keys()].filter((i) => questions[i]?.version === version);
+    const inputs = places.flatMap((i) => questions[i]?.input ?? []);
+    const given = await ask(inputs, version);
+    places.forEach((i, k) => (verdicts[i] = given[k] ?? NO_ANSWER));
+  });
+  await Promise.all(calls);
+  return verdicts;
 }

@@ -15,8 +15,6 @@ import type { ScorerLine } from "./scorer-line.ts";
 
 export interface GuardedLineOptions {
   readonly name: string;
-  /** Verdicts of another version are failures; "": any. */
-  readonly pinnedVersion: string;
   /** Of one call. */
   readonly timeoutMs: number;
   readonly line: ScorerLine;
@@ -27,8 +25,11 @@ export interface GuardedLineOptions {
 export interface GuardedLine {
   /** Waits for the pause and until the circuit lets a call through; false where the time would be over by then. */
   mayCall(pauseMs: number, untilMs: number, signal: AbortSignal): Promise<boolean>;
-  /** One call; what it throws becomes the verdict on all of its inputs. */
-  call(inputs: readonly TrajectoryInput[], signal: AbortSignal): Promise<readonly Verdict[]>;
+  /**
+   * One call; what it throws becomes the verdict on all of its inputs, and verdicts of another version than the pinned one are
+   * failures ("": any will do).
+   */
+  call(inputs: readonly TrajectoryInput[], signal: AbortSignal, version: string): Promise<readonly Verdict[]>;
   /** Why the last failed call failed; "" if none has. */
   readonly lastFailure: string;
   activity(): ScorerActivity;
@@ -37,7 +38,7 @@ export interface GuardedLine {
 const CIRCUIT: CircuitOptions = { threshold: 5, openMs: 500, maxOpenMs: 30_000 };
 
 export function guardedLine(options: GuardedLineOptions): GuardedLine {
-  const { name, line, timeoutMs, pinnedVersion, clock = systemClock, registry = processWaits } = options;
+  const { name, line, timeoutMs, clock = systemClock, registry = processWaits } = options;
   let circuit: CircuitState = CLOSED;
   let lastFailure = "";
   let [calls, failures] = [0, 0];
@@ -63,18 +64,18 @@ export function guardedLine(options: GuardedLineOptions): GuardedLine {
         leave();
       }
     },
-    async call(inputs, signal) {
+    async call(inputs, signal, version) {
       calls++;
       const waitName = `scorer ${name} at ${line.address} to score ${inputs.length} samples`;
       try {
-        const verdicts = await waitFor(waitName, (inner) => line.call(inputs, inner), {
+        const verdicts = await waitFor(waitName, (inner) => line.call(inputs, inner, version), {
           timeoutMs,
           signal,
           clock,
           registry,
         });
         dispatch({ type: "succeeded" });
-        return verdicts.map((verdict) => pinned(verdict, pinnedVersion));
+        return verdicts.map((verdict) => pinned(verdict, version));
       } catch (reason) {
         signal.throwIfAborted();
         failures++;

@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
+import { sampleInput } from "../testing.ts";
 import { createJudgeLine } from "./judge-line.ts";
 
 test("asks for each sample with rubric and token, and takes a number alone as its score", async () => {
@@ -22,16 +23,15 @@ test("asks for each sample with rubric and token, and takes a number alone as it
   const { port } = server.address() as AddressInfo;
   const settings = { model: "judge", rubric: "be kind", min: 0, max: 10, temperature: 0, maxTokens: 4 };
   const url = `http://127.0.0.1:${port}/v1/`;
-  const line = createJudgeLine({ ...settings, url, prompt: "{rubric}: {prompt}{completion}" }, "s3cret");
-  const input = (completion: string) => ({
-    prompt: "p",
-    completion,
-    completionTokens: 1,
-    fields: {},
-    truncated: false,
-    tokens: Int32Array.of(1),
-  });
-  const verdicts = await line.call([input("good"), input("bad")], AbortSignal.timeout(20_000));
+  const line = createJudgeLine(
+    { ...settings, url, prompt: "{rubric}: {prompt}{completion}" },
+    { token: () => "s3cret" },
+  );
+  const verdicts = await line.call(
+    [sampleInput("good"), sampleInput("bad")],
+    AbortSignal.timeout(20_000),
+    "",
+  );
   server.closeAllConnections();
   server.close();
   expect(verdicts).toMatchObject([

@@ -6,16 +6,17 @@ import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import type { ResolvedJudge } from "@oarlock/runfile";
 import type { TrajectoryInput } from "../scorer-set.ts";
-import { postJson } from "./json-post.ts";
-import type { ScorerLine } from "./scorer-line.ts";
+import { openJsonPoster } from "./json-post.ts";
+import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
 
 /** Of an answer that is no number, for its message. */
 const MAX_QUOTED = 100;
 const MAX_VERSION = 128;
 
 /** Asks an OpenAI-compatible chat API for a number about each sample, one call a sample. */
-export function createJudgeLine(judge: ResolvedJudge, token: string): ScorerLine {
+export function createJudgeLine(judge: ResolvedJudge, credentials: LineCredentials): ScorerLine {
   const url = `${judge.url.replace(/\/+$/, "")}/chat/completions`;
+  const poster = openJsonPoster(url, credentials);
   const ask = async (input: TrajectoryInput, signal: AbortSignal): Promise<Verdict> => {
     const body = {
       model: judge.model,
@@ -23,12 +24,12 @@ export function createJudgeLine(judge: ResolvedJudge, token: string): ScorerLine
       temperature: judge.temperature,
       max_tokens: judge.maxTokens,
     };
-    return readJudgement(judge, await postJson({ url, token, body, signal }));
+    return readJudgement(judge, await poster.post(body, signal));
   };
   return {
     address: url,
     call: (inputs, signal) => Promise.all(inputs.map((input) => ask(input, signal))),
-    close: () => undefined,
+    close: () => poster.close(),
   };
 }
 

@@ -63,6 +63,8 @@ export interface ControlPlane extends AsyncDisposable {
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<KubectlResult>;
   /** Runs kubectl and parses its JSON; throws with its message where it fails. */
   get<T>(args: readonly string[]): Promise<T>;
+  /** The end of what each of its programs said, for messages. */
+  output(): string;
   /** Ends the API server as a crash would. */
   killApiServer(): Promise<void>;
   startApiServer(): Promise<void>;
@@ -122,6 +124,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       if (code !== 0) throw new Error(`kubectl get ${args.join(" ")}: ${stderr}`);
       return JSON.parse(stdout) as T;
     },
+    output: () => processes.map((process) => `${process.name}: ${process.output().slice(-600)}`).join("\n"),
     killApiServer: () => apiServer.process.kill(),
     async startApiServer() {
       apiServer.process = start(

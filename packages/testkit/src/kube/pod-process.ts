@@ -3,8 +3,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inheritedEnvironment } from "../config.ts";
-import { isServing } from "./grpc-health.ts";
-import { environmentOf, type EnvironmentSources, type KubeContainer, translate } from "./pod-spec.ts";
+import {
+  environmentOf,
+  type EnvironmentSources,
+  expanded,
+  type KubeContainer,
+  translate,
+} from "./pod-spec.ts";
+import { readinessOf } from "./probe.ts";
 
 interface End {
   readonly exitCode: number;
@@ -24,6 +30,8 @@ export interface PodProcessOptions extends EnvironmentSources {
   readonly folder: string;
   /** Programs of the image by name: what a command's first word is run as. */
   readonly programs: Readonly<Record<string, readonly string[]>>;
+  /** Of every container, below its own. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly report: (status: PodStatus) => Promise<void>;
 }
 
@@ -45,6 +53,7 @@ export function startPod(options: PodProcessOptions): PodProcess {
   const { pod, folder, report } = options;
   const [container] = pod.spec.containers;
   if (container === undefined) throw new Error(`pod ${pod.metadata.name} has no container`);
+  const readiness = readinessOf(container);
   mkdirSync(folder, { recursive: true });
   const state = {
     log: "",
@@ -66,9 +75,11 @@ export function startPod(options: PodProcessOptions): PodProcess {
     child.on("error", (error) => keep(`${error.message}\n`));
     // A program that cannot be run ends without an exit.
     child.on("close", (code, signal) => void ended(code ?? (signal === "SIGTERM" ? 143 : 137)));
-    if (container.readinessProbe?.grpc === undefined) state.ready = true;
+    if (readiness === undefined) state.ready = true;
     await report({ phase: "Running", ready: state.ready, restarts: state.restarts });
   };
+  // What its environment names may be gone with the API server.
+  const begin = (): void => void start().catch((reason: unknown) => keep(`${String(reason)}\n`));
   const ended = async (exitCode: number): Promise<void> => {
     state.child = undefined;
     state.ready = false;
@@ -78,7 +89,7 @@ export function startPod(options: PodProcessOptions): PodProcess {
       state.restarts++;
       const last = { exitCode, message: lastWords(folder, { log: state.log, exitCode }) };
       await report({ phase: "Running", ready: false, restarts: state.restarts, last });
-      setTimeout(() => void start(), RESTART_MS);
+      setTimeout(begin, RESTART_MS);
       return;
     }
     clearInterval(probing);
@@ -88,16 +99,15 @@ export function startPod(options: PodProcessOptions): PodProcess {
     over();
   };
   const probe = async (): Promise<void> => {
-    const port = container.readinessProbe?.grpc?.port;
-    if (port === undefined || state.child === undefined) return;
-    const ready = await isServing(options.podIp, port);
+    if (readiness === undefined || state.child === undefined) return;
+    const ready = await readiness(options.podIp);
     if (ready === state.ready || state.child === undefined) return;
     state.ready = ready;
     await report({ phase: "Running", ready, restarts: state.restarts });
   };
   // Faster than the manifest asks: tests do not wait for the period.
   const probing = setInterval(() => void probe(), 250);
-  void start();
+  begin();
   return {
     get pid() {
       return state.child?.pid;
@@ -122,14 +132,17 @@ async function launch(container: KubeContainer, options: PodProcessOptions): Pro
   const withMessage = new Map([...mounts, [path, join(folder, "termination-log")]]);
   const env = await environmentOf(container.env ?? [], { ...options, mounts: withMessage });
   const words = [...(container.command ?? []), ...(container.args ?? [])].map((word) =>
-    translate(word, withMessage),
+    translate(expanded(word, env), withMessage),
   );
   const [first = "", ...rest] = words;
   const [file = first, ...before] = programs[first] ?? [first];
   // The words of the container before are its own.
   rmSync(join(folder, "termination-log"), { force: true });
   const { PATH = "" } = inheritedEnvironment();
-  return spawn(file, [...before, ...rest], { env: { PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(file, [...before, ...rest], {
+    env: { PATH, ...options.environment, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 }
 
 /** As with `terminationMessagePolicy: FallbackToLogsOnError`. */

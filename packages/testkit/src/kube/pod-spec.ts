@@ -22,6 +22,7 @@ export interface KubeContainer {
   readonly command?: readonly string[];
   readonly args?: readonly string[];
   readonly env?: readonly KubeEnv[];
+  readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[];
   readonly readinessProbe?: Probe;
   readonly startupProbe?: Probe;
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
@@ -30,6 +31,8 @@ export interface KubeContainer {
 
 export interface Probe {
   readonly grpc?: { readonly port: number };
+  /** The port by number or by name. */
+  readonly httpGet?: { readonly path: string; readonly port: number | string };
   readonly periodSeconds?: number;
 }
 
@@ -59,6 +62,11 @@ export function translate(text: string, mounts: Mounts): string {
   for (const [mountPath, folder] of mounts)
     if (text === mountPath || text.startsWith(`${mountPath}/`)) return folder + text.slice(mountPath.length);
   return text;
+}
+
+/** `$(NAME)` in a command's words as the value of that variable; unknown names stay. */
+export function expanded(word: string, env: Readonly<Record<string, string>>): string {
+  return word.replace(/\$\(([A-Za-z_]\w*)\)/g, (all, name: string) => env[name] ?? all);
 }
 
 export interface EnvironmentSources {

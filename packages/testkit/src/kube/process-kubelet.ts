@@ -3,12 +3,13 @@
  * seconds and without root. Each pod has a loopback address of its own; volumes are folders; paths of the container are
  * translated in its environment and arguments.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Api, createApi } from "./api.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import { serveClusterNames } from "./cluster-names.ts";
 import { claimPodAddresses } from "./pod-addresses.ts";
 import type { KubePod, KubeVolume, Mounts } from "./pod-spec.ts";
 import { type PodProcess, type PodStatus, startPod } from "./pod-process.ts";
@@ -39,6 +40,22 @@ interface RunningPod {
   deleting: boolean;
 }
 
+interface Starting {
+  process?: PodProcess;
+}
+
+/** For a process that may not have been started yet. */
+function standIn(starting: Starting): PodProcess {
+  return {
+    get pid() {
+      return starting.process?.pid;
+    },
+    log: () => starting.process?.log() ?? "",
+    kill: () => starting.process?.kill(),
+    end: async (graceSeconds) => starting.process?.end(graceSeconds),
+  };
+}
+
 /** Registers a node and runs what the scheduler places there. */
 export async function startProcessKubelet(options: ProcessKubeletOptions): Promise<ProcessKubelet> {
   const { plane, programs, nodeName = "processes" } = options;
@@ -51,6 +68,7 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
   const beat = setInterval(() => void heartbeat(api, nodeName).catch(() => undefined), HEARTBEAT_MS);
   const stopping = new AbortController();
   const addresses = await claimPodAddresses();
+  const names = await serveClusterNames(api, folder);
 
   const start = async (pod: KubePod): Promise<void> => {
     const { uid } = pod.metadata;
@@ -61,26 +79,24 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     const report = (status: PodStatus): Promise<void> =>
       (last = last.then(() => reportStatus(api, pod, { podIp, status })).catch(() => undefined));
     // The pod counts as known at once: events of it arrive while its volumes are made.
-    const starting: { process?: PodProcess } = {};
-    const running: RunningPod = {
-      pod,
-      deleting: false,
-      process: {
-        get pid() {
-          return starting.process?.pid;
-        },
-        log: () => starting.process?.log() ?? "",
-        kill: () => starting.process?.kill(),
-        end: async (graceSeconds) => starting.process?.end(graceSeconds),
-      },
-    };
+    const starting: Starting = {};
+    const running: RunningPod = { pod, deleting: false, process: standIn(starting) };
     pods.set(uid, running);
     const mounts = await mountsOf(api, pod, home);
     const lookup = async (kind: string, name: string, key: string): Promise<string> => {
       const data = await dataOf(api, { namespace: pod.metadata.namespace, kind, name });
       return data.get(key)?.toString() ?? "";
     };
-    starting.process = startPod({ pod, podIp, mounts, lookup, programs, report, folder: home });
+    starting.process = startPod({
+      pod,
+      podIp,
+      mounts,
+      lookup,
+      programs,
+      report,
+      folder: home,
+      environment: names.environment,
+    });
   };
   const finish = async (pod: KubePod): Promise<void> => {
     const running = pods.get(pod.metadata.uid);
@@ -111,6 +127,7 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
       logs.closeAllConnections();
       logs.close();
       addresses.release();
+      names.close();
       await watching;
       api.close();
       rmSync(folder, { recursive: true, force: true });
@@ -265,7 +282,13 @@ async function folderOf(
 ): Promise<string> {
   const { namespace } = pod.metadata;
   const { persistentVolumeClaim: claim, configMap, secret } = volume;
-  if (claim !== undefined) return claimFolder(api, namespace, claim.claimName);
+  if (claim !== undefined) {
+    const behind = await claimFolder(api, namespace, claim.claimName);
+    if (within === undefined) return behind;
+    mkdirSync(dirname(within), { recursive: true });
+    symlinkSync(behind, within);
+    return within;
+  }
   const folder = within ?? join(home, "volumes", volume.name);
   mkdirSync(folder, { recursive: true });
   const kind = configMap === undefined ? "secrets" : "configmaps";

@@ -2,8 +2,7 @@
  * A user's pod template over the controller's: objects merge, lists whose items have a name merge by it, and other lists
  * are replaced. What the controller selects pods by stays. It knows no field: the API server checks the outcome. Pure.
  */
-
-type Fields = Readonly<Record<string, unknown>>;
+import type { Fields } from "./pod-parts.ts";
 
 /** What tells the items of a list apart, the first that all of them have. */
 const KEYS = ["name", "mountPath", "containerPort"] as const;

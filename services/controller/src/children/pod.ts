@@ -6,22 +6,18 @@ import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
 import { overridden } from "./override.ts";
+import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "./pod-parts.ts";
+import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
-import { configMapsOf } from "../run-sources.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
-/** What the run reads: bundles are fetched into it, ConfigMaps are mounted below it. */
-const SOURCES_MOUNT = "/var/run/oarlock/sources";
-const USER = 10_001;
 
 /** Seconds from SIGTERM to SIGKILL: a learner writes a checkpoint, the others finish or hand back what they hold. */
 const GRACE_SECONDS: Readonly<Record<RoleName, number>> = { learner: 300, actor: 60, reward: 60 };
 /** Of those, kept for servers and connections to close after the drain. */
 const CLOSING_SECONDS = 15;
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** The pod template of a role. */
 export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSettings): Fields {
@@ -37,16 +33,8 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
     metadata: { labels: labelsOf(name, role), annotations },
     spec: {
       serviceAccountName: childName(name, role),
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       terminationGracePeriodSeconds: GRACE_SECONDS[role],
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: USER,
-        runAsGroup: USER,
-        fsGroup: USER,
-        seccompProfile: { type: "RuntimeDefault" },
-      },
       ...given("imagePullSecrets", run.spec.imagePullSecrets),
       ...given("nodeSelector", spec?.nodeSelector),
       ...given("tolerations", spec?.tolerations),
@@ -56,8 +44,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       volumes: [
         { name: "plan", configMap: { name: childName(name, "plan") } },
         { name: "scratch", emptyDir: {} },
-        { name: "sources", emptyDir: {} },
-        ...configMapsOf(run).map((name, at) => ({ name: `source-${at}`, configMap: { name } })),
+        ...sourceVolumes(run, [role]),
         ...(role === "learner" ? [checkpointVolume(run)] : []),
         ...added.volumes,
       ],
@@ -94,20 +81,11 @@ function container(
     livenessProbe: { ...probe, periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
     terminationMessagePath: "/dev/termination-log",
     terminationMessagePolicy: "FallbackToLogsOnError",
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"] },
-    },
+    ...RESTRICTED_CONTAINER,
     volumeMounts: [
       { name: "plan", mountPath: PLAN_MOUNT, readOnly: true },
       { name: "scratch", mountPath: "/tmp" },
-      { name: "sources", mountPath: SOURCES_MOUNT },
-      ...configMapsOf(run).map((name, at) => ({
-        name: `source-${at}`,
-        mountPath: `${SOURCES_MOUNT}/configmap/${name}`,
-        readOnly: true,
-      })),
+      ...sourceMounts(run, [role]),
       ...(role === "learner" ? [{ name: "checkpoints", mountPath: CHECKPOINT_MOUNT }] : []),
       ...added.volumeMounts,
     ],
@@ -115,12 +93,7 @@ function container(
 }
 
 function environment(run: TrainingRun, role: RoleName, settings: ChildSettings): readonly Fields[] {
-  const { nats } = run.spec;
   const { uid = "" } = run.metadata;
-  const natsUrl =
-    nats?.urlSecretRef === undefined
-      ? { value: nats?.url ?? settings.natsUrl ?? "" }
-      : { valueFrom: { secretKeyRef: { ...nats.urlSecretRef } } };
   const fromField = (fieldPath: string): Fields => ({ valueFrom: { fieldRef: { fieldPath } } });
   return [
     { name: "OARLOCK_PLAN", value: `${PLAN_MOUNT}/plan.json` },
@@ -132,7 +105,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_METRICS_HOST", ...fromField("status.podIP") },
     { name: "OARLOCK_METRICS_PORT", value: String(METRICS_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
-    { name: "NATS_URL", ...natsUrl },
+    ...natsEnvironment(run, settings),
     ...(role === "reward" ? scorerTokens(run) : []),
     ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),
     // The root file system is read-only: caches of models go where there is room.
@@ -169,8 +142,4 @@ function scorerTokens(run: TrainingRun): readonly Fields[] {
     tokens.set(tokenEnv, { name: tokenEnv, valueFrom: { secretKeyRef: { ...tokenSecretRef } } });
   }
   return [...tokens.values()];
-}
-
-function given(name: string, value: unknown): Fields {
-  return value === undefined ? {} : { [name]: value };
 }

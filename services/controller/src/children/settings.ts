@@ -11,6 +11,10 @@ export interface ChildSettings {
   readonly otlpEndpoint?: string | undefined;
   /** Namespace of the controller, let in by network policies. */
   readonly namespace: string;
+  /** Image of message servers of runs' own. */
+  readonly natsImage: string;
+  /** Of a run with a message server of its own: the Secret with its password. */
+  readonly natsSecret?: string;
   /** Of a run whose gRPC speaks TLS: its certificates. */
   readonly tls?: PodTls;
 }

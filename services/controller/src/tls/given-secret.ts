@@ -2,7 +2,6 @@
  * Certificates that somebody else makes: in a Secret that exists, or by cert-manager into a Secret that it keeps. The controller
  * reads that one Secret to call the learner, and only where the namespace lets it.
  */
-import { createHash } from "node:crypto";
 import { problemOf } from "@oarlock/certificates";
 import {
   covers,
@@ -12,11 +11,12 @@ import {
   ownerReference,
   type Resource,
 } from "@oarlock/kube";
+import { sha256Hex } from "@oarlock/runtime";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf, MANAGER } from "../names.ts";
 import type { Observed } from "../observed.ts";
 import { dnsNamesOf } from "./names.ts";
-import { type SecretObject, SECRETS } from "./root-secret.ts";
+import { type SecretObject, SECRETS } from "../secrets.ts";
 import type { TlsState } from "./state.ts";
 
 export const CERTIFICATES: Resource = {
@@ -63,11 +63,12 @@ export async function givenSecret(
     return waiting(`Secret ${name} must hold tls.crt, tls.key and ca.crt; it holds ${fieldsOf(secret)}`);
   const problem = problemOf({ cert, key, ca }, nowMs);
   if (problem !== undefined) return waiting(`Secret ${name}: ${problem}`);
-  const digest = createHash("sha256").update(cert).update(ca).digest("hex");
+  const digest = sha256Hex(cert + ca);
   return { type: "ready", pods: { secretName: name, digest }, client: { cert, key, ca } };
 }
 
-function rightToRead(
+/** What whoever owns the namespace has to do. */
+export function rightToRead(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   own: string,
 ): string {

@@ -17,7 +17,7 @@ export function serviceHost({ metadata }: TrainingRun, part: string): string {
 
 /** All names under which the pods of a run are reached. */
 export function dnsNamesOf(run: TrainingRun): readonly string[] {
-  return ROLE_NAMES.flatMap((part) => {
+  return [...ROLE_NAMES, "nats"].flatMap((part) => {
     const host = serviceHost(run, part);
     return [childName(run.metadata.name, part), host, `${host}.cluster.local`];
   });

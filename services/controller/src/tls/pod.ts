@@ -1,10 +1,9 @@
 /** What TLS adds to a pod: Secrets as read-only files, the settings that name them, a port for probes. Pure. */
 import type { TrainingRun } from "../api.ts";
+import { type Fields, mountedSecret } from "../children/pod-parts.ts";
 import type { PodTls } from "./state.ts";
 import { TLS_ANNOTATION } from "./names.ts";
 import { tlsText } from "./state.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 export interface PodAdditions {
   readonly annotations: Readonly<Record<string, string>>;
@@ -16,10 +15,9 @@ export interface PodAdditions {
 /** Port of the plain health check of pods whose gRPC port speaks TLS: kubelets speak none. */
 export const HEALTH_PORT = 50_052;
 
-const RUN_MOUNT = "/etc/oarlock-tls";
+/** Where the run's certificates are mounted. */
+export const RUN_MOUNT = "/etc/oarlock-tls";
 const NATS_MOUNT = "/etc/oarlock-nats";
-/** Owner and group read, as the group of the pod's volumes. */
-const FILE_MODE = 0o440;
 
 /** Of the gRPC servers. */
 export function grpcTls(tls: PodTls | undefined): PodAdditions {
@@ -32,7 +30,7 @@ export function grpcTls(tls: PodTls | undefined): PodAdditions {
       { name: "OARLOCK_TLS_CA", value: `${RUN_MOUNT}/ca.crt` },
       { name: "OARLOCK_HEALTH_PORT", value: String(HEALTH_PORT) },
     ],
-    ...mounted("tls", { mountPath: RUN_MOUNT, secretName: tls.secretName }),
+    ...mountedSecret("tls", { mountPath: RUN_MOUNT, secretName: tls.secretName }),
   };
 }
 
@@ -40,15 +38,20 @@ export function grpcTls(tls: PodTls | undefined): PodAdditions {
 export function natsTls({ spec }: TrainingRun): PodAdditions {
   const { tls } = spec.nats ?? {};
   if (tls === undefined) return NOTHING;
-  const own = [
-    { name: "NATS_CERT", value: `${NATS_MOUNT}/tls.crt` },
-    { name: "NATS_KEY", value: `${NATS_MOUNT}/tls.key` },
-  ];
   return {
     annotations: {},
-    env: [{ name: "NATS_CA", value: `${NATS_MOUNT}/ca.crt` }, ...(tls.clientCertificate === true ? own : [])],
-    ...mounted("nats-tls", { mountPath: NATS_MOUNT, secretName: tls.secretName }),
+    env: natsFiles(NATS_MOUNT, tls.clientCertificate === true),
+    ...mountedSecret("nats-tls", { mountPath: NATS_MOUNT, secretName: tls.secretName }),
   };
+}
+
+/** Settings that name the files of a connection to a message server. */
+export function natsFiles(folder: string, showsOwn: boolean): readonly Fields[] {
+  const own = [
+    { name: "NATS_CERT", value: `${folder}/tls.crt` },
+    { name: "NATS_KEY", value: `${folder}/tls.key` },
+  ];
+  return [{ name: "NATS_CA", value: `${folder}/ca.crt` }, ...(showsOwn ? own : [])];
 }
 
 /** Several as one. */
@@ -65,13 +68,3 @@ export function together(parts: readonly PodAdditions[]): PodAdditions {
 }
 
 const NOTHING: PodAdditions = { annotations: {}, env: [], volumes: [], volumeMounts: [] };
-
-function mounted(
-  name: string,
-  { mountPath, secretName }: { readonly mountPath: string; readonly secretName: string },
-): Pick<PodAdditions, "volumes" | "volumeMounts"> {
-  return {
-    volumes: [{ name, secret: { secretName, defaultMode: FILE_MODE } }],
-    volumeMounts: [{ name, mountPath, readOnly: true }],
-  };
-}

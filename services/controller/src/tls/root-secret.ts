@@ -4,16 +4,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { OarlockError } from "@oarlock/errors";
-import { isStatus, type KubeClient, type KubeObject, type Resource } from "@oarlock/kube";
-
-export const SECRETS: Resource = { apiVersion: "v1", kind: "Secret", plural: "secrets" };
-
-export interface SecretObject extends KubeObject {
-  readonly type?: string;
-  readonly immutable?: boolean;
-  /** Base64. */
-  readonly data?: Readonly<Record<string, string>>;
-}
+import type { KubeClient } from "@oarlock/kube";
+import { createSecret, type SecretObject, SECRETS } from "../secrets.ts";
 
 const NAME = "oarlock-authority";
 const KEY = "root";
@@ -41,23 +33,14 @@ async function readOrMake(client: KubeClient, namespace: string, signal: AbortSi
 }
 
 /** Undefined where another controller was first. */
-async function make(
-  client: KubeClient,
-  namespace: string,
-  signal: AbortSignal,
-): Promise<SecretObject | undefined> {
+function make(client: KubeClient, namespace: string, signal: AbortSignal): Promise<SecretObject | undefined> {
   const object: SecretObject = {
-    apiVersion: "v1",
-    kind: "Secret",
+    apiVersion: SECRETS.apiVersion,
+    kind: SECRETS.kind,
     metadata: { name: NAME, namespace, labels: { "app.kubernetes.io/part-of": "oarlock" } },
     type: "Opaque",
     immutable: true,
     data: { [KEY]: randomBytes(BYTES).toString("base64") },
   };
-  try {
-    return await client.create<SecretObject>(SECRETS, object, { signal });
-  } catch (reason) {
-    if (isStatus(reason, 409)) return undefined;
-    throw reason;
-  }
+  return createSecret(client, object, signal);
 }

@@ -2,16 +2,16 @@
  * The controller as the authority of one run: it signs a certificate for the run's pods into a Secret that it can make and never
  * read, renews it in time by making another, and signs itself one to call the learner with.
  */
-import { createHash } from "node:crypto";
 import { type Authority, type Identity, openAuthority } from "@oarlock/certificates";
-import { type KubeClient, ownerReference } from "@oarlock/kube";
+import type { KubeClient } from "@oarlock/kube";
 import type { TlsOptions } from "@oarlock/rpc";
+import { sha256Hex } from "@oarlock/runtime";
 import type { TrainingRun } from "../api.ts";
-import { childName, labelsOf } from "../names.ts";
+import { childName } from "../names.ts";
 import type { Observed } from "../observed.ts";
 import { jobCondition, planOf } from "../observed.ts";
 import { dnsNamesOf } from "./names.ts";
-import { type SecretObject, SECRETS } from "./root-secret.ts";
+import { runSecret, type SecretObject, SECRETS } from "../secrets.ts";
 import { type AuthorityNote, noteOf, type TlsState } from "./state.ts";
 
 const DAY_MS = 86_400_000;
@@ -125,25 +125,13 @@ async function issue(
     notBefore: new Date(nowMs - SKEW_MS),
     notAfter: new Date(notAfterMs),
   });
-  const digest = createHash("sha256").update(identity.cert).digest("hex");
+  const digest = sha256Hex(identity.cert);
   const secretName = childName(run.metadata.name, `tls-${digest.slice(0, NAME_DIGITS)}`);
   await client.create<SecretObject>(SECRETS, secretOf(run, secretName, identity), { signal });
   return { secretName, digest, notAfterMs, authority: authority.fingerprint, ca: identity.ca };
 }
 
 function secretOf(run: TrainingRun, name: string, { cert, key, ca }: Identity): SecretObject {
-  const text = (pem: string): string => Buffer.from(pem).toString("base64");
-  return {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: {
-      name,
-      namespace: run.metadata.namespace ?? "default",
-      labels: labelsOf(run.metadata.name),
-      ownerReferences: [ownerReference(run)],
-    },
-    type: "kubernetes.io/tls",
-    immutable: true,
-    data: { "tls.crt": text(cert), "tls.key": text(key), "ca.crt": text(ca) },
-  };
+  const files = { "tls.crt": cert, "tls.key": key, "ca.crt": ca };
+  return runSecret(run, { name, type: "kubernetes.io/tls", files });
 }

@@ -7,7 +7,7 @@ import type { RunSpec } from "@oarlock/runfile";
 import type { Observed } from "../observed.ts";
 import { newWorld, running, servingPod, type World } from "../world.ts";
 import { createIdentities } from "./identities.ts";
-import type { SecretObject } from "./root-secret.ts";
+import type { SecretObject } from "../secrets.ts";
 import type { TlsState } from "./state.ts";
 
 const DAY_MS = 86_400_000;
@@ -56,7 +56,7 @@ function observedIn(world: World): Observed {
   const settings = {
     image: "oarlock:1",
     natsUrl: "nats://nats:4222",
-
+    natsImage: "nats:2",
     namespace: "oarlock-system",
   };
   return { run, nowMs, pods, children: new Map(world.children), settings, cleans: true };

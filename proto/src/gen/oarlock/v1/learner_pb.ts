@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/learner.proto.
  */
 export const file_oarlock_v1_learner: GenFile = /*@__PURE__*/
-  fileDesc("ChhvYXJsb2NrL3YxL2xlYXJuZXIucHJvdG8SCm9hcmxvY2sudjEiFQoTR2V0UnVuU3RhdHVzUmVxdWVzdCJmChRHZXRSdW5TdGF0dXNSZXNwb25zZRIiCgNydW4YASABKAsyFS5vYXJsb2NrLnYxLlJ1blN0YXR1cxIqCgdzZXJ2aWNlGAIgASgLMhkub2FybG9jay52MS5TZXJ2aWNlU3RhdHVzIi4KFFN0cmVhbU1ldHJpY3NSZXF1ZXN0EhYKDmFmdGVyX3NlcXVlbmNlGAEgASgEIp4CChVTdHJlYW1NZXRyaWNzUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAQSDQoFc3RhZ2UYAiABKA0SEgoKc3RhZ2VfbmFtZRgDIAEoCRIMCgRzdGVwGAQgASgNEioKBnBvbGljeRgFIAEoCzIaLm9hcmxvY2sudjEuUG9saWN5SWRlbnRpdHkSKAoEdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASPQoGdmFsdWVzGAcgAygLMi0ub2FybG9jay52MS5TdHJlYW1NZXRyaWNzUmVzcG9uc2UuVmFsdWVzRW50cnkaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASIOCgxQYXVzZVJlcXVlc3QiMwoNUGF1c2VSZXNwb25zZRIiCgNydW4YASABKAsyFS5vYXJsb2NrLnYxLlJ1blN0YXR1cyIPCg1SZXN1bWVSZXF1ZXN0IjQKDlJlc3VtZVJlc3BvbnNlEiIKA3J1bhgBIAEoCzIVLm9hcmxvY2sudjEuUnVuU3RhdHVzIhYKFENoZWNrcG9pbnROb3dSZXF1ZXN0ImcKFUNoZWNrcG9pbnROb3dSZXNwb25zZRITCgtpbmNhcm5hdGlvbhgBIAEoDRINCgVzdGFnZRgCIAEoDRIMCgRzdGVwGAMgASgNEgwKBHBhdGgYBCABKAkSDgoGZGlnZXN0GAUgASgJIh0KC1N0b3BSZXF1ZXN0Eg4KBnJlYXNvbhgBIAEoCSIyCgxTdG9wUmVzcG9uc2USIgoDcnVuGAEgASgLMhUub2FybG9jay52MS5SdW5TdGF0dXMyywMKDkxlYXJuZXJTZXJ2aWNlElEKDEdldFJ1blN0YXR1cxIfLm9hcmxvY2sudjEuR2V0UnVuU3RhdHVzUmVxdWVzdBogLm9hcmxvY2sudjEuR2V0UnVuU3RhdHVzUmVzcG9uc2USVgoNU3RyZWFtTWV0cmljcxIgLm9hcmxvY2sudjEuU3RyZWFtTWV0cmljc1JlcXVlc3QaIS5vYXJsb2NrLnYxLlN0cmVhbU1ldHJpY3NSZXNwb25zZTABEjwKBVBhdXNlEhgub2FybG9jay52MS5QYXVzZVJlcXVlc3QaGS5vYXJsb2NrLnYxLlBhdXNlUmVzcG9uc2USPwoGUmVzdW1lEhkub2FybG9jay52MS5SZXN1bWVSZXF1ZXN0Ghoub2FybG9jay52MS5SZXN1bWVSZXNwb25zZRJUCg1DaGVja3BvaW50Tm93EiAub2FybG9jay52MS5DaGVja3BvaW50Tm93UmVxdWVzdBohLm9hcmxvY2sudjEuQ2hlY2twb2ludE5vd1Jlc3BvbnNlEjkKBFN0b3ASFy5vYXJsb2NrLnYxLlN0b3BSZXF1ZXN0Ghgub2FybG9jay52MS5TdG9wUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_run, file_oarlock_v1_status]);
+  fileDesc("ChhvYXJsb2NrL3YxL2xlYXJuZXIucHJvdG8SCm9hcmxvY2sudjEiFQoTR2V0UnVuU3RhdHVzUmVxdWVzdCJmChRHZXRSdW5TdGF0dXNSZXNwb25zZRIiCgNydW4YASABKAsyFS5vYXJsb2NrLnYxLlJ1blN0YXR1cxIqCgdzZXJ2aWNlGAIgASgLMhkub2FybG9jay52MS5TZXJ2aWNlU3RhdHVzIi4KFFN0cmVhbU1ldHJpY3NSZXF1ZXN0EhYKDmFmdGVyX3NlcXVlbmNlGAEgASgEIp4CChVTdHJlYW1NZXRyaWNzUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAQSDQoFc3RhZ2UYAiABKA0SEgoKc3RhZ2VfbmFtZRgDIAEoCRIMCgRzdGVwGAQgASgNEioKBnBvbGljeRgFIAEoCzIaLm9hcmxvY2sudjEuUG9saWN5SWRlbnRpdHkSKAoEdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASPQoGdmFsdWVzGAcgAygLMi0ub2FybG9jay52MS5TdHJlYW1NZXRyaWNzUmVzcG9uc2UuVmFsdWVzRW50cnkaLQoLVmFsdWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ASIOCgxQYXVzZVJlcXVlc3QiMwoNUGF1c2VSZXNwb25zZRIiCgNydW4YASABKAsyFS5vYXJsb2NrLnYxLlJ1blN0YXR1cyIPCg1SZXN1bWVSZXF1ZXN0IjQKDlJlc3VtZVJlc3BvbnNlEiIKA3J1bhgBIAEoCzIVLm9hcmxvY2sudjEuUnVuU3RhdHVzIhYKFENoZWNrcG9pbnROb3dSZXF1ZXN0ImcKFUNoZWNrcG9pbnROb3dSZXNwb25zZRITCgtpbmNhcm5hdGlvbhgBIAEoDRINCgVzdGFnZRgCIAEoDRIMCgRzdGVwGAMgASgNEgwKBHBhdGgYBCABKAkSDgoGZGlnZXN0GAUgASgJIh0KC1N0b3BSZXF1ZXN0Eg4KBnJlYXNvbhgBIAEoCSIyCgxTdG9wUmVzcG9uc2USIgoDcnVuGAEgASgLMhUub2FybG9jay52MS5SdW5TdGF0dXMiVAoUUmVwbGFjZVNjb3JlclJlcXVlc3QSDgoGc2NvcmVyGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFbW9kZWwYAyABKAkSDAoEc3RlcBgEIAEoDSJKChVSZXBsYWNlU2NvcmVyUmVzcG9uc2USEgoKc3RhZ2VfbmFtZRgBIAEoCRIMCgRzdGVwGAIgASgNEg8KB3ZlcnNpb24YAyABKAkyoQQKDkxlYXJuZXJTZXJ2aWNlElEKDEdldFJ1blN0YXR1cxIfLm9hcmxvY2sudjEuR2V0UnVuU3RhdHVzUmVxdWVzdBogLm9hcmxvY2sudjEuR2V0UnVuU3RhdHVzUmVzcG9uc2USVgoNU3RyZWFtTWV0cmljcxIgLm9hcmxvY2sudjEuU3RyZWFtTWV0cmljc1JlcXVlc3QaIS5vYXJsb2NrLnYxLlN0cmVhbU1ldHJpY3NSZXNwb25zZTABEjwKBVBhdXNlEhgub2FybG9jay52MS5QYXVzZVJlcXVlc3QaGS5vYXJsb2NrLnYxLlBhdXNlUmVzcG9uc2USPwoGUmVzdW1lEhkub2FybG9jay52MS5SZXN1bWVSZXF1ZXN0Ghoub2FybG9jay52MS5SZXN1bWVSZXNwb25zZRJUCg1DaGVja3BvaW50Tm93EiAub2FybG9jay52MS5DaGVja3BvaW50Tm93UmVxdWVzdBohLm9hcmxvY2sudjEuQ2hlY2twb2ludE5vd1Jlc3BvbnNlElQKDVJlcGxhY2VTY29yZXISIC5vYXJsb2NrLnYxLlJlcGxhY2VTY29yZXJSZXF1ZXN0GiEub2FybG9jay52MS5SZXBsYWNlU2NvcmVyUmVzcG9uc2USOQoEU3RvcBIXLm9hcmxvY2sudjEuU3RvcFJlcXVlc3QaGC5vYXJsb2NrLnYxLlN0b3BSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_run, file_oarlock_v1_status]);
 
 /**
  * @generated from message oarlock.v1.GetRunStatusRequest
@@ -270,6 +270,77 @@ export const StopResponseSchema: GenMessage<StopResponse> = /*@__PURE__*/
   messageDesc(file_oarlock_v1_learner, 11);
 
 /**
+ * @generated from message oarlock.v1.ReplaceScorerRequest
+ */
+export type ReplaceScorerRequest = Message<"oarlock.v1.ReplaceScorerRequest"> & {
+  /**
+   * A reward of type model, http or grpc, or stage/<name>: the reward model of that stage.
+   *
+   * @generated from field: string scorer = 1;
+   */
+  scorer: string;
+
+  /**
+   * Of a scorer in another process: the version that its verdicts carry from then on.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Of a reward model: its successor, a folder that the learner can read or hf://org/name.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * The first step of the new version, as metrics count them, from 1; 0: the first whose work is not out.
+   *
+   * @generated from field: uint32 step = 4;
+   */
+  step: number;
+};
+
+/**
+ * Describes the message oarlock.v1.ReplaceScorerRequest.
+ * Use `create(ReplaceScorerRequestSchema)` to create a new message.
+ */
+export const ReplaceScorerRequestSchema: GenMessage<ReplaceScorerRequest> = /*@__PURE__*/
+  messageDesc(file_oarlock_v1_learner, 12);
+
+/**
+ * @generated from message oarlock.v1.ReplaceScorerResponse
+ */
+export type ReplaceScorerResponse = Message<"oarlock.v1.ReplaceScorerResponse"> & {
+  /**
+   * @generated from field: string stage_name = 1;
+   */
+  stageName: string;
+
+  /**
+   * As metrics count them.
+   *
+   * @generated from field: uint32 step = 2;
+   */
+  step: number;
+
+  /**
+   * As verdicts carry it.
+   *
+   * @generated from field: string version = 3;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message oarlock.v1.ReplaceScorerResponse.
+ * Use `create(ReplaceScorerResponseSchema)` to create a new message.
+ */
+export const ReplaceScorerResponseSchema: GenMessage<ReplaceScorerResponse> = /*@__PURE__*/
+  messageDesc(file_oarlock_v1_learner, 13);
+
+/**
  * @generated from service oarlock.v1.LearnerService
  */
 export const LearnerService: GenService<{
@@ -318,6 +389,16 @@ export const LearnerService: GenService<{
     methodKind: "unary";
     input: typeof CheckpointNowRequestSchema;
     output: typeof CheckpointNowResponseSchema;
+  },
+  /**
+   * From a step on a scorer has another version. Returns when that is durable, and what it replaces is still used before.
+   *
+   * @generated from rpc oarlock.v1.LearnerService.ReplaceScorer
+   */
+  replaceScorer: {
+    methodKind: "unary";
+    input: typeof ReplaceScorerRequestSchema;
+    output: typeof ReplaceScorerResponseSchema;
   },
   /**
    * Drains to a checkpoint, then ends the run.

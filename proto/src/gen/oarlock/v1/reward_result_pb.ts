@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/reward_result.proto.
  */
 export const file_oarlock_v1_reward_result: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vYXJsb2NrL3YxL3Jld2FyZF9yZXN1bHQucHJvdG8SCm9hcmxvY2sudjEiaAoGU2NvcmVkEiYKBXNjb3BlGAEgASgOMhcub2FybG9jay52MS5SZXdhcmRTY29wZRIOCgZ2YWx1ZXMYAiADKAESEQoJcG9zaXRpb25zGAMgAygNEhMKC2V4cGxhbmF0aW9uGAQgASgJIjkKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgiigEKC05hbWVkUmV3YXJkEgwKBG5hbWUYASABKAkSFgoOc2NvcmVyX3ZlcnNpb24YAiABKAkSJAoGc2NvcmVkGAMgASgLMhIub2FybG9jay52MS5TY29yZWRIABIkCgZmYWlsZWQYBCABKAsyEi5vYXJsb2NrLnYxLkZhaWxlZEgAQgkKB3ZlcmRpY3QqdwoLUmV3YXJkU2NvcGUSHAoYUkVXQVJEX1NDT1BFX1VOU1BFQ0lGSUVEEAASGwoXUkVXQVJEX1NDT1BFX1RSQUpFQ1RPUlkQARIVChFSRVdBUkRfU0NPUEVfU1RFUBACEhYKElJFV0FSRF9TQ09QRV9UT0tFThADYgZwcm90bzM");
+  fileDesc("Ch5vYXJsb2NrL3YxL3Jld2FyZF9yZXN1bHQucHJvdG8SCm9hcmxvY2sudjEiaAoGU2NvcmVkEiYKBXNjb3BlGAEgASgOMhcub2FybG9jay52MS5SZXdhcmRTY29wZRIOCgZ2YWx1ZXMYAiADKAESEQoJcG9zaXRpb25zGAMgAygNEhMKC2V4cGxhbmF0aW9uGAQgASgJIjkKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgiigEKC05hbWVkUmV3YXJkEgwKBG5hbWUYASABKAkSFgoOc2NvcmVyX3ZlcnNpb24YAiABKAkSJAoGc2NvcmVkGAMgASgLMhIub2FybG9jay52MS5TY29yZWRIABIkCgZmYWlsZWQYBCABKAsyEi5vYXJsb2NrLnYxLkZhaWxlZEgAQgkKB3ZlcmRpY3QiKgoJU2NvcmVyUGluEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSp3CgtSZXdhcmRTY29wZRIcChhSRVdBUkRfU0NPUEVfVU5TUEVDSUZJRUQQABIbChdSRVdBUkRfU0NPUEVfVFJBSkVDVE9SWRABEhUKEVJFV0FSRF9TQ09QRV9TVEVQEAISFgoSUkVXQVJEX1NDT1BFX1RPS0VOEANiBnByb3RvMw");
 
 /**
  * @generated from message oarlock.v1.Scored
@@ -121,6 +121,30 @@ export type NamedReward = Message<"oarlock.v1.NamedReward"> & {
  */
 export const NamedRewardSchema: GenMessage<NamedReward> = /*@__PURE__*/
   messageDesc(file_oarlock_v1_reward_result, 2);
+
+/**
+ * The version of a scorer that shall judge.
+ *
+ * @generated from message oarlock.v1.ScorerPin
+ */
+export type ScorerPin = Message<"oarlock.v1.ScorerPin"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message oarlock.v1.ScorerPin.
+ * Use `create(ScorerPinSchema)` to create a new message.
+ */
+export const ScorerPinSchema: GenMessage<ScorerPin> = /*@__PURE__*/
+  messageDesc(file_oarlock_v1_reward_result, 3);
 
 /**
  * @generated from enum oarlock.v1.RewardScope

@@ -10,6 +10,8 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { GroupIdentity, PolicyIdentity, RolloutPurpose, TraceContext } from "./identity_pb.ts";
 import { file_oarlock_v1_identity } from "./identity_pb.ts";
+import type { ScorerPin } from "./reward_result_pb.ts";
+import { file_oarlock_v1_reward_result } from "./reward_result_pb.ts";
 import type { SamplingParams } from "./sampling_pb.ts";
 import { file_oarlock_v1_sampling } from "./sampling_pb.ts";
 import type { Environment, Prompt, StartState } from "./trajectory_pb.ts";
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/work.proto.
  */
 export const file_oarlock_v1_work: GenFile = /*@__PURE__*/
-  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEi1QQKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0EhUKDWZvbGxvd19uZXdlc3QYESABKAgiKgoJU2NvcmVyUGluEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
+  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEi1QQKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0EhUKDWZvbGxvd19uZXdlc3QYESABKAhiBnByb3RvMw", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_reward_result, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
 
 /**
  * One item is a group and a range of its samples: a group may be split among actors.
@@ -93,7 +95,7 @@ export type RolloutWork = Message<"oarlock.v1.RolloutWork"> & {
   seed: bigint;
 
   /**
-   * Pinned per step; a reward worker that has another version refuses.
+   * Pinned per step, and handed on with the samples; verdicts of other versions are failures.
    *
    * @generated from field: repeated oarlock.v1.ScorerPin scorers = 13;
    */
@@ -130,26 +132,4 @@ export type RolloutWork = Message<"oarlock.v1.RolloutWork"> & {
  */
 export const RolloutWorkSchema: GenMessage<RolloutWork> = /*@__PURE__*/
   messageDesc(file_oarlock_v1_work, 0);
-
-/**
- * @generated from message oarlock.v1.ScorerPin
- */
-export type ScorerPin = Message<"oarlock.v1.ScorerPin"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
-
-  /**
-   * @generated from field: string version = 2;
-   */
-  version: string;
-};
-
-/**
- * Describes the message oarlock.v1.ScorerPin.
- * Use `create(ScorerPinSchema)` to create a new message.
- */
-export const ScorerPinSchema: GenMessage<ScorerPin> = /*@__PURE__*/
-  messageDesc(file_oarlock_v1_work, 1);
 

@@ -1,0 +1,36 @@
+/** Mistakes in scorers of other processes; part of the table in `cases.ts`. */
+import type { BadInput } from "./cases.ts";
+
+export const SCORER_CASES: readonly BadInput[] = [
+  {
+    title: "a scorer's password in its address",
+    set: ['stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "http://me:secret@host/score"}}]'],
+    says: ["url"],
+  },
+  {
+    title: "certificates for a connection in plain text",
+    set: [
+      'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "http://host/score"}, service: {tls: {caFile: ca.crt}}}]',
+    ],
+    says: ["SCORER_TLS_UNUSED", "an https:// URL"],
+  },
+  {
+    title: "bounds for scores of tokens",
+    set: [
+      'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {scope: token}, clip: {min: 0, max: 1}}]',
+    ],
+    says: ["SCORE_SCOPE_SHAPED", "no clip"],
+  },
+  {
+    title: "a scorer's token from two places",
+    set: [
+      'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {tokenEnv: A, tokenFile: a}}]',
+    ],
+    says: ["tokenFile", "a token comes from one place"],
+  },
+  {
+    title: "call settings for a verifier",
+    set: ["stages.grpo.grpo.rewards.answer.service={batchSize: 8}"],
+    says: ["service", "http, grpc, judge"],
+  },
+];

@@ -1,0 +1,70 @@
+/** `oarlock replace-scorer DIR SCORER`: gives a scorer of a run that goes on another version, from a step on. */
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { OarlockError } from "@oarlock/errors";
+import { LearnerService } from "@oarlock/proto";
+import { openChannel } from "@oarlock/rpc";
+import type { CommandContext } from "../context.ts";
+import type { ProcessesFile } from "../processes/index.ts";
+
+/** The learner finishes its step first. */
+const TIMEOUT_MS = 610_000;
+
+interface ReplaceOptions {
+  readonly scorerVersion?: string;
+  readonly model?: string;
+  readonly step?: number;
+  readonly learner?: string;
+}
+
+export function replaceScorerCommand({ terminal }: CommandContext): Command {
+  return new Command("replace-scorer")
+    .description("Give a scorer of a running run another version: a reward model's successor, a service's.")
+    .argument("<dir>", "run folder")
+    .argument("<scorer>", "name of a reward of type model, http or grpc, or stage/<name>")
+    .option(
+      "--model <folder>",
+      "reward model that takes over: a folder that the learner reads, or hf://org/name",
+    )
+    .option("--scorer-version <version>", "of a scorer in another process: the version of its verdicts")
+    .option(
+      "--step <n>",
+      "first step of the new version (default: the first whose work is not out)",
+      positive,
+    )
+    .option("--learner <host:port>", "the learner, where it is no process of this machine")
+    .addHelpText("after", EXAMPLES)
+    .action(async (folder: string, scorer: string, options: ReplaceOptions) => {
+      const { scorerVersion = "", model = "", step = 0 } = options;
+      using channel = openChannel(options.learner ?? (await learnerOf(folder)));
+      const source = model === "" || model.includes("://") ? model : resolve(model);
+      const request = { scorer, version: scorerVersion, model: source, step };
+      const made = await channel.client(LearnerService).replaceScorer(request, { timeoutMs: TIMEOUT_MS });
+      terminal.print(`${scorer} is ${made.version} from step ${made.step} of ${made.stageName} on`);
+    });
+}
+
+function positive(text: string): number {
+  if (/^[1-9][0-9]{0,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("accepted: a step, from 1");
+}
+
+/** Throws `RUN_NOT_FOUND` where the folder's run is no run of several processes, or does not run. */
+async function learnerOf(folder: string): Promise<string> {
+  const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
+  // Written whole, and only by the supervisor.
+  const children = text === undefined ? [] : (JSON.parse(text) as ProcessesFile).children;
+  const address = children.find(({ role }) => role === "learner")?.address;
+  if (address !== undefined) return address;
+  throw new OarlockError(
+    "RUN_NOT_FOUND",
+    `${folder}: no learner of this machine serves it; accepted: a folder of \`oarlock run --processes\` that runs, or --learner host:port`,
+  );
+}
+
+const EXAMPLES = `
+Examples:
+  oarlock replace-scorer runs/rlhf preferred --model ./reward-model-2
+  oarlock replace-scorer runs/rlhf theirs --scorer-version 8 --step 41
+  oarlock replace-scorer runs/rlhf stage/rm-a --model ./rm-a-2     # a member of an ensemble`;

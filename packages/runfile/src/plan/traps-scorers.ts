@@ -1,0 +1,68 @@
+/** Traps in scorers of other processes, of stages and of the evaluation alike. */
+import type { Path } from "../problem.ts";
+import type { ResolvedReward } from "../resolved.ts";
+import { rolloutsOf } from "../stage-parts.ts";
+import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
+
+/** Certificates for a connection that is plain text would protect nothing. */
+function plainText(reward: ResolvedReward, path: Path): Trap[] {
+  if (!("service" in reward) || reward.service.tls === undefined) return [];
+  const { isSecure, field, value, accepted } = connectionOf(reward);
+  return trapWhen(!isSecure, () => ({
+    code: "SCORER_TLS_UNUSED",
+    path: [...path, reward.type, field],
+    message: `reward '${reward.name}' has service.tls, and its connection is plain text`,
+    value,
+    accepted: `${accepted}, or no service.tls`,
+  }));
+}
+
+/** The field that decides whether a connection is secure, and what it must be. */
+function connectionOf(reward: Extract<ResolvedReward, { service: unknown }>): {
+  readonly isSecure: boolean;
+  readonly field: string;
+  readonly value: string;
+  readonly accepted: string;
+} {
+  if (reward.type === "grpc") {
+    const { tls } = reward.grpc;
+    return { isSecure: tls, field: "tls", value: String(tls), accepted: "tls: true" };
+  }
+  const { url } = reward.type === "http" ? reward.http : reward.judge;
+  const isSecure = url.startsWith("https:");
+  return { isSecure, field: "url", value: JSON.stringify(url), accepted: "an https:// URL" };
+}
+
+/** A score of each token has no one value that could be scaled or cut, and a judge gives one number. */
+function tokenScope(reward: ResolvedReward, path: Path): Trap[] {
+  if (!("service" in reward) || reward.service.scope !== "token") return [];
+  const shaped = reward.normalize === undefined ? reward.clip && "clip" : "normalize";
+  return [
+    ...trapWhen(reward.type === "judge", () => ({
+      code: "SCORE_SCOPE_UNKNOWN",
+      path: [...path, "service", "scope"],
+      message: "a judge gives one number for a completion",
+      value: "token",
+      accepted: "trajectory, or a scorer of type http or grpc",
+    })),
+    ...trapWhen(shaped !== undefined, () => ({
+      code: "SCORE_SCOPE_SHAPED",
+      path: [...path, shaped ?? ""],
+      message: `reward '${reward.name}' scores tokens: ${shaped} would change their sum, and not them`,
+      accepted: `no ${shaped}, or scope: trajectory`,
+    })),
+  ];
+}
+
+const checkAll = (rewards: readonly ResolvedReward[], path: Path): Trap[] =>
+  rewards.flatMap((reward, index) =>
+    [plainText, tokenScope].flatMap((check) => check(reward, [...path, "rewards", index])),
+  );
+
+/** Checks of every list of rewards. */
+export const scorerTraps: TrapCheck = ({ spec: { stages, evaluation } }) => [
+  ...stages.flatMap((stage, index) =>
+    checkAll(rolloutsOf(stage)?.rewards ?? [], ["spec", "stages", index, stage.type]),
+  ),
+  ...(evaluation === undefined ? [] : checkAll(evaluation.rewards, ["spec", "evaluation"])),
+];

@@ -1,0 +1,119 @@
+/** Plans that are resolved in a pod, for runs that read volumes: what is made for it, and when it goes. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, it } from "vitest";
+import type { KubeObject } from "@oarlock/kube";
+import type { RunSpec } from "@oarlock/runfile";
+import type { Pod } from "../api.ts";
+import { labelsOf, ROLE_LABEL } from "../names.ts";
+import { newWorld, servingPod, type World } from "../world.ts";
+import { askPlanner } from "./ask.ts";
+import { PLANNER } from "./job.ts";
+
+const grpo = {
+  data: { type: "file", file: { path: "pvc://rows/sets/a.jsonl" } },
+  steps: 30,
+  rewards: [{ name: "mine", type: "function", function: { file: "pvc://code/reward.ts" } }],
+} as const;
+const READS: Partial<RunSpec> = {
+  model: { from: "pvc://models/small" },
+  stages: [{ name: "learn", type: "grpo", grpo }],
+};
+
+interface Template {
+  readonly spec: { readonly template: { readonly spec: { readonly volumes: readonly Volume[] } } };
+}
+
+interface Volume {
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
+}
+
+const claimsIn = (world: World, kind: string, part: string): readonly string[] => {
+  const volumes = world.child<Template>(kind, part)?.spec.template.spec.volumes ?? [];
+  return volumes.flatMap(({ persistentVolumeClaim: claim }) =>
+    claim?.readOnly === true ? [claim.claimName] : [],
+  );
+};
+
+const plannerPod = (ready: boolean): Pod => {
+  const pod = servingPod("learner", "demo-planner-0");
+  const conditions = [{ type: "Ready", status: ready ? "True" : "False" }];
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, labels: { ...labelsOf("demo"), [ROLE_LABEL]: PLANNER } },
+    status: { ...pod.status, podIP: "127.0.0.1", conditions },
+  };
+};
+
+/** One decision while the pod has nothing to say yet. */
+function planning(): World {
+  const world = newWorld(READS);
+  world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
+  world.settle();
+  return world;
+}
+
+it("a run that reads volumes has a Job plan it, walled in as the run, and removes it once it has the plan", () => {
+  const world = planning();
+  expect(world.step().situation.reason).toBe("WaitingForFiles");
+  const kinds = [...world.children.keys()].filter((key) => !key.startsWith("ServiceAccount"));
+  expect(kinds).toEqual(["NetworkPolicy/demo", "Job/demo-planner"]);
+  expect(claimsIn(world, "Job", "planner")).toEqual(["code", "models", "rows"]);
+  world.more = {};
+  const planned = world.step();
+  expect(planned.remove).toEqual([]);
+  expect(world.step().remove.map(({ metadata }) => metadata.name)).toEqual(["demo-planner"]);
+  world.settle();
+  expect(world.children.has("Job/demo-planner")).toBe(false);
+});
+
+it("each role mounts what it reads, and no more", () => {
+  const world = newWorld(READS);
+  world.settle();
+  expect(claimsIn(world, "Job", "learner")).toEqual(["models", "rows"]);
+  expect(claimsIn(world, "Deployment", "actor")).toEqual(["models"]);
+  expect(claimsIn(world, "Deployment", "reward")).toEqual(["code", "models"]);
+});
+
+it("a run that is deleted while it is planned frees the pod", () => {
+  const world = planning();
+  world.pods = [plannerPod(false)];
+  const deletionTimestamp = new Date(world.nowMs).toISOString();
+  world.run = { ...world.run, metadata: { ...world.run.metadata, deletionTimestamp } };
+  expect(world.step().remove.map(({ metadata }) => metadata.name)).toEqual(["demo-planner"]);
+});
+
+it("says what keeps the pod, then hears what the command line said", async () => {
+  const world = planning();
+  let port = 0;
+  const look = (pods: readonly Pod[], children: World["children"] = world.children) => {
+    const settings = { image: "i", natsUrl: undefined, natsImage: "n", namespace: "o" };
+    const seen = { run: world.run, pods, children, settings, cleans: true, nowMs: world.nowMs };
+    return askPlanner(seen, new AbortController().signal, port);
+  };
+  expect(await look([])).toEqual({ type: "waiting", message: "the pod that plans is being made" });
+  expect(await look([plannerPod(false)])).toMatchObject({
+    message: "demo-planner-0 looks at model and data",
+  });
+  const job = world.children.get("Job/demo-planner");
+  const conditions = [
+    { type: "Failed", status: "True", message: "Job was active longer than specified deadline" },
+  ];
+  const failed = new Map([["Job/demo-planner", { ...job, status: { conditions } } as unknown as KubeObject]]);
+  expect(await look([], failed)).toMatchObject({
+    message: expect.stringMatching(/gave up: Job was active longer/),
+  });
+
+  const execution = { code: 0, stdout: "{}", stderr: "" };
+  const answers = [JSON.stringify(execution), '"nonsense"'];
+  const server = createServer((_, response) => response.end(answers.shift()));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  // The type says string for pipes.
+  ({ port } = server.address() as AddressInfo);
+  try {
+    expect(await look([plannerPod(true)])).toEqual({ type: "executed", execution });
+    await expect(look([plannerPod(true)])).rejects.toMatchObject({ code: "PLAN_FAILED", retryable: true });
+  } finally {
+    server.close();
+  }
+});

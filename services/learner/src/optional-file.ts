@@ -1,0 +1,10 @@
+/** Files of the run folder that a run may not have. */
+import { readFile } from "node:fs/promises";
+
+/** Its text; undefined where there is none. */
+export function readOptional(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw cause;
+  });
+}

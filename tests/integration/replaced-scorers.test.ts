@@ -1,0 +1,249 @@
+/**
+ * Scorers that get another version while a run goes on: every group is judged by the version that it was issued with, whatever
+ * is killed, and the run stays a function of its plan and its replacements (D1).
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startNatsServer } from "@oarlock/bus";
+import { startLocalRun } from "@oarlock/cli/local";
+import type { LocalRun } from "@oarlock/cli/local";
+import { startProcessesRun } from "@oarlock/cli/processes";
+import { loadModel, saveModel } from "@oarlock/models";
+import { LearnerService, RewardScope, RewardService } from "@oarlock/proto";
+import type { ScoreRequest } from "@oarlock/proto";
+import { parseMetrics } from "@oarlock/report";
+import type { MetricsRecord } from "@oarlock/report";
+import { openChannel, RpcServer } from "@oarlock/rpc";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { silentLog } from "@oarlock/runtime";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { additionPlan } from "./addition-plan.ts";
+import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
+
+const program = requireNatsServer();
+const STEPS = 8;
+/** The first step of the new version, as metrics count them. */
+const FROM = 5;
+
+function stepsOf(folder: string, stage: string): readonly MetricsRecord[] {
+  const records = parseMetrics(readFileSync(join(folder, "metrics.jsonl"), "utf8"));
+  return records.filter((record) => record.kind === "step" && record.stage === stage);
+}
+
+const digestsOf = (folder: string, stage: string): string[] =>
+  stepsOf(folder, stage).map(({ policyDigest }) => policyDigest);
+
+interface Asked {
+  readonly scorer: string;
+  readonly model?: string;
+  readonly version?: string;
+  readonly step?: number;
+}
+
+async function replace(learner: string, request: Asked) {
+  using channel = openChannel(learner);
+  return await channel.client(LearnerService).replaceScorer(request, { timeoutMs: 60_000 });
+}
+
+const refusal = (learner: string, request: Asked): Promise<string> =>
+  replace(learner, request).then(
+    () => "replaced",
+    (reason: unknown) => String(reason),
+  );
+
+async function start(plan: ResolvedRun, folder: string, resume = false): Promise<LocalRun> {
+  return startLocalRun(plan, { outDir: folder, baseDir: folder, uid: "replaced", resume });
+}
+
+describe("a reward model that is replaced", () => {
+  let plan: ResolvedRun;
+  /** Steps of PPO without a replacement, and with one. */
+  let [plain, replaced]: [string[], string[]] = [[], []];
+  let [successor, policy] = ["", ""];
+
+  const shared = mkdtempSync(join(tmpdir(), "oarlock-replaced-"));
+  const folderOf = (label: string): string => {
+    const folder = join(shared, label);
+    mkdirSync(folder);
+    return folder;
+  };
+  afterAll(() => rmSync(shared, { recursive: true, force: true }));
+
+  beforeAll(async () => {
+    const folder = folderOf("plain");
+    writePairs(folder);
+    plan = await rlhfPlan(folder, [`stages.ppo.ppo.steps=${STEPS}`, "pipeline.lag=1", "compute.actors=2"]);
+    await (
+      await start(plan, folder)
+    ).finished;
+    plain = digestsOf(folder, "ppo");
+    policy = join(folder, "final");
+    // As if it had been trained again: of the same shape, with other weights.
+    const { weights, tokenizer, ...model } = await loadModel(join(folder, "models/rm"));
+    if (tokenizer === undefined) throw new Error("the reward model has no tokenizer");
+    successor = join(shared, "successor");
+    await saveModel(successor, { ...model, tokenizer, weights: weights.map((weight) => weight * 1.25) });
+
+    const undisturbed = folderOf("undisturbed");
+    writePairs(undisturbed);
+    const local = await start(plan, undisturbed);
+    const made = await replace(local.addresses.learner, {
+      scorer: "preferred",
+      model: successor,
+      step: FROM,
+    });
+    expect(made).toMatchObject({ stageName: "ppo", step: FROM });
+    expect(made.version).toMatch(/^sha256:[0-9a-f]{64}$/);
+    await local.finished;
+    replaced = digestsOf(undisturbed, "ppo");
+  });
+
+  test("judges from its step on, and nothing before it", () => {
+    expect(plain).toHaveLength(STEPS);
+    expect(replaced.slice(0, FROM - 1)).toEqual(plain.slice(0, FROM - 1));
+    expect(replaced[FROM - 1]).not.toBe(plain[FROM - 1]);
+  });
+
+  test.skipIf(program.absent)(
+    `D1: with learner and reward worker killed around the step, several processes give the same weights${program.note}`,
+    async () => {
+      const folder = temporaryFolder("killed");
+      writePairs(folder);
+      writeFileSync(
+        join(folder, "plan.json"),
+        JSON.stringify({ uid: "replaced", baseDir: folder, run: plan }),
+      );
+      const nats = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
+      onTestFinished(() => nats.stop("SIGKILL"));
+      let asked: Promise<unknown> | undefined;
+      const killed = new Set<string>();
+      const run = await startProcessesRun(plan, {
+        outDir: folder,
+        uid: "replaced",
+        environment: { ...process.env, NATS_URL: nats.url },
+        onEvent: (event) => {
+          const child = (role: string) => run.children().find((one) => one.role === role);
+          const kill = (role: string, moment: string): void => {
+            const pid = child(role)?.pid;
+            if (pid === undefined || killed.has(moment)) return;
+            killed.add(moment);
+            process.kill(pid, "SIGKILL");
+          };
+          if (event.type === "stage" && event.stage === "rm") {
+            asked ??= replace(child("learner")?.address ?? "", {
+              scorer: "preferred",
+              model: successor,
+              step: FROM,
+            });
+            asked.catch(() => undefined);
+          }
+          if (event.type !== "step" || event.stage !== "ppo") return;
+          if (event.step === FROM - 1) kill("learner", "before");
+          if (event.step === FROM + 1) kill("reward", "after");
+          if (event.step === FROM + 1) kill("learner", "after");
+        },
+      });
+      expect(await run.finished).toMatchObject({ status: "completed" });
+      await asked;
+      expect(killed).toEqual(new Set(["before", "after"]));
+      expect(digestsOf(folder, "ppo")).toEqual(replaced);
+    },
+  );
+
+  test("T3: abandoned after it was asked for and resumed, it is judged by it; what cannot be is refused (X1)", async () => {
+    const folder = temporaryFolder("resumed");
+    writePairs(folder);
+    const first = await start(plan, folder);
+    const { learner } = first.addresses;
+    expect(await refusal(learner, { scorer: "nobody", version: "2" })).toMatch(
+      /SCORER_UNKNOWN.*"nobody".*accepted: preferred/,
+    );
+    expect(await refusal(learner, { scorer: "short", version: "2" })).toMatch(
+      /SCORER_REPLACE_REFUSED.*type length; accepted: model, http and grpc/,
+    );
+    expect(await refusal(learner, { scorer: "preferred", version: "2" })).toMatch(
+      /SCORER_REPLACE_REFUSED.*accepted: model, the folder/,
+    );
+    expect(await refusal(learner, { scorer: "preferred", model: policy })).toMatch(
+      /REWARD_MODEL_INVALID.*head is undefined and not score/,
+    );
+    expect(await refusal(learner, { scorer: "preferred", model: successor, step: 99 })).toMatch(
+      /SCORER_REPLACE_REFUSED.*step 99 of ppo does not exist; accepted: \d+ to 8/,
+    );
+    const made = await replace(learner, { scorer: "stage/rm", model: successor, step: FROM });
+    // The same again is the same; another one waits.
+    expect(await replace(learner, { scorer: "preferred", model: successor })).toEqual(made);
+    await first.abandon();
+    const second = await start(plan, folder, true);
+    await second.finished;
+    expect(digestsOf(folder, "ppo")).toEqual(replaced);
+  });
+});
+
+/** Serves these versions of a scorer that likes completions longer (7) or shorter (8); the first where none is asked for. */
+async function serve(versions: readonly string[]) {
+  const seen: ScoreRequest[] = [];
+  const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
+  server.add(RewardService, {
+    async score(request) {
+      seen.push(request);
+      const wanted = request.scorers[0]?.version ?? "";
+      const version = versions.includes(wanted) ? wanted : (versions[0] ?? "");
+      const results = request.texts.map(({ completion }) => {
+        const value = {
+          scope: RewardScope.TRAJECTORY,
+          values: [completion.length * (version === "8" ? -1 : 1)],
+        };
+        return {
+          rewards: [{ name: "mine", scorerVersion: version, verdict: { case: "scored" as const, value } }],
+        };
+      });
+      return { results };
+    },
+    async getStatus() {
+      return {};
+    },
+  });
+  const address = await server.listen();
+  onTestFinished(() => server.close());
+  const plan = additionPlan([
+    `stages.grpo.grpo.rewards=[{name: mine, type: grpc, grpc: {address: "${address}"}, service: {version: "7", deterministic: true}}]`,
+    "evaluation.metric=mine",
+  ]);
+  return { seen, plan };
+}
+
+describe("a scorer in another process that is replaced", () => {
+  test("is asked for the version that each group pins", async () => {
+    const { seen, plan } = await serve(["7", "8"]);
+    const folder = temporaryFolder("versions");
+    const local = await start(plan, folder);
+    const made = await replace(local.addresses.learner, { scorer: "mine", version: "8", step: 4 });
+    expect(made).toMatchObject({ stageName: "grpo", step: 4, version: "8" });
+    await local.finished;
+    const asked = seen.flatMap(({ trajectories, scorers }) =>
+      // Of the second stage; the first is evaluated too, before the replacement.
+      trajectories.flatMap(({ group }) =>
+        group?.stage === 1 ? [`step ${group.step + 1} by ${scorers[0]?.version}`] : [],
+      ),
+    );
+    // Rollouts of steps 1 to 6; evaluations after 0, 3 and 6 steps are pinned as the steps that would follow.
+    const wanted = [1, 2, 3, 4, 5, 6, 7].map((step) => `step ${step} by ${step < 4 ? 7 : 8}`);
+    expect(new Set(asked)).toEqual(new Set(wanted));
+    const rewards = stepsOf(folder, "grpo").map(({ metrics }) => metrics["critic/score/mean"] ?? Number.NaN);
+    expect(rewards.slice(0, 3).every((reward) => reward > 0)).toBe(true);
+    expect(rewards.slice(3).every((reward) => reward < 0)).toBe(true);
+  });
+
+  test("S1: an answer of another version than the pinned one is a failure, and no score", async () => {
+    const { plan } = await serve(["7"]);
+    const folder = temporaryFolder("stale");
+    const local = await start(plan, folder);
+    await replace(local.addresses.learner, { scorer: "mine", version: "8", step: 4 });
+    await local.finished;
+    const failed = stepsOf(folder, "grpo").map(({ metrics }) => metrics["reward/failed_fraction"]);
+    expect(failed).toEqual([0, 0, 0, 1, 1, 1]);
+  });
+});
