@@ -99,8 +99,14 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       const gated = items.filter(({ spec }) => (spec.schedulingGates?.length ?? 0) > 0).length;
       return { gated, placed: items.filter(({ spec }) => spec.nodeName !== undefined).length };
     };
-    const suspend = (name: string, is: boolean) =>
-      cluster.kubectl("patch", "trun", name, "--type=merge", "-p", JSON.stringify({ spec: { suspend: is } }));
+    const podOf = async (name: string, role: string): Promise<string> => {
+      const selector = `oarlock.dev/run=${name},oarlock.dev/role=${role}`;
+      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+      return items[0]?.metadata.name ?? "";
+    };
+    const patch = (name: string, spec: object) =>
+      cluster.kubectl("patch", "trun", name, "--type=merge", "-p", JSON.stringify({ spec }));
+    const suspend = (name: string, is: boolean) => patch(name, { suspend: is });
 
     beforeAll(async () => {
       cluster = await startCluster(folder);
@@ -120,9 +126,23 @@ describe.skipIf(needs.some(({ absent }) => absent))(
         cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name)) });
       expect(await apply("first")).toMatchObject({ code: 0 });
       await becomes("first", "Training");
+      // A pod of the group that goes is replaced within the group: its place is still the run's.
+      const actor = await podOf("first", "actor");
+      await cluster.kubectl("delete", "pod", actor, "--timeout=60s");
+      await eventually(
+        "another actor in its place",
+        async () => ((await pods("first")).placed === 3 ? true : undefined),
+        { timeoutMs: 60_000, detail: () => kueue.output().slice(-6_000) },
+      );
+      expect(await podOf("first", "actor")).not.toBe(actor);
       expect(await apply("second")).toMatchObject({ code: 0 });
       await becomes("second", "WaitingForQuota");
       expect(await pods("second")).toEqual({ gated: 3, placed: 0 });
+      // Pods that never ran are taken back as well.
+      await suspend("second", true);
+      await becomes("second", "Suspended");
+      await suspend("second", false);
+      await becomes("second", "WaitingForQuota");
 
       // An actor beyond the least waits by itself, and disturbs nobody.
       await cluster.kubectl("scale", "rpool/first-actor", "--replicas=2");
@@ -135,6 +155,9 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       await becomes("second", "Training");
       await suspend("first", false);
       await becomes("first", "WaitingForQuota");
+      // With another image it is another group, and behind whoever waits already.
+      await patch("second", { image: "oarlock:next" });
+      await becomes("first", "Training");
       await cluster.kubectl("wait", "trun/second", "--for=condition=Complete", "--timeout=240s");
       await cluster.kubectl("wait", "trun/first", "--for=condition=Complete", "--timeout=240s");
       const digests = await Promise.all(

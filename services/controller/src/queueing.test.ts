@@ -36,7 +36,7 @@ function queuedRun(labels: Readonly<Record<string, string>> = QUEUE): World {
 /** Its learner, at Kueue's gate or past it. */
 function learner(gated: boolean): Pod {
   const pod = servingPod("learner");
-  const labels = { ...pod.metadata.labels, "kueue.x-k8s.io/pod-group-name": "demo-group" };
+  const labels = { ...pod.metadata.labels, "kueue.x-k8s.io/pod-group-name": "demo-group-0" };
   const scheduled = gated
     ? { type: "PodScheduled", status: "False", reason: "SchedulingGated" }
     : { type: "PodScheduled", status: "True" };
@@ -58,7 +58,7 @@ describe("a run with a queue", () => {
       expect(metadata.labels).toMatchObject({
         "kueue.x-k8s.io/queue-name": "team",
         "kueue.x-k8s.io/priority-class": "high",
-        "kueue.x-k8s.io/pod-group-name": "demo-group",
+        "kueue.x-k8s.io/pod-group-name": expect.stringMatching(/^demo-group-[0-9a-f]{8}$/),
       });
       expect(metadata.labels).not.toHaveProperty("other");
       expect(metadata.annotations["kueue.x-k8s.io/pod-group-total-count"]).toBe("4");
@@ -124,6 +124,53 @@ describe("a run with a queue", () => {
       0, 0,
     ]);
     expect(world.child<Job>("Job", "learner")?.spec?.suspend).toBe(true);
+  });
+
+  it("is another group where its pods or their number are others, which comes when the first has ended (K1)", () => {
+    const world = queuedRun();
+    const groups = (): readonly unknown[] =>
+      ["learner", "actor", "reward"].map(
+        (part) => owner(world, part)?.spec.template.metadata.labels["kueue.x-k8s.io/pod-group-name"],
+      );
+    const [first] = groups();
+    const job = world.children.get("Job/demo-learner")!;
+    world.pods = [servingPod("learner")];
+    world.settle();
+    world.run = {
+      ...world.run,
+      spec: { ...world.run.spec, roles: [{ name: "actor", replicas: 5, minReplicas: 3 }] },
+    };
+    expect(world.step().remove).toEqual([job]);
+    // Until its pod has ended the Job stays, and so does who generates for its last step.
+    world.children.set("Job/demo-learner", {
+      ...job,
+      metadata: { ...job.metadata, deletionTimestamp: "now" },
+    });
+    world.settle();
+    expect(groups()).toEqual([first, first, first]);
+    world.pods = [{ ...servingPod("learner"), status: { phase: "Failed" } }];
+    world.settle();
+    const [, second] = groups();
+    expect(second).not.toBe(first);
+    expect(groups()).toEqual([first, second, second]);
+    world.children.delete("Job/demo-learner");
+    world.settle();
+    expect(groups()).toEqual([second, second, second]);
+    expect(owner(world, "actor")?.spec).toMatchObject({
+      replicas: 3,
+      strategy: { type: "Recreate" },
+      template: { metadata: { annotations: { "kueue.x-k8s.io/pod-group-total-count": "5" } } },
+    });
+  });
+
+  it("has actors and reward workers that end as failed when they are told to: only those are replaced (K2)", () => {
+    const world = queuedRun();
+    const text = (part: string): string => JSON.stringify(owner(world, part));
+    expect(
+      ["actor", "actor-extra", "reward"].map((part) => text(part).includes("OARLOCK_END_INTERRUPTED")),
+    ).toEqual([true, true, true]);
+    expect(text("learner")).not.toContain("OARLOCK_END_INTERRUPTED");
+    expect(JSON.stringify(owner(queuedRun({}), "actor"))).not.toContain("OARLOCK_END_INTERRUPTED");
   });
 
   it("says that it waits for quota while its pods are gated", () => {

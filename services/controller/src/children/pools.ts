@@ -1,11 +1,10 @@
 /** A role that scales: its RolePool, the Deployment behind it, and the budget for disruptions. */
 import type { PoolRole, RolePool, TrainingRun } from "../api.ts";
 import { childName, COPIED_ANNOTATION, EXTRA_LABEL, extraPart, selectorLabels } from "../names.ts";
-import { groupShare, queued, queueOf } from "../queueing.ts";
+import { type Group, groupShare, queued, withMetadata } from "../queueing.ts";
 import { roleSpec } from "../roles.ts";
 import { type Child, child } from "./child.ts";
-import { podTemplate } from "./pod.ts";
-import type { ChildSettings } from "./settings.ts";
+import type { Fields } from "./pod-parts.ts";
 
 /** The pool without its number of pods, which others may own. */
 export function rolePool(run: TrainingRun, role: PoolRole): Child {
@@ -35,15 +34,18 @@ export function poolScale(
 }
 
 export interface DeploymentOptions {
-  readonly settings: ChildSettings;
+  readonly template: Fields;
   readonly replicas: number;
-  /** Whether the run's group has its quota, where there is one. */
+  /** That the least number of pods is admitted with, where the run waits for quota. */
+  readonly group: Group | undefined;
+  /** Whether it has its quota. */
   readonly admitted: boolean;
 }
 
-/** One pod more than wanted for a while; of a pod group, which has a fixed size, one less. */
-const ROLLING = { maxSurge: 1, maxUnavailable: "25%" };
-const ROLLING_IN_GROUP = { maxSurge: 0, maxUnavailable: 1 };
+/** One pod more than wanted for a while. */
+const ROLLING = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: "25%" } };
+/** Pods of another group are not admitted while those of the first hold its quota. */
+const REPLACED = { type: "Recreate" };
 
 /**
  * The Deployment of a role: stateless pods. Where the run waits for quota there are two: of the pods that are admitted with the
@@ -52,39 +54,24 @@ const ROLLING_IN_GROUP = { maxSurge: 0, maxUnavailable: 1 };
 export function deployments(
   run: TrainingRun,
   role: PoolRole,
-  { settings, replicas, admitted }: DeploymentOptions,
+  { template, replicas, group, admitted }: DeploymentOptions,
 ): readonly Child[] {
   const { name } = run.metadata;
-  const template = podTemplate(run, role, settings);
-  const make = (part: string, spec: object): Child => {
-    const common = { revisionHistoryLimit: 2, selector: { matchLabels: selectorLabels(name, role) } };
-    return child(
-      run,
-      { kind: "Deployment", name: childName(name, part), role },
-      { spec: { ...common, ...spec } },
-    );
+  const matchLabels = selectorLabels(name, role);
+  const make = (part: string, of: Fields): Child => {
+    const spec = { revisionHistoryLimit: 2, selector: { matchLabels }, strategy: ROLLING, ...of };
+    return child(run, { kind: "Deployment", name: childName(name, part), role }, { spec });
   };
-  const rolling = (rollingUpdate: object): object => ({ strategy: { type: "RollingUpdate", rollingUpdate } });
-  if (queueOf(run) === undefined) return [make(role, { replicas, ...rolling(ROLLING), template })];
+  if (group === undefined) return [make(role, { replicas, template })];
   const together = Math.min(replicas, groupShare(run, role));
   return [
-    make(role, {
-      replicas: together,
-      ...rolling(ROLLING_IN_GROUP),
-      template: queued(template, run, "together"),
-    }),
+    make(role, { replicas: together, strategy: REPLACED, template: queued(template, run, group) }),
     make(extraPart(role), {
       replicas: admitted ? replicas - together : 0,
-      ...rolling(ROLLING),
-      selector: { matchLabels: { ...selectorLabels(name, role), ...EXTRA_LABEL } },
-      template: withLabels(queued(template, run, "singly"), EXTRA_LABEL),
+      selector: { matchLabels: { ...matchLabels, ...EXTRA_LABEL } },
+      template: withMetadata(queued(template, run), { labels: EXTRA_LABEL }),
     }),
   ];
-}
-
-function withLabels(template: Readonly<Record<string, unknown>>, more: object): object {
-  const metadata = template["metadata"] as { readonly labels?: object };
-  return { ...template, metadata: { ...metadata, labels: { ...metadata.labels, ...more } } };
 }
 
 /** A quarter of the pods may be away on purpose; pods that do not serve anyway may always be evicted. */
