@@ -11,14 +11,7 @@ import {
 import { initialNormals } from "@oarlock/rl";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
-import type {
-  Objective,
-  StateArray,
-  StepOptions,
-  TrainerOptions,
-  TrainerState,
-  TrainingRow,
-} from "./types.ts";
+import type { Objective, StepOptions, TrainerOptions, TrainingRow } from "./types.ts";
 
 const config: LlamaConfig = {
   vocabSize: 29,
@@ -81,24 +74,8 @@ const options = (change: Partial<StepOptions> = {}): StepOptions => ({
 const distance = (a: Float32Array, b: Float32Array): number =>
   Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] ?? 0)) ** 2, 0));
 const norm = (a: Float32Array): number => distance(a, new Float32Array(a.length));
-/** Everything that `restore` needs, as copies. */
-const snapshotOf = (core: TrainerCore): TrainerState => {
-  const { arrays, elements, optimizerStep } = core.stateFacts();
-  const copyOf = (name: StateArray): Float32Array => {
-    const copy = new Float32Array(elements);
-    core.copyState(name, copy);
-    return copy;
-  };
-  return {
-    weights: copyOf("weights"),
-    firstMoments: copyOf("firstMoments"),
-    secondMoments: copyOf("secondMoments"),
-    ...(arrays.includes("reference") ? { reference: copyOf("reference") } : {}),
-    optimizerStep,
-  };
-};
 const digest = (core: TrainerCore): string => {
-  const { weights: w, firstMoments, secondMoments } = snapshotOf(core);
+  const { weights: w, firstMoments, secondMoments } = core.snapshot();
   return [w, firstMoments, secondMoments]
     .reduce((hash, part) => hash.update(part), createHash("sha256"))
     .digest("hex");
@@ -334,7 +311,7 @@ test("T3: a restored trainer continues bit for bit", async () => {
   const core = await open();
   core.captureReference();
   for (let step = 0; step < 2; step++) await core.step(rowsOf(6), options({ objective: grpo }));
-  const state = snapshotOf(core);
+  const state = core.snapshot();
   const copy = structuredClone(state);
   await core.step(rowsOf(6), options({ objective: grpo }));
   expect(state).toEqual(copy); // W1: a snapshot is not written by later steps

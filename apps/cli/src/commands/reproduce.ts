@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { irreproducibleBecause } from "@oarlock/runfile";
 import { Command } from "commander";
-import { type ChangedInput, changedInputs, firstDifference } from "../compare-runs.ts";
+import { changedInputs, changeLine, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { requireMakeable } from "../new-folder.ts";
@@ -65,9 +65,6 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   );
   exit(EXIT.different);
 }
-
-const changeLine = ({ input, part, was, is }: ChangedInput): string =>
-  `changed ${input}${part === "" ? "" : `: ${part}`}: ${was} is now ${is}`;
 
 const EXAMPLES = `
 Examples:
