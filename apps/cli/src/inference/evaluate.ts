@@ -86,10 +86,12 @@ async function score(
   const { rewards, metric } = evaluation;
   const index = rewards.findIndex(({ name }) => name === metric);
   return verdicts.map((of) => {
-    const failed = rewards.some(
-      ({ weight, optional }, i) => weight !== 0 && !optional && of[i]?.type !== "scored",
+    const weighed = rewards.flatMap(({ weight, optional }, i) =>
+      weight === 0 ? [] : { optional, scored: of[i]?.type === "scored" },
     );
+    const needed = weighed.every(({ optional, scored }) => optional || scored);
+    const counted = weighed.length === 0 || weighed.some(({ scored }) => scored);
     const verdict = of[index];
-    return failed || verdict?.type !== "scored" ? undefined : verdict.value;
+    return needed && counted && verdict?.type === "scored" ? verdict.value : undefined;
   });
 }
