@@ -120,7 +120,7 @@ it("signs a run's certificate once, into a Secret that goes with the run and tha
   await ask();
   expect(secretsOf(server)).toHaveLength(1);
   expect(secret).toMatchObject({ immutable: true, type: "kubernetes.io/tls" });
-  const { name = "" } = secret?.metadata ?? {};
+  const name = secret?.metadata.name;
   expect(secret?.metadata.ownerReferences).toMatchObject([{ kind: "ConfigMap", name }]);
   const owner = server.objects.get(`ConfigMap team/${name}`);
   expect(owner?.metadata.ownerReferences).toMatchObject([{ kind: "TrainingRun", uid: "u-1" }]);
