@@ -287,7 +287,9 @@ describe("a scorer in another process that is replaced", () => {
       const local = await start(plan, folder);
       await replace(local.addresses.learner, { scorer: "mine", version: "8", step: 4 });
       await local.finished;
-      const rewards = stepsOf(folder, "grpo").map(({ metrics }) => metrics["critic/score/mean"] ?? Number.NaN);
+      const rewards = stepsOf(folder, "grpo").map(
+        ({ metrics }) => metrics["critic/score/mean"] ?? Number.NaN,
+      );
       expect(rewards.map(Math.sign)).toEqual([1, 1, 1, -1, -1, -1]);
       digests.push(digestsOf(folder, "grpo"));
     }
@@ -296,12 +298,15 @@ describe("a scorer in another process that is replaced", () => {
   });
 
   test("in streaming mode each group is judged by the version of its place in the data, and by no other", async () => {
-    const { seen, plan } = await serve(["7", "8"], [
-      "pipeline={mode: streaming, maxStaleness: 2}",
-      "compute.actors=2",
-      "stages.sft.sft.steps=2",
-      "stages.grpo.grpo.steps=8",
-    ]);
+    const { seen, plan } = await serve(
+      ["7", "8"],
+      [
+        "pipeline={mode: streaming, maxStaleness: 2}",
+        "compute.actors=2",
+        "stages.sft.sft.steps=2",
+        "stages.grpo.grpo.steps=8",
+      ],
+    );
     const folder = temporaryFolder("streaming");
     const local = await start(plan, folder);
     const made = await replace(local.addresses.learner, { scorer: "mine", version: "8", step: FROM });

@@ -6,20 +6,23 @@ import { main, recordingTerminal } from "@oarlock/cli";
 import { type ProcessesRun, startProcessesRun } from "@oarlock/cli/processes";
 import { RewardScope, RewardService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
-import { silentLog } from "@oarlock/runtime";
+import { silentLog, sleep } from "@oarlock/runtime";
 import { repositoryRoot, requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
 
 const program = requireNatsServer();
 const TOKEN = "token-of-the-services";
+/** By then a command has read its settings. */
+const ASKED_MS = 200;
 const pem = (name: string): string => join(repositoryRoot(), "packages/rpc/src/fixtures", name);
 
-/** Scores by length, as whatever version it is asked for, and not before `opened` resolves. */
-async function startScorer(opened: Promise<void>): Promise<string> {
+/** Scores by length, as whatever version it is asked for, and not before `opened` resolves; tells of its first call. */
+async function startScorer(opened: Promise<void>, onAsked: () => void): Promise<string> {
   const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
   server.add(RewardService, {
     async score({ texts, scorers }) {
+      onAsked();
       await opened;
       const scorerVersion = scorers[0]?.version ?? "";
       const results = texts.map(({ completion }) => {
@@ -43,7 +46,7 @@ async function cli(...args: readonly string[]): Promise<{ readonly code: number;
   return { code, text: terminal.lines.join("\n") };
 }
 
-/** A run that waits for its scorer in its second stage, behind mutual TLS and a token. */
+/** A run that waits for its scorer in its first evaluation, behind mutual TLS and a token. */
 async function startSecured(): Promise<{
   readonly folder: string;
   readonly run: ProcessesRun;
@@ -51,7 +54,10 @@ async function startSecured(): Promise<{
   readonly open: () => void;
 }> {
   let open = (): void => undefined;
-  const address = await startScorer(new Promise<void>((resolve) => (open = resolve)));
+  let begin = (): void => undefined;
+  const judging = new Promise<void>((resolve) => (begin = resolve));
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  const address = await startScorer(opened, () => begin());
   const plan = additionPlan([
     `stages.grpo.grpo.rewards=[{name: mine, type: grpc, timeoutMs: 60000, grpc: {address: "${address}"}, service: {version: "7", deterministic: true}}]`,
     "evaluation.metric=mine",
@@ -60,8 +66,6 @@ async function startSecured(): Promise<{
   writeFileSync(join(folder, "plan.json"), JSON.stringify({ uid: "secured", baseDir: folder, run: plan }));
   const nats = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
   onTestFinished(() => nats.stop("SIGKILL"));
-  let begin = (): void => undefined;
-  const judging = new Promise<void>((resolve) => (begin = resolve));
   const run = await startProcessesRun(plan, {
     outDir: folder,
     uid: "secured",
@@ -72,9 +76,6 @@ async function startSecured(): Promise<{
       OARLOCK_TLS_CERT: pem("server.crt"),
       OARLOCK_TLS_KEY: pem("server.key"),
       OARLOCK_TOKEN: TOKEN,
-    },
-    onEvent: (event) => {
-      if (event.type === "stage" && event.stage === "grpo") begin();
     },
   });
   run.finished.catch(() => undefined);
@@ -92,7 +93,9 @@ describe.skipIf(program.absent)(`services behind mutual TLS and a token${program
     // The certificates are those that the run was started with; the token is in no file of the run.
     const without = await cli("status", folder);
     expect(without).toMatchObject({ code: 0 });
-    expect(without.text).toMatch(/learner-0.*does not answer; .* bearer token: OARLOCK_TOKEN or --token-file/);
+    expect(without.text).toMatch(
+      /learner-0.*does not answer; .* bearer token: OARLOCK_TOKEN or --token-file/,
+    );
     const status = await cli("status", folder, "--token-file", tokenFile);
     expect(status.text).toMatch(/learner-0/);
     expect(status.text).not.toMatch(/does not answer/);
@@ -112,16 +115,20 @@ describe.skipIf(program.absent)(`services behind mutual TLS and a token${program
     expect((await replace(...learner, ...strange)).text).toMatch(/LEARNER_UNREACHED/);
     const client = [...ours, "--tls-cert", pem("client.crt"), "--tls-key", pem("client.key")];
     const made = { code: 0, text: "mine is 8 from step 4 of grpo on" };
-    expect(await replace(...learner, ...client)).toEqual(made);
-    // The same again is the same: with the environment's settings, and with the folder's.
+    // The learner answers between two steps. The same again is the same: with what the folder says, and what the environment.
+    const asked = [replace(...learner, ...client)];
+    await sleep(ASKED_MS);
     vi.stubEnv("OARLOCK_TOKEN", TOKEN);
     onTestFinished(() => void vi.unstubAllEnvs());
-    expect(await replace()).toEqual(made);
+    asked.push(replace());
+    await sleep(ASKED_MS);
     vi.stubEnv("OARLOCK_TLS_CA", pem("ca.crt"));
     vi.stubEnv("OARLOCK_TLS_CERT", pem("client.crt"));
     vi.stubEnv("OARLOCK_TLS_KEY", pem("client.key"));
-    expect(await replace("--learner", address)).toEqual(made);
+    asked.push(replace("--learner", address));
+    await sleep(ASKED_MS);
     open();
+    expect(await Promise.all(asked)).toEqual([made, made, made]);
     expect(await run.finished).toMatchObject({ status: "completed" });
   });
 
@@ -129,7 +136,9 @@ describe.skipIf(program.absent)(`services behind mutual TLS and a token${program
     const folder = temporaryFolder("none");
     const replace = (...args: readonly string[]) =>
       cli("replace-scorer", folder, "mine", "--learner", "127.0.0.1:1", ...args);
-    expect((await replace("--tls-ca", "/no/such")).text).toMatch(/ACCESS_FILE_INVALID.*--tls-ca "\/no\/such"/);
+    expect((await replace("--tls-ca", "/no/such")).text).toMatch(
+      /ACCESS_FILE_INVALID.*--tls-ca "\/no\/such"/,
+    );
     expect((await replace("--tls-ca", pem("make.sh"))).text).toMatch(/ACCESS_FILE_INVALID.*--tls-ca/);
     expect((await replace("--tls-cert", pem("client.crt"))).text).toMatch(/given together/);
     const strange = await replace("--tls-cert", pem("client.crt"), "--tls-key", pem("stranger.key"));

@@ -57,7 +57,12 @@ export function replaceScorerCommand({ terminal }: CommandContext): Command {
 async function askLearner(
   address: string,
   access: RpcChannelOptions,
-  request: { readonly scorer: string; readonly version: string; readonly model: string; readonly step: number },
+  request: {
+    readonly scorer: string;
+    readonly version: string;
+    readonly model: string;
+    readonly step: number;
+  },
 ): Promise<{ readonly version: string; readonly step: number; readonly stageName: string }> {
   using channel = openChannel(address, access);
   try {
@@ -75,9 +80,7 @@ function positive(text: string): number {
 }
 
 /** Throws `RUN_NOT_FOUND` where the folder's run is no run of several processes, or does not run. */
-async function learnerOf(
-  folder: string,
-): Promise<{ readonly address: string; readonly tls: TlsFiles }> {
+async function learnerOf(folder: string): Promise<{ readonly address: string; readonly tls: TlsFiles }> {
   const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
   // Written whole, and only by the supervisor.
   const file = text === undefined ? undefined : (JSON.parse(text) as ProcessesFile);

@@ -9,10 +9,7 @@ import type { Verdict } from "@oarlock/rewards";
 const ATTEMPTS = 3;
 
 /** Asks until the scores of the group are of one version; after a few attempts all of its samples have failed. */
-export async function ofOneVersion(
-  name: string,
-  ask: () => Promise<Verdict[]>,
-): Promise<Verdict[]> {
+export async function ofOneVersion(name: string, ask: () => Promise<Verdict[]>): Promise<Verdict[]> {
   let [verdicts, versions]: [Verdict[], ReadonlySet<string>] = [[], new Set()];
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     verdicts = await ask();
