@@ -57,7 +57,7 @@ test("P1: a successor is read, cast and hashed in another thread, while this one
 test("X1, L1: its errors keep their codes, and a caller may give up", async () => {
   const baseDir = temporaryFolder("none");
   const of = { source: "nothing", baseDir, signal: AbortSignal.timeout(60_000) };
-  await expect(readRewardModel({ config }, of)).rejects.toMatchObject({ code: "MODEL_FILE" });
+  await expect(readRewardModel({ config }, of)).rejects.toMatchObject({ code: "MODEL_SOURCE" });
   const given = readRewardModel({ config }, { ...of, signal: AbortSignal.abort() });
   await expect(given).rejects.toThrow(/aborted|given up/i);
 });
