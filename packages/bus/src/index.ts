@@ -21,6 +21,7 @@ export type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "./types.ts";
 export {
   groupMessageId,

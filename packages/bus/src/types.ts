@@ -130,6 +130,14 @@ export interface Consumer {
   delete(): Promise<void>;
 }
 
+/** What lay in a stream at one moment. */
+export interface StreamMark {
+  /** Of the newest message ever stored. */
+  readonly sequence: number;
+  /** Objects that hold data of messages. */
+  readonly objects: readonly string[];
+}
+
 /** An open stream. */
 export interface Stream {
   readonly config: StreamConfig;
@@ -138,8 +146,10 @@ export interface Stream {
   /** Opens the durable consumer, making it if it is new; another config under its name is refused. */
   consumer(config: ConsumerConfig): Promise<Consumer>;
   info(): Promise<StreamInfo>;
-  /** Removes all messages, keeps consumers. */
-  purge(): Promise<void>;
+  /** What lies in it now, for `purge`. */
+  mark(): Promise<StreamMark>;
+  /** Removes all messages, or those that lay there at a mark; keeps consumers. */
+  purge(upTo?: StreamMark): Promise<void>;
   delete(): Promise<void>;
 }
 

@@ -246,6 +246,30 @@ describe("conductor", () => {
     expect(harness.ready).toEqual(["rollout/0/0"]);
   });
 
+  test("T1: a stage that a guard ends drops by name what was issued ahead", () => {
+    const harness = new Harness({ lag: 1, steps: 5, basePolicy: 0, groupsPerStep: 2, samplesPerGroup: 1 });
+    for (const item of harness.issued.slice(0, 3))
+      harness.apply({ type: "received", message: answer(item), nowMs: 1 });
+    harness.apply({ type: "batch-used", batch: { purpose: "rollout", stage: 0, step: 0 }, nowMs: 1 });
+    const effects = harness.apply({
+      type: "stage-began",
+      stage: 0,
+      plan: undefined,
+      trained: 5,
+      published: [],
+      nowMs: 2,
+    });
+    const ahead = harness.issued.slice(2).map(({ identity }) => identity);
+    expect(effects).toEqual(
+      ahead.map((identity) => ({ type: "drop-group", identity, reason: "stage-ended" })),
+    );
+    expect(harness.state.ledger).toMatchObject({
+      groupsIssued: 4,
+      groupsTrained: 2,
+      groupsDropped: { "stage-ended": 2 },
+    });
+  });
+
   test("D1: a group of which a message is parked is lost, if it is out and of this learner", () => {
     const plan = { lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 2, samplesPerGroup: 1 };
     const harness = new Harness(plan, { incarnation: 2 });

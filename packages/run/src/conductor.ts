@@ -171,13 +171,7 @@ type Rule<Type> = (state: ConductorState, event: Extract<TimedEvent, { type: Typ
 
 const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
   "stage-began": (before, { stage, plan, trained, published, stream, nowMs }) => {
-    const left = dropGroups(
-      before,
-      before.stream === undefined ? [] : streamCursor(before.stream).outstanding,
-      {
-        reason: "stage-ended",
-      },
-    );
+    const left = dropGroups(before, outstanding(before), "stage-ended");
     const began = issueRollouts(
       {
         ...left.state,
@@ -307,22 +301,31 @@ function dropAndIssue(
   numbers: readonly number[],
   { reason, nowMs }: { readonly reason: GroupDropReason; readonly nowMs: number },
 ): Step {
-  const dropping = dropGroups(state, numbers, { reason });
+  const groups = numbers.map((number) => streamedIdentity(state, number));
+  const dropping = dropGroups(state, groups, reason);
   const issued = issueRollouts(dropping.state, nowMs);
   return { state: issued.state, effects: [...dropping.effects, ...issued.effects] };
 }
 
-/** Records groups of a stream as dropped (T1). */
+/** Records groups as dropped (T1). */
 function dropGroups(
   state: ConductorState,
-  numbers: readonly number[],
-  { reason }: { readonly reason: GroupDropReason },
+  groups: readonly GroupIdentity[],
+  reason: GroupDropReason,
 ): Step {
-  const ledger = numbers.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
-  const drops = numbers.map((number): ConductorEffect => {
-    return { type: "drop-group", identity: streamedIdentity(state, number), reason };
-  });
+  const ledger = groups.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
+  const drops = groups.map((identity): ConductorEffect => ({ type: "drop-group", identity, reason }));
   return { state: { ...state, ledger }, effects: drops };
+}
+
+/** Rollout groups that were issued and are not trained on. */
+function outstanding(state: ConductorState): GroupIdentity[] {
+  const { uid, stream, batches } = state;
+  if (stream !== undefined)
+    return streamCursor(stream).outstanding.map((number) => streamedIdentity(state, number));
+  return Object.values(batches)
+    .filter(({ purpose }) => purpose === "rollout")
+    .flatMap((batch) => batch.groups.map((_, group) => ({ uid, ...nameOf(batch), group, draw: 0 })));
 }
 
 function streamedIdentity({ uid, stage, stream }: ConductorState, number: number): GroupIdentity {

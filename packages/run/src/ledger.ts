@@ -2,7 +2,7 @@
 import { DROP_REASONS } from "./admission.ts";
 import type { DropReason } from "./admission.ts";
 
-/** Why a group that was issued is never trained on; in streaming mode only (D1c). */
+/** Why a group that was issued is never trained on; but for the last, in streaming mode only (D1c). */
 export const GROUP_DROP_REASONS = [
   /** The oldest weights in it are more than `maxStaleness` versions behind those that would train on it. */
   "stale",

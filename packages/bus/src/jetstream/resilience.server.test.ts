@@ -5,8 +5,9 @@ import type { AddressInfo } from "node:net";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { nkeys } from "@nats-io/transport-node";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { jetstream } from "@nats-io/jetstream";
+import { connect, errors, nkeys } from "@nats-io/transport-node";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { WaitRegistry, sleep } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
@@ -47,6 +48,25 @@ async function queue(bus: Bus): Promise<{ stream: Stream; consumer: Consumer }> 
     maxBytes: 10_000_000,
   });
   return { stream, consumer: await stream.consumer({ name: "c", ackWaitMs: 1_500, maxAckPending: 100 }) };
+}
+
+/** The server stores what is published on `subject`, and so many times its answer does not come. */
+async function loseAcknowledgements(
+  server: NatsServer,
+  subject: string,
+  losses: number,
+): Promise<{ mockRestore(): void }> {
+  const connection = await connect({ servers: server.url });
+  const client = jetstream(connection);
+  await connection.close();
+  const prototype = Object.getPrototypeOf(client) as typeof client;
+  const publish = Reflect.get(prototype, "publish") as (typeof client)["publish"];
+  let left = losses;
+  return vi.spyOn(prototype, "publish").mockImplementation(async function (this: typeof client, ...message) {
+    const ack = await publish.apply(this, message);
+    if (message[0] === subject && left-- > 0) throw new errors.TimeoutError();
+    return ack;
+  });
 }
 
 describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
@@ -131,6 +151,37 @@ describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
       `nats-server at ${server.url.replace("nats://", "")} to store a message on ${names.workRollout}`,
     );
     await refused;
+  });
+
+  it.each([
+    ["once", 1],
+    ["until the patience is over", Infinity],
+  ])("T1: what lies beside a message survives that its acknowledgement is lost %s", async (_, losses) => {
+    const server = await start();
+    const bus = await open(server, { patienceMs: 1_000 });
+    const stream = await bus.stream({
+      name: names.workStream,
+      subjects: [names.workRollout],
+      retention: "work-queue",
+      maxMessages: 10,
+      maxBytes: 20_000_000,
+      oversize: "store",
+    });
+    const consumer = await stream.consumer({ name: "c", ackWaitMs: 1_500, maxAckPending: 10 });
+    const large = new Uint8Array(bus.maxPayloadBytes + 5).fill(7);
+    const losing = await loseAcknowledgements(server, names.workRollout, losses);
+    const first = stream.publish(names.workRollout, large, { msgId: "large" });
+    if (losses === 1) expect(await first).toMatchObject({ duplicate: true });
+    else await expect(first).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    losing.mockRestore();
+    expect(await stream.publish(names.workRollout, large, { msgId: "large" })).toMatchObject({
+      duplicate: true,
+    });
+    const message = await consumer.next({ timeoutMs: 2_000 });
+    expect(message?.data).toHaveLength(large.length);
+    await message?.ack();
+    const beside = await bus.findObjects(`${names.workStream}_OVERSIZE`);
+    expect(await beside?.list()).toEqual([]);
   });
 
   it("says what is gone when the server lost its storage", async () => {
