@@ -9,6 +9,7 @@ const scorer = (name: string, weight: number, optional: boolean): ResolvedReward
   type: "exact",
   weight,
   optional,
+  heldOut: false,
   timeoutMs: 1_000,
 });
 /** Of scorers by name; null: it failed. */
