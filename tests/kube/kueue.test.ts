@@ -158,6 +158,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       // With another image it is another group, and behind whoever waits already.
       await patch("second", { image: "oarlock:next" });
       await becomes("first", "Training");
+      await becomes("second", "WaitingForQuota");
       await cluster.kubectl("wait", "trun/second", "--for=condition=Complete", "--timeout=240s");
       await cluster.kubectl("wait", "trun/first", "--for=condition=Complete", "--timeout=240s");
       const digests = await Promise.all(
