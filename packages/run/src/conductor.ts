@@ -308,11 +308,7 @@ function dropAndIssue(
 }
 
 /** Records groups as dropped (T1). */
-function dropGroups(
-  state: ConductorState,
-  groups: readonly GroupIdentity[],
-  reason: GroupDropReason,
-): Step {
+function dropGroups(state: ConductorState, groups: readonly GroupIdentity[], reason: GroupDropReason): Step {
   const ledger = groups.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
   const drops = groups.map((identity): ConductorEffect => ({ type: "drop-group", identity, reason }));
   return { state: { ...state, ledger }, effects: drops };

@@ -126,19 +126,13 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
       return { name, version: newest, deterministic: true, optional };
     },
     async score(inputs, signal, pinned = "") {
-      const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
-      for (;;) {
-        try {
-          return await scoreOnce(inputs, signal, pinned);
-        } catch (reason) {
-          signal?.throwIfAborted();
-          const isOver = closing.signal.aborted || systemClock.monotonicMs() > untilMs;
-          if (isOver || !mayPass(reason)) {
-            const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
-            return inputs.map(() => verdict);
-          }
-          await sleep(RETRY_DELAY_MS, signal === undefined ? {} : { signal });
-        }
+      try {
+        const signals = signal === undefined ? [closing.signal] : [signal, closing.signal];
+        return await patiently(() => scoreOnce(inputs, signal, pinned), AbortSignal.any(signals));
+      } catch (reason) {
+        signal?.throwIfAborted();
+        const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
+        return inputs.map(() => verdict);
       }
     },
     async close() {
@@ -148,9 +142,18 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   };
 }
 
-/** Not of a version that nobody announces in time: its learner has let go of it. */
-function mayPass(reason: unknown): boolean {
-  return isOarlockError(reason) && reason.retryable;
+/** Tries again what may pass: not a version that nobody announces in time, its learner has let go of it. */
+async function patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (reason) {
+      const mayPass = isOarlockError(reason) && reason.retryable && systemClock.monotonicMs() < untilMs;
+      if (signal.aborted || !mayPass) throw reason;
+      await sleep(RETRY_DELAY_MS, { signal });
+    }
+  }
 }
 
 async function closeModel(loading: Promise<Loaded>): Promise<void> {

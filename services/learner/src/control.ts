@@ -64,8 +64,7 @@ export function createControl(): Control {
       dispatch({ type: "checkpointed", globalStep: info.step });
       for (const { resolve } of takeCheckpointWatchers()) resolve(info);
     },
-    nextCheckpoint: () =>
-      new Promise((resolve, reject) => void checkpointWatchers.push({ resolve, reject })),
+    nextCheckpoint: () => new Promise((resolve, reject) => void checkpointWatchers.push({ resolve, reject })),
     replaceScorer: (request) =>
       new Promise((resolve, reject) => {
         asked.push({ request, resolve, reject });

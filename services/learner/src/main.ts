@@ -78,7 +78,18 @@ export interface RunningLearner {
 
 /** Starts the learner's server; `learner.run` trains. The lifecycle closes the server last. */
 export async function startLearner(parts: LearnerServiceParts): Promise<RunningLearner> {
-  const { config, run, uid, bus, runStreams, checkpoints, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
+  const {
+    config,
+    run,
+    uid,
+    bus,
+    runStreams,
+    checkpoints,
+    lifecycle,
+    clock,
+    log,
+    telemetry = silentTelemetry,
+  } = parts;
   const names = subjects(uid);
   const { streams, consumers } = topologyOf(run, names);
   const { work, trajectories } = runStreams;
