@@ -60,22 +60,10 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   const calls = new Map<Promise<Loaded>, number>();
   let newest = "";
   const closing = new AbortController();
-  const load = (pinned: string): Promise<Loaded> => {
-    let announced: PolicyVersion | undefined;
-    const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
-    return waitFor(
-      what,
-      async (s) => {
-        announced = await versionOf(options.store.watch(s), { name, pinned });
-        const model = await options.open(await options.store.fetch(announced, s));
-        newest = modelVersion(announced.digest);
-        return { model, version: newest };
-      },
-      { timeoutMs, signal: closing.signal },
-    ).catch((reason: unknown) => {
-      if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
-      throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
-    });
+  const load = async (pinned: string): Promise<Loaded> => {
+    const made = await loadModel(options, pinned, closing.signal);
+    newest = made.version;
+    return made;
   };
   // Shared by all callers, so no caller's signal ends it; after a failure the next call tries again.
   const loaded = (pinned: string): Promise<Loaded> => {
@@ -140,6 +128,24 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
       await Promise.all([...opened.values()].map(closeModel));
     },
   };
+}
+
+/** Throws `REWARD_MODEL_UNANNOUNCED` where the version is not announced in time. */
+function loadModel(
+  { name, timeoutMs, store, open }: ModelScorerOptions,
+  pinned: string,
+  signal: AbortSignal,
+): Promise<Loaded> {
+  let announced: PolicyVersion | undefined;
+  const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
+  const load = async (s: AbortSignal): Promise<Loaded> => {
+    announced = await versionOf(store.watch(s), { name, pinned });
+    return { model: await open(await store.fetch(announced, s)), version: modelVersion(announced.digest) };
+  };
+  return waitFor(what, load, { timeoutMs, signal }).catch((reason: unknown) => {
+    if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+    throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
+  });
 }
 
 /** Tries again what may pass: not a version that nobody announces in time, its learner has let go of it. */
