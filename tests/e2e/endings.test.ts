@@ -118,6 +118,26 @@ describe("T3: a run that ends early", () => {
   });
 });
 
+test("T3: resume refuses data that is not what the run began with, names it, and leaves the run as it is", async () => {
+  const folder = project();
+  const out = join(folder, "out");
+  const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+  await stepsDone(out, SFT_STEPS / 2, started);
+  started.child.kill("SIGINT");
+  const ended = await started.ended;
+  const data = join(folder, "sums.jsonl");
+  const rows = readFileSync(data, "utf8");
+  writeFileSync(data, rows.replaceAll('"completion":"7"', '"completion":"8"'));
+  const refused = await oarlock(["resume", "out"], folder);
+  expect(refused.code, refused.text).toBe(3);
+  expect(refused.text).toMatch(
+    /RUN_INPUTS_CHANGED.*\n.*changed data: stages\.0\.sft\.data \(\.\/sums\.jsonl\)/,
+  );
+  expect(summaryOf(out).status).toBe("stopped");
+  writeFileSync(data, rows);
+  await expectResumed(folder, ended);
+});
+
 describe("oarlock reproduce", () => {
   test("D1: gives the same policies again, and names the step and the data file that changed", async () => {
     const folder = project();

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startLocalRun } from "@oarlock/cli/local";
 import { RewardService } from "@oarlock/proto";
-import { parseMetrics } from "@oarlock/report";
+import { parseMetrics, parseSamples } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
@@ -53,5 +53,37 @@ test("one that draws lots ends the run, by its name", async () => {
   const code = "export const reward = () => Math.random();";
   await expect(runWith(code, true)).rejects.toThrow(
     /REWARD_NOT_DETERMINISTIC.*reward mine is declared deterministic/,
+  );
+});
+
+test("S1: one that fails on every sample ends the run at its first step, with its words on record", async () => {
+  const code = "export const reward = ({ fields }) => fields.answer.length;";
+  await expect(runWith(code, false)).rejects.toThrow(
+    /REWARDS_FAILED.*stage grpo, step 1: none of \d+ samples.*mine: REWARD_THREW: TypeError: .*'answer'/,
+  );
+});
+
+test("S1: one that fails now and then is said, and the run goes on", async () => {
+  const folder = temporaryFolder("function");
+  const odd = "if (completion.includes('1')) throw new Error('not this one');";
+  writeFileSync(
+    join(folder, "reward.mjs"),
+    `export const reward = ({ completion }) => { ${odd} return completion.length; };`,
+  );
+  const said: string[] = [];
+  const local = await startLocalRun(plan(false), {
+    outDir: folder,
+    baseDir: folder,
+    onEvent: (event) => {
+      if (event.type === "unscored" && event.failed < event.of) said.push(event.reason);
+    },
+  });
+  expect((await local.finished).status).toBe("completed");
+  expect(said).toContain("mine: REWARD_THREW: Error: not this one");
+  const samples = parseSamples(readFileSync(join(folder, "samples.jsonl"), "utf8"));
+  const failed = samples.filter(({ total }) => total === null);
+  expect(failed.length).toBeGreaterThan(0);
+  expect(failed.map(({ failure }) => failure)).toEqual(
+    failed.map(() => "mine: REWARD_THREW: Error: not this one"),
   );
 });

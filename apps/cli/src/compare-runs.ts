@@ -53,6 +53,10 @@ export function changedInputs(was: ResolvedRun, is: ResolvedRun): ChangedInput[]
   );
 }
 
+/** For people. */
+export const changeLine = ({ input, part, was, is }: ChangedInput): string =>
+  `changed ${input}${part === "" ? "" : `: ${part}`}: ${was} is now ${is}`;
+
 /** A file's name says more to a user than its place in the plan. */
 function dataByName({ spec, inputs }: ResolvedRun): Record<string, unknown> {
   const files = new Map(

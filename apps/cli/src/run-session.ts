@@ -11,6 +11,7 @@ import {
   progressLine,
   type RunStatus,
   type RunSummary,
+  safeText,
   summarize,
 } from "@oarlock/report";
 import { irreproducibleBecause } from "@oarlock/runfile";
@@ -154,6 +155,7 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
   let lastLineMs = Number.NEGATIVE_INFINITY;
   let stepsInSitting = 0;
   let history: MetricsRecord["metrics"][] = [];
+  let unscoredSaid = "";
   const { style } = terminal;
   const show: { [T in RunEvent["type"]]: (event: Extract<RunEvent, { type: T }>) => void } = {
     stage({ stage, steps }) {
@@ -181,6 +183,13 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       terminal.note(`${scorer} is ${version} from step ${step} of ${stage} on`),
     checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
     warning: ({ message }) => terminal.note(style.bad(`warning: ${message}`)),
+    unscored({ stage, step, failed, of, reason }) {
+      // Once a stage: the share is a metric, and each sample has its reason.
+      if (unscoredSaid === stage) return;
+      unscoredSaid = stage;
+      const where = `${stage} step ${step}: ${failed} of ${of} samples could not be scored`;
+      terminal.note(style.bad(`warning: ${where}; the first: ${safeText(reason)}`));
+    },
     stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),
     rejected: ({ stage, step, reason }) =>
       terminal.note(style.bad(`${stage} step ${step}: update rejected: ${reason}`)),

@@ -10,6 +10,8 @@ export type {
   KvEntry,
   Message,
   ObjectInfo,
+  ObjectGetOptions,
+  ObjectPutOptions,
   ObjectStore,
   ObjectStoreConfig,
   ParkedMessage,

@@ -60,6 +60,8 @@ export interface SampleRecord {
   readonly rewards: Readonly<Record<string, number | null>>;
   /** Weighted sum; null where the sample failed (S1). */
   readonly total: number | null;
+  /** Why it failed: the scorer, a code and its words. */
+  readonly failure?: string;
   readonly finishReason: string;
   readonly greedy?: boolean;
   /** Of its group, where it was traced: 32 hex digits. */

@@ -17,6 +17,7 @@ import type { EvaluatedPrompt } from "./evaluation.ts";
 import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
 import type { EvaluationRecord } from "./ports.ts";
 import { sampleReward } from "./sample-reward.ts";
+import { unscoredOf } from "./unscored.ts";
 import { linkGroups, stepAttributes, tracedRecord } from "./step-traces.ts";
 import { sampleRecord } from "./samples.ts";
 
@@ -91,6 +92,9 @@ async function evaluateUnder(
   });
   await parts.journal.samples(evaluationSamples(parts, evaluation, record, groups));
   parts.onEvent({ type: "evaluation", ...record });
+  const rewards = groups.flat().map((trajectory) => sampleReward(trajectory, evaluation.rewards));
+  const unscored = unscoredOf(rewards);
+  if (unscored !== undefined) parts.onEvent({ type: "unscored", stage, step: at.step, ...unscored });
   return { ...progress, evaluations: [...progress.evaluations, record] };
 }
 

@@ -10,7 +10,7 @@ import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
-import { watchBus } from "./bus-watch.ts";
+import { OWN_READER, watchBus } from "./bus-watch.ts";
 import type { LearnerConfig } from "./config.ts";
 import { heldUpHere } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
@@ -101,6 +101,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   const readers = new Map([
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
     [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
+    [consumers.learner.name, OWN_READER],
   ]);
   const onParked = (message: ParkedMessage): void => learner.rollouts.parked(message);
   const onBus = watchBus({ bus, capacities, readers, onParked, clock, log });

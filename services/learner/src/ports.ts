@@ -6,6 +6,7 @@ import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { Alarm, PolicyVersion } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
+import type { Unscored } from "./unscored.ts";
 
 export type { PromptRow, RunData, TokenizedRanking } from "@oarlock/workload";
 
@@ -63,6 +64,8 @@ export type LearnerEvent =
       readonly step: number;
     }
   | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
+  /** Samples of a step or an evaluation that no scorer could judge. */
+  | ({ readonly type: "unscored"; readonly stage: string; readonly step: number } & Unscored)
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };
 

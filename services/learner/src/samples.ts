@@ -9,6 +9,7 @@ import type { GrpoBatch } from "./grpo-batch.ts";
 import { dataOrder } from "./order.ts";
 import type { PromptRow } from "./ports.ts";
 import type { SampleReward } from "./sample-reward.ts";
+import { failureOf } from "./unscored.ts";
 
 const FINISHED: { readonly [Reason in FinishReason]: string } = {
   [FinishReason.UNSPECIFIED]: "unspecified",
@@ -37,6 +38,7 @@ export function sampleRecord(
   const { trajectory, reward, prompt, promptIndex, greedy } = sample;
   const { tokenIds, promptLength, finishReason } = trajectory;
   const end = finishReason === FinishReason.STOP ? tokenIds.length - 1 : tokenIds.length;
+  const failure = failureOf(reward);
   const trace = traceOfHeaders(trajectory.trace);
   return {
     ...head,
@@ -48,6 +50,7 @@ export function sampleRecord(
     ...(prompt.answer === undefined ? {} : { answer: prompt.answer }),
     rewards: reward.named,
     total: reward.total ?? null,
+    ...(failure === undefined ? {} : { failure }),
     finishReason: FINISHED[finishReason],
     ...(greedy === undefined ? {} : { greedy }),
     ...(isSampled(trace) ? { traceId: trace.traceId } : {}),

@@ -31,6 +31,8 @@ import { sampleReward } from "./sample-reward.ts";
 import { checkPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
+import { checkScored, unscoredOf } from "./unscored.ts";
+import type { Unscored } from "./unscored.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 
@@ -43,6 +45,7 @@ interface StepOutcome {
   /** β of the next step, where a controller moves it. */
   readonly klCoefficient?: number;
   readonly rewardMoments?: RewardMoments | undefined;
+  readonly unscored?: Unscored | undefined;
 }
 
 async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPlace): Promise<StepOutcome> {
@@ -62,7 +65,14 @@ async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPl
       const sampleLines = () => rolloutSamples(parts, { groups }, at);
       const trajectories = groups.map((group) => group.map(({ trajectory }) => trajectory));
       const all = { ...metrics, ...streamMetrics(parts, trajectories, at) };
-      return { result: policy ?? critic, metrics: all, sampleLines, klCoefficient, rewardMoments };
+      return {
+        result: policy ?? critic,
+        metrics: all,
+        sampleLines,
+        klCoefficient,
+        rewardMoments,
+        unscored: unscoredIn(groups),
+      };
     }
   }
 }
@@ -135,6 +145,7 @@ async function stepUnder(
   };
   await record(parts, { stage, at, policy: made, metrics, outcome, alarms: guarded.alarms });
   checkStop(stage, at.step + 1, guarded.alarms);
+  checkScored(stage.name, at.step + 1, outcome.unscored);
   return { ...after, metrics };
 }
 
@@ -255,8 +266,17 @@ async function grpoStep(
       updateActor: (updatedMs - assembledMs) / 1000,
     }),
   };
-  return { result, metrics, sampleLines: () => rolloutSamples(parts, batch, at), rewardMoments };
+  return {
+    result,
+    metrics,
+    sampleLines: () => rolloutSamples(parts, batch, at),
+    rewardMoments,
+    unscored: unscoredIn(judged),
+  };
 }
+
+const unscoredIn = (groups: readonly (readonly JudgedSample[])[]): Unscored | undefined =>
+  unscoredOf(groups.flat().map(({ reward }) => reward));
 
 /** In streaming mode, the samples with the learner's own log-probs and what the sampler's are worth. */
 async function proximalSamples(
@@ -377,6 +397,8 @@ async function record(
   parts.onEvent({ type: "step", ...line, steps, policy });
   for (const alarm of alarms)
     parts.onEvent({ type: "alarm", stage: stage.name, step: at.step + 1, ...alarm });
+  if (outcome.unscored !== undefined)
+    parts.onEvent({ type: "unscored", stage: stage.name, step: at.step + 1, ...outcome.unscored });
   if (outcome.result?.applied !== true) {
     const reason =
       outcome.result === undefined

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { irreproducibleBecause } from "@oarlock/runfile";
 import { Command } from "commander";
-import { type ChangedInput, changedInputs, firstDifference } from "../compare-runs.ts";
+import { changedInputs, changeLine, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
+import { requireMakeable } from "../new-folder.ts";
 import { prepareAgain, refuseProblems } from "../prepare.ts";
 import { readPlan, readRecords, runPaths } from "../run-folder.ts";
 import { trainInto } from "./run.ts";
@@ -30,6 +31,7 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
       `${folder} cannot be reproduced: ${irreproducibleBecause(was.run.spec)}`,
     );
   }
+  await requireMakeable(out, "--out");
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));
@@ -63,9 +65,6 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
   );
   exit(EXIT.different);
 }
-
-const changeLine = ({ input, part, was, is }: ChangedInput): string =>
-  `changed ${input}${part === "" ? "" : `: ${part}`}: ${was} is now ${is}`;
 
 const EXAMPLES = `
 Examples:

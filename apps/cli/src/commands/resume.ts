@@ -1,12 +1,22 @@
 /** `oarlock resume DIR`: continues a run from its newest checkpoint, bit for bit (T3). */
 import { Command } from "commander";
+import { OarlockError } from "@oarlock/errors";
 import { processEnvironment } from "@oarlock/runtime";
+import { changedInputs, changeLine } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome } from "../render/outcome.ts";
-import { readPlan, readSamples, readSummary, runPaths } from "../run-folder.ts";
+import { prepareAgain } from "../prepare.ts";
+import {
+  type PlanDocument,
+  readPlan,
+  readSamples,
+  readSummary,
+  type RunPaths,
+  runPaths,
+} from "../run-folder.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession } from "../run-session.ts";
 import { DRAINING, PROCESSES } from "./run.ts";
@@ -38,6 +48,7 @@ async function resume(
   if (processes) requireBroker(processEnvironment());
   checkTelemetrySettings();
   using interrupt = listenForInterrupt(terminal, DRAINING);
+  await refuseChanges(paths, plan, interrupt.signal);
   const { summary } = await runSession({
     paths,
     plan,
@@ -52,6 +63,20 @@ async function resume(
   terminal.print(`\n${renderOutcome({ summary, samples, folder, report: paths.report, width, style })}`);
   if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
 }
+
+/** Other data, another model or reward function would make the rest of another run (T3). Another machine may go on. */
+async function refuseChanges(paths: RunPaths, plan: PlanDocument, signal: AbortSignal): Promise<void> {
+  const { plan: today } = await prepareAgain(paths, plan, signal);
+  const changed = changedInputs(plan.run, today.run).filter(({ input }) => INPUTS.has(input));
+  if (changed.length === 0) return;
+  throw new OarlockError(
+    "RUN_INPUTS_CHANGED",
+    `${paths.folder} cannot go on with other inputs than it began with; accepted: the earlier ones, or ` +
+      `\`oarlock run ${plan.source} --out ${paths.folder}\`, which keeps finished stages\n${changed.map(changeLine).join("\n")}`,
+  );
+}
+
+const INPUTS: ReadonlySet<string> = new Set(["model", "data", "functions"]);
 
 const EXAMPLES = `
 Examples:

@@ -5,6 +5,7 @@ import {
   formatNumber,
   pairSamples,
   renderPairs,
+  safeText,
   type RunSummary,
   type SampleRecord,
   shortDuration,
@@ -44,6 +45,7 @@ export function renderEvaluation({ stage, when, step, metrics }: Evaluated, styl
   const values = evaluationValues(metrics).map(
     ({ statistic, value }) => `${statistic} ${style.accent(formatNumber(value))}`,
   );
+  if (values.length === 0) values.push(style.bad("no sample could be scored"));
   const place = when === "step" ? `${stage} step ${step}` : `${when} ${stage}`;
   return `${style.dim("evaluation")} ${place}: ${values.join("  ")}`;
 }
@@ -103,7 +105,7 @@ export function renderOutcome({ summary, samples, folder, report, width, style }
     renderPairs(pairSamples(samples, SHOWN_PAIRS), width, style),
     renderAlarms(summary, style),
     [
-      `${style.bold(summary.name)} ${word}: ${steps} steps in ${shortDuration(seconds)}, policy ${policy.version}${reason === undefined ? "" : `\n${reason}`}`,
+      `${style.bold(summary.name)} ${word}: ${steps} steps in ${shortDuration(seconds)}, policy ${policy.version}${reason === undefined ? "" : `\n${safeText(reason)}`}`,
       ...(policy.digest === "" ? [] : [`weights  ${policy.digest}`]),
       `report   ${report}`,
       ...(status === "completed" ? [] : [`continue: oarlock resume ${folder}`]),

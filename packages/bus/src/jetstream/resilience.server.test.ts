@@ -10,6 +10,7 @@ import { connect, errors, nkeys } from "@nats-io/transport-node";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { WaitRegistry, sleep } from "@oarlock/runtime";
+import type { Environment } from "@oarlock/runtime";
 import { subjects } from "../subjects.ts";
 import type { Bus, Consumer, Stream } from "../types.ts";
 import { readNatsOptions } from "./config.ts";
@@ -242,20 +243,33 @@ describe.skipIf(program.absent)(`who may use a server${program.note}`, () => {
     await expect(open(server)).rejects.toMatchObject({ code: "BUS_REFUSED" });
   });
 
-  it("by mutual TLS", async () => {
-    // Made by the RPC package's `make.sh`.
-    const file = (name: string): string =>
-      fileURLToPath(new URL(`../../../rpc/src/fixtures/${name}`, import.meta.url));
-    const pair = (name: string) => ({ certFile: file(`${name}.crt`), keyFile: file(`${name}.key`) });
-    const { certFile, keyFile } = pair("server");
-    const caFile = file("ca.crt");
+  it("by mutual TLS, as the environment says", async () => {
+    const { caFile, certFile, keyFile } = tlsFiles("server");
     const server = await start({
       configuration: `tls { cert_file: "${certFile}", key_file: "${keyFile}", ca_file: "${caFile}", verify: true }`,
     });
     const url = server.url.replace("nats://", "tls://");
-    await queue(await open({ url }, { tls: { caFile, ...pair("client") } }));
-    const stranger = open({ url }, { connectTimeoutMs: 2_000, tls: { caFile, ...pair("stranger") } });
-    await expect(stranger).rejects.toThrow(/BUS_(REFUSED|UNREACHABLE)/);
+    const as = (name: string): Partial<JetStreamBusOptions> => {
+      const files = tlsFiles(name);
+      const environment = { NATS_CA: files.caFile, NATS_CERT: files.certFile, NATS_KEY: files.keyFile };
+      return { connectTimeoutMs: 2_000, ...readNatsOptions({ NATS_URL: url, ...environment }) };
+    };
+    await queue(await open({ url }, as("client")));
+    await expect(open({ url }, as("stranger"))).rejects.toThrow(/BUS_(REFUSED|UNREACHABLE)/);
+  });
+
+  it("by a password over TLS, as the environment says; a server of an unknown authority is refused", async () => {
+    const { caFile, certFile, keyFile } = tlsFiles("server");
+    const server = await start({
+      configuration: `tls { cert_file: "${certFile}", key_file: "${keyFile}" }\nauthorization { user: "u", password: "p" }`,
+    });
+    const url = server.url.replace("nats://", "tls://");
+    const environment = { NATS_URL: url, NATS_USER: "u", NATS_PASSWORD: "p", NATS_CA: caFile };
+    const as = (changed: Environment): Promise<Bus> =>
+      open({ url }, readNatsOptions({ ...environment, ...changed }));
+    await queue(await as({}));
+    for (const changed of [{ NATS_PASSWORD: "wrong" }, { NATS_CA: undefined }])
+      await expect(as(changed)).rejects.toMatchObject({ code: "BUS_REFUSED" });
   });
 
   it("is refused where JetStream is off", async () => {
@@ -323,6 +337,13 @@ describe("settings", () => {
     expect(findNatsServer({})).toBeUndefined();
   });
 });
+
+/** Made by the RPC package's `make.sh`. */
+function tlsFiles(name: string): { readonly [File in "caFile" | "certFile" | "keyFile"]: string } {
+  const file = (of: string): string =>
+    fileURLToPath(new URL(`../../../rpc/src/fixtures/${of}`, import.meta.url));
+  return { caFile: file("ca.crt"), certFile: file(`${name}.crt`), keyFile: file(`${name}.key`) };
+}
 
 /** An operator with one account that may use JetStream, and one user of it: what `nsc` would make. */
 function decentralised(): { readonly configuration: string; readonly credentials: string } {

@@ -171,7 +171,10 @@ function pairSection({ prompt, answer, before, after }: SamplePair): string {
 function sampleSide(label: "before" | "after", sample: SampleRecord | undefined): string {
   if (sample === undefined)
     return `<div class="${label}"><div class="label">${label}: not sampled</div></div>`;
-  const reward = sample.total === null ? "scoring failed" : `reward ${formatNumber(sample.total)}`;
+  const reward =
+    sample.total === null
+      ? `scoring failed${sample.failure === undefined ? "" : `: ${escapeHtml(sample.failure)}`}`
+      : `reward ${formatNumber(sample.total)}`;
   return `<div class="${label}"><div class="label">${label} · ${reward}</div><div class="text">${escapeHtml(sample.completion)}</div></div>`;
 }
 

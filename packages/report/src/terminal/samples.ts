@@ -76,5 +76,6 @@ export function renderSample(sample: SampleRecord, style: TextStyle = PLAIN): st
     style.dim(`── ${head} · ${rewards.join(" · ")} · ${safeText(sample.finishReason)}${trace}`),
     style.bold(safeText(sample.prompt)),
     safeText(sample.completion),
+    ...(sample.failure === undefined ? [] : [style.bad(`failed: ${safeText(sample.failure)}`)]),
   ].join("\n");
 }
