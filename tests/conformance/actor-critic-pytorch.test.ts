@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
-import { TrainerCore, type TrainingRow } from "@oarlock/training";
+import { type Objective, TrainerCore, type TrainingRow } from "@oarlock/training";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flatten, gap, type PackedArray, unpack } from "./llama-fixture.ts";
 
@@ -23,6 +23,13 @@ type Fixture = Readonly<Record<Tokens, string>> & {
   readonly loss: number;
   readonly valueLoss: number;
   readonly gradients: Readonly<Record<string, PackedArray>>;
+  readonly warmup: {
+    readonly updates: number;
+    readonly learningRate: number;
+    readonly weightDecay: number;
+    readonly maxGradNorm: number;
+  };
+  readonly afterWarmup: Readonly<Record<string, PackedArray>>;
 };
 
 /** What float32 rounding, PyTorch's and ONNX Runtime's, may change. */
@@ -65,6 +72,16 @@ beforeAll(async () => {
 });
 afterAll(() => core.close());
 
+/** The loss of PPO with both. */
+const objective: Objective = {
+  type: "grpo",
+  clip: { low: fixture.clip, high: fixture.clip },
+  klCoefficient: 0,
+  klEstimator: "k3",
+  entropyCoefficient: fixture.entropyCoefficient,
+  value: { clip: fixture.valueClip, coefficient: fixture.coefficient },
+};
+
 describe("a policy with a value head on its trunk", () => {
   it("gives the log-probs and the values of PyTorch", async () => {
     const logprobs = await core.logprobs(rows(), "policy", { microBatchSize: 4 });
@@ -76,16 +93,9 @@ describe("a policy with a value head on its trunk", () => {
   });
 
   it("has the loss and the gradients of PyTorch, of the trunk and of both heads", async () => {
-    const { clip, valueClip, coefficient, entropyCoefficient, loss, valueLoss } = fixture;
+    const { loss, valueLoss } = fixture;
     const result = await core.step(rows(), {
-      objective: {
-        type: "grpo",
-        clip: { low: clip, high: clip },
-        klCoefficient: 0,
-        klEstimator: "k3",
-        entropyCoefficient,
-        value: { clip: valueClip, coefficient },
-      },
+      objective,
       aggregation: "token-mean-global",
       optimizer: { learningRate: 0 },
       microBatchSize: 2,
@@ -112,5 +122,24 @@ describe("a policy with a value head on its trunk", () => {
     expect(sums.nll).toBeGreaterThan(0);
     const { offset, size } = layout.parameters.find(({ name }) => name === "score.weight")!;
     expect(core.gradients.subarray(offset, offset + size).every((one) => one === 0)).toBe(true);
+  });
+
+  it("is where PyTorch's AdamW gets to after a warm-up of the value head alone", async () => {
+    const { updates, ...optimizer } = fixture.warmup;
+    const weights = flatten(fixture.parameters, layout);
+    const warming = await TrainerCore.open({ config: fixture.config, weights, ort: { threads: 1 } });
+    try {
+      const step = { aggregation: "token-mean-global", optimizer, microBatchSize: 2 } as const;
+      const alone: Objective = { type: "value", clip: fixture.valueClip, headOnly: true };
+      for (let update = 0; update < updates; update++)
+        await warming.step(rows(), { ...step, objective: alone });
+      await warming.step(rows(), { ...step, objective });
+      const expected = flatten(fixture.afterWarmup, layout);
+      expect(gap(warming.weights, expected)).toBeLessThan(NOISE.gradient);
+      // That the head has had three updates and all else one is seen: the first are of the size of the rate.
+      expect(gap(weights, expected)).toBeGreaterThan(100 * NOISE.gradient);
+    } finally {
+      await warming.close();
+    }
   });
 });

@@ -154,7 +154,11 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
       OARLOCK_OUT: outDir,
       OARLOCK_GRACE_MS: "8000",
     };
-    const services = ["learner", "actor", "reward"].map((role) => service(role, environment));
+    const services = [
+      service("learner", environment),
+      service("actor", environment),
+      service("reward", { ...environment, OARLOCK_END_INTERRUPTED: "true" }),
+    ];
     const [learner, actor, reward] = services;
     await expect
       .poll(() => learner!.lines.some((line) => line.includes('"stage":"grpo","step":3')), {
@@ -178,7 +182,7 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
     expect(latencies[latencies.length >> 1]).toBeLessThan(100 + (await idle.maxMs()));
     const endedMs: number[] = [];
     // The learner's run is not complete: 0 would tell its supervisor that it is.
-    for (const [one, code] of [[learner!, 130] as const, [actor!, 0] as const, [reward!, 0] as const]) {
+    for (const [one, code] of [[learner!, 130] as const, [actor!, 0] as const, [reward!, 130] as const]) {
       const startMs = performance.now();
       one.child.kill("SIGTERM");
       expect(await one.exit, one.log.join("\n")).toBe(code);

@@ -15,7 +15,8 @@ export function beforePublishing(bus: Bus, before: Before): Bus {
     },
     consumer: (config) => stream.consumer(config),
     info: () => stream.info(),
-    purge: () => stream.purge(),
+    mark: () => stream.mark(),
+    purge: (upTo) => stream.purge(upTo),
     delete: () => stream.delete(),
   });
   return withParts(bus, { stream: async (config) => watched(await bus.stream(config)) });

@@ -206,6 +206,33 @@ describe("SFT, a reward model and PPO in one run", () => {
     expect(resumed.digests).toEqual(whole.digests);
   });
 
+  test("D1, T3: a value head on the policy's trunk warms up alone: the policy's digest stands still, also after a resume", async () => {
+    const warming = [
+      "stages.ppo.ppo.critic={network: trunk, warmupSteps: 3, optimizer: {learningRate: 0.01}}",
+    ];
+    const whole = await runPlan(warming);
+    const before = stepsOf(whole.records, "sft").at(-1)?.policyDigest;
+    const ppo = stepsOf(whole.records, "ppo");
+    expect(ppo.map(({ policyDigest }) => policyDigest === before)).toEqual([true, true, true, false, false]);
+    for (const [at, { metrics }] of ppo.entries()) {
+      expect(metrics["actor/updates"]).toBe(at < 3 ? undefined : 4);
+      expect(metrics["actor/lr"] === undefined).toBe(at < 3);
+      expect(metrics["critic/vf_loss"]).toBeGreaterThan(0);
+    }
+    // A head of zeros has learned something by the time that the policy begins to.
+    expect(ppo[0]?.metrics["critic/values/mean"]).toBe(0);
+    expect(Math.abs(ppo[3]?.metrics["critic/values/mean"] ?? 0)).toBeGreaterThan(0.01);
+    // Stopped in the warm-up: the head's count of updates is part of what goes on.
+    const folder = await newFolder();
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 12) stop.abort();
+    };
+    await runPlan(warming, { folder, uid: "warming", signal: stop.signal, onEvent });
+    const resumed = await runPlan(warming, { folder, uid: "warming", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
+  });
+
   test("the gate ends the run before the next stage, and says why", async () => {
     const folder = await newFolder();
     const plan = await rlhfPlan(folder, [

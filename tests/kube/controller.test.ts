@@ -15,7 +15,7 @@ const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
 const RUNS = 20;
 const WRITES = ["POST", "PUT", "PATCH", "DELETE"];
 
-const run = (name: string, replicas: number): object => ({
+const run = (name: string, replicas: number, more: object = {}): object => ({
   apiVersion: "oarlock.dev/v1alpha1",
   kind: "TrainingRun",
   metadata: { name, namespace: "default" },
@@ -28,6 +28,7 @@ const run = (name: string, replicas: number): object => ({
       // Quantities that the API server writes in another way.
       { name: "actor", replicas, resources: { requests: { cpu: "1000m", memory: "1024Mi" } } },
     ],
+    ...more,
   },
 });
 
@@ -108,7 +109,8 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
 
   it("makes every child of many runs, and then writes nothing, alone and beside a second controller", async () => {
     const one = await start("one");
-    const items = Array.from({ length: RUNS }, (_, at) => run(`run-${at}`, 2));
+    const elsewhere = run("elsewhere", 2, { managedBy: "kueue.x-k8s.io/multikueue" });
+    const items = [elsewhere, ...Array.from({ length: RUNS }, (_, at) => run(`run-${at}`, 2))];
     const input = JSON.stringify({ apiVersion: "v1", kind: "List", items });
     expect(await plane.kubectl(["apply", "-f", "-"], { input })).toMatchObject({ code: 0 });
     await eventually(
@@ -118,6 +120,8 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     );
     await quiet([one]);
     expect((await plane.get<List>(["job"])).items.length).toBe(RUNS);
+    // Another cluster's to act on.
+    expect(await plane.get<object>(["trun", "elsewhere"])).not.toHaveProperty("status");
     expect(one.runs.controller.metrics.count("error")).toBe(0);
 
     const reconciled = one.runs.controller.metrics.count("requeue_after");

@@ -167,6 +167,7 @@ describe.skipIf(kube.absent)(`custom resources${kube.note}`, () => {
     expect(await patch({ evaluation: { data: { type: "task", task: { name: "addition" } } } })).toContain(
       "evaluation cannot change",
     );
+    expect(await patch({ managedBy: "kueue.x-k8s.io/multikueue" })).toContain("managedBy cannot change");
     expect(await patch({ suspend: true, roles: [{ name: "actor", replicas: 4 }] })).toBe("");
   });
 

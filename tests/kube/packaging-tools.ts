@@ -69,6 +69,7 @@ const CRDS = {
   "github.com/cert-manager/cert-manager@v1.21.2": "deploy/crds",
   "github.com/kedacore/keda/v2@v2.21.0": "config/crd/bases",
   "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd",
+  "sigs.k8s.io/kueue@v0.17.0": "config/components/crd/bases",
 } as const;
 
 export interface Crds {
@@ -78,10 +79,10 @@ export interface Crds {
   of(names: readonly string[]): string;
 }
 
-/** CRDs of cert-manager, KEDA and the Prometheus operator. Kind "crds". */
+/** CRDs of cert-manager, KEDA, Kueue and the Prometheus operator. Kind "crds". */
 export function requireCrds(): Crds {
   const folders = attempt(() =>
-    Object.entries(CRDS).map(([module, folder]) => join(download(module), folder)),
+    Object.entries(CRDS).map(([module, folder]) => join(downloadModule(module), folder)),
   );
   if (folders === undefined && requiredKinds().has("crds"))
     throw new Error("no Go to fetch modules with CRDs, and OARLOCK_REQUIRE demands crds");
@@ -100,7 +101,8 @@ export function requireCrds(): Crds {
   };
 }
 
-function download(module: string): string {
+/** Folder of a Go module's source, fetched where it is not in the machine's cache. */
+export function downloadModule(module: string): string {
   const text = execFileSync("go", ["mod", "download", "-json", module], {
     cwd: tmpdir(),
     encoding: "utf8",

@@ -110,6 +110,7 @@ const CASES: readonly (readonly [string, Plain])[] = [
     { pipeline: { mode: "streaming", correction: { level: "none", maxRatio: 3 } } },
   ],
   ["an unknown mode", { pipeline: { mode: "chaos" } }],
+  ["an unknown manager", { managedBy: "me" }],
   ["an unknown provider", { compute: { provider: "tpu" } }],
   ["checkpoints every 0 steps", { checkpoints: { every: 0 } }],
   ["a trap that does not exist", { allow: ["EVERYTHING"] }],

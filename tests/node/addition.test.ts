@@ -2,7 +2,7 @@
  * The addition sample as real pods of built images on a real node, under the restricted level: disturbed as a cluster does
  * it, from roll-outs to an actor that runs out of memory, and with the weights of one undisturbed process (D1).
  */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -26,6 +26,7 @@ interface Pod {
   readonly spec: { readonly containers: readonly { readonly image: string }[] };
   readonly status: {
     readonly phase: string;
+    readonly podIP?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string }[];
     readonly containerStatuses?: readonly {
       readonly restartCount: number;
@@ -105,6 +106,12 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     waitFor(`${count} ${role} pods to serve`, async () =>
       (await ready(role)).length === count ? true : undefined,
     );
+  /** Addresses that a pod finds behind a name, by the cluster's DNS. */
+  const lookUp = async (pod: string, name: string): Promise<readonly string[]> => {
+    const ask = `require("node:dns").promises.lookup(${JSON.stringify(name)}, { all: true })
+      .then((all) => console.log(JSON.stringify(all.map(({ address }) => address).sort())))`;
+    return JSON.parse(await kubectl("exec", pod, "--", "node", "-e", ask)) as readonly string[];
+  };
   const killProcess = (program: string): Promise<string> =>
     cluster.machine.run("pkill", "-KILL", "--oldest", "--full", program);
   const changeActor = async (fields: object): Promise<void> => {
@@ -141,6 +148,8 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
       console.log(JSON.stringify([process.getuid(), field("CapEff"), field("NoNewPrivs"), field("Seccomp"), written, token]))`;
     const seen = JSON.parse(await kubectl("exec", actor!.metadata.name, "--", "node", "-e", look)) as unknown;
     expect(seen).toEqual([10_001, "0000000000000000", "1", "2", "EROFS", false]);
+    const addresses = (await ready("actor")).map(({ status }) => status.podIP ?? "").toSorted();
+    expect(await lookUp(actor!.metadata.name, "addition-actor")).toEqual(addresses);
     // Now the actors have work.
     await reach(SFT_STEPS + 3);
   }, 300_000);
@@ -201,10 +210,33 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
     const { metadata, status } = await get();
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
-    const volume = ["checkpoints", "streams"]
-      .map((name) => cluster.volume(name))
-      .find((path) => existsSync(join(path, "runs")));
-    expect(readdirSync(join(volume!, "runs"))).toEqual([metadata.uid]);
-    expect(finalDigest(join(volume!, "runs", metadata.uid))).toBe(finalDigest(alone));
+    expect(finalDigest(cluster.checkpoints(metadata.uid))).toBe(finalDigest(alone));
   }, 900_000);
+
+  it("D1: a run with a message server and an authority of its own finds both by name, also when the server moves", async () => {
+    const file = join(repositoryRoot(), "deploy/k8s/samples/self-contained.yaml");
+    const own = (): Promise<Run> =>
+      cluster.machine.plane.get<Run>(["-n", NAMESPACE, "trun", "self-contained"]);
+    await kubectl("apply", "-f", file);
+    await waitFor("its first steps", async () =>
+      ((await own()).status?.progress?.step ?? 0) >= 5 ? true : undefined,
+    );
+    const server = "self-contained-nats-0";
+    const address = await kubectl("get", "pod", server, "-o", "jsonpath={.status.podIP}");
+    expect(await lookUp("job/self-contained-learner", `self-contained-nats.${NAMESPACE}.svc`)).toEqual([
+      address,
+    ]);
+    // Another pod has another address, under the same name.
+    await kubectl("delete", "pod", server);
+    await kubectl("wait", "trun/self-contained", "--for=condition=Complete", "--timeout=300s");
+    const alone = join(folder, "self-contained");
+    oarlockHere("run", file, "--out", alone);
+    expect(finalDigest(cluster.checkpoints((await own()).metadata.uid))).toBe(finalDigest(alone));
+    await kubectl("delete", "trun", "self-contained", "--timeout=60s");
+    const kinds = "secrets,statefulsets,services,pvc,pods";
+    const selector = "app.kubernetes.io/instance=self-contained";
+    await waitFor("all of it to go", async () =>
+      (await kubectl("get", kinds, "-l", selector, "-o", "name")) === "" ? true : undefined,
+    );
+  }, 600_000);
 });

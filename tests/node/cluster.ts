@@ -1,10 +1,11 @@
 /**
- * A cluster of one real node as `overlays/dev` makes it, of images that were built here: controller, NATS, volumes, and a
- * namespace of the restricted level. There is no cluster DNS: the message server has a fixed address.
+ * A cluster of one real node as `overlays/dev` makes it, of images that were built here: controller, NATS, cluster DNS, volumes,
+ * and a namespace of the restricted level.
  */
-import { chownSync, mkdirSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { repositoryRoot } from "@oarlock/testkit";
+import { dnsObjects } from "./dns.ts";
 import { IMAGE, NEXT_IMAGE, openImageStore } from "./images.ts";
 import { type Machine, startMachine } from "./machine.ts";
 import type { NodeNeeds } from "./needs.ts";
@@ -13,13 +14,13 @@ export const NAMESPACE = "team";
 const SYSTEM = "oarlock-system";
 /** User of the images. */
 const USER = 10_001;
-const NATS_ADDRESS = "10.0.0.50";
-const VOLUMES = ["checkpoints", "streams"];
+/** For the cluster's message server, and for two runs of which one has its own. Whoever asks first gets the first. */
+const VOLUMES = ["volume-0", "volume-1", "volume-2", "volume-3"];
 
 export interface NodeCluster extends AsyncDisposable {
   readonly machine: Machine;
-  /** Folder of a volume on the node. */
-  volume(name: string): string;
+  /** Folder on the node with the checkpoints of a run. */
+  checkpoints(uid: string): string;
   /** Runs kubectl in the namespace of runs, and fails where it fails. */
   kubectl(...args: readonly string[]): Promise<string>;
 }
@@ -42,7 +43,13 @@ export async function startNodeCluster(needs: NodeNeeds, folder: string): Promis
   };
   const cluster: NodeCluster = {
     machine,
-    volume,
+    checkpoints(uid) {
+      const folders = VOLUMES.map((name) => join(volume(name), "runs", uid)).filter((path) =>
+        existsSync(path),
+      );
+      if (folders.length !== 1) throw new Error(`${folders.length} volumes hold run ${uid}`);
+      return folders[0] ?? "";
+    },
     kubectl: (...args) => kubectl("-n", NAMESPACE, ...args),
     async [Symbol.asyncDispose]() {
       await machine[Symbol.asyncDispose]();
@@ -50,14 +57,15 @@ export async function startNodeCluster(needs: NodeNeeds, folder: string): Promis
   };
   try {
     await machine.run("ctr", "--namespace", "k8s.io", "images", "tag", IMAGE, NEXT_IMAGE);
+    const { code, stderr } = await machine.plane.kubectl(["apply", "-f", "-"], {
+      input: JSON.stringify(surroundings(volume)),
+    });
+    if (code !== 0) throw new Error(stderr);
     await kubectl("apply", "-k", join(repositoryRoot(), "deploy/k8s/overlays/dev"));
-    await machine.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(surroundings(volume)) });
-    const address = `OARLOCK_NATS_URL=nats://${NATS_ADDRESS}:4222`;
-    await kubectl("-n", SYSTEM, "set", "env", "deploy/oarlock-controller", address);
     await kubectl("-n", SYSTEM, "rollout", "status", "sts/nats", "--timeout=90s");
     await kubectl("-n", SYSTEM, "rollout", "status", "deploy/oarlock-controller", "--timeout=90s");
   } catch (reason) {
-    const { stdout } = await machine.plane.kubectl(["describe", "pods", "-n", SYSTEM]);
+    const { stdout } = await machine.plane.kubectl(["describe", "pods", "--all-namespaces"]);
     const said = machine.plane.output();
     await machine[Symbol.asyncDispose]();
     throw new Error(`the cluster did not start:\n${stdout.slice(-6_000)}\n${said}`, { cause: reason });
@@ -78,19 +86,9 @@ function surroundings(volume: (name: string) => string): object {
     },
   }));
   const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
-  const nats = {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: "nats-fixed", namespace: SYSTEM },
-    spec: {
-      clusterIP: NATS_ADDRESS,
-      selector: { "app.kubernetes.io/component": "nats" },
-      ports: [{ name: "client", port: 4222 }],
-    },
-  };
   const items = [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE, labels } },
-    nats,
+    ...dnsObjects(),
     ...volumes,
   ];
   return { apiVersion: "v1", kind: "List", items };

@@ -13,8 +13,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { keptInCache, programCache, repositoryRoot, requireNatsServer } from "@oarlock/testkit";
+import { buildDns, DNS_IMAGE } from "./dns.ts";
 import { type NodeNeeds, nodeProgram } from "./needs.ts";
 
 export const TARGETS = ["actor", "reward", "learner", "controller", "cli"] as const;
@@ -44,7 +45,7 @@ export interface ImageStore {
   inspect(image: string): ImageDescription;
   /** Runs a command in a container of the image, as its user; gives what it prints. */
   run(image: string, command: readonly string[]): string;
-  /** Images that a cluster needs besides ours: pause and nats-server. */
+  /** Images that a cluster needs besides ours: pause, nats-server and CoreDNS. */
   saveOthers(needs: NodeNeeds, folder: string): void;
 }
 
@@ -124,13 +125,18 @@ export function openImageStore(): ImageStore {
     },
     saveOthers(needs, folder) {
       const programs = join(folder, "programs");
-      const own = { pause: nodeProgram(needs, "pause"), "nats-server": requireNatsServer().path };
-      for (const [name, path] of Object.entries(own)) {
-        const image = { pause: "localhost/pause:1", "nats-server": NATS_IMAGE }[name] ?? name;
-        mkdirSync(programs, { recursive: true });
-        copyFileSync(path, join(programs, name));
-        chmodSync(join(programs, name), 0o755);
-        commit("scratch", programs, { name: image, config: ["--entrypoint", JSON.stringify([`/${name}`])] });
+      const own = [
+        { image: "localhost/pause:1", name: "pause", path: nodeProgram(needs, "pause") },
+        { image: NATS_IMAGE, name: "nats-server", path: requireNatsServer().path },
+        { image: DNS_IMAGE, name: "coredns", path: buildDns() },
+      ];
+      for (const { image, name, path } of own) {
+        // Where a program is found that a pod names without a path.
+        const place = join("usr/local/bin", name);
+        mkdirSync(dirname(join(programs, place)), { recursive: true });
+        copyFileSync(path, join(programs, place));
+        chmodSync(join(programs, place), 0o755);
+        commit("scratch", programs, { name: image, config: ["--entrypoint", JSON.stringify([`/${place}`])] });
         this.save(image, image, join(folder, `${name}.tar`));
         rmSync(programs, { recursive: true });
       }

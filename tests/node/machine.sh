@@ -104,6 +104,8 @@ failCgroupV1: false
 cgroupDriver: cgroupfs
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 resolvConf: /run/resolv.conf
+clusterDNS: [10.0.0.10]
+clusterDomain: cluster.local
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 oomScoreAdj: 0

@@ -1,6 +1,6 @@
 /**
  * What the tests on a real node need and may lack: root, cgroup v1 controllers, Debian's buildah, runc, containerd,
- * CNI plug-ins and iptables, and the kubelet beside the repository. `OARLOCK_REQUIRE=node` turns a lack into a failure.
+ * CNI plug-ins and iptables, Go to build CoreDNS, and the kubelet beside the repository. `OARLOCK_REQUIRE=node` turns a lack into a failure.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -23,6 +23,7 @@ const PROGRAMS = [
   "nsenter",
   "dpkg-deb",
   "apt-get",
+  "go",
 ];
 const SYSTEM_FOLDERS = ["/usr/sbin", "/sbin"];
 const ARCHIVE = { folder: "../shared/kube", pattern: /^node-.*-linux-amd64\.tar\.xz$/ } as const;

@@ -5,6 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import { type ModelToSave, saveModel, type StoredDType } from "@oarlock/models";
 import { parameterCount } from "@oarlock/nn";
 import { formatCount } from "@oarlock/runfile";
+import { requireMakeable } from "./new-folder.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Precisions by their names on the command line. */
@@ -26,7 +27,9 @@ export function dtypeOption(): Option {
 /** Throws `TARGET_TAKEN` where `folder` already holds something: nobody's model is overwritten. */
 export async function requireFree(folder: string): Promise<void> {
   const info = await stat(folder).catch(() => undefined);
-  if (info === undefined || (info.isDirectory() && (await readdir(folder)).length === 0)) return;
+  if (info === undefined || (info.isDirectory() && (await readdir(folder)).length === 0)) {
+    return requireMakeable(folder, "the folder");
+  }
   const what = info.isDirectory() ? "is not empty" : "is a file";
   throw new OarlockError("TARGET_TAKEN", `${folder} ${what}; accepted: a new or an empty folder`);
 }

@@ -16,6 +16,7 @@ import {
   type SampleRecord,
 } from "@oarlock/report";
 import type { ResolvedRun } from "@oarlock/runfile";
+import { requireMakeable } from "./new-folder.ts";
 
 /** Paths inside a run folder. */
 export interface RunPaths {
@@ -62,13 +63,8 @@ export interface PlanDocument {
 
 /** Makes the folder; refuses one that already holds something. */
 export async function createRunFolder(folder: string): Promise<RunPaths> {
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-    throw new OarlockError(
-      "RUN_FOLDER_IMPOSSIBLE",
-      `${folder} cannot be made; accepted: --out with a new or an empty folder`,
-      { cause },
-    );
-  });
+  await requireMakeable(folder, "the run folder");
+  await mkdir(folder, { recursive: true });
   const entries = await readdir(folder);
   if (entries.length > 0) {
     const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${folder}\` to continue the run in it`;

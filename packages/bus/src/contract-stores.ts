@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { isOarlockError } from "@oarlock/errors";
 import { sha256Hex } from "@oarlock/runtime";
 import { subjects } from "./subjects.ts";
-import type { Bus, ObjectStore } from "./types.ts";
+import type { Bus, ObjectGetOptions, ObjectStore } from "./types.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (data: Uint8Array): string => new TextDecoder().decode(data);
@@ -136,6 +136,26 @@ export function storesContract(run: RunUnderTest): void {
       expect(await store.info("b")).toBeUndefined();
       expect(text(await read(store, "a"))).toBe("old");
       await expect(read(store, "b")).rejects.toMatchObject({ code: "BUS_OBJECT_MISSING" });
+    });
+
+    it("W2: an object of another digest is refused before it is read; who verifies it takes it as it is", async () => {
+      const store = await openObjects();
+      const content = Uint8Array.from({ length: 3 * CHUNK + 7 }, (_, index) => (index * 31) & 255);
+      const digest = sha256Hex(content);
+      const info = await store.put("a", content, { digest, hashed: true });
+      expect(info).toMatchObject({ bytes: content.length, digest });
+      const take = async (options: ObjectGetOptions): Promise<string> => {
+        const parts: Uint8Array[] = [];
+        for await (const chunk of store.get("a", options)) parts.push(chunk);
+        return sha256Hex(Buffer.concat(parts));
+      };
+      expect([await take({ digest }), await take({ digest, unverified: true })]).toEqual([digest, digest]);
+      await expect(take({ digest: sha256Hex("other"), unverified: true })).rejects.toMatchObject({
+        code: "BUS_OBJECT_CORRUPT",
+      });
+      // What a caller says of bytes that it did not hash is found out by whoever reads them.
+      await store.put("a", content, { digest: sha256Hex("other"), hashed: true });
+      await expect(take({})).rejects.toMatchObject({ code: "BUS_OBJECT_CORRUPT" });
     });
 
     it("Q1: refuses what does not fit, and counts failed and deleted objects as free", async () => {

@@ -295,6 +295,21 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
         await stream.delete();
         expect((await (await openStream()).info()).messages).toBe(0);
       });
+
+      it("purges what lay there at a mark, and nothing that came later", async () => {
+        const stream = await openStream({ maxBytes: 40_000_000, oversize: "store" });
+        const consumer = await openConsumer(stream);
+        const large = (fill: number): Uint8Array => new Uint8Array(bus.maxPayloadBytes + 5).fill(fill);
+        for (const data of [bytes("a"), large(1)]) await stream.publish(subject(), data);
+        const mark = await stream.mark();
+        for (const data of [large(2), bytes("b")]) await stream.publish(subject(), data);
+        await stream.purge(mark);
+        const left = [await mustTake(consumer), await mustTake(consumer)];
+        expect(left.map(({ data }) => data[0])).toEqual([2, bytes("b")[0]]);
+        for (const message of left) await message.ack();
+        expect((await stream.mark()).objects).toEqual([]);
+        await stream.purge(await stream.mark());
+      });
     });
 
     describe("log", () => {

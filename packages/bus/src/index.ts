@@ -10,6 +10,8 @@ export type {
   KvEntry,
   Message,
   ObjectInfo,
+  ObjectGetOptions,
+  ObjectPutOptions,
   ObjectStore,
   ObjectStoreConfig,
   ParkedMessage,
@@ -19,6 +21,7 @@ export type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "./types.ts";
 export {
   groupMessageId,

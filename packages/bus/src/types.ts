@@ -130,6 +130,14 @@ export interface Consumer {
   delete(): Promise<void>;
 }
 
+/** What lay in a stream at one moment. */
+export interface StreamMark {
+  /** Of the newest message ever stored. */
+  readonly sequence: number;
+  /** Objects that hold data of messages. */
+  readonly objects: readonly string[];
+}
+
 /** An open stream. */
 export interface Stream {
   readonly config: StreamConfig;
@@ -138,8 +146,10 @@ export interface Stream {
   /** Opens the durable consumer, making it if it is new; another config under its name is refused. */
   consumer(config: ConsumerConfig): Promise<Consumer>;
   info(): Promise<StreamInfo>;
-  /** Removes all messages, keeps consumers. */
-  purge(): Promise<void>;
+  /** What lies in it now, for `purge`. */
+  mark(): Promise<StreamMark>;
+  /** Removes all messages, or those that lay there at a mark; keeps consumers. */
+  purge(upTo?: StreamMark): Promise<void>;
   delete(): Promise<void>;
 }
 
@@ -197,6 +207,22 @@ export interface ObjectInfo {
   readonly digest: string;
 }
 
+export interface ObjectPutOptions {
+  /** SHA-256 (hex) that the content must have. */
+  readonly digest?: string;
+  /** The caller has just hashed exactly these bytes: they are not hashed again. */
+  readonly hashed?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface ObjectGetOptions {
+  /** An object that was stored with another digest is corrupt, and nothing of it is read. */
+  readonly digest?: string;
+  /** The caller verifies what it gets: it is not hashed on its way. */
+  readonly unverified?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** Big values in chunks; visible only when complete. */
 export interface ObjectStore {
   readonly config: ObjectStoreConfig;
@@ -209,13 +235,13 @@ export interface ObjectStore {
   put(
     name: string,
     content: Uint8Array | AsyncIterable<Uint8Array>,
-    options?: { readonly digest?: string; readonly signal?: AbortSignal },
+    options?: ObjectPutOptions,
   ): Promise<ObjectInfo>;
   /**
    * Chunks in order; the last one comes only after the digest was found right.
    * @throws OarlockError `BUS_OBJECT_MISSING`, `BUS_OBJECT_CORRUPT`.
    */
-  get(name: string, options?: { readonly signal?: AbortSignal }): AsyncIterable<Uint8Array>;
+  get(name: string, options?: ObjectGetOptions): AsyncIterable<Uint8Array>;
   info(name: string): Promise<ObjectInfo | undefined>;
   delete(name: string): Promise<void>;
   list(): Promise<ObjectInfo[]>;

@@ -3,7 +3,7 @@
  * right. Writing goes to Node's thread pool, hashing to the hash worker (P1).
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, rename, stat, statfs } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { createHasher } from "@oarlock/runtime";
@@ -38,15 +38,25 @@ export async function writeDurably(path: string, data: Uint8Array, signal?: Abor
   }
 }
 
-/** Writes `path` whole or not at all, whatever was there; durable when it resolves. */
+/** Writes `path` whole or not at all, whatever was there; durable when it resolves. `check` may throw before it is there. */
 export async function replaceDurably(
   path: string,
   data: Uint8Array,
   signal?: AbortSignal,
+  check?: (written: FileFacts) => void,
 ): Promise<FileFacts> {
   const draft = join(dirname(path), `.${randomUUID()}`);
-  const facts = await writeDurably(draft, data, signal);
-  await rename(draft, path);
+  const replace = async (): Promise<FileFacts> => {
+    const written = await writeDurably(draft, data, signal);
+    check?.(written);
+    await rename(draft, path);
+    return written;
+  };
+  const facts = await replace().catch(async (reason: unknown) => {
+    // A disk that is full would stay so, a draft fuller at every attempt.
+    await rm(draft, { force: true });
+    throw reason;
+  });
   await syncFolder(dirname(path));
   return facts;
 }

@@ -1,7 +1,7 @@
 /** W1, W2, F1, Q1 of policy versions, on the memory bus. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import fc from "fast-check";
-import { type Bus, createMemoryBus, subjects } from "@oarlock/bus";
+import { type Bus, createMemoryBus, type ObjectStore, subjects } from "@oarlock/bus";
 import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import { openPolicyStore, type PolicyStoreOptions } from "./policy-store.ts";
 import type { PolicyStore } from "./types.ts";
@@ -31,6 +31,38 @@ const ramp = (length: number, from = 0): Float32Array =>
   Float32Array.from({ length }, (_, index) => from + index);
 const snapshot = (number: number, weights: Float32Array) => ({ number, weights, stage: 0, step: number });
 const objects = () => bus.objects({ name: subjects(UID).policyBucket, maxBytes: 1 << 20 });
+
+/** The bus, with a wire that says what travels, and that tears once at the n-th object from now on. */
+function watchedObjects(): { bus: Bus; readonly sent: string[]; readonly read: string[]; failAt: number } {
+  const wire = { bus, sent: [] as string[], read: [] as string[], failAt: -1 };
+  const travel = (log: string[], name: string): void => {
+    log.push(name);
+    if (wire.failAt-- === 0) throw new Error("torn");
+  };
+  const watched = (inner: ObjectStore): ObjectStore => ({
+    config: inner.config,
+    info: (name) => inner.info(name),
+    list: () => inner.list(),
+    delete: (name) => inner.delete(name),
+    async put(name, content, options) {
+      travel(wire.sent, name);
+      return inner.put(name, content, options);
+    },
+    async *get(name, options) {
+      travel(wire.read, name);
+      yield* inner.get(name, options);
+    },
+  });
+  const objects: Bus["objects"] = async (config) => watched(await bus.objects(config));
+  wire.bus = new Proxy(bus, {
+    get(target, key) {
+      if (key === "objects") return objects;
+      const value: unknown = Reflect.get(target, key);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return wire;
+}
 
 describe("policy store", () => {
   it("gives back the bits that were published, under the digest of the flat bytes", async () => {
@@ -118,6 +150,53 @@ describe("policy store", () => {
     await learner.publish(snapshot(2, second));
     const shards = (await (await objects()).list()).filter(({ name }) => name.startsWith("shard/"));
     expect(shards).toHaveLength(4);
+  });
+
+  it("W1: goes on with a publication that broke in the middle: what is stored is not sent again", async () => {
+    const wire = watchedObjects();
+    const learner = await store(1, { bus: wire.bus });
+    wire.failAt = 2;
+    await expect(learner.publish(snapshot(1, ramp(45)))).rejects.toThrow("torn");
+    expect(await learner.current()).toBeUndefined();
+    wire.sent.splice(0);
+    await learner.publish(snapshot(1, ramp(45)));
+    // Five shards, of which two were there.
+    expect(wire.sent.filter((name) => name.startsWith("shard/"))).toHaveLength(3);
+  });
+
+  it("W2: an actor goes on with a transfer that broke in the middle, and asks for no shard that it has", async () => {
+    const wire = watchedObjects();
+    const [learner, actor] = [await store(1), await store(0, { bus: wire.bus })];
+    const shards = (): string[] => wire.read.splice(0).filter((name) => name.startsWith("shard/"));
+    const first = ramp(45);
+    const version = await learner.publish(snapshot(1, first));
+    // The manifest is read first.
+    wire.failAt = 3;
+    await expect(actor.fetch(version)).rejects.toThrow("torn");
+    expect(shards()).toHaveLength(3);
+    const fetched = await actor.fetch(version);
+    expect([...fetched]).toEqual([...first]);
+    expect(shards()).toHaveLength(3);
+    const second = first.slice();
+    second[44] = 99; // the last of five shards
+    const next = await actor.fetch(await learner.publish(snapshot(2, second)));
+    expect([...next]).toEqual([...second]);
+    expect(next.buffer).not.toBe(fetched.buffer);
+    expect(shards()).toHaveLength(1);
+  });
+
+  it("W2: what an actor has is verified again: it asks for all of it where that was written to", async () => {
+    const wire = watchedObjects();
+    const [learner, actor] = [await store(1), await store(0, { bus: wire.bus })];
+    const fetched = await actor.fetch(await learner.publish(snapshot(1, ramp(25))));
+    fetched[0] = -1;
+    const second = ramp(25);
+    second[24] = 99;
+    const version = await learner.publish(snapshot(2, second));
+    wire.read.splice(0);
+    expect([...(await actor.fetch(version))]).toEqual([...second]);
+    // The one that changed, and then all three.
+    expect(wire.read.filter((name) => name.startsWith("shard/"))).toHaveLength(4);
   });
 
   it("publishing the same version again changes nothing; a lower number is refused", async () => {

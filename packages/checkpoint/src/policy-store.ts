@@ -3,6 +3,7 @@
  * never what its successor serves (F1), and a shard that did not change is not sent again. The pointer is one key, moved by
  * compare-and-set after everything else is stored and verified (W1).
  */
+import { setImmediate as immediate } from "node:timers/promises";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
 import { bytesOf, createHasher, reachMoment, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
@@ -16,6 +17,7 @@ import {
   sameVersion,
   type Shard,
 } from "./policy-manifest.ts";
+import { createReceivedShards } from "./received-shards.ts";
 import type { PolicyAnnouncement, PolicySnapshot, PolicyStore, PolicyVersion } from "./types.ts";
 
 /** Which run, whose versions, how large. Every process of a run gives the same `maxBytes` and `configDigest`. */
@@ -61,6 +63,7 @@ class BusPolicyStore implements PolicyStore {
   readonly #place: Place;
   /** Publishing and pruning take turns: pruning must not see shards whose manifest is still to come. */
   readonly #turn = new Semaphore("policy store", 1);
+  readonly #received = createReceivedShards();
 
   constructor(options: PolicyStoreOptions, place: Place) {
     this.#options = options;
@@ -103,13 +106,56 @@ class BusPolicyStore implements PolicyStore {
     }
     const manifest = await this.#manifest(version, pointer.incarnation, signal);
     onFound?.({ trace: manifest.trace });
-    const weights = new Float32Array(
-      new SharedArrayBuffer(manifest.elements * Float32Array.BYTES_PER_ELEMENT),
-    );
-    for (const shard of manifest.shards) await this.#fill(weights, shard, version, signal);
-    const digest = await sha256HexOffLoop(bytesOf(weights), signal);
-    if (digest !== version.digest) throw corrupt(version, `its weights have SHA-256 ${digest}`);
-    return weights;
+    return this.#receive(manifest, version, signal);
+  }
+
+  /** Asks for the shards that are not here yet, and verifies the whole. */
+  async #receive(
+    manifest: CheckedManifest,
+    version: PolicyVersion,
+    signal?: AbortSignal,
+  ): Promise<Float32Array<SharedArrayBuffer>> {
+    const bytes = manifest.elements * Float32Array.BYTES_PER_ELEMENT;
+    const weights = new Float32Array(new SharedArrayBuffer(bytes));
+    const filled: Shard[] = [];
+    let known = 0;
+    await using whole = createHasher();
+    // Hashed in order, while the next part is on its way.
+    let hashed: Promise<void> = Promise.resolve();
+    const hash = (part: Uint8Array): void => {
+      hashed = hashed.then(() => whole.update(part));
+      hashed.catch(() => undefined);
+    };
+    try {
+      for (const shard of manifest.shards) {
+        signal?.throwIfAborted();
+        const target = weights.subarray(shard.offset, shard.offset + shard.elements);
+        const here = this.#received.find(shard);
+        if (here === undefined) await this.#fill(bytesOf(target), shard, { version, signal, hash });
+        else {
+          target.set(here);
+          known++;
+          hash(bytesOf(target));
+          // P1: a copy is compute.
+          await immediate();
+        }
+        filled.push(shard);
+      }
+    } catch (reason) {
+      this.#received.broken(weights, filled);
+      await hashed.catch(() => undefined);
+      throw reason;
+    }
+    await hashed;
+    const digest = await whole.finish();
+    if (digest === version.digest) {
+      this.#received.whole(weights, manifest.shards);
+      return weights;
+    }
+    this.#received.forget();
+    // Whoever took the version before may have written to it.
+    if (known > 0) return await this.#receive(manifest, version, signal);
+    throw corrupt(version, `its weights have SHA-256 ${digest}`);
   }
 
   async current(): Promise<PolicyAnnouncement | undefined> {
@@ -161,7 +207,8 @@ class BusPolicyStore implements PolicyStore {
     if (weights.length === 0)
       throw new OarlockError("POLICY_EMPTY_REFUSED", "a policy of no weights is not published");
     const { shardElements = SHARD_ELEMENTS, incarnation } = this.#options;
-    await using whole = createHasher();
+    // Of one shard the whole is known with it.
+    await using whole = weights.length > shardElements ? createHasher() : undefined;
     const shards: Shard[] = [];
     for (let offset = 0; offset < weights.length; offset += shardElements) {
       signal?.throwIfAborted();
@@ -169,14 +216,14 @@ class BusPolicyStore implements PolicyStore {
       const copy = new Float32Array(new SharedArrayBuffer(part.byteLength));
       copy.set(part);
       const bytes = bytesOf(copy);
-      const [digest] = await Promise.all([sha256HexOffLoop(bytes, signal), whole.update(bytes)]);
+      const [digest] = await Promise.all([sha256HexOffLoop(bytes, signal), whole?.update(bytes)]);
       const object = `shard/${incarnation}/${digest}`;
       if ((await this.#place.objects.info(object)) === undefined) {
-        await this.#place.objects.put(object, bytes, { digest, ...withSignal(signal) });
+        await this.#place.objects.put(object, bytes, { digest, hashed: true, ...withSignal(signal) });
       }
       shards.push({ object, offset, elements: part.length, digest });
     }
-    return { shards, digest: await whole.finish() };
+    return { shards, digest: (await whole?.finish()) ?? shards[0]?.digest ?? "" };
   }
 
   async #manifest(
@@ -184,44 +231,48 @@ class BusPolicyStore implements PolicyStore {
     incarnation: number,
     signal?: AbortSignal,
   ): Promise<CheckedManifest> {
-    const name = manifestName(incarnation, version);
-    const info = await this.#place.objects.info(name);
-    if (info === undefined) {
-      throw new OarlockError("POLICY_MISSING", `policy ${version.number} was pruned`, { retryable: true });
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of this.#place.objects.get(
+        manifestName(incarnation, version),
+        withSignal(signal),
+      )) {
+        bytes += chunk.byteLength;
+        if (bytes > MAX_MANIFEST_BYTES) throw corrupt(version, `its manifest has more than ${bytes} bytes`);
+        parts.push(chunk);
+      }
+    } catch (reason) {
+      if (isOarlockError(reason, "BUS_OBJECT_MISSING")) {
+        throw new OarlockError("POLICY_MISSING", `policy ${version.number} was pruned`, { retryable: true });
+      }
+      if (isOarlockError(reason, "BUS_OBJECT_CORRUPT"))
+        throw corrupt(version, "its manifest is damaged", reason);
+      throw reason;
     }
-    if (info.bytes > MAX_MANIFEST_BYTES) throw corrupt(version, `its manifest has ${info.bytes} bytes`);
-    const bytes = new Uint8Array(info.bytes);
-    await this.#copy(name, bytes, version, signal);
-    return decodeManifest(bytes, version, this.#options);
+    return decodeManifest(Buffer.concat(parts), version, this.#options);
   }
 
-  async #fill(
-    weights: Float32Array,
-    shard: Shard,
-    version: PolicyVersion,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const info = await this.#place.objects.info(shard.object);
-    if (info?.digest !== shard.digest)
-      throw corrupt(version, `its shard ${shard.object} is ${info?.digest ?? "gone"}`);
-    const target = bytesOf(weights.subarray(shard.offset, shard.offset + shard.elements));
-    await this.#copy(shard.object, target, version, signal);
-  }
-
-  async #copy(name: string, target: Uint8Array, version: PolicyVersion, signal?: AbortSignal): Promise<void> {
+  /** The bytes of a shard as they come; the whole is verified when it is there. */
+  async #fill(target: Uint8Array, { object, digest }: Shard, of: Filling): Promise<void> {
+    const { version, signal, hash } = of;
     let filled = 0;
     try {
-      for await (const chunk of this.#place.objects.get(name, withSignal(signal))) {
+      const options = { digest, unverified: true, ...withSignal(signal) };
+      for await (const chunk of this.#place.objects.get(object, options)) {
         if (filled + chunk.byteLength > target.byteLength)
-          throw corrupt(version, `${name} is longer than its manifest says`);
+          throw corrupt(version, `${object} is longer than its manifest says`);
         target.set(chunk, filled);
+        hash(target.subarray(filled, filled + chunk.byteLength));
         filled += chunk.byteLength;
       }
     } catch (reason) {
-      if (isOarlockError(reason, "BUS_OBJECT_CORRUPT")) throw corrupt(version, `${name} is damaged`, reason);
+      if (isOarlockError(reason, "BUS_OBJECT_MISSING")) throw corrupt(version, `${object} is gone`, reason);
+      if (isOarlockError(reason, "BUS_OBJECT_CORRUPT"))
+        throw corrupt(version, `${object} is damaged`, reason);
       throw reason;
     }
-    if (filled !== target.byteLength) throw corrupt(version, `${name} is shorter than its manifest says`);
+    if (filled !== target.byteLength) throw corrupt(version, `${object} is shorter than its manifest says`);
   }
 
   async #read(): Promise<Pointer | undefined> {
@@ -264,6 +315,13 @@ class BusPolicyStore implements PolicyStore {
   #wait(signal?: AbortSignal): { timeoutMs: number; signal?: AbortSignal } {
     return { timeoutMs: TURN_TIMEOUT_MS, ...withSignal(signal) };
   }
+}
+
+interface Filling {
+  readonly version: PolicyVersion;
+  readonly signal: AbortSignal | undefined;
+  /** Hears of each part, in order. */
+  readonly hash: (part: Uint8Array) => void;
 }
 
 /** The pointer after a publication; undefined when it says so already. */

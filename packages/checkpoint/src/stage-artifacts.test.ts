@@ -33,7 +33,17 @@ describe("stage artifacts", () => {
     writeFileSync(join(folder, `${digest}.f32`), new Uint8Array(12));
     await expect(artifacts.load(artifact)).rejects.toThrow(/CHECKPOINT_CORRUPT.*SHA-256/);
     const other = { ...artifact, digest: "0".repeat(64) };
-    await expect(artifacts.save(other, weights)).rejects.toThrow(/ARTIFACT_CHANGED.*rm/);
+    for (const _ of ["first", "again"])
+      await expect(artifacts.save(other, weights)).rejects.toThrow(/ARTIFACT_CHANGED.*rm/);
     await expect(artifacts.load({ ...artifact, digest: "1".repeat(64) })).rejects.toThrow(/no bytes/);
+  });
+
+  test("leave no draft behind where they could not be saved", async () => {
+    const folder = temporaryFolder("artifacts");
+    const artifacts = openStageArtifacts(folder);
+    const givenUp = AbortSignal.abort(new Error("given up"));
+    await expect(artifacts.save(artifact, weights, givenUp)).rejects.toThrow("given up");
+    await expect(artifacts.save({ ...artifact, digest: "0".repeat(64) }, weights)).rejects.toThrow();
+    expect(readdirSync(folder)).toEqual([]);
   });
 });

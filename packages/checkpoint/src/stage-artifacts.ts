@@ -36,13 +36,13 @@ export function openStageArtifacts(folder: string): StageArtifacts {
       await makeFolder(folder);
       const path = weightsPath(artifact.digest);
       if ((await sizeOf(path)) !== weights.byteLength) {
-        const { sha256 } = await replaceDurably(path, bytesOf(weights), signal);
-        if (sha256 !== artifact.digest) {
+        await replaceDurably(path, bytesOf(weights), signal, ({ sha256 }) => {
+          if (sha256 === artifact.digest) return;
           throw new OarlockError(
             "ARTIFACT_CHANGED",
             `${artifact.stage}: the weights have SHA-256 ${sha256}, announced was ${artifact.digest}`,
           );
-        }
+        });
       }
       const facts = new TextEncoder().encode(`${JSON.stringify(artifact, null, 2)}\n`);
       await replaceDurably(join(folder, `${artifact.stage}.json`), facts, signal);

@@ -44,7 +44,8 @@ export interface PolicyStore {
   publish(snapshot: PolicySnapshot, signal?: AbortSignal): Promise<PolicyVersion>;
   /**
    * The verified weights [P] of one version, over a SharedArrayBuffer that belongs to the caller. `onFound` hears of its
-   * publication before the weights are read.
+   * publication before the weights are read. A shard that is here of the version fetched last, or of a transfer that broke
+   * off, is not asked for again.
    *
    * @throws OarlockError `POLICY_MISSING`, `POLICY_CORRUPT`, `POLICY_CONFIG_MISMATCH`.
    */

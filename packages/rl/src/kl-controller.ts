@@ -32,6 +32,8 @@ const rules: {
 } = {
   fixed: (beta) => beta,
   adaptive(beta, { target, horizon }, { kl, samples }) {
+    // Of a batch whose KL is no number nothing is learned, β neither (W3): it would be none for good.
+    if (Number.isNaN(kl)) return beta;
     const error = Math.min(Math.max(kl / target - 1, -MOST_ERROR), MOST_ERROR);
     return beta * (1 + (error * samples) / horizon);
   },

@@ -96,6 +96,11 @@ describe("KL controllers", () => {
     },
   );
 
+  test("W3: a KL that is no number moves nothing, one beyond all bounds moves β by the most", () => {
+    expect(nextKlCoefficient(0.05, adaptive, { kl: Number.NaN, samples: 100 })).toBe(0.05);
+    expect(nextKlCoefficient(0.05, adaptive, { kl: Infinity, samples: 10_000 })).toBeCloseTo(0.06, 12);
+  });
+
   test("the fixed one keeps β", () => {
     expect(nextKlCoefficient(0.05, { ...adaptive, type: "fixed" }, { kl: 99, samples: 256 })).toBe(0.05);
   });

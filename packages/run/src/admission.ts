@@ -14,20 +14,20 @@ export const DROP_REASONS = [
   "foreign",
   /** Sent by, or issued by, a superseded learner (F1). */
   "superseded",
-  /** Made by another engine, plan or instruction set than this run's (D1b). */
-  "other-fingerprint",
   /** Of a step that is trained, or of an evaluation that is closed: a late duplicate, since nothing else can be late. */
   "late",
   /** Of a group that this learner never issued. */
   "unissued",
-  /** Made by weights that this learner did not publish for this work: W2. */
-  "unknown-policy",
-  /** Streaming: made by weights that are too many versions behind the learner's. */
-  "stale",
   /** Names samples outside its group, or one twice. */
   "malformed",
   /** Every sample in it has been counted. */
   "duplicate",
+  /** Made by another engine, plan or instruction set than this run's (D1b). */
+  "other-fingerprint",
+  /** Made by weights that this learner did not publish for this work: W2. */
+  "unknown-policy",
+  /** Streaming: made by weights that are too many versions behind the learner's. */
+  "stale",
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
@@ -40,7 +40,12 @@ export interface ScoredHead {
   /** Digest of what decided its bits (D1b). */
   readonly fingerprint: string;
   readonly samples: readonly SampleVerdict[];
+  /** Instance that made them: for what is said of them, it decides nothing. */
+  readonly producedBy: string;
 }
+
+/** Of a digest, where people read it. */
+const SHOWN_DIGITS = 12;
 
 /** What admission compares with. */
 export interface AdmissionContext {
@@ -56,12 +61,14 @@ export interface AdmissionContext {
   readonly published: readonly PolicyVersion[];
 }
 
-/** Undefined where the message may count. */
+/**
+ * Undefined where the message may count. Who made it and by what is looked at last: where that is the reason, the group is
+ * out and the message is the answer to it.
+ */
 export function refusal(context: AdmissionContext, message: ScoredHead): DropReason | undefined {
   const { identity } = message;
   if (identity.uid !== context.uid) return "foreign";
   if (message.incarnation < context.incarnation) return "superseded";
-  if (message.fingerprint !== context.fingerprint) return "other-fingerprint";
   if (identity.purpose === "rollout" && context.stream !== undefined) {
     return streamRefusal(context, context.stream, message);
   }
@@ -69,8 +76,10 @@ export function refusal(context: AdmissionContext, message: ScoredHead): DropRea
   if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
   const group = batch.groups[identity.group];
   if (group === undefined || identity.draw !== 0) return "unissued";
-  if (!message.policies.every((policy) => isSamePolicy(batch.policy, policy))) return "unknown-policy";
-  return refusedSamples(group, message);
+  const refused = refusedSamples(group, message) ?? refusedMaker(context, message);
+  if (refused !== undefined) return refused;
+  const isWanted = message.policies.every((policy) => isSamePolicy(batch.policy, policy));
+  return isWanted ? undefined : "unknown-policy";
 }
 
 function refusedSamples(group: GroupState, { samples }: ScoredHead): DropReason | undefined {
@@ -78,13 +87,21 @@ function refusedSamples(group: GroupState, { samples }: ScoredHead): DropReason 
   return samples.every(({ sample }) => group.samples[sample] !== "pending") ? "duplicate" : undefined;
 }
 
+function refusedMaker(
+  { fingerprint }: AdmissionContext,
+  message: ScoredHead,
+): "other-fingerprint" | undefined {
+  return message.fingerprint === fingerprint ? undefined : "other-fingerprint";
+}
+
 /** A group of a stream may be of any policies that this learner published and that are not too old. */
 function streamRefusal(
-  { stage, published }: AdmissionContext,
+  context: AdmissionContext,
   stream: StreamState,
   message: ScoredHead,
 ): DropReason | undefined {
-  const { identity, policies } = message;
+  const { stage } = context;
+  const { identity } = message;
   if (identity.stage !== stage) return identity.stage < stage ? "late" : "unissued";
   const number = numberOf(stream.plan, identity);
   if (number === undefined || number >= stream.issued || stream.again.includes(number)) return "unissued";
@@ -92,11 +109,45 @@ function streamRefusal(
   if (group === undefined) {
     return stream.ready.some((ready) => ready.number === number) ? "duplicate" : "late";
   }
-  const refused = refusedSamples(group, message);
-  if (refused !== undefined) return refused;
+  return (
+    refusedSamples(group, message) ??
+    refusedMaker(context, message) ??
+    refusedWeights(context, stream, message)
+  );
+}
+
+function refusedWeights(
+  { published }: AdmissionContext,
+  stream: StreamState,
+  { policies }: ScoredHead,
+): DropReason | undefined {
   if (policies.some((policy) => isStale(stream, policy.number))) return "stale";
   const isKnown = (policy: PolicyVersion): boolean => published.some((known) => isSamePolicy(known, policy));
   return policies.length > 0 && policies.every(isKnown) ? undefined : "unknown-policy";
+}
+
+/** Who made a message that is refused for how it was made, by what, and what was expected; "" for other reasons. */
+export function refusalDetail(context: AdmissionContext, message: ScoredHead, reason: DropReason): string {
+  return details[reason]?.(context, message) ?? "";
+}
+
+type Detail = (context: AdmissionContext, message: ScoredHead) => string;
+const details: { readonly [Reason in DropReason]?: Detail } = {
+  "other-fingerprint": ({ fingerprint }, message) =>
+    `${message.producedBy} made it by plan ${short(message.fingerprint)}, this run's is ${short(fingerprint)}`,
+  "unknown-policy": ({ batches, published }, { identity, policies, producedBy }) => {
+    const batch = batches[batchKey(identity)];
+    const expected = batch === undefined ? published : [batch.policy];
+    return `${producedBy} made it by ${named(policies)}, expected is ${named(expected)}`;
+  },
+};
+
+function named(policies: readonly PolicyVersion[]): string {
+  return policies.map(({ number, digest }) => `policy version ${number} (${short(digest)})`).join(" or ");
+}
+
+function short(digest: string): string {
+  return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
 }
 
 function isPast(context: AdmissionContext, identity: GroupIdentity): boolean {

@@ -22,6 +22,7 @@ function answer(item: WorkItem, failed: ReadonlySet<number> = new Set(), incarna
     incarnation,
     policies: [item.policy],
     fingerprint: "engine-1",
+    producedBy: "actor-0",
     samples: Array.from({ length: item.samples }, (_, i) => ({
       sample: item.firstSample + i,
       status: failed.has(item.firstSample + i) ? ("failed" as const) : ("scored" as const),
@@ -129,13 +130,19 @@ function act(harness: Harness, queue: WorkItem[], done: WorkItem[], { kind, pick
   const item = queue[pick % Math.max(1, queue.length)] ?? done[pick % Math.max(1, done.length)];
   if (item === undefined) return;
   const message = answer(item, new Set([pick % 7]));
-  const expectDrop = (bad: ScoredHead) => {
+  const expectDrop = (bad: ScoredHead): readonly ConductorEffect[] => {
     const kept = harness.kept.length;
-    assert.deepEqual(
-      send(bad).map(({ type }) => type),
-      ["drop"],
-    );
+    const effects = send(bad);
+    assert.equal(effects[0]?.type, "drop");
     assert.equal(harness.kept.length, kept);
+    return effects.slice(1);
+  };
+  const expectAlone = (bad: ScoredHead) => assert.deepEqual(expectDrop(bad), []);
+  /** Of a group that is out it is the answer, which will not come a second time. */
+  const expectLost = (bad: ScoredHead) => {
+    const isOut = queue.includes(item);
+    const lost = expectDrop(bad).map(({ type }) => type);
+    assert.deepEqual(lost, isOut ? ["group-lost"] : []);
   };
   const acts: Record<Mischief["kind"], () => void> = {
     deliver: () => {
@@ -145,14 +152,14 @@ function act(harness: Harness, queue: WorkItem[], done: WorkItem[], { kind, pick
     },
     duplicate: () => {
       const again = done[pick % Math.max(1, done.length)];
-      if (again !== undefined) expectDrop(answer(again));
+      if (again !== undefined) expectAlone(answer(again));
     },
-    foreign: () => expectDrop({ ...message, identity: { ...message.identity, uid: "run-2" } }),
-    superseded: () => expectDrop({ ...message, incarnation: 0 }),
-    "other-engine": () => expectDrop({ ...message, fingerprint: "engine-2" }),
-    "other-weights": () => expectDrop({ ...message, policies: [{ ...item.policy, digest: "other" }] }),
-    unissued: () => expectDrop({ ...message, identity: { ...message.identity, draw: 1 } }),
-    malformed: () => expectDrop({ ...message, samples: [{ sample: 99, status: "scored" }] }),
+    foreign: () => expectAlone({ ...message, identity: { ...message.identity, uid: "run-2" } }),
+    superseded: () => expectAlone({ ...message, incarnation: 0 }),
+    "other-engine": () => expectLost({ ...message, fingerprint: "engine-2" }),
+    "other-weights": () => expectLost({ ...message, policies: [{ ...item.policy, digest: "other" }] }),
+    unissued: () => expectAlone({ ...message, identity: { ...message.identity, draw: 1 } }),
+    malformed: () => expectAlone({ ...message, samples: [{ sample: 99, status: "scored" }] }),
     train: () => void harness.trainIfReady(),
   };
   acts[kind]();
@@ -239,6 +246,30 @@ describe("conductor", () => {
     expect(harness.ready).toEqual(["rollout/0/0"]);
   });
 
+  test("T1: a stage that a guard ends drops by name what was issued ahead", () => {
+    const harness = new Harness({ lag: 1, steps: 5, basePolicy: 0, groupsPerStep: 2, samplesPerGroup: 1 });
+    for (const item of harness.issued.slice(0, 3))
+      harness.apply({ type: "received", message: answer(item), nowMs: 1 });
+    harness.apply({ type: "batch-used", batch: { purpose: "rollout", stage: 0, step: 0 }, nowMs: 1 });
+    const effects = harness.apply({
+      type: "stage-began",
+      stage: 0,
+      plan: undefined,
+      trained: 5,
+      published: [],
+      nowMs: 2,
+    });
+    const ahead = harness.issued.slice(2).map(({ identity }) => identity);
+    expect(effects).toEqual(
+      ahead.map((identity) => ({ type: "drop-group", identity, reason: "stage-ended" })),
+    );
+    expect(harness.state.ledger).toMatchObject({
+      groupsIssued: 4,
+      groupsTrained: 2,
+      groupsDropped: { "stage-ended": 2 },
+    });
+  });
+
   test("D1: a group of which a message is parked is lost, if it is out and of this learner", () => {
     const plan = { lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 2, samplesPerGroup: 1 };
     const harness = new Harness(plan, { incarnation: 2 });
@@ -247,8 +278,40 @@ describe("conductor", () => {
     const [first, second] = harness.issued;
     harness.apply({ type: "received", message: answer(first!, new Set(), 2), nowMs: 1 });
     expect([park(first!), park(second!, 1)]).toEqual([[], []]);
-    expect(park(second!)).toEqual([{ type: "group-lost", identity: second!.identity, reason: "torn" }]);
+    const reason = "a message of it is parked: torn";
+    expect(park(second!)).toEqual([{ type: "group-lost", identity: second!.identity, reason }]);
   });
+
+  test.each<[string, Partial<ScoredHead>, string]>([
+    [
+      "D1b: another plan",
+      { fingerprint: "engine-2-is-another" },
+      "actor-0 made it by plan engine-2-is-, this run's is engine-1",
+    ],
+    [
+      "W2: weights nobody published",
+      { policies: [{ number: 3, digest: "0".repeat(64) }] },
+      "actor-0 made it by policy version 3 (000000000000), expected is policy version 0 (digest-0)",
+    ],
+  ])(
+    "%s: a group whose answer may not count is lost, and it is said who made it by what",
+    (_, bad, reason) => {
+      const harness = new Harness({ lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 2 });
+      const message = answer(harness.issued[0]!);
+      const { identity } = message;
+      const receive = (head: ScoredHead) => harness.apply({ type: "received", message: head, nowMs: 1 });
+      expect(receive({ ...message, ...bad })).toEqual([
+        expect.objectContaining({ type: "drop", detail: reason }),
+        { type: "group-lost", identity, reason },
+      ]);
+      // Of a learner that superseded this one: not the answer to what this one asked for.
+      expect(receive({ ...message, ...bad, incarnation: 2 })).toMatchObject([{ type: "drop" }]);
+      receive(message);
+      expect(receive({ ...message, ...bad })).toMatchObject([
+        { type: "drop", reason: "duplicate", detail: "" },
+      ]);
+    },
+  );
 
   test("S1: failed samples complete a group and are counted", () => {
     const harness = new Harness({ lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 3 });

@@ -13,7 +13,7 @@
  */
 import { groupsInFlight, isComplete, issueGroups, markSamples, openBatch } from "./batch.ts";
 import type { BatchState } from "./batch.ts";
-import { refusal } from "./admission.ts";
+import { refusal, refusalDetail } from "./admission.ts";
 import type { DropReason, ScoredHead } from "./admission.ts";
 import { batchKey } from "./identity.ts";
 import type { BatchName, GroupIdentity, PolicyVersion } from "./identity.ts";
@@ -115,7 +115,13 @@ export type ConductorEffect =
   | { readonly type: "issue"; readonly items: readonly WorkItem[] }
   /** Keep the payload of these samples; the others of the message are duplicates. */
   | { readonly type: "keep"; readonly identity: GroupIdentity; readonly samples: readonly number[] }
-  | { readonly type: "drop"; readonly identity: GroupIdentity; readonly reason: DropReason }
+  | {
+      readonly type: "drop";
+      readonly identity: GroupIdentity;
+      readonly reason: DropReason;
+      /** Who made it, by what, and what was expected, where that is the reason. */
+      readonly detail: string;
+    }
   /** Streaming: the group will not be trained on; what was kept of it is of no use. */
   | { readonly type: "drop-group"; readonly identity: GroupIdentity; readonly reason: GroupDropReason }
   /** The group will not come, and nothing may take its place: its batch will never be complete. */
@@ -165,13 +171,7 @@ type Rule<Type> = (state: ConductorState, event: Extract<TimedEvent, { type: Typ
 
 const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
   "stage-began": (before, { stage, plan, trained, published, stream, nowMs }) => {
-    const left = dropGroups(
-      before,
-      before.stream === undefined ? [] : streamCursor(before.stream).outstanding,
-      {
-        reason: "stage-ended",
-      },
-    );
+    const left = dropGroups(before, outstanding(before), "stage-ended");
     const began = issueRollouts(
       {
         ...left.state,
@@ -233,7 +233,9 @@ const rules: { readonly [Type in ConductorEvent["type"]]: Rule<Type> } = {
     }
     const group = state.batches[batchKey(identity)]?.groups[identity.group];
     const isOut = group !== undefined && group.remaining > 0 && identity.draw === 0;
-    return isOut ? { state, effects: [{ type: "group-lost", identity, reason }] } : quiet(state);
+    return isOut
+      ? { state, effects: [lostGroup(identity, `a message of it is parked: ${reason}`)] }
+      : quiet(state);
   },
 
   "batch-used": (state, { batch, nowMs }) => {
@@ -299,22 +301,31 @@ function dropAndIssue(
   numbers: readonly number[],
   { reason, nowMs }: { readonly reason: GroupDropReason; readonly nowMs: number },
 ): Step {
-  const dropping = dropGroups(state, numbers, { reason });
+  const groups = numbers.map((number) => streamedIdentity(state, number));
+  const dropping = dropGroups(state, groups, reason);
   const issued = issueRollouts(dropping.state, nowMs);
   return { state: issued.state, effects: [...dropping.effects, ...issued.effects] };
 }
 
-/** Records groups of a stream as dropped (T1). */
+/** Records groups as dropped (T1). */
 function dropGroups(
   state: ConductorState,
-  numbers: readonly number[],
-  { reason }: { readonly reason: GroupDropReason },
+  groups: readonly GroupIdentity[],
+  reason: GroupDropReason,
 ): Step {
-  const ledger = numbers.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
-  const drops = numbers.map((number): ConductorEffect => {
-    return { type: "drop-group", identity: streamedIdentity(state, number), reason };
-  });
+  const ledger = groups.reduce((sum) => countGroupDropped(sum, reason), state.ledger);
+  const drops = groups.map((identity): ConductorEffect => ({ type: "drop-group", identity, reason }));
   return { state: { ...state, ledger }, effects: drops };
+}
+
+/** Rollout groups that were issued and are not trained on. */
+function outstanding(state: ConductorState): GroupIdentity[] {
+  const { uid, stream, batches } = state;
+  if (stream !== undefined)
+    return streamCursor(stream).outstanding.map((number) => streamedIdentity(state, number));
+  return Object.values(batches)
+    .filter(({ purpose }) => purpose === "rollout")
+    .flatMap((batch) => batch.groups.map((_, group) => ({ uid, ...nameOf(batch), group, draw: 0 })));
 }
 
 function streamedIdentity({ uid, stage, stream }: ConductorState, number: number): GroupIdentity {
@@ -322,22 +333,30 @@ function streamedIdentity({ uid, stage, stream }: ConductorState, number: number
   return { uid, purpose: "rollout", stage, ...place, draw: 0 };
 }
 
+function lostGroup(identity: GroupIdentity, reason: string): ConductorEffect {
+  return { type: "group-lost", identity, reason };
+}
+
 function nameOf({ purpose, stage, step }: BatchName): BatchName {
   return { purpose, stage, step };
 }
 
-/** A message without effect. Of a stream's open group, with weights that may not count: the group goes with it. */
+/** What was asked for is answered by what may not count. In a stream the group goes with it; else nothing may take its place. */
 function dropped(
   state: ConductorState,
-  { identity }: ScoredHead,
+  message: ScoredHead,
   { reason, nowMs }: { readonly reason: DropReason; readonly nowMs: number },
 ): Step {
+  const { identity } = message;
   const counted = { ...state, ledger: countMessageDropped(state.ledger, reason) };
-  const drop: ConductorEffect = { type: "drop", identity, reason };
+  const detail = refusalDetail(state, message, reason);
+  const drop: ConductorEffect = { type: "drop", identity, reason, detail };
   const groupReason = GROUP_DROP_REASONS.find((known) => known === reason);
+  if (groupReason === undefined) return { state: counted, effects: [drop] };
   const { stream } = state;
-  if (stream === undefined || groupReason === undefined || identity.purpose !== "rollout") {
-    return { state: counted, effects: [drop] };
+  if (stream === undefined || identity.purpose !== "rollout") {
+    const isOurs = message.incarnation === state.incarnation;
+    return { state: counted, effects: isOurs ? [drop, lostGroup(identity, detail)] : [drop] };
   }
   const number = numberOf(stream.plan, identity) ?? -1;
   const { state: next, effects } = dropOpen(counted, stream, { number, reason: groupReason, nowMs });

@@ -2,12 +2,14 @@
 import { DROP_REASONS } from "./admission.ts";
 import type { DropReason } from "./admission.ts";
 
-/** Why a group that was issued is never trained on; in streaming mode only (D1c). */
+/** Why a group that was issued is never trained on; but for the last, in streaming mode only (D1c). */
 export const GROUP_DROP_REASONS = [
   /** The oldest weights in it are more than `maxStaleness` versions behind those that would train on it. */
   "stale",
   /** Part of it was made by weights that this learner did not publish (W2). */
   "unknown-policy",
+  /** Part of it was made by another engine, plan or instruction set (D1b). */
+  "other-fingerprint",
   /** A message of it is parked: nobody can read it, and no other will come. */
   "unreadable",
   /** A guard ended the stage before its last step. */

@@ -142,6 +142,7 @@ class Run {
       incarnation,
       policies,
       fingerprint: "e",
+      producedBy: "actor-0",
       samples: Array.from({ length: item.samples }, (_, i) => ({
         sample: item.firstSample + i,
         status: failed ? ("failed" as const) : ("scored" as const),
@@ -244,7 +245,6 @@ const acts: Readonly<Record<string, Act>> = {
     if (message === undefined) return;
     const bad: ScoredHead[] = [
       { ...message, identity: { ...message.identity, uid: "other" } },
-      { ...message, fingerprint: "other" },
       { ...message, identity: { ...message.identity, draw: 1 } },
       { ...message, identity: { ...message.identity, step: 1_000_000 } },
       { ...message, identity: { ...message.identity, group: run.plan.groupsPerStep } },
@@ -264,12 +264,31 @@ const acts: Readonly<Record<string, Act>> = {
   "weights nobody published": (run, pick) => {
     const message = run.scored[pick % Math.max(1, run.scored.length)];
     if (message === undefined) return;
-    const policies = message.policies.map((policy) => ({ ...policy, digest: "other" }));
-    const kept = [...run.kept.values()].reduce((sum, count) => sum + count, 0);
-    run.apply({ type: "received", message: { ...message, policies }, nowMs: 1 });
-    assert.ok([...run.kept.values()].reduce((sum, count) => sum + count, 0) <= kept, "W2");
+    expectUnkept(run, {
+      ...message,
+      policies: message.policies.map((policy) => ({ ...policy, digest: "other" })),
+    });
+  },
+  "another plan": (run, pick) => {
+    const message = run.scored[pick % Math.max(1, run.scored.length)];
+    if (message !== undefined) expectUnkept(run, { ...message, fingerprint: "other" });
   },
 };
+
+/** W2, D1b: nothing of it counts, and where its group was out, that goes with it. */
+function expectUnkept(run: Run, message: ScoredHead): void {
+  const count = (): number => [...run.kept.values()].reduce((sum, kept) => sum + kept, 0);
+  const [kept, { groupsTrained, groupsDropped: before }] = [count(), run.state.ledger];
+  const effects = run.apply({ type: "received", message, nowMs: 1 });
+  assert.ok(count() <= kept);
+  const drop = effects.find(({ type }) => type === "drop");
+  assert.ok(drop?.type === "drop");
+  const { reason } = drop;
+  const isCounted = reason === "unknown-policy" || reason === "other-fingerprint" || reason === "stale";
+  const grown = isCounted ? { ...before, [reason]: before[reason] + 1 } : before;
+  assert.deepEqual(run.state.ledger.groupsDropped, grown);
+  assert.equal(run.state.ledger.groupsTrained, groupsTrained);
+}
 
 const often = ["decode", "decode", "finish", "finish", "deliver", "deliver", "train", "publish"];
 const happenings = fc.record({
@@ -332,7 +351,9 @@ describe("a stream of groups", () => {
     )?.item;
     assert.ok(item, `group ${group} is not issued`);
     const samples = [0, 1].map((sample) => ({ sample, status: "scored" as const }));
-    return { identity: item.identity, incarnation: run.incarnation, policies, fingerprint: "e", samples };
+    const { identity } = item;
+    const producedBy = "actor-0";
+    return { identity, incarnation: run.incarnation, policies, fingerprint: "e", producedBy, samples };
   };
   const receive = (run: Run, group: number, policies: PolicyVersion[]): readonly ConductorEffect[] =>
     run.apply({ type: "received", message: answer(run, group, policies), nowMs: 1 });
@@ -363,6 +384,7 @@ describe("a stream of groups", () => {
     expect(run.state.ledger.groupsDropped).toEqual({
       stale: 1,
       "unknown-policy": 0,
+      "other-fingerprint": 0,
       unreadable: 0,
       "stage-ended": 0,
     });

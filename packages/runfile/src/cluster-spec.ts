@@ -1,9 +1,10 @@
 /** What a run asks of a cluster, as a user writes it: the TypeScript side of `schema/cluster.ts`. */
-import type { IssuerKind, RoleName, ScalingMode, StorageType, TlsType } from "./vocabulary.ts";
+import type { IssuerKind, Manager, RoleName, ScalingMode, StorageType, TlsType } from "./vocabulary.ts";
 
 /** What only a cluster reads; none of it changes bits (D1). */
 export interface ClusterSpec {
   readonly suspend?: boolean | undefined;
+  readonly managedBy?: Manager | undefined;
   readonly image?: string | undefined;
   readonly imagePullSecrets?: readonly { readonly name: string }[] | undefined;
   readonly roles?: readonly RoleSpec[] | undefined;

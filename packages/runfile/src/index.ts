@@ -69,7 +69,7 @@ export type {
   TaskName,
   TrapCode,
 } from "./vocabulary.ts";
-export { ROLE_NAMES } from "./vocabulary.ts";
+export { type Manager, ROLE_NAMES } from "./vocabulary.ts";
 export { irreproducibleBecause } from "./reproducible.ts";
 export { readRunFile } from "./read-run-file.ts";
 export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";

@@ -394,7 +394,10 @@ export interface ResolvedPpoKl extends ResolvedKl {
 }
 
 export interface ResolvedCritic {
-  /** `trunk`: a value head on the policy, trained with it by the policy's optimizer; `from` and `optimizer` are then unused. */
+  /**
+   * `trunk`: a value head on the policy, trained with it by the policy's optimizer; `from` is then unused, and `optimizer` is that
+   * of the warm-up.
+   */
   readonly network: CriticType;
   /** What the value loss weighs beside the policy's, on one trunk. */
   readonly coefficient: number;
@@ -402,7 +405,7 @@ export interface ResolvedCritic {
   readonly from: string;
   /** ε: values move at most so far from those before the step; 0 = no clip. */
   readonly clip: number;
-  /** Steps at the stage's start that train the critic alone. */
+  /** Steps at the stage's start that train the critic alone: on one trunk, the value head. */
   readonly warmupSteps: number;
   readonly optimizer: ResolvedOptimizer;
 }

@@ -161,5 +161,9 @@ export type StorageType = (typeof STORAGE_TYPES)[number];
 export const TLS_TYPES = ["secret", "certManager", "runCA"] as const;
 export type TlsType = (typeof TLS_TYPES)[number];
 
+/** Who acts on a run: our controller, or nobody here because another cluster does. */
+export const MANAGERS = ["oarlock.dev/controller", "kueue.x-k8s.io/multikueue"] as const;
+export type Manager = (typeof MANAGERS)[number];
+
 export const ISSUER_KINDS = ["Issuer", "ClusterIssuer"] as const;
 export type IssuerKind = (typeof ISSUER_KINDS)[number];

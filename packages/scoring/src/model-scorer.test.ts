@@ -1,6 +1,7 @@
 /** Reward models as scorers: waited for, pinned by digest, failing without a number (S1); and their place among others. */
 import { describe, expect, test } from "vitest";
 import type { PolicyAnnouncement } from "@oarlock/checkpoint";
+import { OarlockError } from "@oarlock/errors";
 import { cachedScorer } from "./cached-scorer.ts";
 import { combineScorers } from "./combined-scorers.ts";
 import { createModelScorer } from "./model-scorer.ts";
@@ -87,6 +88,36 @@ describe("a model scorer", () => {
     expect(await made.score([input([1])])).toMatchObject([{ type: "failed", code: "VALUE_NOT_FINITE" }]);
     await Promise.all([made.close(), working.close()]);
   });
+});
+
+test("D1c: a thread that dies, and a call that is late, decide no reward", async () => {
+  const closed: number[] = [];
+  const faults = [
+    new OarlockError("WORKER_DIED", "score model: exit code 1", { retryable: true }),
+    new OarlockError("DEADLINE_EXCEEDED", "waited 60000 ms for score", { retryable: true }),
+  ];
+  let threads = 0;
+  const { made } = scorer(Promise.resolve(), {
+    open: async () => {
+      const thread = threads++;
+      let isDead = false;
+      return {
+        async score() {
+          const fault = faults[thread];
+          if (isDead) throw new OarlockError("ENGINE_CLOSED", "a new thread that has no model");
+          isDead = fault !== undefined;
+          if (fault !== undefined) throw fault;
+          return Float32Array.of(0.5);
+        },
+        close: async () => void closed.push(thread),
+        [Symbol.asyncDispose]: async () => undefined,
+      };
+    },
+  });
+  expect(await made.score([input([1])])).toEqual([{ type: "scored", value: 0.5, version: "sha256:abc" }]);
+  expect(closed).toEqual([0, 1]);
+  await made.close();
+  expect(closed).toEqual([0, 1, 2]);
 });
 
 describe("versions of a model scorer", () => {

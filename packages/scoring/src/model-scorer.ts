@@ -4,10 +4,10 @@
  * that gave it.
  */
 import type { PolicyStore, PolicyVersion } from "@oarlock/checkpoint";
-import { causeChain, OarlockError } from "@oarlock/errors";
+import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
-import { waitFor } from "@oarlock/runtime";
+import { sleep, systemClock, waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
@@ -38,6 +38,13 @@ interface Loaded {
   readonly version: string;
 }
 
+/**
+ * D1c: a thread that died and a machine that paused decide no reward. What may pass is tried again for so long, less than a
+ * reward worker keeps a batch.
+ */
+const PATIENCE_MS = 300_000;
+const RETRY_DELAY_MS = 500;
+
 /** Models open at the same time: one takes over from another while groups of both are under way. */
 const MAX_OPEN = 2;
 
@@ -53,17 +60,23 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   const calls = new Map<Promise<Loaded>, number>();
   let newest = "";
   const closing = new AbortController();
-  const load = (pinned: string): Promise<Loaded> =>
-    waitFor(
-      pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`,
+  const load = (pinned: string): Promise<Loaded> => {
+    let announced: PolicyVersion | undefined;
+    const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
+    return waitFor(
+      what,
       async (s) => {
-        const announced = await versionOf(options.store.watch(s), { name, pinned });
+        announced = await versionOf(options.store.watch(s), { name, pinned });
         const model = await options.open(await options.store.fetch(announced, s));
         newest = modelVersion(announced.digest);
         return { model, version: newest };
       },
       { timeoutMs, signal: closing.signal },
-    );
+    ).catch((reason: unknown) => {
+      if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+      throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
+    });
+  };
   // Shared by all callers, so no caller's signal ends it; after a failure the next call tries again.
   const loaded = (pinned: string): Promise<Loaded> => {
     const loading = opened.get(pinned) ?? load(pinned);
@@ -80,27 +93,52 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
       void closeModel(loading);
     }
   };
+  const leave = (pinned: string, loading: Promise<Loaded>): void => {
+    const left = (calls.get(loading) ?? 1) - 1;
+    if (left > 0) calls.set(loading, left);
+    else calls.delete(loading);
+    if (left <= 0 && opened.get(pinned) !== loading) void closeModel(loading);
+    closeOldest();
+  };
+  const scoreOnce = async (
+    inputs: readonly TrajectoryInput[],
+    signal: AbortSignal | undefined,
+    pinned: string,
+  ): Promise<Verdict[]> => {
+    const loading = loaded(pinned);
+    calls.set(loading, (calls.get(loading) ?? 0) + 1);
+    try {
+      const { model, version } = await loading;
+      const texts = inputs.map(({ tokens }) => tokens);
+      const call = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
+      const values = await model.score(texts, call).catch((reason: unknown) => {
+        // Its thread may be gone: the next call opens the model anew.
+        if (signal?.aborted !== true && opened.get(pinned) === loading) opened.delete(pinned);
+        throw reason;
+      });
+      return Array.from(values, (value) => versioned(scored(value), version));
+    } finally {
+      leave(pinned, loading);
+    }
+  };
   return {
     get info() {
       return { name, version: newest, deterministic: true, optional };
     },
     async score(inputs, signal, pinned = "") {
-      const loading = loaded(pinned);
-      calls.set(loading, (calls.get(loading) ?? 0) + 1);
-      try {
-        const { model, version } = await loading;
-        const texts = inputs.map(({ tokens }) => tokens);
-        const call = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
-        return Array.from(await model.score(texts, call), (value) => versioned(scored(value), version));
-      } catch (reason) {
-        signal?.throwIfAborted();
-        const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
-        return inputs.map(() => verdict);
-      } finally {
-        const left = (calls.get(loading) ?? 1) - 1;
-        if (left > 0) calls.set(loading, left);
-        else calls.delete(loading);
-        closeOldest();
+      const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
+      for (;;) {
+        try {
+          return await scoreOnce(inputs, signal, pinned);
+        } catch (reason) {
+          signal?.throwIfAborted();
+          const isOver = closing.signal.aborted || systemClock.monotonicMs() > untilMs;
+          if (isOver || !mayPass(reason)) {
+            const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
+            return inputs.map(() => verdict);
+          }
+          await sleep(RETRY_DELAY_MS, signal === undefined ? {} : { signal });
+        }
       }
     },
     async close() {
@@ -108,6 +146,11 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
       await Promise.all([...opened.values()].map(closeModel));
     },
   };
+}
+
+/** Not of a version that nobody announces in time: its learner has let go of it. */
+function mayPass(reason: unknown): boolean {
+  return isOarlockError(reason) && reason.retryable;
 }
 
 async function closeModel(loading: Promise<Loaded>): Promise<void> {

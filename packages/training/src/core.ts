@@ -6,7 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { reachMoment } from "@oarlock/runtime";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
-import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether } from "./objective.ts";
+import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether, trainsHeadOnly } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
 import { checkTogether, checkStepOptions, checkTrainerOptions } from "./options.ts";
 import {
@@ -49,6 +49,8 @@ export class TrainerCore {
   readonly #weights: Tensors;
   #reference: Float32Array | undefined;
   #optimizerStep = 0;
+  /** Further updates, of the value head alone. */
+  #headStep = 0;
 
   private constructor(parts: Parts) {
     this.#parts = parts;
@@ -77,6 +79,7 @@ export class TrainerCore {
       state,
       lanes,
       threads: laneCount * (options.ort?.threads ?? 1),
+      head: config.head,
     });
     return new TrainerCore({ ort, context, state, lanes, optimizer });
   }
@@ -127,7 +130,7 @@ export class TrainerCore {
         computed,
       },
       seconds: (performance.now() - begin) / 1000,
-      optimizerStep: this.#optimizerStep,
+      optimizerStep: this.#optimizerStep + this.#headStep,
     };
   }
 
@@ -185,6 +188,7 @@ export class TrainerCore {
       secondMoments: second.slice(),
       ...(this.#reference === undefined ? {} : { reference: this.#reference.slice() }),
       optimizerStep: this.#optimizerStep,
+      ...(this.#headStep === 0 ? {} : { headStep: this.#headStep }),
     };
   }
 
@@ -192,12 +196,14 @@ export class TrainerCore {
     restoreFlatState(this.#parts.state, from);
     this.#reference = from.reference?.slice();
     this.#optimizerStep = from.optimizerStep;
+    this.#headStep = from.headStep ?? 0;
   }
 
   resetOptimizer(): void {
     this.#parts.state.first.fill(0);
     this.#parts.state.second.fill(0);
     this.#optimizerStep = 0;
+    this.#headStep = 0;
   }
 
   async close(): Promise<void> {
@@ -352,13 +358,19 @@ export class TrainerCore {
   }
 
   /** W3: an update whose gradient norm is not finite changes nothing. */
-  #apply({ optimizer: settings }: StepOptions, usedLanes: number): { gradNorm: number; applied: boolean } {
+  #apply(
+    { optimizer: settings, objective }: StepOptions,
+    usedLanes: number,
+  ): { gradNorm: number; applied: boolean } {
     const { optimizer } = this.#parts;
-    const gradNorm = optimizer.combine(usedLanes);
-    if (!Number.isFinite(gradNorm)) return { gradNorm, applied: false };
-    this.#optimizerStep += 1;
-    optimizer.apply(settings, this.#optimizerStep, gradNorm);
-    return { gradNorm, applied: true };
+    const part = trainsHeadOnly(objective) ? "head" : "all";
+    const gradientNorm = optimizer.combine(usedLanes, part);
+    if (!Number.isFinite(gradientNorm)) return { gradNorm: gradientNorm, applied: false };
+    if (part === "head") this.#headStep += 1;
+    else this.#optimizerStep += 1;
+    const step = this.#optimizerStep;
+    optimizer.apply(settings, { part, gradientNorm, step, headStep: step + this.#headStep });
+    return { gradNorm: gradientNorm, applied: true };
   }
 }
 

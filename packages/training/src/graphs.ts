@@ -9,7 +9,7 @@ import {
   type WeightLookup,
 } from "@oarlock/nn";
 import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
-import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs } from "./objective.ts";
+import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs, trainsHeadOnly } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
@@ -21,7 +21,7 @@ export interface ForwardSpec {
   readonly temperature: number;
   /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
   readonly chosen: boolean;
-  /** Of a model that gives both, and of a forward pass: which of them. Default: log-probs. */
+  /** Of a model that gives both: which of them. Default: log-probs of a forward pass, both of a gradient. */
   readonly output?: "logprobs" | "scores";
 }
 
@@ -76,7 +76,7 @@ export function forwardModel(spec: ForwardSpec): Uint8Array {
 
 /**
  * Inputs as `forwardModel`, weight [M], those of the objective, and the accumulators.
- * Outputs: the gradient of every view, and the objective's sums. A gradient may be bound over its accumulator: nothing
+ * Outputs: the gradient of every view that is trained, and the objective's sums. A gradient may be bound over its accumulator: nothing
  * else reads that.
  */
 export function gradientModel(spec: GradientSpec): Uint8Array {
@@ -87,7 +87,8 @@ export function gradientModel(spec: GradientSpec): Uint8Array {
   const { outputs, weights } = forward(graph, spec, together > 1 ? `${together}*rankings` : "trained");
   const weight = graph.input("weight", "float32", ofTokens(outputs).shape);
   const sums = buildLoss({ graph, outputs, weight }, objective, old);
-  const { views } = parameterLayout(config);
+  const { views: all } = parameterLayout(config);
+  const views = trainsHeadOnly(objective) ? all.filter(({ name }) => name === "score") : all;
   const found = gradients(
     sums.loss,
     views.map(({ name }) => weights(name)),

@@ -62,9 +62,14 @@ export function rowsTogether(objective: Objective): number {
   return objective.type === "ranking" ? objective.answers : 1;
 }
 
+/** Whether the value head of a policy is trained alone. */
+export const trainsHeadOnly = (objective: Objective): boolean =>
+  objective.type === "value" && objective.headOnly === true;
+
 /** Throws `TRAINING_OPTION` where the model's head is not the one that the objective is about. */
 export function checkHead(objective: Objective, { head = "logits" }: LlamaConfig): void {
-  const needed = objective.type === "grpo" && objective.value !== undefined ? "both" : heads[objective.type];
+  const both = (objective.type === "grpo" && objective.value !== undefined) || trainsHeadOnly(objective);
+  const needed = both ? "both" : heads[objective.type];
   if (head === needed || (head === "both" && needed === "logits")) return;
   throw new OarlockError(
     "TRAINING_OPTION",

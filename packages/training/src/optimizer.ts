@@ -3,7 +3,7 @@
  * anything is written: a norm that is not finite leaves every parameter and moment as it was (W3), and it is the barrier that
  * makes writing outputs over inputs safe.
  */
-import { ADAMW_FACTORS, adamwFactors, adamwGraph } from "@oarlock/nn";
+import { ADAMW_FACTORS, adamwFactors, adamwGraph, type LlamaHead, type ParameterLayout } from "@oarlock/nn";
 import { add, createGraph, reduceSumSquare, serializeModel, type Value } from "@oarlock/onnx";
 import type { OrtBinding, OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
 import type { Lane } from "./lanes.ts";
@@ -15,16 +15,29 @@ const STRETCH = 65_536;
 
 export interface Optimizer {
   /** Adds the gradients of the first `used` lanes into lane 0, in order, and returns √Σg². */
-  combine(used: number): number;
-  /** One update with the gradients in lane 0; `step` counts from 1. */
-  apply(settings: OptimizerSettings, step: number, gradientNorm: number): void;
+  combine(used: number, part: TrainedPart): number;
+  /** One update with the gradients in lane 0. */
+  apply(settings: OptimizerSettings, update: Update): void;
   close(): Promise<void>;
+}
+
+/** `head`: the value head on a policy's trunk, alone. */
+export type TrainedPart = "all" | "head";
+
+export interface Update {
+  readonly part: TrainedPart;
+  readonly gradientNorm: number;
+  /** Which update it is, from 1: of everything below the value head, and of the head, which may have had more. */
+  readonly step: number;
+  readonly headStep: number;
 }
 
 export interface OptimizerParts {
   readonly state: FlatState;
   readonly lanes: readonly Lane[];
   readonly threads: number;
+  /** What the model gives. Default: logits. */
+  readonly head?: LlamaHead | undefined;
 }
 
 type Factors = Readonly<Record<string, OrtTensor>>;
@@ -47,21 +60,25 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
   );
   const factorsOf = (): Factors =>
     Object.fromEntries(ADAMW_FACTORS.map((name) => [name, ort.tensor("float32", [])]));
-  const factors = { decayed: factorsOf(), plain: factorsOf() };
+  const factors = { decayed: factorsOf(), plain: factorsOf(), head: factorsOf() };
   const sumOfSquares = ort.tensor("float32", []);
-  const stretches = stretchesOf(state);
+  const regions = regionsOf(state.layout, parts.head === "both");
   const over = (flat: Float32Array, { start, end }: Stretch): OrtTensor =>
     ort.tensor("float32", [end - start], flat.subarray(start, end));
+  const combinationOf = (session: OrtSession, used: number, stretch: Stretch): OrtBinding => {
+    const tensors = lanes.slice(0, used).map(({ flat }) => over(flat, stretch));
+    const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));
+    const [total] = tensors;
+    return session.bind(inputs, { sumOfSquares, ...(used > 1 && total !== undefined ? { total } : {}) });
+  };
   const combinations = combiners.map((session, i) => ({
     session,
-    bindings: stretches.map((stretch) => {
-      const tensors = lanes.slice(0, i + 1).map(({ flat }) => over(flat, stretch));
-      const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));
-      const [total] = tensors;
-      return session.bind(inputs, { sumOfSquares, ...(i > 0 && total !== undefined ? { total } : {}) });
-    }),
+    bindings: {
+      all: stretchesOf(regions.summed).map((stretch) => combinationOf(session, i + 1, stretch)),
+      head: stretchesOf(regions.head).map((stretch) => combinationOf(session, i + 1, stretch)),
+    },
   }));
-  const updates = stretches.map((stretch): OrtBinding => {
+  const updateOf = (stretch: Stretch): OrtBinding => {
     const [weights, first, second] = [
       over(state.weights, stretch),
       over(state.first, stretch),
@@ -69,19 +86,23 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     ];
     const inputs = { weights, gradients: over(state.gradients, stretch), first, second };
     const outputs = { weightsNext: weights, firstNext: first, secondNext: second };
-    return adamw.bind({ ...inputs, ...(stretch.decayed ? factors.decayed : factors.plain) }, outputs);
-  });
+    return adamw.bind({ ...inputs, ...factors[stretch.factors] }, outputs);
+  };
+  const updates = {
+    trunk: stretchesOf(regions.trunk).map(updateOf),
+    head: stretchesOf(regions.head).map(updateOf),
+  };
   return {
-    combine(used) {
+    combine(used, part) {
       const chosen = combinations[used - 1];
       let total = 0;
-      for (const binding of chosen?.bindings ?? []) {
+      for (const binding of chosen?.bindings[part] ?? []) {
         chosen?.session.runSync(binding);
         total += Number(sumOfSquares.data[0]);
       }
       return Math.sqrt(total);
     },
-    apply(settings, step, gradientNorm) {
+    apply(settings, { part, gradientNorm, step, headStep }) {
       const {
         learningRate,
         beta1 = 0.9,
@@ -91,9 +112,13 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
         maxGradNorm = 0,
       } = settings;
       const common = { learningRate, beta1, beta2, epsilon, maxGradNorm };
-      write(factors.decayed, { ...adamwFactors({ ...common, weightDecay }, step, gradientNorm) });
-      write(factors.plain, { ...adamwFactors({ ...common, weightDecay: 0 }, step, gradientNorm) });
-      for (const update of updates) adamw.runSync(update);
+      write(factors.head, { ...adamwFactors({ ...common, weightDecay }, headStep, gradientNorm) });
+      if (part === "all") {
+        write(factors.decayed, { ...adamwFactors({ ...common, weightDecay }, step, gradientNorm) });
+        write(factors.plain, { ...adamwFactors({ ...common, weightDecay: 0 }, step, gradientNorm) });
+        for (const update of updates.trunk) adamw.runSync(update);
+      }
+      for (const update of updates.head) adamw.runSync(update);
     },
     close: () => closeAll([adamw, ...combiners]),
   };
@@ -110,17 +135,34 @@ function write(tensors: Factors, values: Readonly<Record<string, number>>): void
 interface Stretch {
   readonly start: number;
   readonly end: number;
-  readonly decayed: boolean;
+  /** Whose factors its elements are multiplied with. */
+  readonly factors: "decayed" | "plain" | "head";
 }
 
-/** Pieces of the flat arrays that do not cross the boundary of weight decay. */
-function stretchesOf({ layout }: FlatState): Stretch[] {
-  const found: Stretch[] = [];
-  for (let start = 0; start < layout.length;) {
-    const decayed = start < layout.decayLength;
-    const end = Math.min(start + STRETCH, decayed ? layout.decayLength : layout.length);
-    found.push({ start, end, decayed });
-    start = end;
-  }
-  return found;
+interface Regions {
+  /** All of the arrays, as their squares are added up. */
+  readonly summed: readonly Stretch[];
+  /** As they are updated: a value head on a policy's trunk, which ends the matrices, may have had updates of its own. */
+  readonly trunk: readonly Stretch[];
+  readonly head: readonly Stretch[];
+}
+
+function regionsOf({ views, length, decayLength }: ParameterLayout, hasValueHead: boolean): Regions {
+  const head = (hasValueHead ? views.find(({ name }) => name === "score")?.offset : undefined) ?? decayLength;
+  const plain = { start: decayLength, end: length, factors: "plain" } as const;
+  return {
+    summed: [{ start: 0, end: decayLength, factors: "decayed" }, plain],
+    trunk: [{ start: 0, end: head, factors: "decayed" }, plain],
+    head: [{ start: head, end: decayLength, factors: "head" }],
+  };
+}
+
+/** Pieces of the regions, none of them larger than a stretch. */
+function stretchesOf(regions: readonly Stretch[]): Stretch[] {
+  return regions.flatMap(({ start, end, factors }) =>
+    Array.from({ length: Math.ceil((end - start) / STRETCH) }, (_, i) => {
+      const first = start + i * STRETCH;
+      return { start: first, end: Math.min(first + STRETCH, end), factors };
+    }),
+  );
 }

@@ -6,7 +6,13 @@ import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
 import { FORWARD_OUTPUT, type ForwardSpec, sumName } from "./graphs.ts";
-import { KL_COEFFICIENT, objectiveInputs, type OldLogprobs, type TokenInput } from "./objective.ts";
+import {
+  KL_COEFFICIENT,
+  objectiveInputs,
+  type OldLogprobs,
+  type TokenInput,
+  trainsHeadOnly,
+} from "./objective.ts";
 import {
   type ExtentLimits,
   extentOf,
@@ -90,18 +96,20 @@ export async function gradientPass(
 ): Promise<GradientResult> {
   const { objective, temperature = 1 } = pass.options;
   const packed = pack(context, rows, isTrained);
+  const output = trainsHeadOnly(objective) ? ("scores" as const) : undefined;
   const session = await context.sessions.gradients({
     ...shapeOf(context, packed),
     temperature,
     objective: graphObjective(objective),
     old: pass.old,
     accumulate: pass.accumulators !== undefined,
+    ...(output === undefined ? {} : { output }),
   });
   const perToken = (name: string, take: (row: WeightedRow) => Float32Array): Tensors => ({
     [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, take)),
   });
   const fresh: Tensors = Object.assign(
-    packedTensors(context, packed),
+    packedTensors(context, packed, output),
     klTensor(context, objective),
     perToken("weight", (row) => row.tokenWeights),
     ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
@@ -111,13 +119,20 @@ export async function gradientPass(
       .filter(({ name }) => name.startsWith(sumName("")))
       .map(({ name }) => [name, context.ort.tensor("float32", [])]),
   );
+  const { inputs, outputs } = session;
   await run(context, session, {
-    inputs: { kept: { ...pass.weights, ...pass.accumulators }, fresh },
-    outputs: { kept: pass.gradients, fresh: sumTensors },
+    inputs: { kept: { ...pass.weights, ...tensorsOf(inputs, pass.accumulators) }, fresh },
+    outputs: { kept: tensorsOf(outputs, pass.gradients), fresh: sumTensors },
   });
   const sums = emptySums();
   for (const name of SUM_NAMES) sums[name] = Number(sumTensors[sumName(name)]?.data[0] ?? 0);
   return { sums, computed: packed.ids.length };
+}
+
+/** Those that the graph has: where a head is trained alone, the others have no gradient. */
+function tensorsOf(ports: OrtSession["outputs"], tensors: Tensors = {}): Tensors {
+  const names = new Set(ports.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(tensors).filter(([name]) => names.has(name)));
 }
 
 /** The objective as far as it decides the graph: how large a β is does not. */

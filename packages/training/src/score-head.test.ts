@@ -1,5 +1,12 @@
 /** Reward models and critics in the trainer; and PPO's promise about its first update. */
-import { initialWeights, type LlamaConfig, scoreWeights, withScoreHead } from "@oarlock/nn";
+import {
+  initialWeights,
+  type LlamaConfig,
+  parameterLayout,
+  scoreWeights,
+  weightsWithHead,
+  withScoreHead,
+} from "@oarlock/nn";
 import { bradleyTerryLoss, initialNormals, valueLoss } from "@oarlock/rl";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
@@ -133,6 +140,69 @@ describe("a critic", () => {
     const { sums } = await core.step(rows, step({ type: "value", clip: 0.2 }));
     expect(sums.loss).toBeCloseTo(losses.reduce((a, b) => a + b) / losses.length, 5);
     expect(sums.valueClipFraction).toBeGreaterThan(0);
+  });
+});
+
+describe("a value head on the policy's trunk, trained alone", () => {
+  const both: LlamaConfig = { ...policy, head: "both" };
+  const start = weightsWithHead({ config: policy, weights: policyWeights }, "both");
+  const layout = parameterLayout(both);
+  const { offset, size } = layout.views.find(({ name }) => name === "score")!;
+  const head = (flat: Float32Array): Float32Array => flat.slice(offset, offset + size);
+  const below = (flat: Float32Array): Float32Array =>
+    Float32Array.from([...flat.subarray(0, offset), ...flat.subarray(offset + size)]);
+  const alone: Objective = { type: "value", clip: 0, headOnly: true };
+  const decayed = { optimizer: { learningRate: 0.05, weightDecay: 0.1, maxGradNorm: 1 } };
+
+  test.each([1, 2])("leaves everything else bit for bit as it was, with %i lanes", async (lanes) => {
+    const core = await TrainerCore.open({ config: both, weights: start, lanes, ort: { threads: 1 } });
+    opened.push(core);
+    core.gradients.fill(Number.NaN); // what a frozen trunk's gradients are is nobody's business
+    const losses: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      const { sums, applied } = await core.step(rowsOf(6), step(alone, { ...decayed, microBatchSize: 2 }));
+      losses.push(sums.loss);
+      expect(applied).toBe(true);
+    }
+    expect(losses.at(-1)).toBeLessThan(losses[0]! * 0.95);
+    const { weights, firstMoments, secondMoments, ...steps } = core.snapshot();
+    expect(below(weights)).toEqual(below(start));
+    expect(head(weights)).not.toEqual(head(start));
+    for (const moments of [firstMoments, secondMoments]) {
+      expect(below(moments).every((one) => one === 0)).toBe(true);
+      expect(head(moments).some((one) => one !== 0)).toBe(true);
+    }
+    expect(steps).toEqual({ optimizerStep: 0, headStep: 12 });
+  });
+
+  test("T3: goes on with it bit for bit from a snapshot, and a new stage forgets it", async () => {
+    const joint = step({ ...ppo, value: { clip: 0.2, coefficient: 0.5 } }, decayed);
+    const first = await open(both, start);
+    await first.step(rowsOf(6), step(alone, decayed));
+    const second = await open(both, start);
+    second.restore(first.snapshot());
+    for (const core of [first, second]) {
+      await core.step(rowsOf(6), step(alone, decayed));
+      await core.step(rowsOf(6), joint);
+    }
+    expect(second.snapshot()).toEqual(first.snapshot());
+    expect(first.snapshot()).toMatchObject({ optimizerStep: 1, headStep: 2 });
+    first.resetOptimizer();
+    expect(first.snapshot()).toMatchObject({ optimizerStep: 0 });
+    expect(first.snapshot().headStep).toBeUndefined();
+  });
+
+  test("W3: an update that is not finite changes nothing, nor is it counted", async () => {
+    const core = await open(both, start);
+    const rows = rowsOf(4).map((row) => ({ ...row, returns: row.returns!.map(() => Number.NaN) }));
+    const before = core.snapshot();
+    expect(await core.step(rows, step(alone, decayed))).toMatchObject({ applied: false, optimizerStep: 0 });
+    expect(core.snapshot()).toEqual(before);
+  });
+
+  test("is refused where the model has no policy beside it", async () => {
+    const core = await open(scorer, scorerWeights);
+    await expect(core.step(rowsOf(2), step(alone))).rejects.toThrow(/needs a model that gives both/);
   });
 });
 

@@ -52,8 +52,11 @@ export type Objective =
       /** A value head on the policy's trunk: its loss, as that of "value", times `coefficient` is part of this one. */
       readonly value?: { readonly clip: number; readonly coefficient: number };
     }
-  /** A critic: regression of `returns`; values move at most `clip` away from `oldValues` (0: no bound). */
-  | { readonly type: "value"; readonly clip: number }
+  /**
+   * A critic: regression of `returns`; values move at most `clip` away from `oldValues` (0: no bound). `headOnly`: of a value
+   * head on the policy's trunk, which is trained alone; all else, its moments and its count of updates stay as they are.
+   */
+  | { readonly type: "value"; readonly clip: number; readonly headOnly?: boolean }
   /** A reward model: rows 2i and 2i + 1 are a pair, the preferred one first. `centering` is the weight of (R_w + R_l)². */
   | { readonly type: "pairs"; readonly centering: number }
   /** A reward model: `answers` rows in a row are a ranking, the best first. */
@@ -171,7 +174,10 @@ export interface TrainerState {
   readonly secondMoments: Float32Array;
   /** The reference policy's weights, where one was captured. */
   readonly reference?: Float32Array;
+  /** Updates of all parameters. */
   readonly optimizerStep: number;
+  /** Further updates, of the value head alone. Default 0. */
+  readonly headStep?: number;
 }
 
 /** A policy as others receive it: weights in shared memory, and the SHA-256 of their bytes. */

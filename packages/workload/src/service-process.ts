@@ -63,7 +63,7 @@ export const SERVICE_EXIT = {
   refused: 3,
   /** The device that its plan computes on is not there: on another machine it may be. */
   deviceMissing: 6,
-  /** It was told to end before its run was complete, and a checkpoint is kept: started again, it continues. */
+  /** It was told to end before its run was complete, and nothing is lost: started again, it continues. */
   interrupted: 130,
 } as const;
 
@@ -76,6 +76,7 @@ const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"]
 /**
  * Runs one service until it is done, fails, or the process gets SIGTERM or SIGINT; gives the exit code. Reads `OARLOCK_PLAN`,
  * `OARLOCK_UID` (default: the plan's), `OARLOCK_SOURCES` (folder of what the plan reads; default: the plan's), `OARLOCK_LOG_LEVEL`, `OARLOCK_END_WITH_STDIN`,
+ * `OARLOCK_END_INTERRUPTED` (whether an orderly end by a signal is `interrupted`: where another is to take the place),
  * `OARLOCK_TERMINATION_MESSAGE` (file for the reason of a failure, which Kubernetes shows in the pod's status), and what `readNatsOptions` and `readRpcSecurity` read.
  */
 export async function runServiceProcess(
@@ -90,6 +91,7 @@ export async function runServiceProcess(
   const lifecycle = new Lifecycle({ name: instance, log, graceMs: graceMs + CLOSING_MS });
   lifecycle.listenToSignals();
   if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(log);
+  const toldExit = SERVICE_EXIT[settings.flag("OARLOCK_END_INTERRUPTED", false) ? "interrupted" : "ok"];
   let serving = false;
   try {
     const parts = await open(environment, { ...role, lifecycle, log });
@@ -97,8 +99,9 @@ export async function runServiceProcess(
     serving = true;
     log.info("started", startLine(parts, address));
     await stopped;
+    const told = lifecycle.draining;
     await lifecycle.end("its work is done");
-    return SERVICE_EXIT.ok;
+    return told ? toldExit : SERVICE_EXIT.ok;
   } catch (reason) {
     const told = lifecycle.draining;
     // A signal during the start aborts whatever was being opened: that is an orderly end.
@@ -110,7 +113,7 @@ export async function runServiceProcess(
       () => true,
       () => false,
     );
-    if (told && clean) return SERVICE_EXIT.ok;
+    if (told && clean) return toldExit;
     if (isOarlockError(reason, "DEVICE_MISSING")) return SERVICE_EXIT.deviceMissing;
     const isFinal = serving ? role.final?.has(codeOf(reason)) === true : !mayPass(reason);
     return isFinal ? SERVICE_EXIT.refused : SERVICE_EXIT.failed;

@@ -177,9 +177,18 @@ function rolloutHandler(
     }
     await publish(options, item.work, { id, done, signal });
   };
-  /** F1: nobody waits for it, and its policy will not come back. */
-  const isSuperseded = async ({ incarnation }: RolloutWork): Promise<boolean> =>
-    ((await options.policies.current())?.incarnation ?? 0) > incarnation;
+  /**
+   * Nobody waits for it, and its policy will not come back: of a superseded learner (F1), or of a version that its learner has
+   * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
+   * such work behind.
+   */
+  const isOver = async ({ policy }: GenerationWork, { incarnation }: RolloutWork): Promise<boolean> => {
+    const announced = await options.policies.current();
+    if (announced === undefined || announced.incarnation < incarnation) return false;
+    const { current, held } = announced;
+    const isWithdrawn = current.number > policy.number && !held.some((one) => isSamePolicy(one, policy));
+    return announced.incarnation > incarnation || isWithdrawn;
+  };
   /**
    * A run that streams never goes back to an older version: of work that wants exactly one, an older one is of an evaluation
    * that is over, since nothing is announced while one goes on.
@@ -207,7 +216,7 @@ function rolloutHandler(
       const submitted = withTrace(span.context, () => submit(parsed, work, signal));
       const done = async (): Promise<void> => {
         const begun = await submitted;
-        if (begun === "superseded") options.log.info("dropped work of a superseded learner", { item: id });
+        if (begun === "superseded") options.log.info("dropped work that nobody waits for", { item: id });
         else await answer(item, begun.completions, signal);
       };
       const finished = endingWith(span, withTrace(span.context, done));
@@ -217,8 +226,8 @@ function rolloutHandler(
         await submitted;
         return { done: finished };
       } catch (reason) {
-        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isSuperseded(work))) throw reason;
-        options.log.info("dropped work of a superseded learner", { item: id });
+        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(parsed, work))) throw reason;
+        options.log.info("dropped work that nobody waits for", { item: id });
         return { done: Promise.resolve() };
       }
     },

@@ -23,9 +23,11 @@ export interface PolicySource {
   watch(signal?: AbortSignal): AsyncIterable<Announcement>;
 }
 
-/** The newest version that may be served, and whose it is (F1). */
+/** The versions that may be served, and whose they are (F1). */
 export interface Announcement {
+  /** The newest. */
   readonly current: PolicyVersion;
+  readonly held: readonly PolicyVersion[];
   readonly incarnation: number;
 }
 

@@ -115,6 +115,7 @@ export interface Pod extends KubeObject {
     readonly conditions?: readonly {
       readonly type: string;
       readonly status: string;
+      readonly reason?: string;
       readonly message?: string;
     }[];
     readonly containerStatuses?: readonly ContainerStatus[];

@@ -32,6 +32,7 @@ export function readControllerConfig(environment: Environment): ControllerConfig
       image: settings.text("OARLOCK_IMAGE", "ghcr.io/oarlock/oarlock:0.1.0"),
       natsUrl: settings.text("OARLOCK_NATS_URL"),
       natsImage: settings.text("OARLOCK_NATS_IMAGE", "docker.io/library/nats:2.12-alpine"),
+      otlpEndpoint: settings.text("OARLOCK_OTLP_ENDPOINT"),
       namespace,
     },
     identity: settings.text("OARLOCK_INSTANCE", `controller-${process.pid}`),

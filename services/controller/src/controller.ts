@@ -17,6 +17,7 @@ import {
   refOf,
   type Resource,
 } from "@oarlock/kube";
+import type { Manager } from "@oarlock/runfile";
 import type { Clock, Log } from "@oarlock/runtime";
 import { CHILDREN, type ChildKind, PODS, TRAINING_RUNS, type TrainingRun } from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
@@ -109,6 +110,7 @@ export function createRunController(parts: RunControllerParts): RunController {
   };
 }
 
+const OURS: Manager = "oarlock.dev/controller";
 const SYNC_POLL_MS = 50;
 const LISTENERS = 100;
 
@@ -130,6 +132,8 @@ function createWorker(
   const devices = createDeviceViews(askDevice, parts.again);
   return async (key, signal) => {
     const run = parts.runs.get(key);
+    // Another cluster's to act on.
+    if (run !== undefined && (run.spec.managedBy ?? OURS) !== OURS) return {};
     if (run === undefined) {
       paces.delete(key);
       wishes.forget(key);

@@ -32,6 +32,14 @@ export function childName(run: string, part: string): string {
   return `${run}-${part}`;
 }
 
+/** Of pods beyond those that Kueue admits with the learner. */
+export const EXTRA_LABEL: Readonly<Record<string, string>> = { "oarlock.dev/part": "extra" };
+
+/** Name of the part of a run with such pods. */
+export function extraPart(role: RoleName): string {
+  return `${role}-extra`;
+}
+
 /** Labels that select the pods of a role. */
 export function selectorLabels(run: string, role: RoleName): Record<string, string> {
   return { [RUN_LABEL]: run, [ROLE_LABEL]: role };

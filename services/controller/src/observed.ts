@@ -13,7 +13,7 @@ import type {
 } from "./api.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import type { Device } from "./devices.ts";
-import { childName, ROLE_LABEL } from "./names.ts";
+import { childName, extraPart, ROLE_LABEL } from "./names.ts";
 import type { Demand } from "./pace.ts";
 import type { LearnerReport } from "./report.ts";
 import { serviceHost } from "./tls/names.ts";
@@ -76,6 +76,11 @@ export const poolOf = (observed: Observed, role: PoolRole): RolePool | undefined
   find(observed, "RolePool", role) as RolePool | undefined;
 export const deploymentOf = (observed: Observed, role: PoolRole): Deployment | undefined =>
   find(observed, "Deployment", role) as Deployment | undefined;
+/** That of the pods admitted with the learner, and of those beyond. */
+export const deploymentsOf = (observed: Observed, role: PoolRole): readonly Deployment[] =>
+  [role, extraPart(role)]
+    .map((part) => find(observed, "Deployment", part) as Deployment | undefined)
+    .filter((found) => found !== undefined);
 export const jobOf = (observed: Observed): Job | undefined =>
   find(observed, "Job", "learner") as Job | undefined;
 export const statefulSetOf = (observed: Pick<Observed, "run" | "children">): StatefulSet | undefined =>

@@ -122,6 +122,17 @@ describe("pods", () => {
     expect(text).toContain('"secretKeyRef":{"name":"nats","key":"url"}');
   });
 
+  it("send their traces where the controller was told, and nowhere else", () => {
+    const world = running();
+    expect(JSON.stringify(world.child("Deployment", "actor"))).not.toContain("OTEL_");
+    const settings = { image: "oarlock:1", natsUrl: "nats://nats:4222", natsImage: "nats:2", namespace: "o" };
+    world.more = { ...world.more, settings: { ...settings, otlpEndpoint: "http://collector:4318" } };
+    world.settle();
+    const text = JSON.stringify(world.child("Job", "learner"));
+    expect(text).toContain('{"name":"OTEL_EXPORTER_OTLP_ENDPOINT","value":"http://collector:4318"}');
+    expect(text).toContain("k8s.pod.name=$(OARLOCK_INSTANCE)");
+  });
+
   it("take a scorer's token from a Secret, in reward pods alone", () => {
     const service = { tokenEnv: "JUDGE_TOKEN", tokenSecretRef: { name: "judge", key: "token" } };
     const judged = {

@@ -9,7 +9,8 @@ import type { PoolStatus, RunStatus, TrainingRun } from "./api.ts";
 import { type Child, child } from "./children/child.ts";
 import { learnerJob, TEMPLATE_ANNOTATION } from "./children/learner.ts";
 import { networkPolicy, serviceAccounts, services } from "./children/network.ts";
-import { deployment, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
+import { podTemplate } from "./children/pod.ts";
+import { deployments, disruptionBudget, poolScale, rolePool } from "./children/pools.ts";
 import type { ChildSettings } from "./children/settings.ts";
 import { checkpointClaims } from "./children/storage.ts";
 import { awaitsNats, natsReplicas } from "./nats/pace.ts";
@@ -20,6 +21,7 @@ import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
 import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import { groupOf, isGroupAdmitted, queueOf } from "./queueing.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
@@ -73,7 +75,8 @@ export function reconcile(observed: Observed): Decision {
   const ending = endOf(observed);
   const children = childrenOf(observed, situation);
   const writes = [...children.flatMap((wanted) => writeOf(observed, wanted)), ...scales(observed, children)];
-  const replaced = outdatedJob(observed, children);
+  const outdated = outdatedJob(observed, children);
+  const held = heldBy(observed, outdated);
   const status = runStatus(observed, situation);
   const before = observed.run.status ?? {};
   const changed = canonicalJson(status) !== canonicalJson(before);
@@ -89,8 +92,8 @@ export function reconcile(observed: Observed): Decision {
     situation,
     ...needsOf(situation, ending),
     ...(ending.finalizers === undefined ? {} : { finalizers: ending.finalizers }),
-    apply: writes.filter(({ object }) => replaced === undefined || object.kind !== "Job"),
-    remove: [...(replaced === undefined ? [] : [replaced]), ...servedPlanner(observed, situation)],
+    apply: writes.filter(({ object }) => !held.has(object.kind)),
+    remove: [outdated, servedPlanner(observed, situation)].filter(isStaying),
     ...(changed ? { status } : {}),
     poolStatus: pools,
     events: [...eventsOf(observed, status), ...ending.events],
@@ -118,12 +121,24 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
   const suspend = stops || awaitsNats(observed);
   // A learner that is told to end finishes its step: until it is gone, somebody has to generate and score it.
   const drains = !deleting && livePods(podsOf(observed, "learner")).length > 0;
+  const template = {
+    learner: podTemplate(run, "learner", settings),
+    actor: podTemplate(run, "actor", settings),
+    reward: podTemplate(run, "reward", settings),
+  };
+  const group = groupOf(run, Object.values(template));
+  const admitted = isGroupAdmitted(livePods(observed.pods));
   const parts = POOL_ROLES.flatMap((role) => {
     const replicas = (suspend && !drains) || over ? 0 : wantedReplicas(observed, role);
-    return [rolePool(run, role), disruptionBudget(run, role), deployment(run, role, { settings, replicas })];
+    return [
+      rolePool(run, role),
+      disruptionBudget(run, role),
+      ...deployments(run, role, { template: template[role], replicas, group, admitted }),
+    ];
   });
   // A Job that is over is left as it is: its condition is the run's memory. One that is not, of a run that is, ends.
-  const job = isJobDone(observed, over) ? [] : [learnerJob(run, { settings, suspend: suspend || over })];
+  const learner = { template: template.learner, group, suspend: suspend || over };
+  const job = isJobDone(observed, over) ? [] : [learnerJob(run, learner)];
   return [
     ...serviceAccounts(run),
     plan,
@@ -154,11 +169,15 @@ function isOver({ metadata }: TrainingRun, situation: Situation): boolean {
 }
 
 /** The planning Job, once it has served. */
-function servedPlanner(observed: Observed, situation: Situation): readonly KubeObject[] {
+function servedPlanner(observed: Observed, situation: Situation): KubeObject | undefined {
   const { run, children } = observed;
-  const job = children.get(`Job/${childName(run.metadata.name, PLANNER)}`);
   const served = isOver(run, situation) || planOf(observed) !== undefined;
-  return job === undefined || job.metadata.deletionTimestamp !== undefined || !served ? [] : [job];
+  return served ? children.get(`Job/${childName(run.metadata.name, PLANNER)}`) : undefined;
+}
+
+/** Whether there is one that nobody has deleted yet. */
+function isStaying(object: KubeObject | undefined): object is KubeObject {
+  return object !== undefined && object.metadata.deletionTimestamp === undefined;
 }
 
 /** The ConfigMap with the plan: made once, then as it was made. */
@@ -225,8 +244,17 @@ function outdatedJob(observed: Observed, children: readonly Child[]): KubeObject
   if (present === undefined || wanted === undefined) return undefined;
   const template = (object: Pick<KubeObject, "metadata">): string | undefined =>
     object.metadata.annotations?.[TEMPLATE_ANNOTATION];
-  const same = template(present) === wanted.metadata.annotations?.[TEMPLATE_ANNOTATION];
-  return same || present.metadata.deletionTimestamp !== undefined ? undefined : present;
+  return template(present) === wanted.metadata.annotations?.[TEMPLATE_ANNOTATION] ? undefined : present;
+}
+
+/**
+ * What is not written while a Job is outdated. In a queue that is also the other pods of its group while the learner drains: they
+ * all end before the next group comes (K1), and somebody has to generate and score its last step.
+ */
+function heldBy(observed: Observed, outdated: KubeObject | undefined): ReadonlySet<string> {
+  if (outdated === undefined) return new Set();
+  const drains = podsOf(observed, "learner").some(({ status }) => status?.phase === "Running");
+  return new Set(drains && queueOf(observed.run) !== undefined ? ["Job", "Deployment"] : ["Job"]);
 }
 
 function timeToLive(

@@ -7,6 +7,7 @@ import type { Pod } from "./api.ts";
 import { deviceMissing, endedWithoutDevice } from "./devices.ts";
 import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
+import { queueOf } from "./queueing.ts";
 
 /** Reasons of the condition `Ready`. */
 export type Reason =
@@ -24,6 +25,7 @@ export type Reason =
   | "Suspending"
   | "Suspended"
   | "Stalled"
+  | "WaitingForQuota"
   | "WaitingForNode"
   | "WaitingForPods"
   | "Starting"
@@ -112,21 +114,34 @@ const suspended: Case = (observed) => {
 const waiting: Case = (observed) => {
   const [learner] = livePods(podsOf(observed, "learner"));
   if (learner === undefined) return when(true, "Starting", "the learner's pod is being made");
-  return isReady(learner) ? undefined : whyNotReady(learner);
+  return isReady(learner) ? undefined : whyNotReady(learner, queueOf(observed.run));
 };
 
 /** What keeps a pod from serving. */
-export function whyNotReady({ metadata, status = {} }: Pod): Situation {
+export function whyNotReady({ metadata, status = {} }: Pod, queue = "none"): Situation {
   const { conditions = [], containerStatuses = [] } = status;
   const scheduled = conditions.find(({ type }) => type === "PodScheduled");
-  if (scheduled?.status === "False")
-    return { reason: "WaitingForNode", message: `${metadata.name}: ${scheduled.message ?? "no node fits"}` };
+  if (scheduled?.status === "False") return whyNotPlaced(metadata.name, scheduled, queue);
   const held = containerStatuses.map(({ state }) => state?.waiting).find((waiting) => waiting !== undefined);
   if (held !== undefined) {
     const why = held.message ?? held.reason ?? "its container does not run";
     return { reason: "WaitingForPods", message: `${metadata.name}: ${why}` };
   }
   return { reason: "Starting", message: `${metadata.name} opens model, data and checkpoint` };
+}
+
+type PodCondition = NonNullable<NonNullable<Pod["status"]>["conditions"]>[number];
+
+function whyNotPlaced(
+  name: string,
+  { reason, message = "no node fits" }: PodCondition,
+  queue: string,
+): Situation {
+  if (reason !== "SchedulingGated") return { reason: "WaitingForNode", message: `${name}: ${message}` };
+  return {
+    reason: "WaitingForQuota",
+    message: `${name} and its group are not admitted yet by queue ${queue}`,
+  };
 }
 
 const stalled: Case = (observed) => {

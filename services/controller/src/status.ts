@@ -4,7 +4,16 @@ import type { RoleName, RunSpec } from "@oarlock/runfile";
 import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
 import { devicesOf, endedWithoutDevice, podsWithoutDevice } from "./devices.ts";
 import { selectorLabels, selectorText } from "./names.ts";
-import { deploymentOf, isReady, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import {
+  deploymentsOf,
+  isReady,
+  jobOf,
+  livePods,
+  type Observed,
+  planOf,
+  podsOf,
+  poolOf,
+} from "./observed.ts";
 import { type LearnerReport, metricsOf, progressOf } from "./report.ts";
 import { useful, wantedReplicas } from "./roles.ts";
 import { hasEnded, type Reason, type Situation } from "./situation.ts";
@@ -126,7 +135,7 @@ function roleStatus(observed: Observed, role: RoleName): RoleStatus {
     name: role,
     desired: wantedReplicas(observed, role),
     ready,
-    updated: deploymentOf(observed, role)?.status?.updatedReplicas ?? 0,
+    updated: counted(observed, role).updatedReplicas,
     restarts,
     ...usefulMaximum(observed, role),
     ...devices,
@@ -139,11 +148,21 @@ function usefulMaximum(observed: Observed, role: PoolRole): Pick<RoleStatus, "us
   return most === undefined ? {} : { usefulMaximum: most };
 }
 
+const COUNTS = ["replicas", "readyReplicas", "updatedReplicas"] as const;
+
+/** Pods of a role over its Deployments. */
+function counted(observed: Observed, role: PoolRole): Readonly<Record<(typeof COUNTS)[number], number>> {
+  const total = { replicas: 0, readyReplicas: 0, updatedReplicas: 0 };
+  for (const { status } of deploymentsOf(observed, role))
+    for (const name of COUNTS) total[name] += status?.[name] ?? 0;
+  return total;
+}
+
 /** The status of a pool. */
 export function poolStatus(observed: Observed, role: PoolRole): PoolStatus | undefined {
   const pool = poolOf(observed, role);
   if (pool === undefined) return undefined;
-  const { replicas = 0, readyReplicas = 0, updatedReplicas = 0 } = deploymentOf(observed, role)?.status ?? {};
+  const { replicas, readyReplicas, updatedReplicas } = counted(observed, role);
   const { generation: observedGeneration = 0 } = pool.metadata;
   const ready = poolReadiness(readyReplicas, pool.spec.replicas ?? 1);
   return {

@@ -8,7 +8,7 @@ import { heldUp } from "./held-up.ts";
 import type { Place } from "./held-up.ts";
 
 export interface BusWatch {
-  /** Depth of every stream, with the age of its oldest message. */
+  /** Depth of every stream, and what lies before each of its readers, with the age of the stream's oldest message. */
   queues(): {
     readonly name: string;
     readonly depth: number;
@@ -24,8 +24,11 @@ export interface BusWatch {
 
 const EVERY_MS = 2_000;
 
-/** Whose reader takes what, by the consumer's name. The learner's own is not a place that it waits for. */
+/** Whose reader takes what, by the consumer's name. */
 export type Readers = ReadonlyMap<string, Pick<Place, "who" | "what">>;
+
+/** What the learner has not taken yet is nothing that it waits for. */
+export const OWN_READER = { who: "the learner", what: "scored groups" } as const;
 
 /** Watches the streams that `bus` has opened; `capacities` by stream name. */
 export function watchBus(options: {
@@ -58,14 +61,25 @@ export function watchBus(options: {
     if (!stopped) timer = clock.after(EVERY_MS, () => void look());
   };
   void look();
+  const places = (): Place[] =>
+    seen.flatMap(({ consumers, oldestMs = 0 }) =>
+      consumers.flatMap((reader) => {
+        const place = readers.get(reader.name);
+        return place === undefined ? [] : [{ ...place, reader, oldestMs }];
+      }),
+    );
   return {
     queues: () =>
-      seen.map(({ name, messages, oldestMs }) => ({
-        name: `messages in ${name}`,
-        depth: messages,
-        capacity: capacities.get(name) ?? messages,
-        ...(oldestMs === undefined ? {} : { oldestMs }),
-      })),
+      seen.flatMap(({ name, messages, oldestMs, consumers }) => {
+        const capacity = capacities.get(name) ?? messages;
+        const age = oldestMs === undefined ? {} : { oldestMs };
+        const before = consumers.flatMap(({ name: reader, pending, ackPending }) => {
+          const place = readers.get(reader);
+          if (place === undefined) return [];
+          return [{ name: `${place.what} at ${place.who}`, depth: pending + ackPending, capacity, ...age }];
+        });
+        return [{ name: `messages in ${name}`, depth: messages, capacity, ...age }, ...before];
+      }),
     parked() {
       const all = seen.flatMap(({ parked }) => parked);
       const last = all.at(-1);
@@ -74,13 +88,8 @@ export function watchBus(options: {
         : `${all.length} parked message(s), the last one because: ${last.reason}`;
     },
     heldUp() {
-      const places = seen.flatMap(({ consumers, oldestMs = 0 }) =>
-        consumers.flatMap((reader) => {
-          const place = readers.get(reader.name);
-          return place === undefined ? [] : [{ ...place, reader, oldestMs }];
-        }),
-      );
-      return heldUp({ silentMs: clock.monotonicMs() - heardMs, places });
+      const others = places().filter(({ who }) => who !== OWN_READER.who);
+      return heldUp({ silentMs: clock.monotonicMs() - heardMs, places: others });
     },
     stop() {
       stopped = true;

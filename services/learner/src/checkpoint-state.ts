@@ -37,6 +37,8 @@ export interface LearnerCheckpoint {
   readonly goodPolicy?: PolicyVersion;
   /** Updates of the critic or reward model; its weights and moments are arrays `scorer-…`. */
   readonly scorerStep?: number;
+  /** Further updates of a value head on the policy's trunk, made while it warmed up. */
+  readonly scorerHeadStep?: number;
   /** Training seconds so far, over all incarnations. */
   readonly seconds: number;
 }

@@ -3,9 +3,10 @@
  * it, and the promises of whoever watches.
  */
 import type { CheckpointInfo } from "@oarlock/checkpoint";
+import { OarlockError } from "@oarlock/errors";
 import type { ReplaceRequest } from "./replace-scorer.ts";
 import type { Replacement } from "./replacements.ts";
-import { createLearnerState, reduceLearner } from "./state.ts";
+import { createLearnerState, hasEnded, reduceLearner } from "./state.ts";
 import type { LearnerState, LearnerStateEvent } from "./state.ts";
 
 /** Something that is asked of the loop, and answered by it. */
@@ -15,6 +16,8 @@ export interface Asked {
   readonly reject: (reason: unknown) => void;
 }
 
+type CheckpointWatcher = Pick<Asked, "reject"> & { readonly resolve: (info: CheckpointInfo) => void };
+
 export interface Control {
   state(): LearnerState;
   dispatch(event: LearnerStateEvent): void;
@@ -22,7 +25,7 @@ export interface Control {
   changed(): Promise<void>;
   /** Tells those who wait for a checkpoint. */
   checkpointed(info: CheckpointInfo): void;
-  /** Resolves with the next checkpoint that is written. */
+  /** Resolves with the next checkpoint that is written; rejects with `RUN_ENDED` where none comes any more. */
   nextCheckpoint(): Promise<CheckpointInfo>;
   /** Asks the loop for a replacement; resolves when it is durable. */
   replaceScorer(request: ReplaceRequest): Promise<Replacement>;
@@ -35,7 +38,12 @@ export function createControl(): Control {
   let state = createLearnerState();
   let watchers: (() => void)[] = [];
   let asked: Asked[] = [];
-  let checkpointWatchers: ((info: CheckpointInfo) => void)[] = [];
+  let checkpointWatchers: CheckpointWatcher[] = [];
+  const takeCheckpointWatchers = (): readonly CheckpointWatcher[] => {
+    const taken = checkpointWatchers;
+    checkpointWatchers = [];
+    return taken;
+  };
   const wake = (): void => {
     const woken = watchers;
     watchers = [];
@@ -44,6 +52,9 @@ export function createControl(): Control {
   const dispatch = (event: LearnerStateEvent): void => {
     state = reduceLearner(state, event);
     wake();
+    if (!hasEnded(state)) return;
+    const over = new OarlockError("RUN_ENDED", "the run is over; its last checkpoint stands");
+    for (const { reject } of takeCheckpointWatchers()) reject(over);
   };
   return {
     state: () => state,
@@ -51,11 +62,10 @@ export function createControl(): Control {
     changed: () => new Promise((resolve) => void watchers.push(resolve)),
     checkpointed(info) {
       dispatch({ type: "checkpointed", globalStep: info.step });
-      const woken = checkpointWatchers;
-      checkpointWatchers = [];
-      for (const resolve of woken) resolve(info);
+      for (const { resolve } of takeCheckpointWatchers()) resolve(info);
     },
-    nextCheckpoint: () => new Promise((resolve) => void checkpointWatchers.push(resolve)),
+    nextCheckpoint: () =>
+      new Promise((resolve, reject) => void checkpointWatchers.push({ resolve, reject })),
     replaceScorer: (request) =>
       new Promise((resolve, reject) => {
         asked.push({ request, resolve, reject });

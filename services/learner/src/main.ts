@@ -1,6 +1,6 @@
 /** Composition root of the learner: opens its streams and its gRPC server, and says how it ends. */
 import { subjects } from "@oarlock/bus";
-import type { Bus, ParkedMessage } from "@oarlock/bus";
+import type { Bus, ParkedMessage, Stream, StreamMark } from "@oarlock/bus";
 import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
@@ -10,7 +10,7 @@ import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
-import { watchBus } from "./bus-watch.ts";
+import { OWN_READER, watchBus } from "./bus-watch.ts";
 import type { LearnerConfig } from "./config.ts";
 import { heldUpHere } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
@@ -29,6 +29,7 @@ export interface LearnerServiceParts {
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly bus: Bus;
+  readonly runStreams: RunStreams;
   readonly policies: PolicyStore;
   readonly checkpoints: RunCheckpoints;
   readonly trainer: Trainer;
@@ -48,6 +49,27 @@ export interface LearnerServiceParts {
   readonly telemetry?: Telemetry;
 }
 
+/** The run's streams with what lay in them before the learner's incarnation was claimed: of others, all of it (F1). */
+export interface RunStreams {
+  readonly work: MarkedStream;
+  readonly trajectories: MarkedStream;
+}
+
+interface MarkedStream {
+  readonly stream: Stream;
+  readonly left: StreamMark;
+}
+
+/** To be opened before the incarnation is claimed. */
+export async function openRunStreams(bus: Bus, run: ResolvedRun, uid: string): Promise<RunStreams> {
+  const { streams } = topologyOf(run, subjects(uid));
+  const open = async (config: Parameters<Bus["stream"]>[0]): Promise<MarkedStream> => {
+    const stream = await bus.stream(config);
+    return { stream, left: await stream.mark() };
+  };
+  return { work: await open(streams.work), trajectories: await open(streams.trajectories) };
+}
+
 export interface RunningLearner {
   readonly learner: Learner;
   /** `host:port` of the gRPC server. */
@@ -56,19 +78,19 @@ export interface RunningLearner {
 
 /** Starts the learner's server; `learner.run` trains. The lifecycle closes the server last. */
 export async function startLearner(parts: LearnerServiceParts): Promise<RunningLearner> {
-  const { config, run, uid, bus, checkpoints, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
+  const { config, run, uid, bus, runStreams, checkpoints, lifecycle, clock, log, telemetry = silentTelemetry } = parts;
   const names = subjects(uid);
   const { streams, consumers } = topologyOf(run, names);
-  const work = await bus.stream(streams.work);
-  const trajectories = await bus.stream(streams.trajectories);
-  const scored = await trajectories.consumer(consumers.learner);
-  // F1: this incarnation is the newest. What others had in flight is void, and would only take room and actors' time.
-  await Promise.all([work.purge(), trajectories.purge()]);
+  const { work, trajectories } = runStreams;
+  const scored = await trajectories.stream.consumer(consumers.learner);
+  // F1: what lay there is void, and would only take room and actors' time. What came later may be a successor's.
+  await Promise.all([work, trajectories].map(({ stream, left }) => stream.purge(left)));
   const { driver } = bus;
   const capacities = new Map([streams.work, streams.trajectories].map((of) => [of.name, of.maxMessages]));
   const readers = new Map([
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
     [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
+    [consumers.learner.name, OWN_READER],
   ]);
   const onParked = (message: ParkedMessage): void => learner.rollouts.parked(message);
   const onBus = watchBus({ bus, capacities, readers, onParked, clock, log });
@@ -76,7 +98,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   const learner = createLearner({
     ...parts,
     heldUp: () => onBus.heldUp() || heldUpHere(processWaits.open()),
-    work,
+    work: work.stream,
     workSubject: names.workRollout,
     scored,
     telemetry: {

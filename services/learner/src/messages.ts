@@ -84,6 +84,7 @@ export function scoredHead(
     incarnation: batch.incarnation,
     policies: policiesOf(batch.trajectories),
     fingerprint: first.fingerprintDigest,
+    producedBy: first.producedBy,
     samples: batch.trajectories.map((trajectory): SampleVerdict => {
       const made = trajectory.finishReason !== FinishReason.ABORT;
       return { sample: trajectory.sample, status: made && isScored(trajectory) ? "scored" : "failed" };

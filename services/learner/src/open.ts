@@ -16,14 +16,14 @@ import {
 import type { OpenedModel } from "@oarlock/workload";
 import { openJournal } from "./journal.ts";
 import { readKeptStages } from "./kept-stages.ts";
-import { startLearner } from "./main.ts";
+import { openRunStreams, startLearner } from "./main.ts";
 import { createModelPorts } from "./model-ports.ts";
 import { openScorerVersions } from "./scorer-versions.ts";
 import type { LearnerServiceParts, RunningLearner } from "./main.ts";
 
 export type OpenLearnerParts = Omit<
   LearnerServiceParts,
-  "policies" | "checkpoints" | "trainer" | "models" | "versions" | "data" | "journal" | "kept"
+  "runStreams" | "policies" | "checkpoints" | "trainer" | "models" | "versions" | "data" | "journal" | "kept"
 > & {
   readonly model: OpenedModel;
   /** Folder that relative paths of the plan are relative to. */
@@ -46,6 +46,7 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     stopTokens,
     ...(signal === undefined ? {} : { signal }),
   });
+  const runStreams = await openRunStreams(bus, run, uid);
   const folder = join(outDir, "checkpoints");
   await mkdir(folder, { recursive: true });
   const checkpoints = await openRunCheckpoints({
@@ -72,5 +73,6 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
   });
   const kept = await readKeptStages(outDir);
   const versions = await openScorerVersions(run, outDir);
-  return startLearner({ ...parts, policies, checkpoints, trainer, models, versions, data, journal, kept });
+  const opened = { runStreams, policies, checkpoints, trainer, models, versions, data, journal, kept };
+  return startLearner({ ...parts, ...opened });
 }

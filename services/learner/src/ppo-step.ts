@@ -122,7 +122,7 @@ interface Updated {
   readonly critic: { readonly value: StepResult | undefined; readonly seconds: number };
 }
 
-/** Policy and critic learn from the same rows: each by itself, or as one network. */
+/** Policy and critic learn from the same rows: each by itself, or as one network; the critic alone while it warms up. */
 async function updates(
   parts: LearnerParts,
   step: {
@@ -134,7 +134,8 @@ async function updates(
 ): Promise<Updated> {
   const { trainer, scorer, signal, run } = parts;
   const { ppo, moment, batch, options } = step;
-  if (ppo.critic.network === "trunk") {
+  const warmsUp = moment.step < ppo.critic.warmupSteps;
+  if (ppo.critic.network === "trunk" && !warmsUp) {
     const policy = await timed(parts, () =>
       tracedUpdate(parts, "policy", () => scorer.get().step(batch.rows, options, signal)),
     );
@@ -150,9 +151,7 @@ async function updates(
     ),
   );
   const policy = await timed(parts, async () =>
-    moment.step < ppo.critic.warmupSteps
-      ? undefined
-      : tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal)),
+    warmsUp ? undefined : tracedUpdate(parts, "policy", () => trainer.step(batch.rows, options, signal)),
   );
   return { policy, critic };
 }

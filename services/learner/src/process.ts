@@ -24,6 +24,7 @@ export type LearnerLine =
 const FINAL: ReadonlySet<string> = new Set([
   "GATE_NOT_PASSED",
   "GUARD_STOPPED",
+  "LEARNER_SUPERSEDED",
   "STALLED",
   "TRAINING_NOTHING_TO_TRAIN",
   "TRAINING_OPTION",

@@ -109,7 +109,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
-    drop: ({ identity, reason }) => log.warn("dropped a scored message", { ...identity, reason }),
+    drop: (dropped) => tellDropped(log, dropped),
     "drop-group": (dropped) => forget(options, collection, dropped),
     "group-lost": (lost) => fail(lostGroup(lost)),
     "batch-ready": ({ batch }) => wake(batchKey(batch)),
@@ -194,6 +194,13 @@ async function consume(
   }
 }
 
+function tellDropped(
+  log: Log,
+  { identity, reason, detail }: Extract<ConductorEffect, { type: "drop" }>,
+): void {
+  log.warn("dropped a scored message", { ...identity, reason, ...(detail === "" ? {} : { detail }) });
+}
+
 /** Of a group that will not be trained on. */
 function forget(
   { log, traces }: Pick<RolloutsOptions, "log" | "traces">,
@@ -209,7 +216,7 @@ function forget(
 function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
   const { purpose, stage, step, group } = identity;
   const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
-  return new OarlockError("GROUP_LOST", `${which} will not come: a message of it is parked: ${reason}`);
+  return new OarlockError("GROUP_LOST", `${which} will not come: ${reason}`);
 }
 
 type Payload = readonly Trajectory[];
@@ -238,20 +245,34 @@ async function issue(
   });
 }
 
-/** Admits one scored message; what cannot be read is parked with its reason. */
+/**
+ * Admits one scored message; what cannot be read is parked with its reason. One that a newer learner asked for is handed back
+ * to it, and says that this one is superseded (F1): throws `LEARNER_SUPERSEDED`.
+ */
 async function take(
   message: Message,
   admit: Admit,
-  { log, clock }: Pick<RolloutsOptions, "log" | "clock">,
+  { incarnation, log, clock }: Pick<RolloutsOptions, "incarnation" | "log" | "clock">,
 ): Promise<void> {
   try {
-    admit(fromBinary(TrajectoryBatchSchema, message.data), deliveryOf(message, clock.nowMs()));
+    const batch = fromBinary(TrajectoryBatchSchema, message.data);
+    if (batch.incarnation > incarnation) throw superseded(incarnation, batch.incarnation);
+    admit(batch, deliveryOf(message, clock.nowMs()));
   } catch (reason) {
+    if (isOarlockError(reason, "LEARNER_SUPERSEDED")) {
+      await message.nak();
+      throw reason;
+    }
     log.error("parked a scored message that cannot be read", { sequence: message.sequence, err: reason });
     await message.term(reason instanceof Error ? reason.message : String(reason));
     return;
   }
   await message.ack();
+}
+
+function superseded(incarnation: number, by: number): OarlockError {
+  const message = `a trajectory of incarnation ${by} came to incarnation ${incarnation}: another learner has taken over`;
+  return new OarlockError("LEARNER_SUPERSEDED", message);
 }
 
 /** Reports that nothing moves, again and again, until it is time to stop (D1c, L1). */

@@ -1,6 +1,7 @@
 /**
  * From named verdicts to one number per sample (S1): the weighted sum, or failed. A failed scorer of non-zero weight
- * fails the sample unless it is optional; a failure is never a number. Pure.
+ * fails the sample unless it is optional; where none of non-zero weight gave a score there is no sum. A failure is never a
+ * number. Pure.
  */
 import { FinishReason } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
@@ -47,6 +48,8 @@ export function sampleReward(
 ): SampleReward {
   const named: Record<string, number | null> = {};
   let [total, sequence] = [0, 0];
+  let isCounted = !scorers.some(({ weight }) => weight !== 0);
+  let missing: string | undefined;
   const tokens = new Map<number, number>();
   let failure = trajectory.finishReason === FinishReason.ABORT ? "generation was aborted" : undefined;
   for (const scorer of scorers) {
@@ -56,12 +59,16 @@ export function sampleReward(
       named[scorer.name] = verdict.value;
       const part = scorer.weight * shapedScore(verdict.value, scorer, moments);
       total += part;
+      isCounted ||= scorer.weight !== 0;
       if (!spread(reward, scorer.weight, tokens)) sequence += part;
       continue;
     }
     named[scorer.name] = null;
-    if (scorer.weight !== 0 && !scorer.optional) failure ??= verdict.failure;
+    if (scorer.weight === 0) continue;
+    missing ??= verdict.failure;
+    if (!scorer.optional) failure ??= verdict.failure;
   }
+  if (!isCounted) failure ??= missing;
   if (failure === undefined && tokens.size > 0) return { total, named, spread: { sequence, tokens } };
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
 }

@@ -7,6 +7,7 @@ import { OarlockError } from "@oarlock/errors";
 import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
 import { traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
+import type { TrainerState } from "@oarlock/training";
 import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
 import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
@@ -63,7 +64,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
     ...(progress.guards === undefined ? {} : { guards: progress.guards.state }),
     ...(good === undefined ? {} : { goodPolicy: good.policy }),
-    ...(scorer === undefined ? {} : { scorerStep: scorer.optimizerStep }),
+    ...(scorer === undefined ? {} : stepsOf(scorer)),
     seconds: secondsOf(parts, progress),
   };
   const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
@@ -86,6 +87,11 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   parts.onCheckpoint(info);
   return info;
 }
+
+const stepsOf = ({ optimizerStep, headStep }: TrainerState): Partial<LearnerCheckpoint> => ({
+  scorerStep: optimizerStep,
+  ...(headStep === undefined ? {} : { scorerHeadStep: headStep }),
+});
 
 /** Streaming mode: where the stage's stream stands. */
 function streamOf(
@@ -153,13 +159,13 @@ function restoredGuards(
 async function restoreScorer(
   { run, scorer }: Pick<LearnerParts, "run" | "scorer">,
   loaded: LoadedCheckpoint,
-  { position, scorerStep: optimizerStep = 0 }: LearnerCheckpoint,
+  { position, scorerStep: optimizerStep = 0, scorerHeadStep: headStep = 0 }: LearnerCheckpoint,
 ): Promise<void> {
   const weights = arrayOf(loaded, ARRAYS.scorerWeights);
   const head = hasTrunkCritic(run.spec.stages[position.stage]) ? "both" : "score";
   const trainer = await scorer.open(weights, head);
   const [firstMoments, secondMoments] = [arrayOf(loaded, ARRAYS.scorerM), arrayOf(loaded, ARRAYS.scorerV)];
-  await trainer.restore({ weights, firstMoments, secondMoments, optimizerStep });
+  await trainer.restore({ weights, firstMoments, secondMoments, optimizerStep, headStep });
 }
 
 function arrayOf(loaded: LoadedCheckpoint, name: string): Float32Array {

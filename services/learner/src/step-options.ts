@@ -113,11 +113,16 @@ export function ppoStepOptions(ppo: ResolvedPpo, moment: PpoMoment): StepOptions
   };
 }
 
-/** Of the critic in a PPO step: the same rows in the same order. */
+/**
+ * Of the critic in a PPO step: the same rows in the same order. A value head on the policy's trunk, alone in its warm-up, has
+ * the loss that it goes on with.
+ */
 export function criticStepOptions(ppo: ResolvedPpo, { step, order }: PpoMoment): StepOptions {
+  const headOnly = ppo.critic.network === "trunk";
   return {
-    objective: { type: "value", clip: ppo.critic.clip },
-    aggregation: "token-mean-global",
+    objective: { type: "value", clip: ppo.critic.clip, ...(headOnly ? { headOnly } : {}) },
+    aggregation: headOnly ? ppo.aggregation : "token-mean-global",
+    ...(headOnly ? { maxLength: ppo.sampling.maxNewTokens } : {}),
     optimizer: optimizerAt(ppo.critic.optimizer, step, ppo.steps),
     microBatchSize: ppo.microBatchSize,
     miniBatchSize: miniBatchSize(ppo),

@@ -4,14 +4,14 @@ import { OarlockError } from "@oarlock/errors";
 import { evaluationValues } from "@oarlock/report";
 import type { ResolvedSpec } from "@oarlock/runfile";
 import type { CommandContext } from "../context.ts";
-import { evaluate } from "../inference/evaluate.ts";
+import { evaluate, type EvaluationPlace } from "../inference/evaluate.ts";
 import { openPolicy } from "../inference/policy.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openNamedModel } from "../model-argument.ts";
 import { setOption } from "../options.ts";
 import { prepare, prepareAgain } from "../prepare.ts";
 import { renderTable } from "../render/table.ts";
-import { readPlan, runPaths } from "../run-folder.ts";
+import { readPlan, readRecords, runPaths } from "../run-folder.ts";
 import { stat } from "node:fs/promises";
 
 interface EvalOptions {
@@ -32,7 +32,7 @@ export function evalCommand(context: CommandContext): Command {
 }
 
 async function runEval({ terminal }: CommandContext, named: string, options: EvalOptions): Promise<void> {
-  const { spec, baseDir, model } = await subjectOf(named, options);
+  const { spec, baseDir, model, place } = await subjectOf(named, options);
   const { evaluation, compute, seed } = spec;
   if (evaluation === undefined) {
     throw new OarlockError(
@@ -46,10 +46,12 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
     opened.config.maxPositions,
     evaluation.maxPromptLength + evaluation.maxNewTokens,
   );
-  const { slots, generationWorkers: workers } = compute;
-  await using policy = await openPolicy(opened, { compute, slots, workers, maxLength });
+  const { slots, generationWorkers: workers, generationThreads: threads, generationLayout: layout } = compute;
+  const engine = { compute, slots, workers, threads, layout, maxLength };
+  await using policy = await openPolicy(opened, engine);
   const onProgress = (done: number, total: number) => terminal.live(`${done}/${total} prompts`);
-  const metrics = await evaluate(policy, { evaluation, baseDir, seed, signal: interrupt.signal, onProgress });
+  const { signal } = interrupt;
+  const metrics = await evaluate(policy, { evaluation, baseDir, seed, place, signal, onProgress });
   terminal.print(options.json === true ? JSON.stringify({ model, metrics }) : renderMetrics(metrics));
 }
 
@@ -57,6 +59,18 @@ interface Subject {
   readonly spec: ResolvedSpec;
   readonly baseDir: string;
   readonly model: string;
+  readonly place: EvaluationPlace;
+}
+
+/** Where a run evaluates its initial policy. */
+const FIRST: EvaluationPlace = { stage: 0, step: 0 };
+
+/** The run's last evaluation: of its final policy, where it completed. */
+async function lastEvaluation(folder: string, { stages }: ResolvedSpec): Promise<EvaluationPlace> {
+  const records = await readRecords(runPaths(folder));
+  const last = records.findLast(({ kind }) => kind === "evaluation");
+  const stage = stages.findIndex(({ name }) => name === last?.stage);
+  return last === undefined || stage < 0 ? FIRST : { stage, step: last.step };
 }
 
 async function subjectOf(named: string, options: EvalOptions): Promise<Subject> {
@@ -65,10 +79,11 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
     const document = await readPlan(named);
     const { run, baseDir } = document;
     const model = options.model ?? named;
-    if (options.set.length === 0) return { spec: run.spec, baseDir, model };
+    const place = await lastEvaluation(named, run.spec);
+    if (options.set.length === 0) return { spec: run.spec, baseDir, model, place };
     const set = [...document.set, ...options.set];
     const { plan } = await prepareAgain(runPaths(named), { ...document, set });
-    return { spec: plan.run.spec, baseDir, model };
+    return { spec: plan.run.spec, baseDir, model, place };
   }
   if (info === undefined) {
     throw new OarlockError(
@@ -85,7 +100,7 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
       `${named} starts from a new model; name the one to evaluate with --model`,
     );
   }
-  return { spec, baseDir: source.baseDir, model };
+  return { spec, baseDir: source.baseDir, model, place: FIRST };
 }
 
 function renderMetrics(metrics: Readonly<Record<string, number>>): string {
@@ -104,4 +119,6 @@ Examples:
   oarlock eval runs/addition
   oarlock eval runs/addition --set evaluation.samples=16
   oarlock eval runs/addition --model ./other-model
-  oarlock eval run.yaml --model hf://org/name`;
+  oarlock eval run.yaml --model hf://org/name
+
+Of a run folder, the samples are drawn as in the run's last evaluation: the numbers are those of its summary.json.`;

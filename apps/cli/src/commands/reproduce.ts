@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { changedInputs, changeLine, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
+import { requireMakeable } from "../new-folder.ts";
 import { prepareAgain, refuseProblems } from "../prepare.ts";
 import { readPlan, readRecords, runPaths } from "../run-folder.ts";
 import { trainInto } from "./run.ts";
@@ -30,6 +31,7 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
       `${folder} cannot be reproduced: ${irreproducibleBecause(was.run.spec)}`,
     );
   }
+  await requireMakeable(out, "--out");
   const prepared = await prepareAgain(runPaths(folder), was);
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));

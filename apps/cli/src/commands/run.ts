@@ -8,6 +8,7 @@ import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { requireMakeable } from "../new-folder.ts";
 import { setOption } from "../options.ts";
 import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
@@ -49,6 +50,7 @@ export function runCommand(context: CommandContext): Command {
     .option("--seeds <seeds>", "repeat with each seed, e.g. 0..2 or 1,5,9, and report mean and spread")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: RunOptions) => {
+      if (options.out !== undefined) await requireMakeable(options.out, "--out");
       if (options.seeds === undefined) await runOnce(context, file, options);
       else await runSeeds(context, file, options, parseSeeds(options.seeds));
     });

@@ -7,10 +7,18 @@ import { openData } from "@oarlock/workload";
 import { promptTokens, renderingOf, type TokenizedPrompt } from "@oarlock/workload";
 import type { Policy } from "./policy.ts";
 
+/** Which evaluation of a run: the index of its stage, and how many steps of the stage were trained. */
+export interface EvaluationPlace {
+  readonly stage: number;
+  readonly step: number;
+}
+
 export interface EvaluateOptions {
   readonly evaluation: ResolvedEvaluation;
   readonly baseDir: string;
   readonly seed: number;
+  /** The evaluation of a run whose randomness is taken (D2): the same policy then gives the same numbers. */
+  readonly place: EvaluationPlace;
   readonly signal: AbortSignal;
   /** Called after each prompt. */
   readonly onProgress: (done: number, total: number) => void;
@@ -48,9 +56,9 @@ interface ScoredPrompt extends EvaluateOptions {
 async function scorePrompt(
   of: ScoredPrompt,
 ): Promise<{ scores: (number | undefined)[]; greedy?: number | undefined }> {
-  const { policy, evaluation, prompt, group, seed, signal } = of;
+  const { policy, evaluation, prompt, group, seed, place, signal } = of;
   const { temperature, topK, topP, maxNewTokens, samples } = evaluation;
-  const draw = { prompt: prompt.tokens, seed, group, purpose: "evaluation" as const };
+  const draw = { prompt: prompt.tokens, seed, ...place, group, purpose: "evaluation" as const };
   const sampled = await policy.complete(
     { ...draw, params: { temperature, topK, topP, maxNewTokens }, samples },
     signal,
@@ -62,7 +70,7 @@ async function scorePrompt(
   return { scores, greedy };
 }
 
-/** The metric's value per completion; undefined where its scorer failed (S1). */
+/** The metric's value per completion; undefined where the sample failed (S1), as in a run. */
 async function score(
   { policy, scorers, prompt, fields, evaluation }: ScoredPrompt,
   completions: readonly Completion[],
@@ -75,9 +83,13 @@ async function score(
     truncated: completion.finishReason === "length",
   }));
   const verdicts = await scorers.score(inputs);
-  const index = evaluation.rewards.findIndex(({ name }) => name === evaluation.metric);
+  const { rewards, metric } = evaluation;
+  const index = rewards.findIndex(({ name }) => name === metric);
   return verdicts.map((of) => {
+    const failed = rewards.some(
+      ({ weight, optional }, i) => weight !== 0 && !optional && of[i]?.type !== "scored",
+    );
     const verdict = of[index];
-    return verdict?.type === "scored" ? verdict.value : undefined;
+    return failed || verdict?.type !== "scored" ? undefined : verdict.value;
   });
 }

@@ -3,7 +3,12 @@
  * has its own way. Owns the generator.
  */
 import { createHash } from "node:crypto";
-import { type Completion, createGenerator, type SamplingParams } from "@oarlock/generation";
+import {
+  type Completion,
+  createGenerator,
+  type SamplingParams,
+  type WeightLayout,
+} from "@oarlock/generation";
 import type { Purpose } from "@oarlock/rl";
 import type { ResolvedCompute } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
@@ -14,6 +19,9 @@ export interface PolicyOptions {
   /** Sequences decoded at a time. */
   readonly slots: number;
   readonly workers: number;
+  /** Threads of each worker, and how its weights are held: they decide bits (D1). Default: the generator's. */
+  readonly threads?: number;
+  readonly layout?: WeightLayout;
   /** Tokens of a sequence at most, prompt included. */
   readonly maxLength: number;
 }
@@ -25,8 +33,12 @@ export interface Draw {
   readonly samples: number;
   /** Where the randomness comes from (D2). */
   readonly seed: number;
-  readonly group: number;
   readonly purpose: Purpose;
+  /** Default 0. */
+  readonly stage?: number;
+  /** Default 0. */
+  readonly step?: number;
+  readonly group: number;
 }
 
 export interface Policy extends AsyncDisposable {
@@ -45,6 +57,8 @@ export async function openPolicy(model: OpenedModel, options: PolicyOptions): Pr
     config: model.config,
     slots: options.slots,
     workers: options.workers,
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    ...(options.layout === undefined ? {} : { layout: options.layout }),
     maxLength: options.maxLength,
     ort: {
       provider,
@@ -60,8 +74,8 @@ export async function openPolicy(model: OpenedModel, options: PolicyOptions): Pr
   return {
     tokenizer: model.tokenizer,
     maxLength: options.maxLength,
-    complete({ prompt, params, samples, seed, group, purpose }, signal) {
-      const key = { seed, purpose, stage: 0, step: 0, group, draw: 0 };
+    complete({ prompt, params, samples, seed, purpose, stage = 0, step = 0, group }, signal) {
+      const key = { seed, purpose, stage, step, group, draw: 0 };
       const request = {
         id: `request-${requests++}`,
         prompt,

@@ -32,8 +32,10 @@ const ask: { readonly [Role in ChildRole]: (channel: RpcChannel) => Promise<Answ
     return { service, message: `${slotsBusy} of ${slots} slots busy, policy versions held: ${held}` };
   },
   async reward(channel) {
-    const { service } = await channel.client(RewardService).getStatus({}, ASK);
-    return { service, message: "" };
+    const { service, trajectoriesScored, trajectoriesFailed } = await channel
+      .client(RewardService)
+      .getStatus({}, ASK);
+    return { service, message: `${trajectoriesScored} trajectories scored, ${trajectoriesFailed} failed` };
   },
 };
 

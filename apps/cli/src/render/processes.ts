@@ -17,16 +17,32 @@ function renderProcess(
 ): string {
   const again = restarts === 0 ? "" : `, started again ${restarts} times`;
   const head = `  ${style.bold(instance)} ${style.dim(`${address ?? "no address"}${again}`)} ${message}`;
-  const waits = (service?.waits ?? [])
-    .filter(({ age }) => Number(age?.seconds ?? 0) >= NOTABLE_SECONDS)
-    .map(({ name, age }) => `    waits ${shortDuration(Number(age?.seconds ?? 0))} for ${name}`);
+  const waits = waitLines(service);
   const queues = (service?.queues ?? [])
     .filter(({ depth }) => depth > 0n)
     .map(({ name, depth, capacity, oldest }) => {
       const age = oldest === undefined ? "" : `, the oldest ${shortDuration(Number(oldest.seconds))} old`;
-      return `    ${depth} of ${capacity} ${name}${age}`;
+      return `    ${depth} of ${capacity} ${withoutUid(name)}${age}`;
     });
   return [head, ...lateness(service), ...queues, ...waits].join("\n");
+}
+
+/** Every wait by its name, with the oldest age: many pulls under way are one line. */
+function waitLines(service: LiveProcess["service"]): string[] {
+  const groups = new Map<string, number[]>();
+  for (const { name, age } of service?.waits ?? []) {
+    const seconds = Number(age?.seconds ?? 0);
+    if (seconds >= NOTABLE_SECONDS) groups.set(name, [...(groups.get(name) ?? []), seconds]);
+  }
+  return [...groups].map(([name, ages]) => {
+    const times = ages.length === 1 ? "" : ` (${ages.length} times)`;
+    return `    waits ${shortDuration(Math.max(...ages))} for ${withoutUid(name)}${times}`;
+  });
+}
+
+/** The run's uid, which every stream carries: whoever asks for one run knows it. */
+function withoutUid(name: string): string {
+  return name.replace(/OARLOCK_\S+_(?=[A-Z]+\b)/g, "");
 }
 
 /** How late the event loop is (P1). */

@@ -10,7 +10,13 @@ import { Base64UrlPaddedCodec, Objm } from "@nats-io/obj";
 import type { ObjectInfo as ServerObject, ObjectStore as ServerStore } from "@nats-io/obj";
 import { headers, nuid } from "@nats-io/transport-node";
 import { checkLimit, checkName, checkObjectName } from "../names.ts";
-import type { ObjectInfo, ObjectStore, ObjectStoreConfig } from "../types.ts";
+import type {
+  ObjectGetOptions,
+  ObjectInfo,
+  ObjectPutOptions,
+  ObjectStore,
+  ObjectStoreConfig,
+} from "../types.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
 import { openServerStream, subjectsOf } from "./stream-config.ts";
@@ -67,10 +73,6 @@ function streamOf(bucket: string): string {
 }
 
 type Content = Uint8Array | AsyncIterable<Uint8Array>;
-interface PutOptions {
-  readonly digest?: string;
-  readonly signal?: AbortSignal;
-}
 
 class JetStreamObjectStore implements ObjectStore {
   readonly config: ObjectStoreConfig;
@@ -83,7 +85,7 @@ class JetStreamObjectStore implements ObjectStore {
     this.#store = store;
   }
 
-  async put(name: string, content: Content, options: PutOptions = {}): Promise<ObjectInfo> {
+  async put(name: string, content: Content, options: ObjectPutOptions = {}): Promise<ObjectInfo> {
     this.#broker.checkOpen();
     checkObjectName(name);
     const before = await this.#meta(name);
@@ -103,25 +105,22 @@ class JetStreamObjectStore implements ObjectStore {
     }
   }
 
-  async *get(
-    name: string,
-    options: { readonly signal?: AbortSignal } = {},
-  ): AsyncGenerator<Uint8Array, void> {
+  async *get(name: string, options: ObjectGetOptions = {}): AsyncGenerator<Uint8Array, void> {
     checkObjectName(name);
     const meta = await this.#meta(name);
     if (meta === undefined)
       throw new OarlockError("BUS_OBJECT_MISSING", `no object ${name} in ${this.config.name}`);
     const info = infoOf(meta);
+    if (options.digest !== undefined && options.digest !== info.digest) {
+      throw corrupt(name, `was stored with SHA-256 ${info.digest}, not ${options.digest}`);
+    }
+    if (options.unverified === true) return yield* this.#chunks(meta, info, options);
     await using hasher = createHasher();
     let held: Uint8Array | undefined;
-    let sequence = 0;
-    for (let index = 0; index < info.chunks; index++) {
-      options.signal?.throwIfAborted();
-      const chunk = await this.#chunk(meta, { name, after: sequence });
-      sequence = chunk.seq;
-      await hasher.update(chunk.data);
+    for await (const chunk of this.#chunks(meta, info, options)) {
+      await hasher.update(chunk);
       if (held !== undefined) yield held;
-      held = chunk.data;
+      held = chunk;
     }
     const digest = await hasher.finish();
     if (digest !== info.digest) throw corrupt(name, `has SHA-256 ${digest}, not ${info.digest}`);
@@ -156,6 +155,27 @@ class JetStreamObjectStore implements ObjectStore {
     return meta === null || meta.deleted ? undefined : meta;
   }
 
+  /**
+   * Asks for the next chunk before it gives one.
+   *
+   * @yields each chunk
+   */
+  async *#chunks(
+    meta: ServerObject,
+    { name, chunks }: ObjectInfo,
+    { signal }: ObjectGetOptions,
+  ): AsyncGenerator<Uint8Array, void> {
+    let coming = chunks === 0 ? undefined : this.#chunk(meta, { name, after: 0 });
+    for (let left = chunks - 1; coming !== undefined; left--) {
+      signal?.throwIfAborted();
+      const { seq, data } = await coming;
+      coming = left <= 0 ? undefined : this.#chunk(meta, { name, after: seq });
+      // Heard of when its turn comes, if it does.
+      coming?.catch(() => undefined);
+      yield data;
+    }
+  }
+
   /** The first chunk of an object behind a position in the bucket's stream. */
   #chunk(
     { nuid }: ServerObject,
@@ -174,11 +194,11 @@ class JetStreamObjectStore implements ObjectStore {
 
   async #putChunks(
     id: string,
-    of: { readonly name: string; readonly content: Content; readonly options: PutOptions },
+    of: { readonly name: string; readonly content: Content; readonly options: ObjectPutOptions },
   ): Promise<ObjectInfo> {
     const { client, requestTimeoutMs: timeout } = this.#broker.parts;
     const { name, content, options } = of;
-    await using hasher = createHasher();
+    await using hasher = options.hashed === true ? undefined : createHasher();
     const subject = `$O.${this.config.name}.C.${id}`;
     let [bytes, chunks] = [0, 0];
     for await (const chunk of this.#chunked(name, content)) {
@@ -190,12 +210,12 @@ class JetStreamObjectStore implements ObjectStore {
           () => client.publish(subject, chunk, { msgID, timeout }),
           { signal: options.signal, stream: streamOf(this.config.name) },
         ),
-        hasher.update(chunk),
+        hasher?.update(chunk),
       ]);
       bytes += chunk.byteLength;
       chunks++;
     }
-    const digest = await hasher.finish();
+    const digest = (await hasher?.finish()) ?? options.digest ?? "";
     if (options.digest === undefined || options.digest === digest) return { name, bytes, chunks, digest };
     const message = `object ${name} has SHA-256 ${digest}, not ${options.digest}`;
     throw new OarlockError("BUS_OBJECT_DIGEST_MISMATCH", message);

@@ -7,7 +7,7 @@ import { nuid } from "@nats-io/transport-node";
 import type { ObjectStore, StreamConfig } from "../types.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
-import { openObjectStore } from "./object-store.ts";
+import { findObjectStore, openObjectStore } from "./object-store.ts";
 
 /** Header of a message whose data lies in the bucket. */
 export const OVERSIZE_HEADER = "Oarlock-Object";
@@ -18,6 +18,8 @@ export interface Oversize {
   /** Undefined where it is gone: the message was answered by another reader meanwhile. */
   get(object: string): Promise<Uint8Array | undefined>;
   remove(object: string): Promise<void>;
+  /** Names of all objects. */
+  list(): Promise<string[]>;
   /** Removes the bucket with all that is in it. */
   delete(): Promise<void>;
 }
@@ -58,6 +60,10 @@ export function createOversize(broker: Broker, stream: StreamConfig): Oversize {
     },
     async remove(object) {
       await (await bucket()).delete(object);
+    },
+    async list() {
+      const found = await findObjectStore(broker, name);
+      return ((await found?.list()) ?? []).map((object) => object.name);
     },
     async delete() {
       opened = undefined;

@@ -5,10 +5,12 @@ import type { AddressInfo } from "node:net";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { nkeys } from "@nats-io/transport-node";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { jetstream } from "@nats-io/jetstream";
+import { connect, errors, nkeys } from "@nats-io/transport-node";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { WaitRegistry, sleep } from "@oarlock/runtime";
+import type { Environment } from "@oarlock/runtime";
 import { subjects } from "../subjects.ts";
 import type { Bus, Consumer, Stream } from "../types.ts";
 import { readNatsOptions } from "./config.ts";
@@ -46,6 +48,25 @@ async function queue(bus: Bus): Promise<{ stream: Stream; consumer: Consumer }> 
     maxBytes: 10_000_000,
   });
   return { stream, consumer: await stream.consumer({ name: "c", ackWaitMs: 1_500, maxAckPending: 100 }) };
+}
+
+/** The server stores what is published on `subject`, and so many times its answer does not come. */
+async function loseAcknowledgements(
+  server: NatsServer,
+  subject: string,
+  losses: number,
+): Promise<{ mockRestore(): void }> {
+  const connection = await connect({ servers: server.url });
+  const client = jetstream(connection);
+  await connection.close();
+  const prototype = Object.getPrototypeOf(client) as typeof client;
+  const publish = Reflect.get(prototype, "publish") as (typeof client)["publish"];
+  let left = losses;
+  return vi.spyOn(prototype, "publish").mockImplementation(async function (this: typeof client, ...message) {
+    const ack = await publish.apply(this, message);
+    if (message[0] === subject && left-- > 0) throw new errors.TimeoutError();
+    return ack;
+  });
 }
 
 describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
@@ -132,6 +153,37 @@ describe.skipIf(program.absent)(`the jetstream driver${program.note}`, () => {
     await refused;
   });
 
+  it.each([
+    ["once", 1],
+    ["until the patience is over", Infinity],
+  ])("T1: what lies beside a message survives that its acknowledgement is lost %s", async (_, losses) => {
+    const server = await start();
+    const bus = await open(server, { patienceMs: 1_000 });
+    const stream = await bus.stream({
+      name: names.workStream,
+      subjects: [names.workRollout],
+      retention: "work-queue",
+      maxMessages: 10,
+      maxBytes: 20_000_000,
+      oversize: "store",
+    });
+    const consumer = await stream.consumer({ name: "c", ackWaitMs: 1_500, maxAckPending: 10 });
+    const large = new Uint8Array(bus.maxPayloadBytes + 5).fill(7);
+    const losing = await loseAcknowledgements(server, names.workRollout, losses);
+    const first = stream.publish(names.workRollout, large, { msgId: "large" });
+    if (losses === 1) expect(await first).toMatchObject({ duplicate: true });
+    else await expect(first).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    losing.mockRestore();
+    expect(await stream.publish(names.workRollout, large, { msgId: "large" })).toMatchObject({
+      duplicate: true,
+    });
+    const message = await consumer.next({ timeoutMs: 2_000 });
+    expect(message?.data).toHaveLength(large.length);
+    await message?.ack();
+    const beside = await bus.findObjects(`${names.workStream}_OVERSIZE`);
+    expect(await beside?.list()).toEqual([]);
+  });
+
   it("says what is gone when the server lost its storage", async () => {
     const folder = temporaryFolder("nats");
     const server = await start({ folder });
@@ -191,20 +243,33 @@ describe.skipIf(program.absent)(`who may use a server${program.note}`, () => {
     await expect(open(server)).rejects.toMatchObject({ code: "BUS_REFUSED" });
   });
 
-  it("by mutual TLS", async () => {
-    // Made by the RPC package's `make.sh`.
-    const file = (name: string): string =>
-      fileURLToPath(new URL(`../../../rpc/src/fixtures/${name}`, import.meta.url));
-    const pair = (name: string) => ({ certFile: file(`${name}.crt`), keyFile: file(`${name}.key`) });
-    const { certFile, keyFile } = pair("server");
-    const caFile = file("ca.crt");
+  it("by mutual TLS, as the environment says", async () => {
+    const { caFile, certFile, keyFile } = tlsFiles("server");
     const server = await start({
       configuration: `tls { cert_file: "${certFile}", key_file: "${keyFile}", ca_file: "${caFile}", verify: true }`,
     });
     const url = server.url.replace("nats://", "tls://");
-    await queue(await open({ url }, { tls: { caFile, ...pair("client") } }));
-    const stranger = open({ url }, { connectTimeoutMs: 2_000, tls: { caFile, ...pair("stranger") } });
-    await expect(stranger).rejects.toThrow(/BUS_(REFUSED|UNREACHABLE)/);
+    const as = (name: string): Partial<JetStreamBusOptions> => {
+      const files = tlsFiles(name);
+      const environment = { NATS_CA: files.caFile, NATS_CERT: files.certFile, NATS_KEY: files.keyFile };
+      return { connectTimeoutMs: 2_000, ...readNatsOptions({ NATS_URL: url, ...environment }) };
+    };
+    await queue(await open({ url }, as("client")));
+    await expect(open({ url }, as("stranger"))).rejects.toThrow(/BUS_(REFUSED|UNREACHABLE)/);
+  });
+
+  it("by a password over TLS, as the environment says; a server of an unknown authority is refused", async () => {
+    const { caFile, certFile, keyFile } = tlsFiles("server");
+    const server = await start({
+      configuration: `tls { cert_file: "${certFile}", key_file: "${keyFile}" }\nauthorization { user: "u", password: "p" }`,
+    });
+    const url = server.url.replace("nats://", "tls://");
+    const environment = { NATS_URL: url, NATS_USER: "u", NATS_PASSWORD: "p", NATS_CA: caFile };
+    const as = (changed: Environment): Promise<Bus> =>
+      open({ url }, readNatsOptions({ ...environment, ...changed }));
+    await queue(await as({}));
+    for (const changed of [{ NATS_PASSWORD: "wrong" }, { NATS_CA: undefined }])
+      await expect(as(changed)).rejects.toMatchObject({ code: "BUS_REFUSED" });
   });
 
   it("is refused where JetStream is off", async () => {
@@ -272,6 +337,13 @@ describe("settings", () => {
     expect(findNatsServer({})).toBeUndefined();
   });
 });
+
+/** Made by the RPC package's `make.sh`. */
+function tlsFiles(name: string): { readonly [File in "caFile" | "certFile" | "keyFile"]: string } {
+  const file = (of: string): string =>
+    fileURLToPath(new URL(`../../../rpc/src/fixtures/${of}`, import.meta.url));
+  return { caFile: file("ca.crt"), certFile: file(`${name}.crt`), keyFile: file(`${name}.key`) };
+}
 
 /** An operator with one account that may use JetStream, and one user of it: what `nsc` would make. */
 function decentralised(): { readonly configuration: string; readonly credentials: string } {

@@ -1,5 +1,5 @@
 /** A stream on the server: publishing with retries that store once, limits that push back, its consumers and its poison. */
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { headers as newHeaders, nuid } from "@nats-io/transport-node";
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { checkLimit, checkName, checkSubjectPattern } from "../names.ts";
@@ -13,6 +13,7 @@ import type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "../types.ts";
 import { API, apiCode } from "./broker.ts";
 import type { Broker } from "./broker.ts";
@@ -62,12 +63,28 @@ class JetStreamStream implements Stream {
     try {
       const headers = { ...options.headers, [OVERSIZE_HEADER]: object };
       const ack = await this.#publish(subject, new Uint8Array(), { ...options, headers });
-      if (ack.duplicate) await this.#oversize.remove(object);
+      // A duplicate of an attempt of ours whose answer was lost names this very object.
+      if (ack.duplicate && (await this.#besideOf(ack.sequence)) !== object)
+        await this.#oversize.remove(object);
       return ack;
     } catch (reason) {
-      await this.#oversize.remove(object).catch(() => undefined);
+      // Where no answer came the message may be stored, and would lose its data.
+      if (isRefused(reason)) await this.#oversize.remove(object).catch(() => undefined);
       throw reason;
     }
+  }
+
+  /** The object beside a stored message; undefined where the message is answered already. */
+  async #besideOf(sequence: number): Promise<string | undefined> {
+    const { manager } = this.#broker.parts;
+    const { name } = this.config;
+    const stored = await this.#broker.call(`give message ${sequence} of ${name}`, () =>
+      manager.streams.getMessage(name, { seq: sequence }).catch((reason: unknown) => {
+        if (apiCode(reason) !== API.noMessage) throw reason;
+        return null;
+      }),
+    );
+    return stored?.header.get(OVERSIZE_HEADER);
   }
 
   async #publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<PublishAck> {
@@ -116,10 +133,21 @@ class JetStreamStream implements Stream {
     });
   }
 
-  async purge(): Promise<void> {
+  async mark(): Promise<StreamMark> {
     const { manager } = this.#broker.parts;
-    await this.#broker.call(`purge ${this.config.name}`, () => manager.streams.purge(this.config.name));
-    await this.#oversize.delete();
+    const { name } = this.config;
+    const { state } = await this.#broker.call(`describe ${name}`, () => manager.streams.info(name));
+    // In this order: the objects of all these messages are among those.
+    return { sequence: state.last_seq, objects: await this.#oversize.list() };
+  }
+
+  async purge(upTo?: StreamMark): Promise<void> {
+    const { manager } = this.#broker.parts;
+    const { name } = this.config;
+    const some = upTo === undefined ? undefined : { seq: upTo.sequence + 1 };
+    await this.#broker.call(`purge ${name}`, () => manager.streams.purge(name, some));
+    if (upTo === undefined) return this.#oversize.delete();
+    for (const object of upTo.objects) await this.#oversize.remove(object);
   }
 
   async delete(): Promise<void> {
@@ -160,6 +188,11 @@ class JetStreamStream implements Stream {
       { cause: reason, retryable: true },
     );
   }
+}
+
+/** Whether the server itself said that it does not store a message. */
+function isRefused(reason: unknown): boolean {
+  return isOarlockError(reason, "BUS_STREAM_FULL") || isOarlockError(reason, "BUS_STORE_FAILED");
 }
 
 function serverHeaders(headers: Headers): MsgHdrs {

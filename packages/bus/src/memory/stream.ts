@@ -12,6 +12,7 @@ import type {
   Stream,
   StreamConfig,
   StreamInfo,
+  StreamMark,
 } from "../types.ts";
 import { type ConsumerHost, MemoryConsumer, type StoredMessage } from "./consumer.ts";
 
@@ -97,9 +98,15 @@ export class MemoryStream implements Stream {
       : { ...info, oldestMs: this.#host.clock.nowMs() - oldest.publishedAtMs };
   }
 
-  async purge(): Promise<void> {
+  async mark(): Promise<StreamMark> {
     this.#host.checkOpen();
-    for (const sequence of this.#messages.keys()) this.#remove(sequence);
+    return { sequence: this.#lastSequence, objects: [] };
+  }
+
+  async purge(upTo?: StreamMark): Promise<void> {
+    this.#host.checkOpen();
+    const last = upTo?.sequence ?? this.#lastSequence;
+    for (const sequence of this.#messages.keys()) if (sequence <= last) this.#remove(sequence);
   }
 
   async delete(): Promise<void> {

@@ -28,6 +28,10 @@ const immutable: readonly Rule[] = [
     rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
     message: cannotChange(field),
   })),
+  {
+    rule: "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
+    message: "managedBy cannot change: two would act on the run",
+  },
 ];
 
 /** `reads`: the reference in CEL; `has`: whether it is there at all. */

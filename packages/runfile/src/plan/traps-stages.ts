@@ -191,13 +191,6 @@ const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
       accepted: `at most ${outer.shape.maxPositions}`,
     })),
     ...optimizer(critic.optimizer, [...path, "critic", "optimizer"], SFT_RATES, steps),
-    ...trapWhen(critic.network === "trunk" && critic.warmupSteps > 0, () => ({
-      code: "TRUNK_WITHOUT_WARMUP",
-      path: [...path, "critic", "warmupSteps"],
-      message: "a value head on the policy's trunk is trained with the policy, never alone",
-      value: String(critic.warmupSteps),
-      accepted: "0, or network: own",
-    })),
     ...trapWhen(critic.warmupSteps >= steps, () => ({
       code: "CRITIC_WARMUP_TOO_LONG",
       path: [...path, "critic", "warmupSteps"],

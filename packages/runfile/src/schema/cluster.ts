@@ -15,7 +15,14 @@ import type {
   TlsSpec,
   TolerationSpec,
 } from "../cluster-spec.ts";
-import { ISSUER_KINDS, ROLE_NAMES, SCALING_MODES, STORAGE_TYPES, TLS_TYPES } from "../vocabulary.ts";
+import {
+  ISSUER_KINDS,
+  MANAGERS,
+  ROLE_NAMES,
+  SCALING_MODES,
+  STORAGE_TYPES,
+  TLS_TYPES,
+} from "../vocabulary.ts";
 import {
   choice,
   closed,
@@ -274,6 +281,11 @@ export const clusterFields: ClusterFields = {
   suspend: z
     .boolean()
     .describe("true: write a checkpoint and free every pod; false again continues bit for bit.")
+    .optional(),
+  managedBy: choice(MANAGERS)
+    .describe(
+      "Who acts on the run: the controller of this cluster (default), or a cluster that Kueue sends it to.",
+    )
     .optional(),
   image: text(512).describe("Image of every role (default: the controller's own).").optional(),
   imagePullSecrets: list(closed({ name: objectName().describe("Name of a Secret.") }), 0, 8)

@@ -203,6 +203,7 @@ function startControllers(
     // What pods trust the API server by.
     `--root-ca-file=${folder}/apiserver.crt`,
     "--use-service-account-credentials=false",
+    "--horizontal-pod-autoscaler-sync-period=2s",
   ]);
   start("kube-scheduler", common);
 }

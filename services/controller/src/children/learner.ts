@@ -6,9 +6,9 @@ import { digestOf } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { DEVICE_MISSING_EXIT } from "../devices.ts";
 import { childName } from "../names.ts";
+import { type Group, queued } from "../queueing.ts";
 import { type Child, child } from "./child.ts";
-import { podTemplate } from "./pod.ts";
-import type { ChildSettings } from "./settings.ts";
+import type { Fields } from "./pod-parts.ts";
 
 const BACKOFF_LIMIT = 6;
 /** Exit codes of a service. */
@@ -19,13 +19,15 @@ const INTERRUPTED = [130, 143] as const;
 export const TEMPLATE_ANNOTATION = "oarlock.dev/template";
 
 export interface LearnerOptions {
-  readonly settings: ChildSettings;
+  readonly template: Fields;
+  /** That its pod is admitted with, where the run waits for quota. */
+  readonly group: Group | undefined;
   readonly suspend: boolean;
 }
 
 /** The Job of a run. */
-export function learnerJob(run: TrainingRun, { settings, suspend }: LearnerOptions): Child {
-  const template = podTemplate(run, "learner", settings);
+export function learnerJob(run: TrainingRun, { suspend, group, ...options }: LearnerOptions): Child {
+  const template = queued(options.template, run, group);
   const { backoffLimit = BACKOFF_LIMIT, activeDeadlineSeconds } = run.spec;
   const spec = {
     suspend,
@@ -55,7 +57,7 @@ export function learnerJob(run: TrainingRun, { settings, suspend }: LearnerOptio
   return { ...job, metadata: { ...job.metadata, annotations } };
 }
 
-function podSpec(template: Readonly<Record<string, unknown>>): object {
+function podSpec(template: Fields): object {
   const { spec } = template;
   return typeof spec === "object" && spec !== null ? spec : {};
 }

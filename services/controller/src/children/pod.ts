@@ -5,6 +5,7 @@
 import type { RoleName, RoleSpec } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { childName, labelsOf } from "../names.ts";
+import { queueOf } from "../queueing.ts";
 import { overridden } from "./override.ts";
 import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "./pod-parts.ts";
 import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
@@ -18,6 +19,9 @@ const PLAN_MOUNT = "/etc/oarlock";
 const GRACE_SECONDS: Readonly<Record<RoleName, number>> = { learner: 300, actor: 60, reward: 60 };
 /** Of those, kept for servers and connections to close after the drain. */
 const CLOSING_SECONDS = 15;
+
+/** A pod that drained has failed: Kueue lets another take its place only then (K2). The learner does so anyway. */
+const REPLACEABLE: Fields = { name: "OARLOCK_END_INTERRUPTED", value: "true" };
 
 /** The pod template of a role. */
 export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSettings): Fields {
@@ -107,10 +111,26 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     ...natsEnvironment(run, settings),
     ...(role === "reward" ? scorerTokens(run) : []),
+    ...(role !== "learner" && queueOf(run) !== undefined ? [REPLACEABLE] : []),
+    ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },
     ...(role === "learner" ? [{ name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` }] : []),
     { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
+  ];
+}
+
+/** Spans go to the collector, and say which pod they are of. */
+function tracing({ metadata }: TrainingRun, endpoint: string): readonly Fields[] {
+  const attributes = {
+    "k8s.namespace.name": metadata.namespace ?? "default",
+    "k8s.pod.name": "$(OARLOCK_INSTANCE)",
+    "service.instance.id": "$(OARLOCK_INSTANCE)",
+  };
+  const text = Object.entries(attributes).map(([name, value]) => `${name}=${value}`);
+  return [
+    { name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: endpoint },
+    { name: "OTEL_RESOURCE_ATTRIBUTES", value: text.join(",") },
   ];
 }
 

@@ -1,10 +1,10 @@
 /** A role that scales: its RolePool, the Deployment behind it, and the budget for disruptions. */
 import type { PoolRole, RolePool, TrainingRun } from "../api.ts";
-import { childName, COPIED_ANNOTATION, selectorLabels } from "../names.ts";
+import { childName, COPIED_ANNOTATION, EXTRA_LABEL, extraPart, selectorLabels } from "../names.ts";
+import { type Group, groupShare, queued, withMetadata } from "../queueing.ts";
 import { roleSpec } from "../roles.ts";
 import { type Child, child } from "./child.ts";
-import { podTemplate } from "./pod.ts";
-import type { ChildSettings } from "./settings.ts";
+import type { Fields } from "./pod-parts.ts";
 
 /** The pool without its number of pods, which others may own. */
 export function rolePool(run: TrainingRun, role: PoolRole): Child {
@@ -34,25 +34,44 @@ export function poolScale(
 }
 
 export interface DeploymentOptions {
-  readonly settings: ChildSettings;
+  readonly template: Fields;
   readonly replicas: number;
+  /** That the least number of pods is admitted with, where the run waits for quota. */
+  readonly group: Group | undefined;
+  /** Whether it has its quota. */
+  readonly admitted: boolean;
 }
 
-/** The Deployment of a role: stateless pods. */
-export function deployment(
+/** One pod more than wanted for a while. */
+const ROLLING = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: "25%" } };
+/** Pods of another group are not admitted while those of the first hold its quota. */
+const REPLACED = { type: "Recreate" };
+
+/**
+ * The Deployment of a role: stateless pods. Where the run waits for quota there are two: of the pods that are admitted with the
+ * learner, and of those that come one by one.
+ */
+export function deployments(
   run: TrainingRun,
   role: PoolRole,
-  { settings, replicas }: DeploymentOptions,
-): Child {
+  { template, replicas, group, admitted }: DeploymentOptions,
+): readonly Child[] {
   const { name } = run.metadata;
-  const spec = {
-    replicas,
-    revisionHistoryLimit: 2,
-    selector: { matchLabels: selectorLabels(name, role) },
-    strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: "25%" } },
-    template: podTemplate(run, role, settings),
+  const matchLabels = selectorLabels(name, role);
+  const make = (part: string, of: Fields): Child => {
+    const spec = { revisionHistoryLimit: 2, selector: { matchLabels }, strategy: ROLLING, ...of };
+    return child(run, { kind: "Deployment", name: childName(name, part), role }, { spec });
   };
-  return child(run, { kind: "Deployment", name: childName(name, role), role }, { spec });
+  if (group === undefined) return [make(role, { replicas, template })];
+  const together = Math.min(replicas, groupShare(run, role));
+  return [
+    make(role, { replicas: together, strategy: REPLACED, template: queued(template, run, group) }),
+    make(extraPart(role), {
+      replicas: admitted ? replicas - together : 0,
+      selector: { matchLabels: { ...matchLabels, ...EXTRA_LABEL } },
+      template: withMetadata(queued(template, run), { labels: EXTRA_LABEL }),
+    }),
+  ];
 }
 
 /** A quarter of the pods may be away on purpose; pods that do not serve anyway may always be evicted. */

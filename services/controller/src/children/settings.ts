@@ -7,6 +7,8 @@ export interface ChildSettings {
   readonly image: string;
   /** Message server of runs that name none; undefined: such runs wait. */
   readonly natsUrl: string | undefined;
+  /** Where pods send traces, OTLP over HTTP; undefined: nowhere. */
+  readonly otlpEndpoint?: string | undefined;
   /** Namespace of the controller, let in by network policies. */
   readonly namespace: string;
   /** Image of message servers of runs' own. */

@@ -1,6 +1,7 @@
 /**
- * A message that nobody can read is parked, and its group will never come. In streaming mode the group is dropped with that
- * reason, and another takes its place; in lockstep there is no other, so the run ends at once and says which message it was.
+ * A message that nobody can read is parked, and one that was made by other weights (W2) or another plan (D1b) is refused: its
+ * group will never come. In streaming mode the group is dropped with that reason, and another takes its place; in lockstep
+ * there is no other, so the run ends at once and says which message it was.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,9 +9,9 @@ import type { Bus } from "@oarlock/bus";
 import { readNewestCheckpoint } from "@oarlock/checkpoint";
 import { startLocalRun } from "@oarlock/cli/local";
 import { RolloutPurpose, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
-import type { Trajectory } from "@oarlock/proto";
+import type { PolicySegment, Trajectory } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
-import type { Ledger, StreamCursor } from "@oarlock/run";
+import type { GroupDropReason, Ledger, StreamCursor } from "@oarlock/run";
 import { temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
@@ -31,20 +32,63 @@ const eachSpoilt =
     return toBinary(TrajectoryBatchSchema, { ...batch, trajectories: batch.trajectories.map(spoil) });
   };
 
-const FAULTS: readonly { readonly fault: string; readonly service: string; readonly spoil: Spoil }[] = [
-  { fault: "an answer of an actor is no record", service: "actor-0", spoil: () => Buffer.from("no record") },
-  { fault: "a scored message is no record", service: "reward-0", spoil: () => Buffer.from("no record") },
+interface Fault {
+  readonly fault: string;
+  readonly service: string;
+  readonly spoil: Spoil;
+  /** Why its group is dropped where the run streams. */
+  readonly dropped: GroupDropReason;
+  /** What is said of it where the run cannot go on. */
+  readonly said: RegExp;
+}
+
+const UNREADABLE = { dropped: "unreadable", said: /a message of it is parked: ./ } as const;
+const OTHER = "0123456789abcdef";
+
+const FAULTS: readonly Fault[] = [
   {
+    ...UNREADABLE,
+    fault: "an answer of an actor is no record",
+    service: "actor-0",
+    spoil: () => Buffer.from("no record"),
+  },
+  {
+    ...UNREADABLE,
+    fault: "a scored message is no record",
+    service: "reward-0",
+    spoil: () => Buffer.from("no record"),
+  },
+  {
+    ...UNREADABLE,
     fault: "it is not said which policy drew a token",
     service: "reward-0",
     spoil: eachSpoilt((trajectory) => ({ ...trajectory, segments: [] })),
   },
   {
+    ...UNREADABLE,
     fault: "samples are not of the group",
     service: "reward-0",
     spoil: eachSpoilt((trajectory) => ({ ...trajectory, sample: trajectory.sample + 99 })),
   },
+  {
+    fault: "an actor follows another plan",
+    service: "actor-0",
+    spoil: eachSpoilt((trajectory) => ({ ...trajectory, fingerprintDigest: OTHER })),
+    dropped: "other-fingerprint",
+    said: /actor-0 made it by plan 0123456789ab, this run's is [\da-f]{12}/,
+  },
+  {
+    fault: "an actor has other weights",
+    service: "actor-0",
+    spoil: eachSpoilt((trajectory) => ({ ...trajectory, segments: trajectory.segments.map(ofOther) })),
+    dropped: "unknown-policy",
+    said: /actor-0 made it by policy version (\d+) \(0123456789ab\), expected is policy version \1 \([\da-f]{12}\)/,
+  },
 ];
+
+function ofOther({ policy, ...segment }: PolicySegment): PolicySegment {
+  return { ...segment, ...(policy === undefined ? {} : { policy: { ...policy, digest: OTHER } }) };
+}
 
 /** The first rollout group that the service answers is spoilt. */
 const spoiling =
@@ -61,17 +105,17 @@ const spoiling =
     });
   };
 
-describe("a message that nobody can read", () => {
+describe("a message that cannot count", () => {
   test.each(FAULTS)(
     "T1: $fault: a run that streams drops the group and goes on",
-    async ({ service, spoil }) => {
+    async ({ service, spoil, dropped }) => {
       const outDir = temporaryFolder("unreadable");
       const busFor = spoiling(service, spoil);
       const local = await startLocalRun(additionPlan(STREAMING), { outDir, baseDir: outDir, busFor });
       expect(await local.finished).toMatchObject({ status: "completed" });
       const checkpoint = await readNewestCheckpoint({ folder: join(outDir, "checkpoints") });
       const { ledger, stream } = (checkpoint?.state ?? {}) as { ledger: Ledger; stream?: StreamCursor };
-      expect(ledger).toMatchObject({ groupsTrained: STEPS * GROUPS, groupsDropped: { unreadable: 1 } });
+      expect(ledger).toMatchObject({ groupsTrained: STEPS * GROUPS, groupsDropped: { [dropped]: 1 } });
       expect(stream).toMatchObject({ outstanding: [] });
     },
   );
@@ -80,9 +124,11 @@ describe("a message that nobody can read", () => {
     const plan = additionPlan(PLAN);
     const [outDir, calmDir] = [temporaryFolder("unreadable"), temporaryFolder("calm")];
     const folder = { outDir, baseDir: outDir, uid: "unreadable-1", resume: true };
-    for (const { service, spoil } of FAULTS) {
+    for (const { service, spoil, said } of FAULTS) {
       const local = await startLocalRun(plan, { ...folder, busFor: spoiling(service, spoil) });
-      await expect(local.finished).rejects.toThrow(/GROUP_LOST.*group \d+ of step \d.*is parked/);
+      const reason = await local.finished.then(String, String);
+      expect(reason).toMatch(/GROUP_LOST.*group \d+ of step \d/);
+      expect(reason).toMatch(said);
     }
     const resumed = await startLocalRun(plan, folder);
     expect(await resumed.finished).toMatchObject({ status: "completed" });

@@ -1,0 +1,78 @@
+/** The actor on the memory bus: what becomes of work whose time is over. */
+import { createMemoryBus, subjects } from "@oarlock/bus";
+import { openPolicyStore } from "@oarlock/checkpoint";
+import { OarlockError } from "@oarlock/errors";
+import { RolloutPurpose, RolloutWorkSchema, create, toBinary } from "@oarlock/proto";
+import { silentLog, silentTelemetry } from "@oarlock/runtime";
+import { expect, onTestFinished, test } from "vitest";
+import { createActor } from "./actor.ts";
+import { actorRecorders } from "./metrics.ts";
+
+const names = subjects("actor-1");
+const ACK_WAIT_MS = 5_000;
+
+test("Q1: work of a version that its learner has withdrawn leaves the queue", async () => {
+  const bus = createMemoryBus();
+  onTestFinished(() => bus.close());
+  const limits = { retention: "work-queue", maxMessages: 100, maxBytes: 1_000_000 } as const;
+  const work = await bus.stream({ name: names.workStream, subjects: [names.workRollout], ...limits });
+  const answers = await bus.stream({
+    name: names.trajectoryStream,
+    subjects: [names.trajectoryGenerated],
+    ...limits,
+  });
+  const store = { bus, uid: names.uid, configDigest: "c".repeat(64), maxBytes: 1 << 20 };
+  const learner = await openPolicyStore({ ...store, incarnation: 1 });
+  const publish = (number: number) =>
+    learner.publish({ number, weights: Float32Array.of(number, 1), stage: 0, step: number });
+  const [first, second] = [await publish(0), await publish(1)];
+  await learner.retain([second]);
+  // As a dead actor leaves it: answered, trained on, and never acknowledged.
+  const item = create(RolloutWorkSchema, {
+    group: { runUid: names.uid, stage: 0, step: 0, group: 0, draw: 0 },
+    incarnation: 1,
+    purpose: RolloutPurpose.ROLLOUT,
+    sampleCount: 1,
+    promptTokens: [1],
+    policy: { version: first.number, digest: first.digest },
+    sampling: { maxNewTokens: 1 },
+  });
+  await work.publish(names.workRollout, toBinary(RolloutWorkSchema, item));
+  const unexpected = (): never => {
+    throw new OarlockError("TEST_UNEXPECTED", "nothing can be generated");
+  };
+  const destination = {
+    driver: bus.driver,
+    runUid: names.uid,
+    subject: names.workRollout,
+    stream: names.workStream,
+  };
+  const { tracer, meter } = silentTelemetry;
+  const actor = createActor({
+    generator: {
+      load: unexpected,
+      switchTo: unexpected,
+      submit: unexpected,
+      plan: { slots: 1 } as Parameters<typeof createActor>[0]["generator"]["plan"],
+    },
+    policies: await openPolicyStore({ ...store, incarnation: 0 }),
+    work: await work.consumer({ name: "actors", ackWaitMs: ACK_WAIT_MS, maxAckPending: 10 }),
+    answers,
+    answerSubject: names.trajectoryGenerated,
+    provenance: { producedBy: "a", fingerprintDigest: "f", tokenizerDigest: "t", templateDigest: "c" },
+    telemetry: {
+      tracer,
+      recorders: actorRecorders(meter),
+      model: "m",
+      work: destination,
+      answers: destination,
+    },
+    log: silentLog,
+  });
+  const stop = new AbortController();
+  const running = actor.run(stop.signal);
+  await expect.poll(async () => (await work.info()).messages, { timeout: 4_000 }).toBe(0);
+  stop.abort();
+  await running;
+  expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
+});

@@ -1,0 +1,81 @@
+/** Components of `deploy/k8s` on top of the base: what each adds is what a real API server takes under its makers' own CRDs. */
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type ControlPlane,
+  findKube,
+  repositoryRoot,
+  requireTool,
+  startControlPlane,
+} from "@oarlock/testkit";
+import { requireCrds } from "./packaging-tools.ts";
+
+const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
+const crds = requireCrds();
+const collector = requireTool("otelcol");
+const folder = mkdtempSync(join(tmpdir(), "oarlock-components-"));
+const deploy = join(repositoryRoot(), "deploy/k8s");
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** An overlay of the base and one component. */
+function overlay(component: string): string {
+  const place = join(folder, component);
+  cpSync(join(deploy, "base"), join(place, "base"), { recursive: true });
+  cpSync(join(deploy, "crds"), join(place, "crds"), { recursive: true });
+  cpSync(join(deploy, "components", component), join(place, "component"), { recursive: true });
+  const kustomization = {
+    apiVersion: "kustomize.config.k8s.io/v1beta1",
+    kind: "Kustomization",
+    resources: ["base"],
+    components: ["component"],
+  };
+  writeFileSync(join(place, "kustomization.yaml"), JSON.stringify(kustomization));
+  return place;
+}
+
+describe.skipIf(kube.absent || crds.absent)(`a component${kube.note}${crds.note}`, () => {
+  let plane: ControlPlane;
+  beforeAll(async () => {
+    plane = await startControlPlane();
+    const names = ["clusterissuers", "certificates", "resourceflavors", "clusterqueues", "localqueues"];
+    const applied = await plane.kubectl(["apply", "--server-side", "-f", "-"], { input: crds.of(names) });
+    expect(applied).toMatchObject({ code: 0 });
+    // The base's own, with its restricted level: it would not be there for the others of a dry run.
+    await plane.kubectl(["apply", "-f", join(deploy, "base/namespace.yaml")]);
+    await plane.kubectl(["create", "namespace", "cert-manager"]);
+    await plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+  }, 120_000);
+  afterAll(async () => plane?.[Symbol.asyncDispose]());
+
+  it.each([
+    [
+      "cert-manager",
+      ["clusterissuer.cert-manager.io/oarlock", "certificate.cert-manager.io/oarlock-authority"],
+    ],
+    ["kueue", ["clusterqueue.kueue.x-k8s.io/oarlock", "localqueue.kueue.x-k8s.io/oarlock"]],
+    ["otel-collector", ["deployment.apps/otel-collector", "service/otel-collector"]],
+  ])("%s is taken, without a warning", async (component, made) => {
+    const args = ["apply", "--dry-run=server", "--validate=strict", "-o", "name", "-k", overlay(component)];
+    const { code, stdout, stderr } = await plane.kubectl(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout.split("\n")).toEqual(expect.arrayContaining(made));
+  });
+
+  it("otel-collector tells the controller where pods send their traces", async () => {
+    const { stdout } = await plane.kubectl(["kustomize", overlay("otel-collector")]);
+    expect(stdout).toMatch(
+      /OARLOCK_OTLP_ENDPOINT\s+value: http:\/\/otel-collector\.oarlock-system\.svc:4318/,
+    );
+  });
+});
+
+it.skipIf(collector.absent)(`a real collector takes its configuration${collector.note}`, () => {
+  const config = join(deploy, "components/otel-collector/config.yaml");
+  expect(() =>
+    execFileSync(collector.path, ["validate", "--config", config], { stdio: "pipe" }),
+  ).not.toThrow();
+});

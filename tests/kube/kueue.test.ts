@@ -1,0 +1,198 @@
+/**
+ * Two runs that contend for a quota which holds one: Kueue's own controller admits learner, actors and reward workers together or
+ * not at all, and what one run frees the other gets. Both end with the same weights (D1).
+ */
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually, repositoryRoot, type ServerProcess } from "@oarlock/testkit";
+import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { kueueNeeds, startKueue } from "./kueue.ts";
+
+interface Run {
+  readonly status?: {
+    readonly policyDigest?: string;
+    readonly progress?: { readonly step: number };
+    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+  };
+}
+
+interface Pods {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly schedulingGates?: readonly object[]; readonly nodeName?: string };
+  }[];
+}
+
+const needs = [clusterNeeds(), kueueNeeds()];
+/** Room for one run: each of its three pods asks for one. */
+const QUOTA = 3;
+
+const run = (name: string): object => {
+  const data = { type: "task", task: { name: "addition", digits: 2, split: "train" } };
+  const resources = { requests: { cpu: "1" } };
+  return {
+    apiVersion: "oarlock.dev/v1alpha1",
+    kind: "TrainingRun",
+    metadata: { name, namespace: NAMESPACE, labels: { "kueue.x-k8s.io/queue-name": "oarlock" } },
+    spec: {
+      seed: 7,
+      model: {
+        init: {
+          hiddenSize: 64,
+          intermediateSize: 192,
+          layers: 4,
+          heads: 4,
+          maxPositions: 32,
+          tokenizer: { type: "characters", characters: { alphabet: "0123456789+=" } },
+        },
+      },
+      pipeline: { mode: "lockstep", lag: 1 },
+      stages: [
+        {
+          name: "grpo",
+          type: "grpo",
+          grpo: {
+            data,
+            steps: 120,
+            promptsPerStep: 16,
+            groupSize: 8,
+            sampling: { maxNewTokens: 4 },
+            rewards: [{ name: "answer", type: "exact" }],
+            optimizer: { learningRate: 4e-4, warmupSteps: 5, weightDecay: 0 },
+          },
+        },
+      ],
+      checkpoints: { every: 10 },
+      roles: [
+        { name: "actor", resources },
+        { name: "reward", resources },
+        { name: "learner", resources },
+      ],
+    },
+  };
+};
+
+describe.skipIf(needs.some(({ absent }) => absent))(
+  `a quota${needs.map(({ note }) => note).join("")}`,
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), "oarlock-kueue-"));
+    let cluster: Cluster;
+    let kueue: ServerProcess;
+    const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
+    const reasonOf = async (name: string): Promise<string | undefined> =>
+      (await get(name)).status?.conditions?.find(({ type }) => type === "Ready")?.reason;
+    const becomes = (name: string, reason: string) =>
+      eventually(
+        `${name} to be ${reason}`,
+        async () => ((await reasonOf(name)) === reason ? true : undefined),
+        {
+          timeoutMs: 120_000,
+          detail: () => `\n${kueue.output().slice(-4_000)}`,
+        },
+      );
+    /** Pods of a run, by whether they wait at Kueue's gate. */
+    const pods = async (name: string): Promise<{ readonly gated: number; readonly placed: number }> => {
+      const selector = `oarlock.dev/run=${name}`;
+      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+      const gated = items.filter(({ spec }) => (spec.schedulingGates?.length ?? 0) > 0).length;
+      return { gated, placed: items.filter(({ spec }) => spec.nodeName !== undefined).length };
+    };
+    const podOf = async (name: string, role: string): Promise<string> => {
+      const selector = `oarlock.dev/run=${name},oarlock.dev/role=${role}`;
+      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+      return items[0]?.metadata.name ?? "";
+    };
+    const patch = (name: string, spec: object) =>
+      cluster.kubectl("patch", "trun", name, "--type=merge", "-p", JSON.stringify({ spec }));
+    const suspend = (name: string, is: boolean) => patch(name, { suspend: is });
+
+    beforeAll(async () => {
+      cluster = await startCluster(folder);
+      kueue = await startKueue(cluster.plane, NAMESPACE, folder);
+      const overlay = join(folder, "overlay");
+      writeOverlay(overlay);
+      await cluster.kubectl("apply", "-k", overlay);
+    }, 240_000);
+    afterAll(async () => {
+      await kueue?.stop();
+      await cluster?.[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
+    }, 60_000);
+
+    it("goes to one of two runs, whole, and to the other when it is free", async () => {
+      const apply = (name: string) =>
+        cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name)) });
+      expect(await apply("first")).toMatchObject({ code: 0 });
+      await becomes("first", "Training");
+      // A pod of the group that goes is replaced within the group: its place is still the run's.
+      const actor = await podOf("first", "actor");
+      await cluster.kubectl("delete", "pod", actor, "--timeout=60s");
+      await eventually(
+        "another actor in its place",
+        async () => ((await pods("first")).placed === 3 ? true : undefined),
+        { timeoutMs: 60_000, detail: () => kueue.output().slice(-6_000) },
+      );
+      expect(await podOf("first", "actor")).not.toBe(actor);
+      expect(await apply("second")).toMatchObject({ code: 0 });
+      await becomes("second", "WaitingForQuota");
+      expect(await pods("second")).toEqual({ gated: 3, placed: 0 });
+      // Pods that never ran are taken back as well.
+      await suspend("second", true);
+      await becomes("second", "Suspended");
+      await suspend("second", false);
+      await becomes("second", "WaitingForQuota");
+
+      // An actor beyond the least waits by itself, and disturbs nobody.
+      await cluster.kubectl("scale", "rpool/first-actor", "--replicas=2");
+      await eventually("the actor beyond to wait", async () =>
+        (await pods("first")).gated === 1 ? true : undefined,
+      );
+      expect(await pods("first")).toEqual({ gated: 1, placed: 3 });
+
+      await suspend("first", true);
+      await becomes("second", "Training");
+      await suspend("first", false);
+      await becomes("first", "WaitingForQuota");
+      // With another image it is another group, and behind whoever waits already.
+      await patch("second", { image: "oarlock:next" });
+      await becomes("first", "Training");
+      await cluster.kubectl("wait", "trun/second", "--for=condition=Complete", "--timeout=240s");
+      await cluster.kubectl("wait", "trun/first", "--for=condition=Complete", "--timeout=240s");
+      const digests = await Promise.all(
+        ["first", "second"].map(async (name) => (await get(name)).status?.policyDigest),
+      );
+      expect(digests[0]).toMatch(/^[0-9a-f]{64}$/);
+      expect(digests[1]).toBe(digests[0]);
+
+      await cluster.kubectl("delete", "trun", "first", "second", "--timeout=60s");
+      const left = async (): Promise<true | undefined> =>
+        (await cluster.kubectl("get", "pods,workloads.kueue.x-k8s.io", "-o", "name")) === ""
+          ? true
+          : undefined;
+      await eventually("pods and workloads to go", left, { timeoutMs: 60_000 });
+    }, 600_000);
+  },
+);
+
+/** The component, for the tests' namespace and with a quota for one run. */
+function writeOverlay(folder: string): void {
+  cpSync(join(repositoryRoot(), "deploy/k8s/components/kueue"), join(folder, "component"), {
+    recursive: true,
+  });
+  const replace = (kind: string, path: string, value: string): object => ({
+    target: { kind },
+    patch: JSON.stringify([{ op: "replace", path, value }]),
+  });
+  const overlay = {
+    apiVersion: "kustomize.config.k8s.io/v1beta1",
+    kind: "Kustomization",
+    components: ["component"],
+    patches: [
+      replace("ClusterQueue", "/spec/resourceGroups/0/flavors/0/resources/0/nominalQuota", String(QUOTA)),
+      replace("LocalQueue", "/metadata/namespace", NAMESPACE),
+    ],
+  };
+  writeFileSync(join(folder, "kustomization.yaml"), JSON.stringify(overlay));
+}
