@@ -5,6 +5,7 @@ import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
 import {
   createTrainer,
+  type StateArray,
   type StepOptions,
   type Trainer,
   TrainerCore,
@@ -89,7 +90,20 @@ test("state goes out and comes back", async () => {
   const trainer = await open();
   await trainer.captureReference();
   await trainer.step(rows, options);
-  const state = await trainer.snapshot();
+  const { arrays, elements, optimizerStep } = await trainer.stateFacts();
+  expect(arrays).toEqual(["weights", "firstMoments", "secondMoments", "reference"]);
+  const copyOf = async (name: StateArray): Promise<Float32Array> => {
+    const copy = new Float32Array(new SharedArrayBuffer(4 * elements));
+    await trainer.copyState(name, copy);
+    return copy;
+  };
+  const state = {
+    weights: await copyOf("weights"),
+    firstMoments: await copyOf("firstMoments"),
+    secondMoments: await copyOf("secondMoments"),
+    reference: await copyOf("reference"),
+    optimizerStep,
+  };
   const after = await trainer.step(rows, options);
   await trainer.restore(state);
   expect((await trainer.step(rows, options)).sums).toEqual(after.sums);

@@ -3,6 +3,7 @@ export type {
   CheckpointArray,
   CheckpointContent,
   CheckpointInfo,
+  DeferredArray,
   LoadedCheckpoint,
   PolicyAnnouncement,
   PolicySnapshot,

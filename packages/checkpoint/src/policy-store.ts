@@ -6,7 +6,14 @@
 import { setImmediate as immediate } from "node:timers/promises";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
-import { bytesOf, createHasher, reachMoment, Semaphore, sha256HexOffLoop } from "@oarlock/runtime";
+import {
+  bytesOf,
+  createHasher,
+  reachMoment,
+  Semaphore,
+  sha256HexOffLoop,
+  sharedMemory,
+} from "@oarlock/runtime";
 import {
   type CheckedManifest,
   corrupt,
@@ -116,7 +123,7 @@ class BusPolicyStore implements PolicyStore {
     signal?: AbortSignal,
   ): Promise<Float32Array<SharedArrayBuffer>> {
     const bytes = manifest.elements * Float32Array.BYTES_PER_ELEMENT;
-    const weights = new Float32Array(new SharedArrayBuffer(bytes));
+    const weights = new Float32Array(sharedMemory(bytes));
     const filled: Shard[] = [];
     let known = 0;
     await using whole = createHasher();
@@ -199,7 +206,10 @@ class BusPolicyStore implements PolicyStore {
     return needed;
   }
 
-  /** W1: copies each shard once; its digest, the whole digest and what is stored are all of that copy. */
+  /**
+   * W1: copies each shard once; its digest, the whole digest and what is stored are all of that copy. One shard after another,
+   * so one buffer serves them all.
+   */
   async #storeShards(
     weights: Float32Array,
     signal?: AbortSignal,
@@ -210,10 +220,11 @@ class BusPolicyStore implements PolicyStore {
     // Of one shard the whole is known with it.
     await using whole = weights.length > shardElements ? createHasher() : undefined;
     const shards: Shard[] = [];
+    const buffer = new Float32Array(sharedMemory(4 * Math.min(shardElements, weights.length)));
     for (let offset = 0; offset < weights.length; offset += shardElements) {
       signal?.throwIfAborted();
       const part = weights.subarray(offset, offset + shardElements);
-      const copy = new Float32Array(new SharedArrayBuffer(part.byteLength));
+      const copy = buffer.subarray(0, part.length);
       copy.set(part);
       const bytes = bytesOf(copy);
       const [digest] = await Promise.all([sha256HexOffLoop(bytes, signal), whole?.update(bytes)]);

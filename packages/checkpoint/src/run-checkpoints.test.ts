@@ -48,6 +48,17 @@ describe("run checkpoints", () => {
     );
   });
 
+  it("T3: arrays that are made in one buffer, each at its turn, are written as they were then", async () => {
+    const buffer = new Float32Array(2);
+    const turn = (value: number) => ({
+      byteLength: buffer.byteLength,
+      read: () => Promise.resolve(buffer.fill(value)),
+    });
+    await (await open()).write({ step: 1, state: {}, arrays: { first: turn(1), second: turn(2) } });
+    const { resumed } = await open();
+    expect(resumed?.arrays).toEqual({ first: Float32Array.of(1, 1), second: Float32Array.of(2, 2) });
+  });
+
   it("starts fresh in an empty folder, and claims a higher incarnation each time", async () => {
     expect((await open()).resumed).toBeUndefined();
     expect((await open()).incarnation).toBe(2);

@@ -33,6 +33,7 @@ import type {
   CheckpointArray,
   CheckpointContent,
   CheckpointInfo,
+  DeferredArray,
   LoadedCheckpoint,
   RunCheckpoints,
   RunCheckpointsOptions,
@@ -183,7 +184,7 @@ class DiskCheckpoints implements RunCheckpoints {
 
 interface Parts {
   readonly state: Uint8Array;
-  readonly arrays: readonly (readonly [string, CheckpointArray])[];
+  readonly arrays: readonly (readonly [string, CheckpointArray | DeferredArray])[];
   readonly signal: AbortSignal | undefined;
 }
 
@@ -194,7 +195,8 @@ async function writeAll(
   { state, arrays, signal }: Parts,
 ): Promise<string> {
   const files: ArrayFile[] = [];
-  for (const [name, array] of arrays) {
+  for (const [name, given] of arrays) {
+    const array = "read" in given ? await given.read() : given;
     const facts = await writeDurably(join(folder, arrayFile(name)), bytesOf(array), signal);
     files.push({ name, kind: kindOf(array), ...facts });
   }

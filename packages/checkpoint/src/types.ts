@@ -68,6 +68,13 @@ export interface PolicyStore {
 /** Arrays that a checkpoint may hold. */
 export type CheckpointArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
 
+/** An array that is made when its turn to be written comes, so that large ones need not be there together. */
+export interface DeferredArray {
+  readonly byteLength: number;
+  /** What it gives is read until the next array's turn: one buffer may serve all. */
+  readonly read: () => Promise<CheckpointArray>;
+}
+
 /** One atomic state of a run (T3). */
 export interface CheckpointContent {
   /** Global step: grows over all stages. */
@@ -75,7 +82,7 @@ export interface CheckpointContent {
   /** Everything that is not an array, as JSON: stage, cursors, RNG keys, stream positions, groups in flight. */
   readonly state: unknown;
   /** By name (letters, digits, `.`, `_`, `-`): parameters, moments, weights of preceding versions. Snapshots (W1). */
-  readonly arrays: Readonly<Record<string, CheckpointArray>>;
+  readonly arrays: Readonly<Record<string, CheckpointArray | DeferredArray>>;
 }
 
 /** Where a checkpoint lies and what it is. */
@@ -89,7 +96,9 @@ export interface CheckpointInfo {
 }
 
 /** A checkpoint read back, every file verified. */
-export interface LoadedCheckpoint extends CheckpointInfo, CheckpointContent {}
+export interface LoadedCheckpoint extends CheckpointInfo, CheckpointContent {
+  readonly arrays: Readonly<Record<string, CheckpointArray>>;
+}
 
 /** The checkpoints of one learner incarnation, from `openRunCheckpoints`. */
 export interface RunCheckpoints {

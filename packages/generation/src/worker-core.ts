@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { countShared } from "@oarlock/runtime";
 import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
 import type { GenerationMethods, LoadRequest, WorkerSettings, WorkerStats } from "./protocol.ts";
@@ -51,6 +52,7 @@ export class WorkerCore implements GenerationMethods {
       const id = String(this.#nextLoad++);
       this.#loads.set(id, { resolve, reject });
       const change = async (): Promise<PolicyVersion> => {
+        countShared(request.weights.byteLength);
         await engine.load(request.weights);
         take(this.#loads, id)?.resolve();
         return request.version;

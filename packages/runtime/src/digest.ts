@@ -31,11 +31,18 @@ const HASH_WORKER = `
 const { createHash } = require("node:crypto");
 const { parentPort } = require("node:worker_threads");
 const hashes = new Map();
+// As shared-memory.ts: pieces are shared with whoever wants them freed, and weigh nothing in this heap.
+require("node:v8").setFlagsFromString("--expose-gc");
+const collect = require("node:vm").runInNewContext("gc");
+let seen = 0;
 const methods = {
   update({ hash, piece }) {
     let state = hashes.get(hash);
     if (state === undefined) hashes.set(hash, (state = createHash("sha256")));
     state.update(piece);
+    if ((seen += piece.byteLength) < 256 * 1024 * 1024) return;
+    seen = 0;
+    collect();
   },
   finish({ hash }) {
     const state = hashes.get(hash) ?? createHash("sha256");

@@ -26,6 +26,8 @@ import type {
   ForwardOptions,
   LogprobOptions,
   LogprobSource,
+  StateArray,
+  StateFacts,
   StepOptions,
   StepResult,
   StepSums,
@@ -180,16 +182,44 @@ export class TrainerCore {
     this.#reference = this.weights.slice();
   }
 
-  snapshot(): TrainerState {
-    const { weights, first, second } = this.#parts.state;
-    return {
-      weights: weights.slice(),
-      firstMoments: first.slice(),
-      secondMoments: second.slice(),
-      ...(this.#reference === undefined ? {} : { reference: this.#reference.slice() }),
+  stateFacts(): StateFacts {
+    const arrays = Object.entries(this.#stateArrays()).flatMap(
+      ([name, array]) => (array === undefined ? [] : [name as StateArray]), // the keys of the table below
+    );
+    const steps = {
       optimizerStep: this.#optimizerStep,
       ...(this.#headStep === 0 ? {} : { headStep: this.#headStep }),
     };
+    return { arrays, elements: this.weights.length, ...steps };
+  }
+
+  copyState(name: StateArray, into: Float32Array): void {
+    const array = this.#stateArrays()[name];
+    if (array?.length !== into.length) {
+      const held = array === undefined ? "nothing" : `${array.length} elements`;
+      throw new OarlockError("TRAINING_STATE", `${name} has ${held}, its copy would have ${into.length}`);
+    }
+    into.set(array);
+  }
+
+  /** All of the state at once: for tests, of small models. */
+  snapshot(): TrainerState {
+    const { weights, firstMoments, secondMoments, reference } = this.#stateArrays();
+    const { arrays: _a, elements: _e, ...steps } = this.stateFacts();
+    return {
+      weights: weights.slice(),
+      firstMoments: firstMoments.slice(),
+      secondMoments: secondMoments.slice(),
+      ...(reference === undefined ? {} : { reference: reference.slice() }),
+      ...steps,
+    };
+  }
+
+  #stateArrays(): { readonly [N in Exclude<StateArray, "reference">]: Float32Array } & {
+    readonly reference: Float32Array | undefined;
+  } {
+    const { weights, first, second } = this.#parts.state;
+    return { weights, firstMoments: first, secondMoments: second, reference: this.#reference };
   }
 
   restore(from: TrainerState): void {

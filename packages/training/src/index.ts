@@ -17,6 +17,8 @@ export type {
   StepSums,
   Trainer,
   TrainerOptions,
+  StateArray,
+  StateFacts,
   TrainerState,
   TrainingRow,
   UpdateResult,

@@ -4,6 +4,8 @@ import type {
   LogprobOptions,
   LogprobSource,
   PolicySnapshot,
+  StateArray,
+  StateFacts,
   StepOptions,
   StepResult,
   TrainerOptions,
@@ -40,7 +42,8 @@ export type TrainerMethods = {
   captureReference(request: undefined): Promise<void>;
   policy(request: undefined): Promise<PolicySnapshot>;
   load(request: { readonly weights: Float32Array }): void;
-  snapshot(request: undefined): Promise<TrainerState>;
+  stateFacts(request: undefined): Promise<StateFacts>;
+  copyState(request: { readonly array: StateArray; readonly into: Float32Array }): Promise<void>;
   restore(request: TrainerState): Promise<void>;
   resetOptimizer(request: undefined): Promise<void>;
   close(request: undefined): Promise<void>;

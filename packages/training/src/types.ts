@@ -180,6 +180,16 @@ export interface TrainerState {
   readonly headStep?: number;
 }
 
+/** An array of the state, by its name there. */
+export type StateArray = "weights" | "firstMoments" | "secondMoments" | "reference";
+
+/** The state without its arrays. */
+export interface StateFacts extends Pick<TrainerState, "optimizerStep" | "headStep"> {
+  /** The arrays that there are, each of `elements` floats. */
+  readonly arrays: readonly StateArray[];
+  readonly elements: number;
+}
+
 /** A policy as others receive it: weights in shared memory, and the SHA-256 of their bytes. */
 export interface PolicySnapshot {
   /** A copy over a SharedArrayBuffer: sent to other threads without another copy. */
@@ -225,8 +235,10 @@ export interface Trainer extends AsyncDisposable {
   policy(): Promise<PolicySnapshot>;
   /** Other weights, with the moments and the reference as they are. */
   load(weights: Float32Array): Promise<void>;
-  /** Everything that `restore` needs, as copies. */
-  snapshot(): Promise<TrainerState>;
+  /** What `restore` needs, without its arrays. */
+  stateFacts(): Promise<StateFacts>;
+  /** Copies an array of the state into the caller's shared memory: the arrays of a large model need not be there together. */
+  copyState(array: StateArray, into: Float32Array): Promise<void>;
   restore(state: TrainerState): Promise<void>;
   /** Clears the moments and the count of updates: a new stage starts. */
   resetOptimizer(): Promise<void>;

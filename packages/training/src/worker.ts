@@ -1,6 +1,13 @@
 /** The worker thread of a trainer: one `TrainerCore`, its methods answered one after another. */
 import { OarlockError } from "@oarlock/errors";
-import { bytesOf, serveWorker, sha256Hex, withTransfer, type WorkerMethods } from "@oarlock/runtime";
+import {
+  bytesOf,
+  serveWorker,
+  sha256Hex,
+  sharedMemory,
+  withTransfer,
+  type WorkerMethods,
+} from "@oarlock/runtime";
 import { TrainerCore } from "./core.ts";
 import type { TrainerMethods } from "./protocol.ts";
 
@@ -57,18 +64,13 @@ const methods: TrainerMethods = {
   captureReference: inOrder(() => opened().captureReference()),
   policy: inOrder(() => {
     const { weights } = opened();
-    const copy = new Float32Array(new SharedArrayBuffer(weights.byteLength));
+    const copy = new Float32Array(sharedMemory(weights.byteLength));
     copy.set(weights);
     return { weights: copy, digest: sha256Hex(bytesOf(copy)) };
   }),
   load: inOrder(({ weights }) => opened().load(weights)),
-  snapshot: inOrder(() => {
-    const state = opened().snapshot();
-    return withTransfer(
-      state,
-      buffersOf([state.weights, state.firstMoments, state.secondMoments, state.reference]),
-    );
-  }),
+  stateFacts: inOrder(() => opened().stateFacts()),
+  copyState: inOrder(({ array, into }) => opened().copyState(array, into)),
   restore: inOrder((state) => opened().restore(state)),
   resetOptimizer: inOrder(() => opened().resetOptimizer()),
   close: inOrder(async () => {

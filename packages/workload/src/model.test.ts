@@ -39,3 +39,14 @@ test("X1: a reward model is no policy, though its trunk would make text", async 
     /MODEL_IS_SCORER.*is a reward model.*accepted: a language model/,
   );
 });
+
+test("the weights of a stored model are not held once they were asked for, and read anew for who asks again", async () => {
+  const folder = await saved(policy);
+  const opened = await openModel({ from: folder }, { baseDir: "/", seed: 0 });
+  const [first, second] = [await opened.weights(), await opened.weights()];
+  expect(second).not.toBe(first);
+  expect(second).toEqual(first);
+  const other = initialWeights(policy, (count) => new Float32Array(count).fill(0.2));
+  await saveModel(folder, { config: policy, weights: other, specials: { eosTokenIds: [] } });
+  await expect(opened.weights()).rejects.toThrow(/MODEL_CHANGED/);
+});

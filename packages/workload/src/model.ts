@@ -89,7 +89,7 @@ async function storedModel(from: string, { baseDir, signal }: OpenModelOptions):
     );
   }
   const tokenizer = createTokenizer(loaded.tokenizer);
-  const { specials, generation, config, digest, weights } = loaded;
+  const { specials, generation, config, digest } = loaded;
   const stopTokens = [...new Set([...specials.eosTokenIds, ...endToken(tokenizer)])];
   return {
     config,
@@ -99,8 +99,27 @@ async function storedModel(from: string, { baseDir, signal }: OpenModelOptions):
     specials,
     generation,
     stopTokens,
-    weights: async () => weights,
+    weights: onceThenAnew(loaded.weights, () => readAgain(from, digest, baseDir)),
   };
+}
+
+/**
+ * The weights that were read go to who asks first, and are not held: a run needs them at its start, and hardly ever again.
+ * Whoever asks later has them read anew.
+ */
+function onceThenAnew(weights: Float32Array, anew: () => Promise<Float32Array>): () => Promise<Float32Array> {
+  let unclaimed: Float32Array | undefined = weights;
+  return async () => {
+    const found = unclaimed ?? (await anew());
+    unclaimed = undefined;
+    return found;
+  };
+}
+
+async function readAgain(from: string, digest: string, baseDir: string): Promise<Float32Array> {
+  const { weights, digest: found } = await loadModel(sourcePath(from), { baseDir, shared: true });
+  if (found === digest) return weights;
+  throw new OarlockError("MODEL_CHANGED", `${from} is not what it was when the run began; bring it back`);
 }
 
 /** What a folder with other weights of this model holds besides them. */

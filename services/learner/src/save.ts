@@ -2,12 +2,12 @@
  * Saving and restoring the learner (T3): one atomic checkpoint holds weights, moments, the reference policy, the policy
  * versions that lag needs, the position and the ledger. Keys of randomness and the data cursor follow from the position.
  */
-import type { CheckpointInfo, LoadedCheckpoint } from "@oarlock/checkpoint";
+import type { CheckpointInfo, DeferredArray, LoadedCheckpoint } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
 import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
-import { traced } from "@oarlock/runtime";
+import { sharedMemory, traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
-import type { TrainerState } from "@oarlock/training";
+import type { StateArray, StateFacts, Trainer } from "@oarlock/training";
 import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
 import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
@@ -43,8 +43,8 @@ export function saveCheckpoint(parts: LearnerParts, progress: LearnerProgress): 
 
 async function write(parts: LearnerParts, progress: LearnerProgress): Promise<CheckpointInfo> {
   const { trainer, checkpoints, run } = parts;
-  const trained = await trainer.snapshot();
-  const scorer = parts.scorer.isOpen() ? await parts.scorer.get().snapshot() : undefined;
+  const trained = await savedState(trainer);
+  const scorer = parts.scorer.isOpen() ? await savedState(parts.scorer.get()) : undefined;
   const lagging = laggingPolicies(parts, progress);
   const good = progress.guards?.good;
   const state: LearnerCheckpoint = {
@@ -69,17 +69,17 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   };
   const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
   const arrays = {
-    [ARRAYS.weights]: trained.weights,
-    [ARRAYS.m]: trained.firstMoments,
-    [ARRAYS.v]: trained.secondMoments,
-    ...(trained.reference === undefined ? {} : { [ARRAYS.reference]: trained.reference }),
+    [ARRAYS.weights]: trained.array("weights"),
+    [ARRAYS.m]: trained.array("firstMoments"),
+    [ARRAYS.v]: trained.array("secondMoments"),
+    ...(trained.arrays.includes("reference") ? { [ARRAYS.reference]: trained.array("reference") } : {}),
     ...(good === undefined ? {} : { [ARRAYS.good]: good.weights }),
     ...(scorer === undefined
       ? {}
       : {
-          [ARRAYS.scorerWeights]: scorer.weights,
-          [ARRAYS.scorerM]: scorer.firstMoments,
-          [ARRAYS.scorerV]: scorer.secondMoments,
+          [ARRAYS.scorerWeights]: scorer.array("weights"),
+          [ARRAYS.scorerM]: scorer.array("firstMoments"),
+          [ARRAYS.scorerV]: scorer.array("secondMoments"),
         }),
     ...Object.fromEntries(older),
   };
@@ -88,7 +88,21 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   return info;
 }
 
-const stepsOf = ({ optimizerStep, headStep }: TrainerState): Partial<LearnerCheckpoint> => ({
+type SavedState = StateFacts & { readonly array: (name: StateArray) => DeferredArray };
+
+/** A trainer's state, for a checkpoint: nobody trains while one is written, so each array is copied when its turn comes. */
+async function savedState(trainer: Pick<Trainer, "stateFacts" | "copyState">): Promise<SavedState> {
+  const facts = await trainer.stateFacts();
+  const byteLength = facts.elements * Float32Array.BYTES_PER_ELEMENT;
+  const buffer = new Float32Array(sharedMemory(byteLength));
+  const read = async (name: StateArray): Promise<Float32Array> => {
+    await trainer.copyState(name, buffer);
+    return buffer;
+  };
+  return { ...facts, array: (name) => ({ byteLength, read: () => read(name) }) };
+}
+
+const stepsOf = ({ optimizerStep, headStep }: StateFacts): Partial<LearnerCheckpoint> => ({
   scorerStep: optimizerStep,
   ...(headStep === undefined ? {} : { scorerHeadStep: headStep }),
 });

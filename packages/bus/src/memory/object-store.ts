@@ -3,7 +3,7 @@
  * object is visible only when it is complete and its digest is known.
  */
 import { OarlockError } from "@oarlock/errors";
-import { createHasher } from "@oarlock/runtime";
+import { createHasher, sharedMemory } from "@oarlock/runtime";
 import { checkLimit, checkName, checkObjectName } from "../names.ts";
 import type {
   ObjectGetOptions,
@@ -129,7 +129,7 @@ export class MemoryObjectStore implements ObjectStore {
       for (let offset = 0; offset < part.byteLength; offset += chunkBytes) {
         const view = part.subarray(offset, offset + chunkBytes);
         this.#reserve(view.byteLength);
-        const chunk = new Uint8Array(new SharedArrayBuffer(view.byteLength));
+        const chunk = new Uint8Array(sharedMemory(view.byteLength));
         chunk.set(view);
         yield chunk;
       }

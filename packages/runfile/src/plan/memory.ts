@@ -2,7 +2,7 @@
  * Peak memory of a run, by part, in bytes: counted from shapes, before anything is allocated.
  *
  * Weights, gradients and moments are exact; activations count the tensors that the backward pass keeps. Knows no
- * engine; tests hold it against measured peaks.
+ * engine. An upper bound: the test of the plan holds it against peaks that were measured.
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
@@ -10,13 +10,19 @@ import { modelsOf, rolloutsOf } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
-/** Node, the engine's library and code, before any model. */
-const RUNTIME_BYTES = 220 * 1024 * 1024;
+/** Node and its threads with what their heaps grow to, the engine's library and code, whatever the model. */
+const RUNTIME_BYTES = 900 * 1024 * 1024;
+/** Lengths whose scratch memory the trainer's sessions keep; large models give it back after each pass (packages/training). */
+const KEPT_LENGTHS = 4;
+const LARGE_PARAMETERS = 20e6;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
-/** Versions besides those that lag needs: the current one, one being published, and those not yet pruned. */
-const HELD_VERSIONS = 5;
+/** Versions that an actor holds: two, and the one that it fetches. */
+const ACTOR_VERSIONS = 3;
+/** Dead shared memory that waits for a collection, at most; and so many versions' worth of it (packages/runtime). */
+const DEAD_BYTES = 256 * 1024 * 1024;
+const DEAD_VERSIONS = 100;
 
 /** Bytes by what they hold; `total` is their sum. */
 export interface MemoryEstimate {
@@ -27,9 +33,9 @@ export interface MemoryEstimate {
   readonly reference: number;
   /** Weights, gradients and moments of a critic or a reward model in training, and reward models that score. */
   readonly scorers: number;
-  /** Snapshots of the weights: those published and not yet pruned, and the one being written. */
+  /** Snapshots of the weights: the learner's, the bus's and the actors', and dead ones that were not collected yet. */
   readonly snapshots: number;
-  /** What a checkpoint copies before it is written: weights, both moments, the reference, what lag needs. */
+  /** What a checkpoint copies at a time: one array of the policy's trainer, and one of another. */
   readonly checkpoint: number;
   /** Weights as the actors hold them, with the engine's prepacked copy. */
   readonly samplers: number;
@@ -46,10 +52,6 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
   const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
-  // A guard that rolls back keeps the last good policy.
-  const good = spec.stages.some((stage) =>
-    rolloutsOf(stage)?.guards.some(({ reaction }) => reaction === "roll-back"),
-  );
   const lanes = spec.compute.trainingThreads;
   const parts = {
     runtime: RUNTIME_BYTES,
@@ -57,14 +59,15 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: (3 + lanes) * weights,
     reference: reference ? weights : 0,
     scorers: scorerWeights(spec) * weights,
-    snapshots: (laggingVersions(spec.pipeline) + HELD_VERSIONS + (good ? 1 : 0)) * weights,
-    checkpoint: (3 + (reference ? 1 : 0) + laggingVersions(spec.pipeline)) * weights,
+    snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
+    checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates
       ? spec.compute.actors * cacheBytes(shape, spec.compute.slots, longestGenerated(spec))
       : 0,
     activations:
       lanes *
+      (parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1) *
       Math.max(
         0,
         ...spec.stages.map((stage) =>
@@ -87,10 +90,26 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
   return { sequences: microBatchSize, length: Math.max(maxPromptLength + sampling.maxNewTokens, mixed) };
 }
 
+/**
+ * Versions at the worst moment: the learner and the bus hold what lag needs, the current one and the one being published; each
+ * actor what it runs on, the one before, and the next.
+ */
+function snapshotVersions(spec: ResolvedSpec): number {
+  const published = laggingVersions(spec.pipeline) + 2;
+  // A guard that rolls back keeps the last good policy.
+  const good = spec.stages.some((stage) =>
+    rolloutsOf(stage)?.guards.some(({ reaction }) => reaction === "roll-back"),
+  );
+  return 2 * published + ACTOR_VERSIONS * spec.compute.actors + (good ? 1 : 0);
+}
+
+const trainsAnother = ({ stages }: ResolvedSpec): boolean =>
+  stages.some(({ type }) => type === "reward-model" || type === "ppo");
+
 /** One trainer beside the policy's at a time (weights, gradients, moments), and the reward models that score. */
-function scorerWeights({ stages }: ResolvedSpec): number {
-  const trained = stages.some(({ type }) => type === "reward-model" || type === "ppo") ? 4 : 0;
-  const scoring = stages.map((stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length);
+function scorerWeights(spec: ResolvedSpec): number {
+  const trained = trainsAnother(spec) ? 4 : 0;
+  const scoring = spec.stages.map((stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length);
   return trained + Math.max(0, ...scoring);
 }
 

@@ -183,7 +183,7 @@ describe("traps", () => {
   it("refuses what does not fit in memory, names the largest part, and bounds it by the machine, not by the plan", () => {
     const tight = plan([], { machine: { memoryBytes: 100 * 1024 ** 2 } });
     expect(tight.problems.map(({ code }) => code)).toEqual(["MEMORY"]);
-    expect(tight.problems[0]?.message).toMatch(/needs about \d+ MiB and may use 100 MiB/);
+    expect(tight.problems[0]?.message).toMatch(/needs about [\d.]+ GiB and may use 100 MiB/);
     expect(tight.run).toEqual(plan().run);
   });
 

@@ -1,0 +1,58 @@
+/** The estimate is an upper bound, and a close one: held against the peaks (VmHWM) that whole runs reached. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { ModelShape } from "../resolved.ts";
+import { readRunFile } from "../read-run-file.ts";
+import { dataUses } from "./inputs.ts";
+import { resolvePlan } from "./plan.ts";
+import { resolveSpec } from "./resolve-spec.ts";
+
+const GIB = 1024 ** 3;
+const EXAMPLES = join(import.meta.dirname, "../../../../examples");
+
+const SMOLLM2: ModelShape = {
+  vocabSize: 49_152,
+  hiddenSize: 576,
+  intermediateSize: 1536,
+  layers: 30,
+  heads: 9,
+  kvHeads: 3,
+  headSize: 64,
+  ropeTheta: 100_000,
+  ropeConvention: "half-split",
+  rmsNormEps: 1e-5,
+  maxPositions: 8192,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
+
+// Measured on two cores of an x64 server (Node 20.20, ONNX Runtime 1.30).
+test.each([
+  { example: "addition.yaml", measuredGib: 1.04, model: { vocabSize: 15 }, longestPrompt: 10 },
+  {
+    example: "smollm2.yaml",
+    measuredGib: 10.28,
+    model: { vocabSize: 49_152, shape: SMOLLM2 },
+    longestPrompt: 44,
+  },
+])("$example took $measuredGib GiB: that, and at most 15 % more", ({ example, measuredGib, ...of }) => {
+  const read = readRunFile(readFileSync(join(EXAMPLES, example), "utf8"), { file: example, set: [] });
+  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
+  const data = {
+    digest: "",
+    rows: 5000,
+    longestPrompt: of.longestPrompt,
+    parts: ["prompt", "completion", "answer"],
+  };
+  const { memory } = resolvePlan(read.file, {
+    model: { ...of.model, digest: "", tokenizerDigest: "", chatTemplateDigest: "" },
+    data: new Map(dataUses(resolveSpec(read.file).spec).map(({ path }) => [path, data] as const)),
+    functions: new Map(),
+    engine: { oarlock: "", onnxruntime: "", instructionSet: "" },
+    machine: { memoryBytes: 64 * GIB },
+  });
+  expect(memory.total / GIB).toBeGreaterThanOrEqual(measuredGib);
+  expect(memory.total / GIB).toBeLessThanOrEqual(1.15 * measuredGib);
+});
