@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
-import { digestsOf, type Ended, oarlock, summaryOf } from "./oarlock.ts";
+import { digestsOf, type Ended, oarlock, startOarlock, summaryOf } from "./oarlock.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const STEPS = 10;
@@ -101,4 +101,12 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
 
   for (const { text } of all) expect(text).not.toMatch(/Warning|This is a bug/);
   expect(readdirSync(home)).toEqual([]);
+});
+
+test("a reader that leaves, as head does, ends no command with a stack trace", async () => {
+  const folder = temporaryFolder("head");
+  writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+  const { child, ended } = startOarlock(["plan", "run.yaml"], folder);
+  child.stdout?.destroy();
+  expect(await ended).toMatchObject({ code: 0, text: "" });
 });

@@ -3,6 +3,8 @@
  * is killed, and the run stays a function of its plan and its replacements (D1).
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startNatsServer } from "@oarlock/bus";
@@ -182,8 +184,33 @@ describe("a reward model that is replaced", () => {
   });
 });
 
+/** As `serve`, of a scorer behind HTTP: which group steps and versions it was asked for is in its verdicts alone. */
+async function serveHttp(versions: readonly string[]) {
+  const asked: string[] = [];
+  const server = createServer(async (request, response) => {
+    const parts: Uint8Array[] = [];
+    for await (const part of request) parts.push(part);
+    const body: { readonly version?: string; readonly samples: readonly { readonly completion: string }[] } =
+      JSON.parse(Buffer.concat(parts).toString());
+    const wanted = body.version ?? "";
+    const version = versions.includes(wanted) ? wanted : (versions[0] ?? "");
+    asked.push(wanted);
+    const sign = version === "8" ? -1 : 1;
+    const results = body.samples.map(({ completion }) => ({ score: sign * (1 + completion.length) }));
+    response.end(JSON.stringify({ version, results }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  // What a socket server listens at is an address with a port.
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/score`;
+  return { asked, url };
+}
+
 /** Serves these versions of a scorer that likes completions longer (7) or shorter (8); the first where none is asked for. */
-async function serve(versions: readonly string[]) {
+async function serve(versions: readonly string[], set: readonly string[] = []) {
   const seen: ScoreRequest[] = [];
   const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
   server.add(RewardService, {
@@ -211,6 +238,7 @@ async function serve(versions: readonly string[]) {
   const plan = additionPlan([
     `stages.grpo.grpo.rewards=[{name: mine, type: grpc, grpc: {address: "${address}"}, service: {version: "7", deterministic: true}}]`,
     "evaluation.metric=mine",
+    ...set,
   ]);
   return { seen, plan };
 }
@@ -245,5 +273,54 @@ describe("a scorer in another process that is replaced", () => {
     await local.finished;
     const failed = stepsOf(folder, "grpo").map(({ metrics }) => metrics["reward/failed_fraction"]);
     expect(failed).toEqual([0, 0, 0, 1, 1, 1]);
+  });
+
+  test("D1: behind HTTP it is asked for the version too, and the same replacement gives the same weights", async () => {
+    const { asked, url } = await serveHttp(["7", "8"]);
+    const plan = additionPlan([
+      `stages.grpo.grpo.rewards=[{name: mine, type: http, http: {url: "${url}"}, service: {version: "7", deterministic: true}}]`,
+      "evaluation.metric=mine",
+    ]);
+    const digests: string[][] = [];
+    for (const label of ["http", "again"]) {
+      const folder = temporaryFolder(label);
+      const local = await start(plan, folder);
+      await replace(local.addresses.learner, { scorer: "mine", version: "8", step: 4 });
+      await local.finished;
+      const rewards = stepsOf(folder, "grpo").map(
+        ({ metrics }) => metrics["critic/score/mean"] ?? Number.NaN,
+      );
+      expect(rewards.map(Math.sign)).toEqual([1, 1, 1, -1, -1, -1]);
+      digests.push(digestsOf(folder, "grpo"));
+    }
+    expect(new Set(asked)).toEqual(new Set(["7", "8"]));
+    expect(digests[1]).toEqual(digests[0]);
+  });
+
+  test("in streaming mode each group is judged by the version of its place in the data, and by no other", async () => {
+    const { seen, plan } = await serve(
+      ["7", "8"],
+      [
+        "pipeline={mode: streaming, maxStaleness: 2}",
+        "compute.actors=2",
+        "stages.sft.sft.steps=2",
+        "stages.grpo.grpo.steps=8",
+      ],
+    );
+    const folder = temporaryFolder("streaming");
+    const local = await start(plan, folder);
+    const made = await replace(local.addresses.learner, { scorer: "mine", version: "8", step: FROM });
+    expect(made).toMatchObject({ stageName: "grpo", step: FROM, version: "8" });
+    expect(await local.finished).toMatchObject({ status: "completed" });
+    const asked = seen.flatMap(({ trajectories, scorers }) =>
+      trajectories.flatMap(({ group }) =>
+        group?.stage === 1 ? [`step ${group.step + 1} by ${scorers[0]?.version}`] : [],
+      ),
+    );
+    for (const one of asked) expect(one).toMatch(/step [1-4] by 7|step ([5-9]|\d\d) by 8/);
+    expect(new Set(asked.map((one) => one.at(-1)))).toEqual(new Set(["7", "8"]));
+    // A batch holds the groups that are whole first, of older steps too: the learner refuses a score of another version than its group's.
+    const failed = stepsOf(folder, "grpo").map(({ metrics }) => metrics["reward/failed_fraction"]);
+    expect(failed).toEqual(Array.from({ length: 8 }, () => 0));
   });
 });

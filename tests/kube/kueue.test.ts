@@ -21,7 +21,11 @@ interface Run {
 interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly name: string };
-    readonly spec: { readonly schedulingGates?: readonly object[]; readonly nodeName?: string };
+    readonly spec: {
+      readonly schedulingGates?: readonly object[];
+      readonly nodeName?: string;
+      readonly containers: readonly { readonly image: string }[];
+    };
   }[];
 }
 
@@ -92,18 +96,18 @@ describe.skipIf(needs.some(({ absent }) => absent))(
           detail: () => `\n${kueue.output().slice(-4_000)}`,
         },
       );
+    const podsOf = async (name: string, more = ""): Promise<Pods["items"]> => {
+      const selector = `oarlock.dev/run=${name}${more}`;
+      return (await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector])).items;
+    };
     /** Pods of a run, by whether they wait at Kueue's gate. */
     const pods = async (name: string): Promise<{ readonly gated: number; readonly placed: number }> => {
-      const selector = `oarlock.dev/run=${name}`;
-      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+      const items = await podsOf(name);
       const gated = items.filter(({ spec }) => (spec.schedulingGates?.length ?? 0) > 0).length;
       return { gated, placed: items.filter(({ spec }) => spec.nodeName !== undefined).length };
     };
-    const podOf = async (name: string, role: string): Promise<string> => {
-      const selector = `oarlock.dev/run=${name},oarlock.dev/role=${role}`;
-      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
-      return items[0]?.metadata.name ?? "";
-    };
+    const podOf = async (name: string, role: string): Promise<string> =>
+      (await podsOf(name, `,oarlock.dev/role=${role}`))[0]?.metadata.name ?? "";
     const patch = (name: string, spec: object) =>
       cluster.kubectl("patch", "trun", name, "--type=merge", "-p", JSON.stringify({ spec }));
     const suspend = (name: string, is: boolean) => patch(name, { suspend: is });
@@ -155,9 +159,18 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       await becomes("second", "Training");
       await suspend("first", false);
       await becomes("first", "WaitingForQuota");
-      // With another image it is another group, and behind whoever waits already.
+      // With another image it is another group; which of the two that now wait is first is Kueue's to say.
       await patch("second", { image: "oarlock:next" });
-      await becomes("first", "Training");
+      await eventually(
+        "second to be of the new image alone",
+        async () => {
+          const images = (await podsOf("second")).flatMap(({ spec }) => spec.containers);
+          return images.length === 3 && images.every(({ image }) => image === "oarlock:next")
+            ? true
+            : undefined;
+        },
+        { timeoutMs: 120_000 },
+      );
       await cluster.kubectl("wait", "trun/second", "--for=condition=Complete", "--timeout=240s");
       await cluster.kubectl("wait", "trun/first", "--for=condition=Complete", "--timeout=240s");
       const digests = await Promise.all(

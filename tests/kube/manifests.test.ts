@@ -107,6 +107,8 @@ describe.skipIf(kube.absent)(`manifests${kube.note}`, () => {
     // The answer to a patch holds the object.
     [CONTROLLER, "patch", "secrets", "team", "no"],
     [CONTROLLER, "create", "secrets", "team", "yes"],
+    [CONTROLLER, "delete", "secrets", "team", "no"],
+    [CONTROLLER, "delete", "configmaps", "team", "yes"],
     [CONTROLLER, "get", "secrets/oarlock-authority", "oarlock-system", "yes"],
     [CONTROLLER, "get", "secrets/oarlock-authority", "team", "no"],
     [CONTROLLER, "get", "secrets/other", "oarlock-system", "no"],

@@ -112,16 +112,14 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       { timeoutMs: 120_000 },
     );
     const address = await learnerAddress("guarded");
-    const secrets = await cluster.plane.get<{ readonly items: readonly Secret[] }>([
-      "-n",
-      NAMESPACE,
-      "secrets",
-      "-l",
-      "oarlock.dev/run=guarded",
-    ]);
-    expect(secrets.items).toHaveLength(1);
+    const secretsOf = async (): Promise<readonly Secret[]> => {
+      const args = ["-n", NAMESPACE, "secrets", "-l", "oarlock.dev/run=guarded"];
+      return (await cluster.plane.get<{ readonly items: readonly Secret[] }>(args)).items;
+    };
+    const secrets = await secretsOf();
+    expect(secrets).toHaveLength(1);
     const [cert = "", key = "", ca = ""] = ["tls.crt", "tls.key", "ca.crt"].map((file) =>
-      Buffer.from(secrets.items[0]?.data[file] ?? "", "base64").toString(),
+      Buffer.from(secrets[0]?.data[file] ?? "", "base64").toString(),
     );
     const serverName = `guarded-learner.${NAMESPACE}.svc`;
     expect(await asked(address, { cert, key, ca, serverName })).toBeGreaterThanOrEqual(3);
@@ -137,9 +135,18 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     });
     // The controller made the Secret and cannot read it.
     const as = "--as=system:serviceaccount:oarlock-system:oarlock-controller";
-    const name = secrets.items[0]?.metadata.name ?? "";
+    const name = secrets[0]?.metadata.name ?? "";
     const read = await cluster.plane.kubectl(["-n", NAMESPACE, "get", "secret", name, as]);
     expect(read).toMatchObject({ code: 1, stderr: expect.stringContaining("forbidden") });
+
+    // It is renewed under way, since a third of a longer life is more than it has left; the old one goes when its pods have gone.
+    const longer = { spec: { security: { tls: { runCA: { validDays: 365 } } } } };
+    await cluster.kubectl("patch", "trun", "guarded", "--type=merge", "-p", JSON.stringify(longer));
+    const renewed = async (): Promise<true | undefined> => {
+      const names = (await secretsOf()).map(({ metadata }) => metadata.name);
+      return names.length === 1 && names[0] !== name ? true : undefined;
+    };
+    await eventually("another certificate alone", renewed, { timeoutMs: 120_000 });
 
     const { uid } = (await get("guarded")).metadata;
     await cluster.kubectl("wait", "trun/guarded", "--for=condition=Complete", "--timeout=300s");

@@ -1,6 +1,6 @@
 /** The command line's wiring: which commands there are, and what a failure means for the exit code. */
 import { Command, CommanderError } from "commander";
-import { causeChain, isOarlockError } from "@oarlock/errors";
+import { isOarlockError } from "@oarlock/errors";
 import { chatCommand } from "./commands/chat.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { evalCommand } from "./commands/eval.ts";
@@ -19,6 +19,7 @@ import { EXIT, EXIT_CODES_HELP, type ExitCode } from "./exit-codes.ts";
 import { oarlockVersion } from "./version.ts";
 import { isInterruption } from "./interrupt.ts";
 import { bugReport } from "./render/bug.ts";
+import { reasonsOf } from "./render/reasons.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** In the order of a user's day. */
@@ -83,7 +84,7 @@ const pathOf = (command: Command): string =>
 function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   if (reason instanceof CommanderError) return reason.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (isInterruption(reason)) return EXIT.interrupted;
-  const [first = "", ...causes] = causeChain(reason);
+  const [first = "", ...causes] = reasonsOf(reason);
   note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
   // It may be on its way.
   if (isOarlockError(reason, "BUNDLE_MISSING")) return EXIT.notYet;
@@ -92,6 +93,5 @@ function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   return EXIT.failed;
 }
 
-/** A call to the operating system that failed, with the path it was about: a full disk, a folder that may not be written. */
-const isSystemError = (reason: unknown): boolean =>
-  reason instanceof Error && "syscall" in reason && "path" in reason;
+/** A call to the operating system that failed: a full disk, a folder that may not be written. */
+const isSystemError = (reason: unknown): boolean => reason instanceof Error && "syscall" in reason;

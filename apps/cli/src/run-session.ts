@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { causeChain, isOarlockError } from "@oarlock/errors";
+import { isOarlockError } from "@oarlock/errors";
 import {
   HISTORY,
   type MetricsRecord,
@@ -17,6 +17,7 @@ import {
 import { irreproducibleBecause } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import { isInterruption } from "./interrupt.ts";
+import { reasonsOf } from "./render/reasons.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
 import { REACTIONS, renderEvaluation } from "./render/outcome.ts";
@@ -68,7 +69,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   const summary = summarize({
     name: plan.run.name,
     status: end.status,
-    ...(end.failure === undefined ? {} : { reason: failureText(end.failure) }),
+    ...(end.failure === undefined ? {} : { reason: reasonsOf(end.failure).join(": ") }),
     planDigest: plan.run.digest,
     ...(because === undefined ? {} : { irreproducibleBecause: because }),
     seconds,
@@ -77,14 +78,6 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   });
   await writeOutcome(paths, plan, summary);
   return { summary };
-}
-
-/** The messages of the failure and its causes, each once: outer ones often quote inner ones. */
-function failureText(failure: unknown): string {
-  const messages = causeChain(failure);
-  return messages
-    .filter((message, at) => !messages.slice(0, at).some((outer) => outer.includes(message)))
-    .join(": ");
 }
 
 interface RunEnd {

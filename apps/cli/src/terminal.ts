@@ -24,6 +24,8 @@ export function processTerminal(): Terminal {
   const { stdout, stderr } = process;
   const interactive = stderr.isTTY === true;
   let live = false;
+  // A reader that left (`oarlock plan … | head`) ends nothing: what was asked for still happens, only unheard.
+  for (const stream of [stdout, stderr]) stream.on("error", ignoreAbsentReader);
   const clear = () => {
     if (live) stderr.write(ERASE_LINE);
     live = false;
@@ -46,6 +48,10 @@ export function processTerminal(): Terminal {
     width: stdout.columns ?? DEFAULT_WIDTH,
     style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
   };
+}
+
+function ignoreAbsentReader(reason: Error): void {
+  if (!("code" in reason) || reason.code !== "EPIPE") throw reason;
 }
 
 /** A terminal that remembers, for tests. */

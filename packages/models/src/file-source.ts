@@ -17,10 +17,14 @@ export async function openFileSource(path: string): Promise<FileSource> {
   const handle = await open(path, "r").catch((cause: unknown) => {
     throw new OarlockError("MODEL_FILE", `${path} cannot be read`, { cause });
   });
-  const { size } = await handle.stat();
+  const info = await handle.stat();
+  if (!info.isFile()) {
+    await handle.close();
+    throw new OarlockError("MODEL_FILE", `${path} is ${info.isDirectory() ? "a folder" : "no plain file"}`);
+  }
   return {
     path,
-    sizeBytes: size,
+    sizeBytes: info.size,
     async read(target, offsetBytes, signal) {
       for (let done = 0; done < target.length;) {
         signal?.throwIfAborted();

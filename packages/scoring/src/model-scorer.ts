@@ -60,22 +60,10 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   const calls = new Map<Promise<Loaded>, number>();
   let newest = "";
   const closing = new AbortController();
-  const load = (pinned: string): Promise<Loaded> => {
-    let announced: PolicyVersion | undefined;
-    const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
-    return waitFor(
-      what,
-      async (s) => {
-        announced = await versionOf(options.store.watch(s), { name, pinned });
-        const model = await options.open(await options.store.fetch(announced, s));
-        newest = modelVersion(announced.digest);
-        return { model, version: newest };
-      },
-      { timeoutMs, signal: closing.signal },
-    ).catch((reason: unknown) => {
-      if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
-      throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
-    });
+  const load = async (pinned: string): Promise<Loaded> => {
+    const made = await loadModel(options, pinned, closing.signal);
+    newest = made.version;
+    return made;
   };
   // Shared by all callers, so no caller's signal ends it; after a failure the next call tries again.
   const loaded = (pinned: string): Promise<Loaded> => {
@@ -126,19 +114,13 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
       return { name, version: newest, deterministic: true, optional };
     },
     async score(inputs, signal, pinned = "") {
-      const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
-      for (;;) {
-        try {
-          return await scoreOnce(inputs, signal, pinned);
-        } catch (reason) {
-          signal?.throwIfAborted();
-          const isOver = closing.signal.aborted || systemClock.monotonicMs() > untilMs;
-          if (isOver || !mayPass(reason)) {
-            const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
-            return inputs.map(() => verdict);
-          }
-          await sleep(RETRY_DELAY_MS, signal === undefined ? {} : { signal });
-        }
+      try {
+        const signals = signal === undefined ? [closing.signal] : [signal, closing.signal];
+        return await patiently(() => scoreOnce(inputs, signal, pinned), AbortSignal.any(signals));
+      } catch (reason) {
+        signal?.throwIfAborted();
+        const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
+        return inputs.map(() => verdict);
       }
     },
     async close() {
@@ -148,9 +130,36 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   };
 }
 
-/** Not of a version that nobody announces in time: its learner has let go of it. */
-function mayPass(reason: unknown): boolean {
-  return isOarlockError(reason) && reason.retryable;
+/** Throws `REWARD_MODEL_UNANNOUNCED` where the version is not announced in time. */
+function loadModel(
+  { name, timeoutMs, store, open }: ModelScorerOptions,
+  pinned: string,
+  signal: AbortSignal,
+): Promise<Loaded> {
+  let announced: PolicyVersion | undefined;
+  const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
+  const load = async (s: AbortSignal): Promise<Loaded> => {
+    announced = await versionOf(store.watch(s), { name, pinned });
+    return { model: await open(await store.fetch(announced, s)), version: modelVersion(announced.digest) };
+  };
+  return waitFor(what, load, { timeoutMs, signal }).catch((reason: unknown) => {
+    if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+    throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
+  });
+}
+
+/** Tries again what may pass: not a version that nobody announces in time, its learner has let go of it. */
+async function patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (reason) {
+      const mayPass = isOarlockError(reason) && reason.retryable && systemClock.monotonicMs() < untilMs;
+      if (signal.aborted || !mayPass) throw reason;
+      await sleep(RETRY_DELAY_MS, { signal });
+    }
+  }
 }
 
 async function closeModel(loading: Promise<Loaded>): Promise<void> {

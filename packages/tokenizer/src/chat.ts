@@ -29,6 +29,7 @@ export interface ChatRenderer {
 
 const MAX_TEMPLATE_CHARACTERS = 1024 * 1024;
 
+/** Numbers that the ranges of one rendering have together: loops within loops end too. */
 const MAX_RANGE = 100_000;
 
 /** What templates may call and name, in Jinja's spelling and in Python's. */
@@ -42,15 +43,20 @@ const builtins = {
   raise_exception(message: unknown): never {
     throw new OarlockError("TOKENIZER_TEMPLATE", String(message));
   },
-  range(start: number, stop?: number, step = 1): number[] {
+};
+
+function createRange(): (start: number, stop?: number, step?: number) => number[] {
+  let total = 0;
+  return (start, stop, step = 1) => {
     const [from, to] = stop === undefined ? [0, start] : [start, stop];
     const count = Math.max(0, Math.ceil((to - from) / step));
-    if (!(count <= MAX_RANGE)) {
-      throw new OarlockError("TOKENIZER_TEMPLATE", `range of ${count} numbers; at most ${MAX_RANGE}`);
+    total += count;
+    if (!(total <= MAX_RANGE)) {
+      throw new OarlockError("TOKENIZER_TEMPLATE", `ranges of ${total} numbers; at most ${MAX_RANGE}`);
     }
     return Array.from({ length: count }, (_, i) => from + i * step);
-  },
-};
+  };
+}
 
 /** Compiles a template. Throws `TOKENIZER_TEMPLATE` where it is no Jinja, or (at `render`) where it raises an exception. */
 export function createChatRenderer(
@@ -80,6 +86,7 @@ export function createChatRenderer(
       const { addGenerationPrompt = true, tools, variables } = options;
       const context = {
         ...builtins,
+        range: createRange(),
         ...specials,
         ...variables,
         messages,

@@ -112,6 +112,8 @@ describe("chat templates", () => {
     expect(() => createTokenizer(withTemplate("{{ range(999999999) }}")).renderChat([])).toThrow(
       /at most 100000/,
     );
+    const nested = "{% for i in range(50000) %}{% for j in range(50000) %}x{% endfor %}{% endfor %}";
+    expect(() => createTokenizer(withTemplate(nested)).renderChat([])).toThrow(/at most 100000/);
   });
 
   it("D1: hides the clock from templates", () => {

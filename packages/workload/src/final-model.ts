@@ -1,10 +1,11 @@
 /** Trained models as folders that other tools load, and reward models read back from such. */
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
-import { loadModel, saveModel } from "@oarlock/models";
+import { saveModel } from "@oarlock/models";
 import { withScoreHead } from "@oarlock/nn";
 import { canonicalJson, sourcePath } from "@oarlock/runfile";
 import { modelParts, type OpenedModel } from "./model.ts";
+import { readModel } from "./read-model.ts";
 
 /** Writes `outDir/final`, whole or not at all; gives where it lies. */
 export async function saveFinal(
@@ -31,7 +32,7 @@ export async function saveStageModel(
 }
 
 /**
- * A reward model that was trained elsewhere or by another run, for this one.
+ * A reward model that was trained elsewhere or by another run, for this one. Read in a thread of its own: the run goes on (P1).
  *
  * @throws OarlockError `REWARD_MODEL_INVALID` where it is a policy, or of another shape than the run's.
  */
@@ -40,7 +41,7 @@ export async function readRewardModel(
   of: { readonly source: string; readonly baseDir: string; readonly signal: AbortSignal },
 ): Promise<{ readonly weights: Float32Array; readonly digest: string }> {
   const { source, baseDir, signal } = of;
-  const { config, weights, digest } = await loadModel(sourcePath(source), { baseDir, signal });
+  const { config, weights, digest } = await readModel({ source: sourcePath(source), baseDir, signal });
   const given = new Map<string, unknown>(Object.entries(config));
   const differs = Object.entries(withScoreHead(model.config)).filter(
     ([name, value]) => canonicalJson(given.get(name) ?? null) !== canonicalJson(value ?? null),

@@ -84,7 +84,12 @@ export interface Deployment extends KubeObject {
 }
 
 export interface StatefulSet extends KubeObject {
-  readonly status?: { readonly readyReplicas?: number };
+  readonly status?: {
+    readonly readyReplicas?: number;
+    readonly observedGeneration?: number;
+    readonly currentRevision?: string;
+    readonly updateRevision?: string;
+  };
 }
 
 export interface Job extends KubeObject {

@@ -25,7 +25,7 @@ import { groupOf, isGroupAdmitted, queueOf } from "./queueing.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
-import { noteChildren, podTlsOf, wantsTls } from "./tls/state.ts";
+import { noteChildren, podTlsOf, unusedCertificates, wantsTls } from "./tls/state.ts";
 
 /** Image that the plan was made with: a newer controller does not change the engine of a run that is under way (D1b). */
 const IMAGE_ANNOTATION = "oarlock.dev/image";
@@ -93,7 +93,7 @@ export function reconcile(observed: Observed): Decision {
     ...needsOf(situation, ending),
     ...(ending.finalizers === undefined ? {} : { finalizers: ending.finalizers }),
     apply: writes.filter(({ object }) => !held.has(object.kind)),
-    remove: [outdated, servedPlanner(observed, situation)].filter(isStaying),
+    remove: [outdated, servedPlanner(observed, situation), ...unusedCertificates(observed)].filter(isStaying),
     ...(changed ? { status } : {}),
     poolStatus: pools,
     events: [...eventsOf(observed, status), ...ending.events],

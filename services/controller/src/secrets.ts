@@ -12,10 +12,15 @@ export interface SecretObject extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-/** A Secret of a run that is made once; `files` by name, as text. */
+/** A Secret of a run that is made once; `files` by name, as text. It goes with its owner: the run where none is given. */
 export function runSecret(
   run: TrainingRun,
-  { name, type, files }: { readonly name: string; readonly type: string; readonly files: Files },
+  {
+    name,
+    type,
+    files,
+    owner = run,
+  }: { readonly name: string; readonly type: string; readonly files: Files; readonly owner?: KubeObject },
 ): SecretObject {
   const { name: runName, namespace = "default" } = run.metadata;
   return {
@@ -25,7 +30,7 @@ export function runSecret(
       name,
       namespace,
       labels: labelsOf(runName),
-      ownerReferences: [ownerReference(run)],
+      ownerReferences: [ownerReference(owner)],
     },
     type,
     immutable: true,

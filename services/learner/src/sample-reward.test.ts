@@ -9,7 +9,9 @@ const scorer = (name: string, weight: number, optional: boolean): ResolvedReward
   type: "exact",
   weight,
   optional,
+  heldOut: false,
   timeoutMs: 1_000,
+  exact: { field: "answer", caseSensitive: true, trim: true },
 });
 /** Of scorers by name; null: it failed. */
 const trajectory = (scores: Readonly<Record<string, number | null>>) =>

@@ -48,10 +48,8 @@ export function sampleReward(
 ): SampleReward {
   const named: Record<string, number | null> = {};
   let [total, sequence] = [0, 0];
-  let isCounted = !scorers.some(({ weight }) => weight !== 0);
-  let missing: string | undefined;
   const tokens = new Map<number, number>();
-  let failure = trajectory.finishReason === FinishReason.ABORT ? "generation was aborted" : undefined;
+  const failures = new Map<string, string>();
   for (const scorer of scorers) {
     const reward = trajectory.rewards.find(({ name }) => name === scorer.name);
     const verdict = valueOf(reward);
@@ -59,18 +57,28 @@ export function sampleReward(
       named[scorer.name] = verdict.value;
       const part = scorer.weight * shapedScore(verdict.value, scorer, moments);
       total += part;
-      isCounted ||= scorer.weight !== 0;
       if (!spread(reward, scorer.weight, tokens)) sequence += part;
       continue;
     }
     named[scorer.name] = null;
-    if (scorer.weight === 0) continue;
-    missing ??= verdict.failure;
-    if (!scorer.optional) failure ??= verdict.failure;
+    failures.set(scorer.name, verdict.failure);
   }
-  if (!isCounted) failure ??= missing;
+  const isAborted = trajectory.finishReason === FinishReason.ABORT;
+  const failure = isAborted ? "generation was aborted" : whyFailed(scorers, failures);
   if (failure === undefined && tokens.size > 0) return { total, named, spread: { sequence, tokens } };
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
+}
+
+/** Why the sample fails: a scorer that must not did, or all that are weighed. */
+function whyFailed(
+  scorers: readonly ResolvedReward[],
+  failures: ReadonlyMap<string, string>,
+): string | undefined {
+  const weighed = scorers.filter(({ weight }) => weight !== 0);
+  const failed = weighed.filter(({ name }) => failures.has(name));
+  const isEmpty = failed.length === weighed.length;
+  const [first] = isEmpty ? failed : failed.filter(({ optional }) => !optional);
+  return first && failures.get(first.name);
 }
 
 /** Adds a scorer's scores of tokens to those of others; false where it gave one score. */

@@ -350,6 +350,26 @@ export const DATA_CASES: readonly BadInput[] = [
     says: ["rows.jsonl", "2"],
   },
   {
+    title: "rows that are not in UTF-8",
+    change: [fileData("./rows.jsonl")],
+    files: {
+      "rows.jsonl": new Uint8Array([
+        ...new TextEncoder().encode('{"prompt":"1+1=","completion":"2"}\n{"prompt":"'),
+        ...[0xe9, 0x22, 0x7d, 0x0a],
+      ]),
+    },
+    says: ["rows.jsonl", "line 2", "UTF-8"],
+  },
+  {
+    title: "rows nested without end",
+    change: [fileData("./rows.jsonl")],
+    files: {
+      "rows.jsonl": `{"prompt":"1+1=","completion":"2","more":${"[".repeat(20_000)}${"]".repeat(20_000)}}\n`,
+    },
+    says: ["rows.jsonl", "line 1", "too deeply"],
+  },
+  { title: "a folder for a data file", change: [fileData("./.")], says: ["is a folder"] },
+  {
     title: "an empty data file",
     change: [fileData("./rows.jsonl")],
     files: { "rows.jsonl": "" },

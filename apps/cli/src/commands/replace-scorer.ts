@@ -5,13 +5,16 @@ import { Command, InvalidArgumentError } from "commander";
 import { OarlockError } from "@oarlock/errors";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
+import type { RpcChannelOptions } from "@oarlock/rpc";
+import { readCliEnvironment, type TlsFiles } from "../config.ts";
 import type { CommandContext } from "../context.ts";
 import type { ProcessesFile } from "../processes/index.ts";
+import { ACCESS_OPTIONS, accessAdvice, type AccessOptions, serviceAccess } from "../service-access.ts";
 
 /** The learner finishes its step first. */
 const TIMEOUT_MS = 610_000;
 
-interface ReplaceOptions {
+interface ReplaceOptions extends AccessOptions {
   readonly scorerVersion?: string;
   readonly model?: string;
   readonly step?: number;
@@ -19,7 +22,7 @@ interface ReplaceOptions {
 }
 
 export function replaceScorerCommand({ terminal }: CommandContext): Command {
-  return new Command("replace-scorer")
+  const command = new Command("replace-scorer")
     .description("Give a scorer of a running run another version: a reward model's successor, a service's.")
     .argument("<dir>", "run folder")
     .argument("<scorer>", "name of a reward of type model, http or grpc, or stage/<name>")
@@ -37,12 +40,38 @@ export function replaceScorerCommand({ terminal }: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (folder: string, scorer: string, options: ReplaceOptions) => {
       const { scorerVersion = "", model = "", step = 0 } = options;
-      using channel = openChannel(options.learner ?? (await learnerOf(folder)));
+      const access = serviceAccess(options);
+      const learner =
+        options.learner === undefined
+          ? await learnerOf(folder)
+          : { address: options.learner, tls: readCliEnvironment().tls };
       const source = model === "" || model.includes("://") ? model : resolve(model);
       const request = { scorer, version: scorerVersion, model: source, step };
-      const made = await channel.client(LearnerService).replaceScorer(request, { timeoutMs: TIMEOUT_MS });
+      const made = await askLearner(learner.address, access(learner.tls), request);
       terminal.print(`${scorer} is ${made.version} from step ${made.step} of ${made.stageName} on`);
     });
+  for (const option of ACCESS_OPTIONS) command.addOption(option);
+  return command;
+}
+
+async function askLearner(
+  address: string,
+  access: RpcChannelOptions,
+  request: {
+    readonly scorer: string;
+    readonly version: string;
+    readonly model: string;
+    readonly step: number;
+  },
+): Promise<{ readonly version: string; readonly step: number; readonly stageName: string }> {
+  using channel = openChannel(address, access);
+  try {
+    return await channel.client(LearnerService).replaceScorer(request, { timeoutMs: TIMEOUT_MS });
+  } catch (cause) {
+    const advice = accessAdvice(cause, access);
+    if (advice === undefined) throw cause;
+    throw new OarlockError("LEARNER_UNREACHED", advice, { cause });
+  }
 }
 
 function positive(text: string): number {
@@ -51,12 +80,12 @@ function positive(text: string): number {
 }
 
 /** Throws `RUN_NOT_FOUND` where the folder's run is no run of several processes, or does not run. */
-async function learnerOf(folder: string): Promise<string> {
+async function learnerOf(folder: string): Promise<{ readonly address: string; readonly tls: TlsFiles }> {
   const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
   // Written whole, and only by the supervisor.
-  const children = text === undefined ? [] : (JSON.parse(text) as ProcessesFile).children;
-  const address = children.find(({ role }) => role === "learner")?.address;
-  if (address !== undefined) return address;
+  const file = text === undefined ? undefined : (JSON.parse(text) as ProcessesFile);
+  const address = file?.children.find(({ role }) => role === "learner")?.address;
+  if (file !== undefined && address !== undefined) return { address, tls: file.tls };
   throw new OarlockError(
     "RUN_NOT_FOUND",
     `${folder}: no learner of this machine serves it; accepted: a folder of \`oarlock run --processes\` that runs, or --learner host:port`,

@@ -6,6 +6,7 @@ import type { CommandContext } from "../context.ts";
 import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
 import { renderProcesses } from "../render/processes.ts";
+import { ACCESS_OPTIONS, type AccessOptions, serviceAccess, type ServiceAccess } from "../service-access.ts";
 import type { Terminal } from "../terminal.ts";
 import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
 
@@ -13,12 +14,12 @@ import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
 const BARS = 40;
 
 export function statusCommand({ terminal, now }: CommandContext): Command {
-  return new Command("status")
+  const command = new Command("status")
     .description("Show where a run stands.")
     .argument("<dir>", "run folder")
     .option("--json", "print the summary as JSON")
     .addHelpText("after", EXAMPLES)
-    .action(async (folder: string, options: { json?: boolean }) => {
+    .action(async (folder: string, options: { json?: boolean } & AccessOptions) => {
       const [plan, paths] = [await readPlan(folder), runPaths(folder)];
       const [summary, records] = [await readSummary(paths), await readRecords(paths)];
       if (options.json === true) {
@@ -52,9 +53,11 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
         terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
       }
       traceLines(records).forEach((line) => terminal.print(style.dim(line)));
-      await printProcesses(terminal, folder);
+      await printProcesses(terminal, folder, serviceAccess(options));
       if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
     });
+  for (const option of ACCESS_OPTIONS) command.addOption(option);
+  return command;
 }
 
 /** Where to look for what the newest traced step or evaluation did; nothing where none was traced. */
@@ -65,8 +68,12 @@ function traceLines(records: readonly MetricsRecord[]): string[] {
     : [`  trace of ${traced.kind} ${traced.step} of ${traced.stage}: ${traced.traceId}`];
 }
 
-async function printProcesses({ print, style }: Terminal, folder: string): Promise<void> {
-  const processes = await liveStatus(folder);
+async function printProcesses(
+  { print, style }: Terminal,
+  folder: string,
+  access: ServiceAccess,
+): Promise<void> {
+  const processes = await liveStatus(folder, access);
   if (processes.length > 0) print(`\n${renderProcesses(processes, style)}`);
 }
 

@@ -5,6 +5,7 @@ import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import type { ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
+import { accessAdvice, type ServiceAccess } from "../service-access.ts";
 import type { ChildFacts } from "./child.ts";
 import type { ChildRole } from "./restarts.ts";
 import type { ProcessesFile } from "./start.ts";
@@ -39,19 +40,26 @@ const ask: { readonly [Role in ChildRole]: (channel: RpcChannel) => Promise<Answ
   },
 };
 
-/** The processes of the run in `folder`; none where it does not run on several, or not any more. */
-export async function liveStatus(folder: string): Promise<readonly LiveProcess[]> {
+/** The processes of the run in `folder`; none where it does not run on several, or not any more. Asked in plain text unless `access` says how. */
+export async function liveStatus(
+  folder: string,
+  access: ServiceAccess = () => ({}),
+): Promise<readonly LiveProcess[]> {
   const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
   if (text === undefined) return [];
   // Written whole, and only by the supervisor.
-  const { children } = JSON.parse(text) as ProcessesFile;
+  const { children, tls } = JSON.parse(text) as ProcessesFile;
   if (children.every(({ pid }) => pid === undefined || !isAlive(pid))) return [];
+  const options = access(tls);
   return Promise.all(
     children.map(async (child) => {
       const silent = { ...child, service: undefined, message: "does not answer" };
       if (child.address === undefined) return silent;
-      using channel = openChannel(child.address);
-      const answer = await ask[child.role](channel).catch(() => silent);
+      using channel = openChannel(child.address, options);
+      const answer = await ask[child.role](channel).catch((reason: unknown) => {
+        const advice = accessAdvice(reason, options);
+        return advice === undefined ? silent : { ...silent, message: `${silent.message}; ${advice}` };
+      });
       return { ...child, ...answer };
     }),
   );

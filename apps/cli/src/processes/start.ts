@@ -10,6 +10,7 @@ import type { LearnerLine } from "@oarlock/learner";
 import { OarlockError } from "@oarlock/errors";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Environment } from "@oarlock/runtime";
+import { tlsFiles, type TlsFiles } from "../config.ts";
 import type { RunEvent, RunOutcome } from "../local/index.ts";
 import { openBroker } from "./broker.ts";
 import type { RunBroker } from "./broker.ts";
@@ -36,6 +37,8 @@ export type ProcessesOutcome = Omit<RunOutcome, "loopDelay">;
 export interface ProcessesFile {
   readonly uid: string;
   readonly broker: { readonly servers: string; readonly pid?: number };
+  /** The services' PEM files, where they speak TLS: who asks them shows the same. */
+  readonly tls: TlsFiles;
   readonly children: readonly ChildFacts[];
 }
 
@@ -65,7 +68,7 @@ export async function startProcessesRun(run: ResolvedRun, options: ProcessesOpti
   mkdirSync(join(outDir, "logs"), { recursive: true });
   const children: Child[] = [];
   const facts = (): readonly ChildFacts[] => children.map((child) => child.facts());
-  const onChange = (): void => writeFacts(outDir, options.uid, broker, facts());
+  const onChange = (): void => writeFacts(options, broker, facts());
   let outcome: ProcessesOutcome | undefined;
   let furthest = 0;
   const start = (role: ChildRole, index: number, onLine?: (line: string) => void): Child => {
@@ -166,10 +169,15 @@ function childEnvironment(
   };
 }
 
-function writeFacts(outDir: string, uid: string, broker: RunBroker, children: readonly ChildFacts[]): void {
+function writeFacts(
+  { outDir, uid, environment }: ProcessesOptions,
+  broker: RunBroker,
+  children: readonly ChildFacts[],
+): void {
   const file: ProcessesFile = {
     uid,
     broker: { servers: broker.options.servers, ...(broker.pid === undefined ? {} : { pid: broker.pid }) },
+    tls: tlsFiles(environment),
     children,
   };
   const path = join(outDir, "processes.json");

@@ -31,14 +31,20 @@ export async function openFileData(
 ): Promise<Dataset> {
   const file = resolve(baseDir, settings.path);
   const found = await stat(file).catch(() => undefined);
-  if (!found?.isFile())
-    throw new OarlockError("DATA_FILE_ABSENT", `${settings.path}: no such file (looked in ${baseDir})`);
+  if (!found?.isFile()) {
+    const what =
+      found === undefined ? "no such file" : found.isDirectory() ? "is a folder" : "is no plain file";
+    throw new OarlockError("DATA_FILE_ABSENT", `${settings.path}: ${what} (looked in ${baseDir})`);
+  }
   if (found.size > MAX_TABLE_BYTES)
     throw new OarlockError(
       "DATA_FILE",
       `${settings.path} has ${found.size} bytes; at most ${MAX_TABLE_BYTES} are read`,
     );
-  const bytes = await readFile(file, { ...(signal && { signal }) });
+  const bytes = await readFile(file, { ...(signal && { signal }) }).catch((cause: unknown) => {
+    signal?.throwIfAborted();
+    throw new OarlockError("DATA_FILE", `${settings.path} cannot be read`, { cause });
+  });
   return tableDataset(settings.path, bytes, settings);
 }
 
@@ -56,7 +62,7 @@ export async function tableDataset(
       "DATA_EMPTY",
       `${name} has ${records.length} rows; none is left after skip ${skip}`,
     );
-  const rows = wanted.map((record) => rowIn(name, () => toRow(record, fields)));
+  const rows = wanted.map((record) => rowIn(name, record.place, () => toRow(record, fields)));
   return {
     name: basename(name).split(".")[0] ?? name,
     rows,
@@ -65,10 +71,13 @@ export async function tableDataset(
   };
 }
 
-function rowIn(name: string, make: () => Row): Row {
+function rowIn(name: string, place: string, make: () => Row): Row {
   try {
     return make();
   } catch (reason) {
+    // What a stack is too small for: lists within lists, many thousand levels deep.
+    if (reason instanceof RangeError)
+      throw new OarlockError("DATA_ROW", `${name}: ${place} is nested too deeply`, { cause: reason });
     if (!(reason instanceof OarlockError)) throw reason;
     throw new OarlockError(reason.code, `${name}: ${reason.rawMessage}`, { cause: reason });
   }

@@ -3,6 +3,7 @@ import { OarlockError } from "@oarlock/errors";
 import { parse as parseCsv } from "csv-parse/sync";
 import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import { isUtf8 } from "node:buffer";
 import { gunzipSync } from "node:zlib";
 
 export type TableFormat = "jsonl" | "json" | "csv" | "parquet";
@@ -66,7 +67,22 @@ function inflated(name: string, bytes: Uint8Array): Uint8Array {
   }
 }
 
-const text = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+function text(bytes: Uint8Array): string {
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  const utf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
+  const what = utf16 ? "the file is text in UTF-16" : `line ${lineOfWrongByte(bytes)} is not text in UTF-8`;
+  throw new OarlockError("DATA_FILE", `${what}; accepted: UTF-8`);
+}
+
+/** A newline's byte is part of no other character, so lines can be looked at one by one. */
+function lineOfWrongByte(bytes: Uint8Array): number {
+  for (let line = 1, start = 0; ; line++) {
+    const newline = bytes.indexOf(0x0a, start);
+    if (newline < 0 || !isUtf8(bytes.subarray(start, newline))) return line;
+    start = newline + 1;
+  }
+}
+
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 

@@ -87,6 +87,36 @@ describe("a scorer behind HTTP", () => {
     expect(headers[0]).toMatchObject({ authorization: "Bearer s3cret" });
   });
 
+  test("S1: a change that nobody announced never mixes versions in a group", async () => {
+    // Two samples a call: the first call is answered by version 1, and what comes after it by 2.
+    let calls = 0;
+    const versions = (of: (call: number) => string): Answer => {
+      return (samples, response) => {
+        const results = samples.map(() => ({ score: 1 }));
+        response.end(JSON.stringify({ version: of(calls++), results }));
+      };
+    };
+    const changed = scorer((await serve(versions((call) => (call === 0 ? "1" : "2")))).url, {
+      batchSize: 2,
+      concurrency: 1,
+    });
+    const verdicts = await changed.score(["a", "b", "c", "d"].map(input));
+    expect(verdicts.map((verdict) => verdict.type === "scored" && verdict.version)).toEqual(
+      Array.from({ length: 4 }, () => "2"),
+    );
+    calls = 0;
+    const flapping = scorer((await serve(versions((call) => String(call % 2)))).url, {
+      batchSize: 2,
+      concurrency: 1,
+    });
+    for (const verdict of await flapping.score(["a", "b", "c", "d"].map(input)))
+      expect(verdict).toMatchObject({
+        type: "failed",
+        code: "SCORER_VERSION",
+        reason: expect.stringMatching(/mine judged one group by versions 0 and 1/),
+      });
+  });
+
   test.each<[string, string, Answer]>([
     ["an error of the server", "SCORER_STATUS", (_, response) => response.writeHead(500).end("boom")],
     ["a refusal", "SCORER_STATUS", (_, response) => response.writeHead(401).end("who are you")],

@@ -12,6 +12,7 @@ import type { TrajectoryInput } from "../scorer-set.ts";
 import { createBatcher } from "./batcher.ts";
 import { guardedLine } from "./guarded-line.ts";
 import type { GuardedLineOptions } from "./guarded-line.ts";
+import { ofOneVersion } from "./one-version.ts";
 
 export interface ExternalScorerOptions extends GuardedLineOptions {
   /** Of what the plan says of it: its version until a verdict says another. */
@@ -97,11 +98,11 @@ export function createExternalScorer(options: ExternalScorerOptions): BatchScore
     activity: () => ({ ...guarded.activity(), waiting: batcher.depth }),
     async score(inputs, signal, version = options.pinnedVersion) {
       if (inputs.length === 0) return [];
+      const questions = inputs.map((input) => ({ input, version }));
       try {
-        return await batcher.ask(
-          inputs.map((input) => ({ input, version })),
-          signal,
-        );
+        return await (version === ""
+          ? ofOneVersion(name, () => batcher.ask(questions, signal))
+          : batcher.ask(questions, signal));
       } catch (reason) {
         signal?.throwIfAborted();
         if (isOarlockError(reason, "SCORER_OVERLOADED")) throw reason;

@@ -10,6 +10,9 @@ export const SECRET_ANNOTATION = "oarlock.dev/tls-secret";
 export const END_ANNOTATION = "oarlock.dev/tls-not-after";
 export const AUTHORITY_ANNOTATION = "oarlock.dev/tls-authority";
 
+/** Of the names of certificates that the controller signs: its first characters after the run's. */
+export const CERTIFICATE_PART = "tls-";
+
 /** Name of a Service of the run inside of the cluster: what the controller expects in the certificate of a pod of that role. */
 export function serviceHost({ metadata }: TrainingRun, part: string): string {
   return `${childName(metadata.name, part)}.${metadata.namespace ?? "default"}.svc`;

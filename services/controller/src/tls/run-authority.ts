@@ -1,16 +1,18 @@
 /**
  * The controller as the authority of one run: it signs a certificate for the run's pods into a Secret that it can make and never
- * read, renews it in time by making another, and signs itself one to call the learner with.
+ * read, renews it in time by making another, and signs itself one to call the learner with. Each Secret belongs to a ConfigMap of the
+ * same name: the controller may not remove the one, and removes the other.
  */
 import { type Authority, type Identity, openAuthority } from "@oarlock/certificates";
-import type { KubeClient } from "@oarlock/kube";
+import type { KubeClient, KubeObject } from "@oarlock/kube";
 import type { TlsOptions } from "@oarlock/rpc";
 import { sha256Hex } from "@oarlock/runtime";
-import type { TrainingRun } from "../api.ts";
-import { childName } from "../names.ts";
+import { CHILDREN, type TrainingRun } from "../api.ts";
+import { child } from "../children/child.ts";
+import { childName, MANAGER } from "../names.ts";
 import type { Observed } from "../observed.ts";
 import { jobCondition, planOf } from "../observed.ts";
-import { dnsNamesOf } from "./names.ts";
+import { CERTIFICATE_PART, dnsNamesOf } from "./names.ts";
 import { runSecret, type SecretObject, SECRETS } from "../secrets.ts";
 import { type AuthorityNote, noteOf, type TlsState } from "./state.ts";
 
@@ -126,12 +128,14 @@ async function issue(
     notAfter: new Date(notAfterMs),
   });
   const digest = sha256Hex(identity.cert);
-  const secretName = childName(run.metadata.name, `tls-${digest.slice(0, NAME_DIGITS)}`);
-  await client.create<SecretObject>(SECRETS, secretOf(run, secretName, identity), { signal });
+  const secretName = childName(run.metadata.name, `${CERTIFICATE_PART}${digest.slice(0, NAME_DIGITS)}`);
+  const owner = child(run, { kind: "ConfigMap", name: secretName }, {});
+  const made = await client.apply<KubeObject>(CHILDREN.ConfigMap, owner, { fieldManager: MANAGER, signal });
+  await client.create<SecretObject>(SECRETS, secretOf(run, made, identity), { signal });
   return { secretName, digest, notAfterMs, authority: authority.fingerprint, ca: identity.ca };
 }
 
-function secretOf(run: TrainingRun, name: string, { cert, key, ca }: Identity): SecretObject {
+function secretOf(run: TrainingRun, owner: KubeObject, { cert, key, ca }: Identity): SecretObject {
   const files = { "tls.crt": cert, "tls.key": key, "ca.crt": ca };
-  return runSecret(run, { name, type: "kubernetes.io/tls", files });
+  return runSecret(run, { name: owner.metadata.name, type: "kubernetes.io/tls", files, owner });
 }

@@ -3,10 +3,18 @@
  * controller knows nothing newer. Pure.
  */
 import type { TlsOptions } from "@oarlock/rpc";
-import type { ConfigMap, Job, TrainingRun } from "../api.ts";
+import type { KubeObject } from "@oarlock/kube";
+import type { ConfigMap, Job, StatefulSet, TrainingRun } from "../api.ts";
 import { type Child, child } from "../children/child.ts";
 import { childName } from "../names.ts";
-import { AUTHORITY_ANNOTATION, END_ANNOTATION, SECRET_ANNOTATION, TLS_ANNOTATION } from "./names.ts";
+import { livePods, type Observed, statefulSetOf } from "../observed.ts";
+import {
+  AUTHORITY_ANNOTATION,
+  CERTIFICATE_PART,
+  END_ANNOTATION,
+  SECRET_ANNOTATION,
+  TLS_ANNOTATION,
+} from "./names.ts";
 
 /** What the pods of a run mount. */
 export interface PodTls {
@@ -84,4 +92,23 @@ export function noteChildren({ run, tls }: Seen): readonly Child[] {
     [AUTHORITY_ANNOTATION]: note.authority,
   };
   return [{ ...made, metadata: { ...made.metadata, annotations } }];
+}
+
+/** What the Secrets belong to that no pod of the run mounts any more, nor will. */
+export function unusedCertificates(observed: Observed): readonly KubeObject[] {
+  const { run, children, pods } = observed;
+  const current = podTlsOf(observed);
+  if (current === undefined || !isRolledOut(statefulSetOf(observed))) return [];
+  const mounted = livePods(pods).map(({ metadata }) => metadata.annotations?.[TLS_ANNOTATION]?.split("/")[0]);
+  const used = new Set([current.secretName, ...mounted]);
+  const first = childName(run.metadata.name, CERTIFICATE_PART);
+  return [...children.values()].filter(
+    ({ kind, metadata: { name } }) => kind === "ConfigMap" && name.startsWith(first) && !used.has(name),
+  );
+}
+
+/** Whether the run's own message server, whose pods are not among the run's, is made anew where it has to be. */
+function isRolledOut(server: StatefulSet | undefined): boolean {
+  const { observedGeneration, currentRevision, updateRevision } = server?.status ?? {};
+  return server?.metadata.generation === observedGeneration && currentRevision === updateRevision;
 }

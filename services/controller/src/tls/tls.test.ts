@@ -120,7 +120,10 @@ it("signs a run's certificate once, into a Secret that goes with the run and tha
   await ask();
   expect(secretsOf(server)).toHaveLength(1);
   expect(secret).toMatchObject({ immutable: true, type: "kubernetes.io/tls" });
-  expect(secret?.metadata.ownerReferences).toMatchObject([{ kind: "TrainingRun", uid: "u-1" }]);
+  const name = secret?.metadata.name;
+  expect(secret?.metadata.ownerReferences).toMatchObject([{ kind: "ConfigMap", name }]);
+  const owner = server.objects.get(`ConfigMap team/${name}`);
+  expect(owner?.metadata.ownerReferences).toMatchObject([{ kind: "TrainingRun", uid: "u-1" }]);
   const leaf = new X509Certificate(pem(secret, "tls.crt"));
   expect(leaf.checkHost("demo-learner.team.svc")).toBe("demo-learner.team.svc");
   expect(leaf.verify(new X509Certificate(pem(secret, "ca.crt")).publicKey)).toBe(true);
@@ -178,6 +181,40 @@ it("renews after two thirds of a certificate's life, under one authority, and re
   // Pods of before and after trust each other.
   const leaf = new X509Certificate(pem(second, "tls.crt"));
   expect(leaf.verify(new X509Certificate(pem(first, "ca.crt")).publicKey)).toBe(true);
+});
+
+it("removes an old certificate once no pod mounts it, and the run's message server has the new one", async () => {
+  const server = asker({ ...RUN_CA, nats: { managed: {} } });
+  const { world, ask, objects } = server;
+  world.more = { natsSecret: "demo-nats-1" };
+  const see = async (): Promise<void> => {
+    await ask();
+    for (const object of objects.values())
+      if (object.kind === "ConfigMap") world.children.set(`ConfigMap/${object.metadata.name}`, object);
+    world.settle();
+  };
+  const rolled = (updateRevision: string): void => {
+    const nats = world.children.get("StatefulSet/demo-nats")!;
+    const status = { readyReplicas: 1, observedGeneration: 1, currentRevision: "2", updateRevision };
+    world.children.set("StatefulSet/demo-nats", { ...nats, status } as KubeObject);
+    world.settle();
+  };
+  const kept = (): readonly string[] =>
+    [...world.children.keys()].filter((key) => key.startsWith("ConfigMap/demo-tls-"));
+  await see();
+  const [first] = secretsOf(server);
+  const actor = servingPod("actor");
+  const annotations = { "oarlock.dev/tls": `${first?.metadata.name}/x` };
+  world.pods = [{ ...actor, metadata: { ...actor.metadata, annotations } }];
+  rolled("2");
+  world.nowMs += 21 * DAY_MS;
+  await see();
+  expect(kept()).toHaveLength(2);
+  world.pods = [];
+  rolled("3");
+  expect(kept()).toHaveLength(2);
+  rolled("2");
+  expect(kept()).toEqual([`ConfigMap/${secretsOf(server)[1]?.metadata.name}`]);
 });
 
 it("another controller takes over with the same authority, and issues nothing", async () => {

@@ -1,0 +1,63 @@
+/** A model is read in the built thread: what comes back, what goes wrong, and that it can be given up. */
+import { performance } from "node:perf_hooks";
+import { join } from "node:path";
+import { saveModel, weightsDigest } from "@oarlock/models";
+import { initialWeights, withScoreHead } from "@oarlock/nn";
+import { initialNormals } from "@oarlock/rl";
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import { temporaryFolder } from "@oarlock/testkit";
+import { expect, test } from "vitest";
+import { readRewardModel } from "./final-model.ts";
+
+const tokenizer = characterTokenizer({ alphabet: "0123456789+=" });
+const config = {
+  vocabSize: createTokenizer(tokenizer).vocabSize,
+  hiddenSize: 256,
+  intermediateSize: 1024,
+  layers: 8,
+  heads: 4,
+  kvHeads: 4,
+  headSize: 64,
+  ropeTheta: 10_000,
+  ropeConvention: "half-split",
+  rmsNormEps: 1e-5,
+  maxPositions: 64,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+} as const;
+const scorer = withScoreHead(config);
+
+test("P1: a successor is read, cast and hashed in another thread, while this one goes on", async () => {
+  const baseDir = temporaryFolder("successor");
+  const weights = initialWeights(scorer, (count, index) => initialNormals(3, index, count));
+  await saveModel(join(baseDir, "rm"), {
+    config: scorer,
+    weights,
+    tokenizer,
+    specials: { eosTokenIds: [] },
+    generation: {},
+  });
+  const before = performance.eventLoopUtilization();
+  const read = await readRewardModel(
+    { config },
+    { source: "rm", baseDir, signal: AbortSignal.timeout(60_000) },
+  );
+  const { active } = performance.eventLoopUtilization(before);
+  expect(read.digest).toBe(weightsDigest(weights));
+  expect(weightsDigest(read.weights)).toBe(read.digest);
+  // Memory of the thread that read it, shared: nothing was copied on this one.
+  expect(read.weights.buffer).toBeInstanceOf(SharedArrayBuffer);
+  // What this loop was busy with is less than hashing the weights alone takes it.
+  const startMs = performance.now();
+  for (let i = 0; i < 3; i++) weightsDigest(weights);
+  expect(active).toBeLessThan(performance.now() - startMs);
+});
+
+test("X1, L1: its errors keep their codes, and a caller may give up", async () => {
+  const baseDir = temporaryFolder("none");
+  const of = { source: "nothing", baseDir, signal: AbortSignal.timeout(60_000) };
+  await expect(readRewardModel({ config }, of)).rejects.toMatchObject({ code: "MODEL_SOURCE" });
+  const given = readRewardModel({ config }, { ...of, signal: AbortSignal.abort() });
+  await expect(given).rejects.toThrow(/aborted|given up/i);
+});
