@@ -12,7 +12,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "@oarlock/workload";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { recordingTerminal } from "../terminal.ts";
-import { type BadInput, DATA_CASES, GOOD_RUN, MODEL_CASES, RUN_FILE_CASES, TRAP_CASES } from "./cases.ts";
+import { DATA_CASES } from "./cases-data.ts";
+import { type BadInput, GOOD_RUN, MODEL_CASES, RUN_FILE_CASES, TRAP_CASES } from "./cases.ts";
 
 const MODEL: ResolvedModel = {
   init: {
