@@ -109,4 +109,22 @@ export const DATA_CASES: readonly BadInput[] = [
     files: { "reward.ts": 'import x from "not-installed-anywhere";\nexport const reward = () => x;' },
     says: ["not-installed-anywhere"],
   },
+  {
+    title: "a reward file that throws when it is imported",
+    change: [functionReward("{ file: ./reward.ts }")],
+    files: { "reward.ts": 'throw new TypeError("no table of answers");\nexport const reward = () => 1;' },
+    says: ["REWARD_LOAD", "rewards[0]", "reward.ts", "no table of answers"],
+  },
+  {
+    title: "a reward file without the function",
+    change: [functionReward("{ file: ./reward.ts, export: score }")],
+    files: { "reward.ts": "export const reward = 1;\nexport const grade = () => 1;" },
+    says: ["reward.ts", '"score"', "only: grade, reward", "function.export"],
+  },
+  {
+    title: "a CommonJS reward file without the function",
+    change: [functionReward("{ file: ./reward.cjs }")],
+    files: { "reward.cjs": "exports.grade = () => 1;" },
+    says: ["reward.cjs", '"reward"', "grade"],
+  },
 ];
