@@ -49,7 +49,7 @@ async function resume(
   checkTelemetrySettings();
   using interrupt = listenForInterrupt(terminal, DRAINING);
   await refuseChanges(paths, plan, interrupt.signal);
-  const { summary } = await runSession({
+  const result = await runSession({
     paths,
     plan,
     resume: true,
@@ -58,9 +58,10 @@ async function resume(
     signal: interrupt.signal,
     now,
   });
+  const { summary } = result;
   const samples = await readSamples(paths);
   const { width, style } = terminal;
-  terminal.print(`\n${renderOutcome({ summary, samples, folder, report: paths.report, width, style })}`);
+  terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
   if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
 }
 

@@ -129,7 +129,7 @@ export async function trainInto(
   const samples = await readSamples(paths);
   const { width, style } = terminal;
   terminal.print(
-    `\n${renderOutcome({ summary: result.summary, samples, folder, report: paths.report, width, style })}`,
+    `\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`,
   );
   return result;
 }
