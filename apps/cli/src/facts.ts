@@ -107,7 +107,8 @@ function dataFacts(
   const isMeasurable =
     measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
   const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), { tokenizer, measured }) : 0;
-  return { digest: dataset.digest, rows: dataset.rows.length, longestPrompt, parts: dataset.parts };
+  const { digest, rows, parts, partial = {} } = dataset;
+  return { digest, rows: rows.length, longestPrompt, parts, partial };
 }
 
 /** What is wrong with something that the run file names, with the place that names it (X1). `path` is below `spec`. */
