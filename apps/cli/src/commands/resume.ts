@@ -17,6 +17,7 @@ import {
   type RunPaths,
   runPaths,
 } from "../run-folder.ts";
+import { markRunning } from "../running-mark.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession } from "../run-session.ts";
 import { DRAINING, PROCESSES } from "./run.ts";
@@ -47,6 +48,7 @@ async function resume(
   }
   if (processes) requireBroker(processEnvironment());
   checkTelemetrySettings();
+  await using _mark = await markRunning(folder);
   using interrupt = listenForInterrupt(terminal, DRAINING);
   await refuseChanges(paths, plan, interrupt.signal);
   const result = await runSession({
