@@ -124,7 +124,14 @@ describe("a second run into the folder of the first", () => {
     // Held-out prompts, scored by the reward model that the folder keeps, and by a scorer in another process.
     const evaluated = (named: string, reward: string) =>
       oarlock(
-        ["eval", named, "--json", "--model", "first", ...set(`evaluation.rewards=[${reward}]`, "evaluation.metric=r")],
+        [
+          "eval",
+          named,
+          "--json",
+          "--model",
+          "first",
+          ...set(`evaluation.rewards=[${reward}]`, "evaluation.metric=r"),
+        ],
         folder,
       );
     const byModel = "{name: r, type: model, model: {from: stage/rm}}";

@@ -1,7 +1,7 @@
 /** A run folder has one run at a time, whatever its processes died of. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { temporaryFolder } from "@oarlock/testkit";
@@ -30,4 +30,5 @@ test("a mark cut off in mid-word holds nobody up", async () => {
   const folder = temporaryFolder("mark");
   writeFileSync(join(folder, RUNNING_FILE), '{"pid":');
   await using _held = await markRunning(folder);
+  expect(readFileSync(join(folder, RUNNING_FILE), "utf8")).toContain(`"pid":${process.pid},`);
 });

@@ -44,7 +44,9 @@ const isFunction = (value: unknown): value is RewardFunction => typeof value ===
 /** The export of that name, or the default one. What a CommonJS file exports is the default export of its bundle. */
 function findExport(loaded: Record<string, unknown>, name: string): RewardFunction {
   const whole = loaded["default"];
-  const parts = new Map<string, unknown>(typeof whole === "object" && whole !== null ? Object.entries(whole) : []);
+  const parts = new Map<string, unknown>(
+    typeof whole === "object" && whole !== null ? Object.entries(whole) : [],
+  );
   const found = [loaded[name], parts.get(name), whole, parts.get("default")].find(isFunction);
   if (found !== undefined) return found;
   const exported = [...new Set([...Object.keys(loaded), ...parts.keys()])].join(", ") || "nothing";

@@ -130,9 +130,7 @@ export async function trainInto(
   const result = await runSession(session);
   const samples = await readSamples(paths);
   const { width, style } = terminal;
-  terminal.print(
-    `\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`,
-  );
+  terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
   return result;
 }
 

@@ -24,8 +24,10 @@ export function keptRewardModels(run: ResolvedRun, options: KeptModelsOptions): 
   const { named, folder, place, config } = options;
   return async (index) => {
     const stage = run.spec.stages[index];
-    if (stage === undefined) throw new OarlockError("EVAL_REWARD_MODEL_MISSING", `${named}: no stage ${index}`);
-    const kept = folder === undefined ? undefined : await keptModel(folder, stageResult(stage), stage.name, place);
+    if (stage === undefined)
+      throw new OarlockError("EVAL_REWARD_MODEL_MISSING", `${named}: no stage ${index}`);
+    const kept =
+      folder === undefined ? undefined : await keptModel(folder, stageResult(stage), stage.name, place);
     if (folder === undefined || kept === undefined) {
       throw new OarlockError(
         "EVAL_REWARD_MODEL_MISSING",
@@ -59,7 +61,9 @@ async function keptModel(
   place: EvaluationPlace,
 ): Promise<StageArtifact | undefined> {
   // Both written whole by the learner, and only by it.
-  const replaced = await readJson<{ readonly replacements: readonly Replacement[] }>(join(folder, REPLACEMENTS_FILE));
+  const replaced = await readJson<{ readonly replacements: readonly Replacement[] }>(
+    join(folder, REPLACEMENTS_FILE),
+  );
   const later = replacedAt(replaced?.replacements ?? [], target, place)?.model;
   return later ?? readJson<StageArtifact>(join(folder, "artifacts", `${stage}.json`));
 }

@@ -45,8 +45,6 @@ export function functionUses(spec: ResolvedSpec): FunctionUse[] {
 
 function functionsOf(rewards: readonly ResolvedReward[], path: string): FunctionUse[] {
   return rewards.flatMap((reward, index) =>
-    reward.type === "function"
-      ? [{ path: `${path}.${index}`, name: reward.name, ...reward.function }]
-      : [],
+    reward.type === "function" ? [{ path: `${path}.${index}`, name: reward.name, ...reward.function }] : [],
   );
 }
