@@ -283,6 +283,15 @@ export const MODEL_CASES: readonly BadInput[] = [
     says: ["config.json", "ert"],
   },
   {
+    title: "weights that are not numbers",
+    change: FROM_MODEL,
+    model: {
+      "model.safetensors": (bytes) =>
+        Uint8Array.from([...bytes.slice(0, bytes.length - 4), 0, 0, 0xc0, 0x7f]),
+    },
+    says: ["MODEL_NOT_FINITE", "holds NaN", "finite weights"],
+  },
+  {
     title: "a rope_theta of 0",
     change: FROM_MODEL,
     model: { "config.json": (bytes) => text(bytes).replace(/"rope_theta": [\d.]+/g, '"rope_theta": 0') },
@@ -292,7 +301,8 @@ export const MODEL_CASES: readonly BadInput[] = [
     title: "quantized weights",
     change: FROM_MODEL,
     model: {
-      "config.json": (bytes) => text(bytes).replace("{", '{ "quantization_config": { "quant_method": "gptq", "bits": 4 },'),
+      "config.json": (bytes) =>
+        text(bytes).replace("{", '{ "quantization_config": { "quant_method": "gptq", "bits": 4 },'),
     },
     says: ["config.json", "quantization_config"],
   },
