@@ -1,8 +1,10 @@
 /** Data sets and reward functions that cannot be used; part of the table in `cases.ts`. */
 import type { BadInput } from "./cases.ts";
 
-const SFT_DATA = "data: { type: task, task: { name: addition } }\n        steps: 20\n        optimizer";
-const GRPO_DATA = "data: { type: task, task: { name: addition } }\n        steps: 20\n        groupSize";
+const SFT_DATA =
+  "data: { type: task, task: { name: addition, limit: 99 } }\n        steps: 20\n        optimizer";
+const GRPO_DATA =
+  "data: { type: task, task: { name: addition, limit: 99 } }\n        steps: 20\n        groupSize";
 const REWARD = "{ name: answer, type: exact }";
 
 const fileData = (path: string): readonly [string, string] => [

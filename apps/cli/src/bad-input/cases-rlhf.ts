@@ -5,7 +5,7 @@ import type { BadInput } from "./cases.ts";
 const rewardModel = (options: string): readonly [string, string] => [
   "  stages:\n",
   "  stages:\n    - name: rm\n      type: reward-model\n      reward-model: " +
-    `{ data: { type: task, task: { name: addition } }, steps: 20, ${options} }\n`,
+    `{ data: { type: task, task: { name: addition, limit: 99 } }, steps: 20, ${options} }\n`,
 ];
 
 export const RLHF_CASES: readonly BadInput[] = [

@@ -23,7 +23,7 @@ export interface BadInput {
   readonly says: readonly string[];
 }
 
-/** The run file that every case changes. */
+/** The run file that every case changes. Few rows: each case measures them with the tokenizer. */
 export const GOOD_RUN: string = `apiVersion: oarlock.dev/v1alpha1
 kind: TrainingRun
 metadata: { name: addition }
@@ -41,13 +41,13 @@ spec:
     - name: sft
       type: sft
       sft:
-        data: { type: task, task: { name: addition } }
+        data: { type: task, task: { name: addition, limit: 99 } }
         steps: 20
         optimizer: { learningRate: 3e-3 }
     - name: grpo
       type: grpo
       grpo:
-        data: { type: task, task: { name: addition } }
+        data: { type: task, task: { name: addition, limit: 99 } }
         steps: 20
         groupSize: 8
         sampling: { maxNewTokens: 8 }
@@ -240,7 +240,7 @@ export const TRAP_CASES: readonly BadInput[] = [
   },
   {
     title: "an evaluation on the training data",
-    set: ["evaluation={data: {type: task, task: {name: addition}}}"],
+    set: ["evaluation={data: {type: task, task: {name: addition, limit: 99}}}"],
     says: ["EVALUATION_ON_TRAINING_DATA", "another split"],
   },
   {
