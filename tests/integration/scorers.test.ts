@@ -107,10 +107,9 @@ export const reward = ({ completion }) => completion === "exit" ? process.exit(3
     writeFileSync(join(folder, "reward.ts"), code);
     await using pool = await openScorers([functionReward("reward.ts")], { baseDir: folder });
     const verdicts = await pool.score(["exit", "a", "bb"].map(input));
-    expect(verdicts.map(([verdict]) => (verdict?.type === "scored" ? verdict.value : verdict?.code))).toEqual([
-      "REWARD_CRASHED",
-      ...expected,
-    ]);
+    expect(verdicts.map(([verdict]) => (verdict?.type === "scored" ? verdict.value : verdict?.code))).toEqual(
+      ["REWARD_CRASHED", ...expected],
+    );
   });
 
   test("P1: the caller's loop turns while a function spins", async () => {

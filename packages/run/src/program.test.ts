@@ -143,7 +143,9 @@ describe("program", () => {
       { name: "p", type: "ppo", steps: 1 },
     ] as const;
     const program: Program = { stages, evaluation: { every: 0 }, checkpointEvery: 0 };
-    const last = runAll(program).filter(({ action }) => "stage" in action && action.stage === stages.length - 1);
+    const last = runAll(program).filter(
+      ({ action }) => "stage" in action && action.stage === stages.length - 1,
+    );
     expect(last.map(({ action }) => action.type)).toEqual([
       "begin-stage",
       ...(isEvaluated ? ["evaluate"] : []),

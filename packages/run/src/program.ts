@@ -89,7 +89,9 @@ export function nextAction(program: Program, position: Position): Action {
   }
   if (isCheckpointDue(program, stage, position)) return { type: "checkpoint" };
   if (isTrained(stage, position)) {
-    const policyUnseen = program.stages.slice(0, position.stage + 1).every(({ type }) => type === "reward-model");
+    const policyUnseen = program.stages
+      .slice(0, position.stage + 1)
+      .every(({ type }) => type === "reward-model");
     return { type: "finish-stage", stage: position.stage, ...(policyUnseen && { policyUnseen }) };
   }
   return { type: "train", stage: position.stage, step: position.step };

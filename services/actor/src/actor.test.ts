@@ -95,7 +95,11 @@ test.each([
 
 test("D1b: work of another plan stays there for other actors, and the actor's waits say why", async () => {
   const { actor, messages, end } = await actorAtWork("another", 1);
-  const waits = (): string => processWaits.open().map(({ name }) => name).join("\n");
+  const waits = (): string =>
+    processWaits
+      .open()
+      .map(({ name }) => name)
+      .join("\n");
   await expect.poll(waits).toMatch(/work is of plan another, this actor follows f/);
   await expect.poll(() => actor.state().groupsHandedBack, { timeout: 4_000 }).toBe(1);
   await end();

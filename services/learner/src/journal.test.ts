@@ -35,7 +35,13 @@ const written = [
   record("tune", 2, 4, "after"),
 ];
 
-const at = (stage: number, step: number, policy: number, evaluatedPolicy: number, begun = true): Position => ({
+const at = (
+  stage: number,
+  step: number,
+  policy: number,
+  evaluatedPolicy: number,
+  begun = true,
+): Position => ({
   ...{ stage, step, policy, begun, evaluatedPolicy, checkpointedPolicy: -1 },
 });
 

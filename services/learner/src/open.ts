@@ -57,8 +57,7 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     onSkipped: (path, reason) => log.warn("skipped a checkpoint", { path, reason }),
   });
   const { resumed, incarnation } = checkpoints;
-  const position =
-    resumed && readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).position;
+  const position = resumed && readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).position;
   const cut = resume ? { position, stages: run.spec.stages.map(({ name }) => name) } : undefined;
   const journal = lifecycle.use("journal", await openJournal(outDir, cut));
   const trainer = lifecycle.use("trainer", await openRunTrainer(run, model));
