@@ -76,7 +76,7 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
   return {
     actor,
     messages: async () => (await work.info()).messages,
-    async end() {
+    end: async () => {
       stop.abort();
       await running;
     },

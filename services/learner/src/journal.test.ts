@@ -3,6 +3,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseMetrics, parseSamples } from "@oarlock/report";
 import type { EvaluationTime, MetricsRecord, SampleRecord } from "@oarlock/report";
+import { START } from "@oarlock/run";
 import type { Position } from "@oarlock/run";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
@@ -11,17 +12,15 @@ import { openJournal } from "./journal.ts";
 const stages = ["rm", "tune"];
 const policyDigest = "d";
 
-const record = (stage: string, step: number, globalStep: number, when?: EvaluationTime): MetricsRecord => ({
-  kind: when === undefined ? "step" : "evaluation",
-  ...(when === undefined ? {} : { when }),
-  ...{ stage, step, globalStep, policyVersion: globalStep, policyDigest, timeMs: 1, metrics: {} },
-});
-const sampleOf = ({ kind, stage, step, policyVersion, when }: MetricsRecord): SampleRecord => ({
-  kind: kind === "step" ? "rollout" : kind,
-  ...(when === undefined ? {} : { when }),
-  ...{ stage, step, policyVersion, promptIndex: 0, sample: 0, prompt: "p", completion: "c" },
-  ...{ rewards: {}, total: 0, finishReason: "stop" },
-});
+const record = (stage: string, step: number, globalStep: number, when?: EvaluationTime): MetricsRecord => {
+  const facts = { stage, step, globalStep, policyVersion: globalStep, policyDigest, timeMs: 1, metrics: {} };
+  return when === undefined ? { kind: "step", ...facts } : { kind: "evaluation", when, ...facts };
+};
+const sampleOf = ({ kind, stage, step, policyVersion, when }: MetricsRecord): SampleRecord => {
+  const text = { prompt: "p", completion: "c", rewards: {}, total: 0, finishReason: "stop" };
+  const sample = { stage, step, policyVersion, promptIndex: 0, sample: 0, ...text };
+  return kind === "step" ? { kind: "rollout", ...sample } : { kind, ...(when && { when }), ...sample };
+};
 
 /** A reward model of two steps, and two steps of the policy: evaluated before, between and after. */
 const written = [
@@ -35,27 +34,28 @@ const written = [
   record("tune", 2, 4, "after"),
 ];
 
-const at = (
-  stage: number,
-  step: number,
-  policy: number,
-  evaluatedPolicy: number,
-  begun = true,
-): Position => ({
-  ...{ stage, step, policy, begun, evaluatedPolicy, checkpointedPolicy: -1 },
+/** A policy with the number of the last one evaluated. */
+const at = (stage: number, step: number, [policy, evaluatedPolicy]: readonly [number, number]): Position => ({
+  ...START,
+  begun: true,
+  stage,
+  step,
+  policy,
+  evaluatedPolicy,
 });
+const between = (position: Position): Position => ({ ...position, begun: false });
 
 test.each<[string, Position | undefined, number]>([
   ["none", undefined, 0],
-  ["a reward model that is not evaluated", at(0, 2, 2, -1), 2],
-  ["one that is", at(0, 2, 2, 2), 3],
-  ["between two stages", at(1, 0, 2, -1, false), 3],
-  ["before the evaluation at a stage's start", at(1, 0, 2, -1), 3],
-  ["after it", at(1, 0, 2, 2), 4],
-  ["before the evaluation of a step", at(1, 1, 3, 2), 5],
-  ["after it", at(1, 1, 3, 3), 6],
-  ["before the last evaluation", at(1, 2, 4, 3), 7],
-  ["after everything", at(2, 0, 4, 4, false), 8],
+  ["a reward model that is not evaluated", at(0, 2, [2, -1]), 2],
+  ["one that is", at(0, 2, [2, 2]), 3],
+  ["between two stages", between(at(1, 0, [2, -1])), 3],
+  ["before the evaluation at a stage's start", at(1, 0, [2, -1]), 3],
+  ["after it", at(1, 0, [2, 2]), 4],
+  ["before the evaluation of a step", at(1, 1, [3, 2]), 5],
+  ["after it", at(1, 1, [3, 3]), 6],
+  ["before the last evaluation", at(1, 2, [4, 3]), 7],
+  ["after everything", between(at(2, 0, [4, 4])), 8],
 ])("continued from a checkpoint at %s, what comes after it is made again", async (_, position, count) => {
   const folder = temporaryFolder();
   {
