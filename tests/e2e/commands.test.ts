@@ -66,7 +66,7 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(readFileSync(join(folder, "first/report.html"), "utf8")).toContain(policy.digest);
   expect(await call("run run.yaml --out first", 3)).toContain("is complete: nothing in its inputs changed");
   expect(await call("run run.yaml --out run.yaml", 3)).toContain(
-    "[RUN_FOLDER_IMPOSSIBLE] --out run.yaml cannot be made",
+    "[FOLDER_IMPOSSIBLE] --out run.yaml cannot be made",
   );
   writeFileSync(join(home, "plan.json"), "{");
   expect(await call("status home", 3)).toContain("RUN_FOLDER_INVALID");

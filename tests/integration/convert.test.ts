@@ -124,7 +124,7 @@ describe.skipIf(absent)(`oarlock convert${storiesFile.note}`, () => {
       [[stories, place("model.pt")], /TARGET_TAKEN.*is a file/],
       [
         [stories, place("model.pt/below"), "--tokenizer", tokenizerFile.path],
-        /MODEL_WRITE.*cannot be written/,
+        /FOLDER_IMPOSSIBLE.*cannot be made: .*model\.pt is a file/,
       ],
       [[stories, place("new"), "--tokenizer", place("cut-tok.bin")], /MODEL_LLAMA2C.*of 512 tokens/],
       [[stories, place("new"), "--tokenizer", stories], /MODEL_LLAMA2C.*no llama2\.c tokenizer/],

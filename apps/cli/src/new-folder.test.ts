@@ -31,7 +31,7 @@ test("a file in the way is named", async () => {
   writeFileSync(file, "");
   for (const folder of [file, join(file, "run"), join(file, "deep/run")]) {
     expect(await refusal(folder)).toContain(
-      `[RUN_FOLDER_IMPOSSIBLE] --out ${folder} cannot be made: ${file} is a file`,
+      `[FOLDER_IMPOSSIBLE] --out ${folder} cannot be made: ${file} is a file`,
     );
   }
 });

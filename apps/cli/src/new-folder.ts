@@ -9,7 +9,7 @@ import { OarlockError } from "@oarlock/errors";
 /**
  * Makes a folder where `folder` will be, and removes it. `named` is what the user wrote it as, e.g. `--out`.
  *
- * @throws OarlockError `RUN_FOLDER_IMPOSSIBLE`, which names the option, the value, and why.
+ * @throws OarlockError `FOLDER_IMPOSSIBLE`, which names the option, the value, and why.
  */
 export async function requireMakeable(folder: string, named: string): Promise<void> {
   const place = await nearestExisting(resolve(folder));
@@ -19,7 +19,7 @@ export async function requireMakeable(folder: string, named: string): Promise<vo
     const errno = cause instanceof Error && "code" in cause ? String(cause.code) : "";
     const why = WHY[errno] ?? `takes no new folder (${errno === "" ? String(cause) : errno})`;
     throw new OarlockError(
-      "RUN_FOLDER_IMPOSSIBLE",
+      "FOLDER_IMPOSSIBLE",
       `${named} ${folder} cannot be made: ${place} ${why}; accepted: a folder in one that can be written to`,
       { cause },
     );
