@@ -2,10 +2,14 @@
  * A run file that was edited, run again into the same folder: finished stages whose inputs are the same are not run again, and
  * the rest ends with the very weights of a run that did all of it anew.
  */
+import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 import { temporaryFolder } from "@oarlock/testkit";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { digestsOf, oarlock, recordsOf, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
 import { tinyModel } from "../tiny-model.ts";
 
@@ -65,6 +69,19 @@ function project({ noise = false } = {}): string {
   return folder;
 }
 
+/** The URL of a scorer that gives every completion the same score. */
+async function alwaysOneHalf(): Promise<string> {
+  const server = createServer((request, response) => {
+    void json(request).then((body) => {
+      const { samples } = body as { readonly samples: readonly unknown[] }; // by the contract of docs/rewards.md
+      response.end(JSON.stringify({ results: samples.map(() => ({ score: 0.5 })) }));
+    });
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`; // a TCP server's
+}
+
 /** Stage, step and digest of every training step, and what was evaluated. */
 const historyOf = (folder: string): unknown[] =>
   recordsOf(folder).map(({ kind, when, stage, step, globalStep, policyVersion, policyDigest, metrics }) => ({
@@ -103,6 +120,28 @@ describe("a second run into the folder of the first", () => {
     expect(historyOf(join(folder, "first"))).toEqual(historyOf(join(folder, "anew")));
     expect(summaryOf(join(folder, "first")).stages.map(({ steps }) => steps)).toEqual([6, 5, 12]);
     expect(existsSync(join(folder, "first/earlier/1/report.html"))).toBe(true);
+
+    // Held-out prompts, scored by the reward model that the folder keeps, and by a scorer in another process.
+    const evaluated = (named: string, reward: string) =>
+      oarlock(
+        [
+          "eval",
+          named,
+          "--json",
+          "--model",
+          "first",
+          ...set(`evaluation.rewards=[${reward}]`, "evaluation.metric=r"),
+        ],
+        folder,
+      );
+    const byModel = "{name: r, type: model, model: {from: stage/rm}}";
+    const { text } = await evaluated("first", byModel);
+    expect(text).toContain('"val-core/addition/r/mean@');
+    expect((await evaluated("anew", byModel)).text).toBe(text);
+    expect((await evaluated("run.yaml", byModel)).text).toContain("EVAL_REWARD_MODEL_MISSING");
+    const url = await alwaysOneHalf();
+    const http = `{name: r, type: http, http: {url: "${url}"}}`;
+    expect((await evaluated("first", http)).text).toMatch(/"val-core\/addition\/r\/mean@\d+":0\.5,/);
 
     // A stage before one that does not build on it: numbers move, results do not.
     const sft = "stages.sft.sft.steps=4";

@@ -168,6 +168,16 @@ test("X1: a file that throws or lacks the export stops the run before it starts,
   await expect(open("named.ts")).rejects.toThrow(/"reward".*other, score/);
 });
 
+test("a function of a CommonJS file is found, exported by name or in an object", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "named.cjs"), "exports.reward = ({ completion }) => completion.length;");
+  writeFileSync(join(folder, "object.cjs"), "const reward = () => 7;\nmodule.exports = { reward };");
+  writeFileSync(join(folder, "whole.cjs"), "module.exports = () => 8;");
+  const rewards = ["named.cjs", "object.cjs", "whole.cjs"].map((file) => functionReward(file));
+  await using pool = await openScorers(rewards, { baseDir: folder });
+  expect(await pool.score([input("four")])).toEqual([[4, 7, 8].map((value) => ({ type: "scored", value }))]);
+});
+
 test("D1c: a pause of the machine, or what another item left behind, decides no reward", async () => {
   const folder = temporaryFolder();
   const once = join(folder, "once");

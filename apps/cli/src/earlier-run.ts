@@ -8,6 +8,7 @@ import type { StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
 import { KEPT_FILE, type KeptFile } from "@oarlock/learner";
 import { decideStages, digestOf, type ResolvedRun, type StageDecision, stageInputs } from "@oarlock/runfile";
+import { RUNNING_FILE } from "./running-mark.ts";
 import {
   type PlanDocument,
   readPlan,
@@ -79,7 +80,7 @@ export async function takeOver(folder: string, run: ResolvedRun, earlier: Earlie
 }
 
 /** What stays: results by their content, and what was moved aside before. */
-const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier"]);
+const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier", RUNNING_FILE]);
 
 async function moveAside(folder: string): Promise<string> {
   const root = join(folder, "earlier");

@@ -18,7 +18,7 @@ import type { Tokenizer } from "@oarlock/tokenizer";
 import { readCliEnvironment } from "./config.ts";
 import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
-import { fetchSources, functionDigest, refuseUnmounted } from "./sources.ts";
+import { fetchSources, functionDigest, loadFunction, refuseUnmounted } from "./sources.ts";
 import { oarlockVersion } from "./version.ts";
 
 /** Share of the machine's memory that a run may use: the rest is the system's and the file cache's. */
@@ -61,10 +61,15 @@ export async function gatherFacts(
     data.set(use.path, facts);
   }
   const functions = new Map<string, string>();
+  const loaded = new Set<string>();
   for (const use of functionUses(spec)) {
-    const digest = await namedAt(file, use.path, () => {
+    const digest = await namedAt(file, use.path, async () => {
       refuseUnmounted(use.file, baseDir);
-      return functionDigest(use.file, baseDir);
+      const code = await functionDigest(use.file, baseDir);
+      // A planner runs no user's code: where the run is, its reward workers load it.
+      if (!elsewhere && !loaded.has(`${code} ${use.export}`)) await loadFunction(use, baseDir);
+      loaded.add(`${code} ${use.export}`);
+      return code;
     });
     functions.set(use.path, digest);
   }
@@ -102,7 +107,8 @@ function dataFacts(
   const isMeasurable =
     measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
   const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), { tokenizer, measured }) : 0;
-  return { digest: dataset.digest, rows: dataset.rows.length, longestPrompt, parts: dataset.parts };
+  const { digest, rows, parts, partial = {} } = dataset;
+  return { digest, rows: rows.length, longestPrompt, parts, partial };
 }
 
 /** What is wrong with something that the run file names, with the place that names it (X1). `path` is below `spec`. */

@@ -17,6 +17,7 @@ import {
 import { irreproducibleBecause } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import { isInterruption } from "./interrupt.ts";
+import { nextSteps } from "./render/next-step.ts";
 import { reasonsOf } from "./render/reasons.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
@@ -44,6 +45,8 @@ export interface SessionOptions {
 
 export interface SessionResult {
   readonly summary: RunSummary;
+  /** What to type next, where the run did not complete. */
+  readonly next: readonly string[];
 }
 
 /** Runs until the end, a drain or a failure; then writes summary and report. */
@@ -77,7 +80,8 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     records: await readRecords(paths),
   });
   await writeOutcome(paths, plan, summary);
-  return { summary };
+  const { source, set } = plan;
+  return { summary, next: nextSteps({ folder: paths.folder, source, set, failure: end.failure }) };
 }
 
 interface RunEnd {

@@ -6,9 +6,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
-import { clusterSource, type ResolvedSpec, sourcePath } from "@oarlock/runfile";
+import { clusterSource, type FunctionUse, type ResolvedSpec, sourcePath } from "@oarlock/runfile";
 import { createSettingsReader, processEnvironment } from "@oarlock/runtime";
-import { rewardDigest } from "@oarlock/sandbox";
+import { checkFunction, rewardDigest } from "@oarlock/sandbox";
 import { bundlesOf, fetchBundles } from "@oarlock/workload";
 
 /** Fetches the bundles that a spec names, if it names any. */
@@ -43,6 +43,15 @@ export function refuseUnmounted(reference: string, folder: string): void {
     `${JSON.stringify(reference)} is in ${what} of a cluster, which is not mounted here; ` +
       "accepted here: a path of this machine or hf://; on a cluster: kubectl apply",
   );
+}
+
+/** Whether a reward function can be loaded: its file is imported, and exports it. Throws `REWARD_BUNDLE`, `REWARD_LOAD`. */
+export function loadFunction(
+  { name, file, export: wanted }: Pick<FunctionUse, "name" | "file" | "export">,
+  baseDir: string,
+): Promise<void> {
+  const bundled = clusterSource(file)?.scheme === "bundle";
+  return checkFunction(name, { file: sourcePath(file), export: wanted, bundled }, baseDir);
 }
 
 /** Digest of a reward function's code: bundled now, or bundled when it was packed, which gives the same. */

@@ -33,4 +33,8 @@ export interface Dataset {
   readonly digest: string;
   /** Which parts every row has, e.g. "prompt", "answer", and the columns of the source. */
   readonly parts: readonly string[];
+  /** Which parts only some rows have, each with the place of the first row that lacks it. */
+  readonly partial?: Readonly<Record<string, string>>;
+  /** Where a row stands: "line 17 of rows.jsonl". */
+  readonly placeOf?: (index: number) => string;
 }

@@ -107,6 +107,13 @@ function refuseExtensions(config: JsonObject, family: Family, fields: FieldReade
   only("mlp_bias", [false]);
   if (family.type !== "qwen2") only("attention_bias", [false]);
   only("use_sliding_window", [false]);
+  const { quantization_config: quantization } = config;
+  if (isObject(quantization))
+    fields.refuse(
+      "quantization_config",
+      quantization["quant_method"] ?? quantization,
+      "weights that are not quantized",
+    );
   // transformers 5 writes `rope_parameters`, older ones `rope_scaling`.
   for (const field of ["rope_scaling", "rope_parameters"]) {
     const scaling = config[field];

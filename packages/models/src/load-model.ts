@@ -1,4 +1,6 @@
 /** Loads a model from wherever it is. */
+import { OarlockError } from "@oarlock/errors";
+import { parameterLayout } from "@oarlock/nn";
 import { downloadSnapshot, type HubOptions } from "./hub/snapshot.ts";
 import { loadGguf } from "./gguf/load.ts";
 import { loadLlama2c } from "./llama2c.ts";
@@ -37,8 +39,24 @@ export async function loadModel(source: string, options: LoadModelOptions = {}):
   const resolved = resolveModelSource(source, options.baseDir);
   const load = loaders[resolved.kind] as Loader<ModelSource["kind"]>; // the table pairs each kind with its loader
   const loaded = await load(resolved as never, options);
+  refuseNotFinite(source, loaded);
   if (options.tokenizer === undefined) return loaded;
   return { ...loaded, tokenizer: await loadTokenizer(options.tokenizer, loaded.config.vocabSize) };
+}
+
+/** Training on a NaN gives NaN everywhere, a step later and with no word of where it came from. */
+function refuseNotFinite(source: string, { config, weights }: LoadedModel): void {
+  for (let i = 0; i < weights.length; i++) {
+    const value = weights[i] ?? 0;
+    if (Number.isFinite(value)) continue;
+    const parameter = parameterLayout(config).parameters.find(
+      ({ offset, size }) => i >= offset && i < offset + size,
+    );
+    throw new OarlockError(
+      "MODEL_NOT_FINITE",
+      `${source}: ${parameter?.name} holds ${value} at element ${i - (parameter?.offset ?? 0)}; accepted: finite weights`,
+    );
+  }
 }
 
 const WANTED =

@@ -1,5 +1,5 @@
 /** Scorers in killable threads. */
-export { openScorers, rewardDigest } from "./open-scorers.ts";
+export { checkFunction, openScorers, rewardDigest } from "./open-scorers.ts";
 export type {
   OpenScorersOptions,
   RewardSettings,

@@ -102,6 +102,16 @@ async function loadAll(threads: readonly ScoringThread[], rewards: readonly Rewa
   );
 }
 
+/** Loads a user's function as a run will, in a thread that is ended where it does not come back. Throws as `openScorers` does. */
+export async function checkFunction(
+  name: string,
+  source: NonNullable<RewardSettings["function"]>,
+  baseDir: string,
+): Promise<void> {
+  const reward = { name, type: "function", optional: false, timeoutMs: 0, function: source };
+  await (await openScorers([reward], { baseDir })).close();
+}
+
 /** The code of a user's reward, for the plan: nothing is run. */
 export async function rewardDigest(file: string, baseDir: string, bundled = false): Promise<string> {
   return (await codeOf({ file, bundled }, baseDir)).digest;

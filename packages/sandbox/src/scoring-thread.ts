@@ -144,7 +144,10 @@ export class ScoringThread {
     if (!worker) return;
     if (!this.#ready) {
       if (performance.now() - this.#startedMs > START_TIMEOUT_MS)
-        this.#died(worker, `its thread did not start in ${START_TIMEOUT_MS} ms`);
+        this.#died(
+          worker,
+          `it was not imported in ${START_TIMEOUT_MS} ms: what a file does when it is imported must end`,
+        );
       return;
     }
     const current = this.#waiting.get(Atomics.load(this.#progress, 0));

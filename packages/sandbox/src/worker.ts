@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parentPort, workerData } from "node:worker_threads";
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import {
   applyReward,
   createVerifier,
@@ -34,13 +34,27 @@ type Scorer = (input: ScoringInput) => Verdict | Promise<Verdict>;
 
 async function makeScorer(recipe: ScorerRecipe): Promise<Scorer> {
   if (recipe.kind === "verifier") return createVerifier(recipe.type, recipe.options);
-  const loaded = await importCode(recipe.code);
-  const found = loaded[recipe.export] ?? loaded["default"];
-  if (typeof found !== "function") {
-    const exported = Object.keys(loaded).join(", ") || "nothing";
-    throw new OarlockError("REWARD_EXPORT", `no function "${recipe.export}" is exported, only: ${exported}`);
-  }
-  return (input) => applyReward(found as RewardFunction, input);
+  const found = findExport(await importCode(recipe.code), recipe.export);
+  return (input) => applyReward(found, input);
+}
+
+// What it takes and gives is checked with each call.
+const isFunction = (value: unknown): value is RewardFunction => typeof value === "function";
+
+/** The export of that name, or the default one. What a CommonJS file exports is the default export of its bundle. */
+function findExport(loaded: Record<string, unknown>, name: string): RewardFunction {
+  const whole = loaded["default"];
+  const parts = new Map<string, unknown>(
+    typeof whole === "object" && whole !== null ? Object.entries(whole) : [],
+  );
+  const found = [loaded[name], parts.get(name), whole, parts.get("default")].find(isFunction);
+  if (found !== undefined) return found;
+  const exported = [...new Set([...Object.keys(loaded), ...parts.keys()])].join(", ") || "nothing";
+  throw new OarlockError(
+    "REWARD_EXPORT",
+    `no function ${JSON.stringify(name)} is exported, only: ${exported}; accepted: export const ${name} = ({ completion }) => …, ` +
+      "a default export that is a function, or another name as function.export",
+  );
 }
 
 /** Imports a module from its text. Its file is there only meanwhile: whoever is killed leaves nothing behind. */
@@ -65,7 +79,11 @@ async function loadScorer(recipe: ScorerRecipe, scorer: number): Promise<Loaded>
   try {
     return { scorer: await makeScorer(recipe) };
   } catch (reason) {
-    const message = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
+    const message = isOarlockError(reason)
+      ? reason.rawMessage
+      : reason instanceof Error
+        ? `${reason.name}: ${reason.message}`
+        : String(reason);
     return { scorer: () => failed("REWARD_LOAD", message), fault: { scorer, message } };
   }
 }

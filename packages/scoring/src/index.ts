@@ -14,7 +14,7 @@ export type { LineCredentials, ScorerLine } from "./external/scorer-line.ts";
 export { checkTrust } from "./external/trust.ts";
 export { ensembleVersion, modelVersion } from "./version.ts";
 export { createModelScorer } from "./model-scorer.ts";
-export type { BatchScorer, ModelScorerOptions } from "./model-scorer.ts";
+export type { BatchScorer, RewardModelSource, ModelScorerOptions } from "./model-scorer.ts";
 export { openRewardModelStore } from "./reward-model-store.ts";
 export type { RewardModelStoreOptions } from "./reward-model-store.ts";
 export type { ScoreOptions, ScorerActivity, ScorerSet, TrajectoryInput } from "./scorer-set.ts";

@@ -13,13 +13,18 @@ import type { ScoreModel } from "@oarlock/training";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
 import { modelVersion } from "./version.ts";
 
+/** Versions of a reward model, and their weights. */
+export type RewardModelSource = Pick<PolicyStore, "watch"> & {
+  fetch(version: PolicyVersion, signal?: AbortSignal): Promise<Float32Array>;
+};
+
 export interface ModelScorerOptions {
   readonly name: string;
   readonly optional: boolean;
   /** Of one call, and of the wait for the model. */
   readonly timeoutMs: number;
   /** Where the model is published. */
-  readonly store: Pick<PolicyStore, "watch" | "fetch">;
+  readonly store: RewardModelSource;
   /** Opens the model in a thread. */
   readonly open: (weights: Float32Array) => Promise<ScoreModel>;
 }

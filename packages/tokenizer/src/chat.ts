@@ -3,7 +3,7 @@
  * no clock (`strftime_now`), so that one that prints today's date cannot change a run from one day to the next (D1).
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { isObject, type JsonObject } from "./files.ts";
 
 /** One turn. Further fields (tool calls, names) reach the template as they are. */
@@ -73,7 +73,11 @@ export function createChatRenderer(
     try {
       return work();
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = isOarlockError(cause)
+        ? cause.rawMessage
+        : cause instanceof Error
+          ? cause.message
+          : String(cause);
       throw new OarlockError("TOKENIZER_TEMPLATE", `the chat template ${what}: ${reason}`, { cause });
     }
   };
@@ -96,7 +100,9 @@ export function createChatRenderer(
       return refusing("refuses these messages", () => {
         const environment = new Environment();
         for (const [name, value] of Object.entries(context)) environment.set(name, value);
-        return String(new Interpreter(environment).run(program).value);
+        const text = String(new Interpreter(environment).run(program).value);
+        if (text.trim() !== "" || messages.length === 0) return text;
+        throw new OarlockError("TOKENIZER_TEMPLATE", "it renders them as nothing");
       });
     },
   };
@@ -104,9 +110,14 @@ export function createChatRenderer(
 
 /**
  * The template of a model folder: the file `chat_template.jinja`, else `chat_template` of the config (a text, or a list
- * of named ones of which "default" is taken). `undefined` where there is none.
+ * of named ones of which "default" is taken). `undefined` where there is none, or an empty one.
  */
 export function findChatTemplate(config: JsonObject, file?: string): string | undefined {
+  const template = statedTemplate(config, file);
+  return template?.trim() === "" ? undefined : template;
+}
+
+function statedTemplate(config: JsonObject, file?: string): string | undefined {
   if (file !== undefined) return file;
   const stated = config["chat_template"];
   if (typeof stated === "string") return stated;

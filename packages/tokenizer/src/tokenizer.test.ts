@@ -98,6 +98,14 @@ describe("chat templates", () => {
     expect([...createTokenizer(withTemplate(simple)).encodeChat(messages)]).toEqual([3, 6, 4, 5, 7]);
   });
 
+  it("X1: takes an empty template for none, and refuses one that renders nothing", () => {
+    const render = (template: string, file?: string) => () =>
+      createTokenizer(withTemplate(template, file)).renderChat(messages);
+    expect(render(" \n")).toThrow(/TOKENIZER_NO_TEMPLATE/);
+    expect(render(simple, "")).toThrow(/TOKENIZER_NO_TEMPLATE/);
+    expect(render("{# later #}")).toThrow(/TOKENIZER_TEMPLATE.*renders them as nothing/);
+  });
+
   it("passes special tokens, tools and variables", () => {
     const template = "{{ bos_token }}{{ tools[0].name }}{{ mood }}";
     const options = { tools: [{ name: "t" }], variables: { mood: "m" } };

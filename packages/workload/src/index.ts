@@ -12,7 +12,8 @@ export {
 } from "./tokens.ts";
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
 export type { Preferences, PromptRow } from "./rows.ts";
-export { openRunScorers, type OpenedScorers } from "./scorers.ts";
+export { openRunScorers, type OpenedScorers, openScorerSet, type RewardModels } from "./scorers.ts";
+export type { ScorerSet } from "@oarlock/scoring";
 export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";
 export {
   trainingEngine,

@@ -91,6 +91,14 @@ async function storedModel(from: string, { baseDir, signal }: OpenModelOptions):
   const tokenizer = createTokenizer(loaded.tokenizer);
   const { specials, generation, config, digest } = loaded;
   const stopTokens = [...new Set([...specials.eosTokenIds, ...endToken(tokenizer)])];
+  const beyond = stopTokens.find((id) => id >= config.vocabSize);
+  if (beyond !== undefined) {
+    throw new OarlockError(
+      "MODEL_END_TOKEN",
+      `${from}: the token ${beyond} that ends a text (eos_token_id of generation_config.json or config.json) is no token of the ` +
+        `model: it could never end one; accepted: 0 to ${config.vocabSize - 1}`,
+    );
+  }
   return {
     config,
     tokenizer,

@@ -18,7 +18,7 @@ import {
   createModelScorer,
   openRewardModelStore,
 } from "@oarlock/scoring";
-import type { BatchScorer, ScorerPlace, ScorerSet } from "@oarlock/scoring";
+import type { BatchScorer, RewardModelSource, ScorerPlace, ScorerSet } from "@oarlock/scoring";
 import { createScoreModel } from "@oarlock/training";
 import { engineOf } from "./engines.ts";
 import { openServiceScorer } from "./service-scorers.ts";
@@ -31,16 +31,23 @@ export interface OpenedScorers extends AsyncDisposable {
   };
 }
 
+/** Where the reward model is that a stage trained, by the stage's index. */
+export type RewardModels = (stage: number) => Promise<RewardModelSource>;
+
 export interface ScorersOptions {
   /** Folder that reward files are relative to. */
   readonly baseDir: string;
-  readonly bus: Bus;
-  readonly uid: string;
+  readonly rewardModels: RewardModels;
   /** Of the run's policy. */
   readonly config: LlamaConfig;
   /** Where tokens of scorers in other processes are. Default: the process's own. */
   readonly environment?: Environment;
 }
+
+export type RunScorersOptions = Omit<ScorersOptions, "rewardModels"> & {
+  readonly bus: Bus;
+  readonly uid: string;
+};
 
 type ServiceReward = Extract<ResolvedReward, { type: "http" | "grpc" | "judge" }>;
 type FunctionReward = Extract<ResolvedReward, { type: "function" }>;
@@ -79,46 +86,75 @@ async function openBatchScorer(
 }
 
 /** Opens the scorers of every stage and of the evaluation. */
-export async function openRunScorers(run: ResolvedRun, options: ScorersOptions): Promise<OpenedScorers> {
-  const sets = new Map<string, ScorerSet>();
-  const closing: (() => Promise<void>)[] = [];
-  const open = async (rewards: readonly ResolvedReward[]): Promise<ScorerSet> => {
-    const key = canonicalJson(rewards);
-    const known = sets.get(key);
-    if (known !== undefined) return known;
-    const pooled = rewards.filter(isPooled);
-    const settings = pooled.map(withCode);
-    const { baseDir } = options;
-    const pool = await openScorers(settings, { baseDir, workers: run.spec.compute.rewardWorkers });
-    closing.push(() => pool.close());
-    const places: ScorerPlace[] = [];
-    for (const reward of rewards) {
-      if (isPooled(reward)) {
-        places.push({ pooled: pooled.indexOf(reward) });
-        continue;
-      }
-      const model = await openBatchScorer(run, reward, options);
-      closing.push(() => model.close());
-      places.push({ model });
-    }
-    const set = combineScorers(pool, places);
-    sets.set(key, set);
-    return set;
-  };
-  const close = async (): Promise<void> => void (await Promise.all(closing.map((end) => end())));
+export async function openRunScorers(run: ResolvedRun, options: RunScorersOptions): Promise<OpenedScorers> {
+  const { bus, uid, config } = options;
+  const rewardModels: RewardModels = (stage) =>
+    openRewardModelStore({ bus, uid, stage, config, incarnation: 0 });
+  const opener = createOpener(run, { ...options, rewardModels });
   try {
     const stages = new Map<number, ScorerSet>();
     for (const [index, stage] of run.spec.stages.entries()) {
       const rollouts = rolloutsOf(stage);
-      if (rollouts !== undefined) stages.set(index, await open(rollouts.rewards));
+      if (rollouts !== undefined) stages.set(index, await opener.open(rollouts.rewards));
     }
     const { evaluation } = run.spec;
-    const evaluated = evaluation === undefined ? undefined : await open(evaluation.rewards);
-    return { scorers: { stages, evaluation: evaluated }, [Symbol.asyncDispose]: close };
+    const evaluated = evaluation === undefined ? undefined : await opener.open(evaluation.rewards);
+    return { scorers: { stages, evaluation: evaluated }, [Symbol.asyncDispose]: () => opener.close() };
   } catch (reason) {
-    await close();
+    await opener.close();
     throw reason;
   }
+}
+
+/** Opens the scorers of one list of rewards, outside a run. */
+export async function openScorerSet(
+  run: ResolvedRun,
+  rewards: readonly ResolvedReward[],
+  options: ScorersOptions,
+): Promise<AsyncDisposable & { readonly set: ScorerSet }> {
+  const opener = createOpener(run, options);
+  try {
+    return { set: await opener.open(rewards), [Symbol.asyncDispose]: () => opener.close() };
+  } catch (reason) {
+    await opener.close();
+    throw reason;
+  }
+}
+
+interface Opener {
+  open(rewards: readonly ResolvedReward[]): Promise<ScorerSet>;
+  close(): Promise<void>;
+}
+
+function createOpener(run: ResolvedRun, options: ScorersOptions): Opener {
+  const sets = new Map<string, ScorerSet>();
+  const closing: (() => Promise<void>)[] = [];
+  return {
+    async open(rewards) {
+      const key = canonicalJson(rewards);
+      const known = sets.get(key);
+      if (known !== undefined) return known;
+      const pooled = rewards.filter(isPooled);
+      const { baseDir } = options;
+      const workers = run.spec.compute.rewardWorkers;
+      const pool = await openScorers(pooled.map(withCode), { baseDir, workers });
+      closing.push(() => pool.close());
+      const places: ScorerPlace[] = [];
+      for (const reward of rewards) {
+        if (isPooled(reward)) {
+          places.push({ pooled: pooled.indexOf(reward) });
+          continue;
+        }
+        const model = await openBatchScorer(run, reward, options);
+        closing.push(() => model.close());
+        places.push({ model });
+      }
+      const set = combineScorers(pool, places);
+      sets.set(key, set);
+      return set;
+    },
+    close: async () => void (await Promise.all(closing.map((end) => end()))),
+  };
 }
 
 /** A function as the sandbox opens it: what is in a bundle was compiled when it was packed. */
@@ -134,10 +170,9 @@ async function openModelScorer(
   run: ResolvedRun,
   { name, optional, timeoutMs }: Pick<ResolvedReward, "name" | "optional" | "timeoutMs">,
   from: string,
-  { bus, uid, config }: ScorersOptions,
+  { rewardModels, config }: ScorersOptions,
 ): Promise<BatchScorer> {
-  const stage = referencedStage(run.spec.stages, from) ?? 0;
-  const store = await openRewardModelStore({ bus, uid, stage, config, incarnation: 0 });
+  const store = await rewardModels(referencedStage(run.spec.stages, from) ?? 0);
   const open = (weights: Float32Array) =>
     createScoreModel({ config: withScoreHead(config), weights, ort: engineOf(run, 1) });
   return createModelScorer({ name, optional, timeoutMs, store, open });

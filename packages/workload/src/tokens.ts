@@ -5,7 +5,7 @@
  * token after a completion is trained, or the policy would never learn to stop. Pure.
  */
 import type { ChatMessage, Dataset, Prompt, Row } from "@oarlock/data";
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import type { LossMask, ResolvedData } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 
@@ -137,12 +137,21 @@ const lengths: {
   },
 };
 
-/** Tokens of the longest row of a data set; 0 for no rows. */
+/** Tokens of the longest row of a data set; 0 for no rows. What is wrong with a row is said with its place. */
 export function longestTokens(
   dataset: Dataset,
   rendering: Rendering,
   { tokenizer, measured }: { readonly tokenizer: Tokenizer; readonly measured: Measured },
 ): number {
   const lengthOf = lengths[measured];
-  return dataset.rows.reduce((longest, row) => Math.max(longest, lengthOf(row, rendering, tokenizer)), 0);
+  return dataset.rows.reduce((longest, row, index) => {
+    try {
+      return Math.max(longest, lengthOf(row, rendering, tokenizer));
+    } catch (reason) {
+      if (!isOarlockError(reason)) throw reason;
+      const { code, rawMessage, retryable } = reason;
+      const place = dataset.placeOf?.(index) ?? `row ${index + 1} of ${dataset.name}`;
+      throw new OarlockError(code, `${place}: ${rawMessage}`, { retryable, cause: reason.cause });
+    }
+  }, 0);
 }

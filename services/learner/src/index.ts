@@ -12,6 +12,7 @@ export { LEARNER_INSTRUMENTS } from "./instruments.ts";
 export { KEPT_FILE } from "./kept-stages.ts";
 export type { KeptFile } from "./kept-stages.ts";
 export { REPLACEMENTS_FILE } from "./scorer-versions.ts";
+export { replacedAt } from "./replacements.ts";
 export type { Replacement } from "./replacements.ts";
 export { openLearner } from "./open.ts";
 export type { OpenLearnerParts } from "./open.ts";

@@ -72,19 +72,41 @@ export const DATA_CASES: readonly BadInput[] = [
     title: "demonstrations without a completion",
     change: [fileData("./rows.jsonl")],
     files: { "rows.jsonl": '{"prompt":"1+1="}\n' },
-    says: ["completion"],
+    says: ["line 1 of ./rows.jsonl: ", "completion"],
   },
   {
     title: "a character that the tokenizer does not have",
     change: [fileData("./rows.jsonl")],
-    files: { "rows.jsonl": '{"prompt":"1-1=","completion":"0"}\n' },
-    says: ["-"],
+    files: { "rows.jsonl": '{"prompt":"1+1=","completion":"2"}\n{"prompt":"1-1=","completion":"0"}\n' },
+    says: ["line 2 of ./rows.jsonl: ", '"-"'],
   },
   {
     title: "a verifier without its answer",
     change: [grpoFile("./prompts.jsonl")],
     files: { "prompts.jsonl": '{"prompt":"1+1="}\n'.repeat(40) },
     says: ["REWARD_FIELD_MISSING", "answer"],
+  },
+  {
+    title: "one row of many without its answer",
+    change: [grpoFile("./prompts.jsonl")],
+    files: {
+      "prompts.jsonl": `${'{"prompt":"1+1=","answer":"2"}\n'.repeat(40)}{"prompt":"1+2="}\n`,
+    },
+    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no such part"],
+  },
+  {
+    title: "a column twice in CSV",
+    change: [fileData("./rows.csv")],
+    files: { "rows.csv": "prompt,completion,prompt\n1+1=,2,1+2=\n" },
+    says: ["rows.csv", "line 1", '"prompt" twice'],
+  },
+  {
+    title: "a row that no tokenizer would end with",
+    change: [fileData("./rows.jsonl")],
+    files: {
+      "rows.jsonl": `{"prompt":"1+1=","completion":"2"}\n{"prompt":"${"1".repeat(2_000_000)}","completion":"2"}\n`,
+    },
+    says: ["rows.jsonl", "line 2", "2000001 characters", "at most 1048576"],
   },
   {
     title: "fewer rows than one step takes",
@@ -108,5 +130,23 @@ export const DATA_CASES: readonly BadInput[] = [
     change: [functionReward("{ file: ./reward.ts }")],
     files: { "reward.ts": 'import x from "not-installed-anywhere";\nexport const reward = () => x;' },
     says: ["not-installed-anywhere"],
+  },
+  {
+    title: "a reward file that throws when it is imported",
+    change: [functionReward("{ file: ./reward.ts }")],
+    files: { "reward.ts": 'throw new TypeError("no table of answers");\nexport const reward = () => 1;' },
+    says: ["REWARD_LOAD", "rewards[0]", "reward.ts", "no table of answers"],
+  },
+  {
+    title: "a reward file without the function",
+    change: [functionReward("{ file: ./reward.ts, export: score }")],
+    files: { "reward.ts": "export const reward = 1;\nexport const grade = () => 1;" },
+    says: ["reward.ts", '"score"', "only: grade, reward", "function.export"],
+  },
+  {
+    title: "a CommonJS reward file without the function",
+    change: [functionReward("{ file: ./reward.cjs }")],
+    files: { "reward.cjs": "exports.grade = () => 1;" },
+    says: ["reward.cjs", '"reward"', "grade"],
   },
 ];

@@ -283,6 +283,38 @@ export const MODEL_CASES: readonly BadInput[] = [
     says: ["config.json", "ert"],
   },
   {
+    title: "weights that are not numbers",
+    change: FROM_MODEL,
+    model: {
+      "model.safetensors": (bytes) =>
+        Uint8Array.from([...bytes.slice(0, bytes.length - 4), 0, 0, 0xc0, 0x7f]),
+    },
+    says: ["MODEL_NOT_FINITE", "holds NaN", "finite weights"],
+  },
+  {
+    title: "a rope_theta of 0",
+    change: FROM_MODEL,
+    model: { "config.json": (bytes) => text(bytes).replace(/"rope_theta": [\d.]+/g, '"rope_theta": 0') },
+    says: ["config.json", "rope_theta"],
+  },
+  {
+    title: "quantized weights",
+    change: FROM_MODEL,
+    model: {
+      "config.json": (bytes) =>
+        text(bytes).replace("{", '{ "quantization_config": { "quant_method": "gptq", "bits": 4 },'),
+    },
+    says: ["config.json", "quantization_config"],
+  },
+  {
+    title: "an end token outside of the vocabulary",
+    change: FROM_MODEL,
+    model: {
+      "generation_config.json": () => '{"eos_token_id": 99999}',
+    },
+    says: ["99999"],
+  },
+  {
     title: "a model without weights",
     change: FROM_MODEL,
     model: { "model.safetensors": null },

@@ -2,9 +2,11 @@
 import { Command } from "commander";
 import { OarlockError } from "@oarlock/errors";
 import { evaluationValues } from "@oarlock/report";
-import type { ResolvedSpec } from "@oarlock/runfile";
+import type { ResolvedRun, ResolvedSpec } from "@oarlock/runfile";
+import { openScorerSet } from "@oarlock/workload";
 import type { CommandContext } from "../context.ts";
 import { evaluate, type EvaluationPlace } from "../inference/evaluate.ts";
+import { keptRewardModels } from "../inference/kept-reward-models.ts";
 import { openPolicy } from "../inference/policy.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openNamedModel } from "../model-argument.ts";
@@ -32,8 +34,8 @@ export function evalCommand(context: CommandContext): Command {
 }
 
 async function runEval({ terminal }: CommandContext, named: string, options: EvalOptions): Promise<void> {
-  const { spec, baseDir, model, place } = await subjectOf(named, options);
-  const { evaluation, compute, seed } = spec;
+  const { run, folder, baseDir, model, place } = await subjectOf(named, options);
+  const { evaluation, compute, seed } = run.spec;
   if (evaluation === undefined) {
     throw new OarlockError(
       "EVALUATION_MISSING",
@@ -48,15 +50,21 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
   );
   const { slots, generationWorkers: workers, generationThreads: threads, generationLayout: layout } = compute;
   const engine = { compute, slots, workers, threads, layout, maxLength };
+  const { config } = opened;
+  const rewardModels = keptRewardModels(run, { named, folder, place, config });
+  await using scorers = await openScorerSet(run, evaluation.rewards, { baseDir, config, rewardModels });
   await using policy = await openPolicy(opened, engine);
   const onProgress = (done: number, total: number) => terminal.live(`${done}/${total} prompts`);
   const { signal } = interrupt;
-  const metrics = await evaluate(policy, { evaluation, baseDir, seed, place, signal, onProgress });
+  const asked = { evaluation, scorers: scorers.set, baseDir, seed, place, signal, onProgress };
+  const metrics = await evaluate(policy, asked);
   terminal.print(options.json === true ? JSON.stringify({ model, metrics }) : renderMetrics(metrics));
 }
 
 interface Subject {
-  readonly spec: ResolvedSpec;
+  readonly run: ResolvedRun;
+  /** Where the run's reward models are kept; undefined of a run file. */
+  readonly folder: string | undefined;
   readonly baseDir: string;
   readonly model: string;
   readonly place: EvaluationPlace;
@@ -80,10 +88,10 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
     const { run, baseDir } = document;
     const model = options.model ?? named;
     const place = await lastEvaluation(named, run.spec);
-    if (options.set.length === 0) return { spec: run.spec, baseDir, model, place };
+    if (options.set.length === 0) return { run, folder: named, baseDir, model, place };
     const set = [...document.set, ...options.set];
     const { plan } = await prepareAgain(runPaths(named), { ...document, set });
-    return { spec: plan.run.spec, baseDir, model, place };
+    return { run: plan.run, folder: named, baseDir, model, place };
   }
   if (info === undefined) {
     throw new OarlockError(
@@ -100,7 +108,7 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
       `${named} starts from a new model; name the one to evaluate with --model`,
     );
   }
-  return { spec, baseDir: source.baseDir, model, place: FIRST };
+  return { run: plan.run, folder: undefined, baseDir: source.baseDir, model, place: FIRST };
 }
 
 function renderMetrics(metrics: Readonly<Record<string, number>>): string {

@@ -17,6 +17,7 @@ import {
   type RunPaths,
   runPaths,
 } from "../run-folder.ts";
+import { markRunning } from "../running-mark.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession } from "../run-session.ts";
 import { DRAINING, PROCESSES } from "./run.ts";
@@ -47,9 +48,10 @@ async function resume(
   }
   if (processes) requireBroker(processEnvironment());
   checkTelemetrySettings();
+  await using _mark = await markRunning(folder);
   using interrupt = listenForInterrupt(terminal, DRAINING);
   await refuseChanges(paths, plan, interrupt.signal);
-  const { summary } = await runSession({
+  const result = await runSession({
     paths,
     plan,
     resume: true,
@@ -58,9 +60,10 @@ async function resume(
     signal: interrupt.signal,
     now,
   });
+  const { summary } = result;
   const samples = await readSamples(paths);
   const { width, style } = terminal;
-  terminal.print(`\n${renderOutcome({ summary, samples, folder, report: paths.report, width, style })}`);
+  terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
   if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
 }
 

@@ -26,6 +26,7 @@ import {
   writeDocument,
   writePlan,
 } from "../run-folder.ts";
+import { markRunning } from "../running-mark.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession, type SessionResult } from "../run-session.ts";
 import { parseSeeds } from "../seeds.ts";
@@ -107,8 +108,9 @@ export async function trainInto(
   const { terminal, now } = context;
   const { source, plan } = prepared;
   checkTelemetrySettings();
-  const paths =
-    earlier === undefined ? await createRunFolder(folder) : await takeOver(folder, plan.run, earlier);
+  const paths = earlier === undefined ? await createRunFolder(folder) : runPaths(folder);
+  await using _mark = await markRunning(folder);
+  if (earlier !== undefined) await takeOver(folder, plan.run, earlier);
   const document: PlanDocument = {
     uid: randomUUID(),
     source: source.path,
@@ -128,9 +130,7 @@ export async function trainInto(
   const result = await runSession(session);
   const samples = await readSamples(paths);
   const { width, style } = terminal;
-  terminal.print(
-    `\n${renderOutcome({ summary: result.summary, samples, folder, report: paths.report, width, style })}`,
-  );
+  terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
   return result;
 }
 

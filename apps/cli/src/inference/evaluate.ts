@@ -2,8 +2,7 @@
 import { evaluationMetrics } from "@oarlock/learner";
 import type { Completion } from "@oarlock/generation";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
-import { openScorers, type ScorerPool } from "@oarlock/sandbox";
-import { openData } from "@oarlock/workload";
+import { openData, type ScorerSet } from "@oarlock/workload";
 import { promptTokens, renderingOf, type TokenizedPrompt } from "@oarlock/workload";
 import type { Policy } from "./policy.ts";
 
@@ -15,6 +14,7 @@ export interface EvaluationPlace {
 
 export interface EvaluateOptions {
   readonly evaluation: ResolvedEvaluation;
+  readonly scorers: ScorerSet;
   readonly baseDir: string;
   readonly seed: number;
   /** The evaluation of a run whose randomness is taken (D2): the same policy then gives the same numbers. */
@@ -28,7 +28,6 @@ export interface EvaluateOptions {
 export async function evaluate(policy: Policy, options: EvaluateOptions): Promise<Record<string, number>> {
   const { evaluation, baseDir, signal, onProgress } = options;
   const dataset = await openData(evaluation.data, { baseDir, signal });
-  await using scorers = await openScorers(evaluation.rewards, { baseDir });
   const rows = dataset.rows
     .map((row) => ({ row, prompt: promptTokens(row.prompt, renderingOf(evaluation.data), policy.tokenizer) }))
     .filter(({ prompt }) => prompt.tokens.length <= evaluation.maxPromptLength);
@@ -36,7 +35,7 @@ export async function evaluate(policy: Policy, options: EvaluateOptions): Promis
   const prompts = await Promise.all(
     rows.map(async ({ row, prompt }, group) => {
       const fields = row.answer === undefined ? row.fields : { answer: row.answer, ...row.fields };
-      const scored = await scorePrompt({ policy, scorers, prompt, fields, group, ...options });
+      const scored = await scorePrompt({ policy, prompt, fields, group, ...options });
       onProgress(++done, rows.length);
       return scored;
     }),
@@ -47,7 +46,6 @@ export async function evaluate(policy: Policy, options: EvaluateOptions): Promis
 
 interface ScoredPrompt extends EvaluateOptions {
   readonly policy: Policy;
-  readonly scorers: ScorerPool;
   readonly prompt: TokenizedPrompt;
   readonly fields: Readonly<Record<string, unknown>>;
   readonly group: number;
@@ -72,7 +70,7 @@ async function scorePrompt(
 
 /** The metric's value per completion; undefined where the sample failed (S1), as in a run. */
 async function score(
-  { policy, scorers, prompt, fields, evaluation }: ScoredPrompt,
+  { policy, scorers, prompt, fields, evaluation, signal }: ScoredPrompt,
   completions: readonly Completion[],
 ): Promise<(number | undefined)[]> {
   const inputs = completions.map((completion) => ({
@@ -81,8 +79,9 @@ async function score(
     completionTokens: completion.tokens.length,
     fields,
     truncated: completion.finishReason === "length",
+    tokens: Int32Array.from([...prompt.tokens, ...completion.tokens]),
   }));
-  const verdicts = await scorers.score(inputs);
+  const verdicts = await scorers.score(inputs, { signal });
   const { rewards, metric } = evaluation;
   const index = rewards.findIndex(({ name }) => name === metric);
   return verdicts.map((of) => {

@@ -85,14 +85,15 @@ function cell(value: EvaluationValue | undefined): string {
 export interface OutcomeView {
   readonly summary: RunSummary;
   readonly samples: readonly SampleRecord[];
-  readonly folder: string;
+  /** What to type next, where the run did not complete. */
+  readonly next: readonly string[];
   readonly report: string;
   readonly width: number;
   readonly style: TextStyle;
 }
 
 /** The last words of a run. */
-export function renderOutcome({ summary, samples, folder, report, width, style }: OutcomeView): string {
+export function renderOutcome({ summary, samples, next, report, width, style }: OutcomeView): string {
   const { status, steps, seconds, policy, reason } = summary;
   const word =
     status === "completed"
@@ -108,7 +109,7 @@ export function renderOutcome({ summary, samples, folder, report, width, style }
       `${style.bold(summary.name)} ${word}: ${steps} steps in ${shortDuration(seconds)}, policy ${policy.version}${reason === undefined ? "" : `\n${safeText(reason)}`}`,
       ...(policy.digest === "" ? [] : [`weights  ${policy.digest}`]),
       `report   ${report}`,
-      ...(status === "completed" ? [] : [`continue: oarlock resume ${folder}`]),
+      ...(status === "completed" ? [] : next),
     ].join("\n"),
   ];
   return parts.filter((part) => part !== "").join("\n\n");

@@ -62,13 +62,38 @@ export async function tableDataset(
       "DATA_EMPTY",
       `${name} has ${records.length} rows; none is left after skip ${skip}`,
     );
-  const rows = wanted.map((record) => rowIn(name, record.place, () => toRow(record, fields)));
+  const rows = wanted.map((record) =>
+    rowIn(name, record.place, () => checkLength(toRow(record, fields), record.place)),
+  );
+  const places = wanted.map(({ place }) => place);
+  const placeOf = (index: number): string => `${places[index] ?? `row ${index + 1}`} of ${name}`;
   return {
     name: basename(name).split(".")[0] ?? name,
     rows,
     digest: digestOf(rows),
-    parts: commonParts(rows),
+    ...partsOf(rows, placeOf),
+    placeOf,
   };
+}
+
+/** Characters of one row's texts at most: far more than any model reads, and far less than a tokenizer is stuck with. */
+const MAX_ROW_CHARACTERS = 1024 * 1024;
+
+function checkLength(row: Row, place: string): Row {
+  const { fields: _, ...parts } = row;
+  const characters = lengthOf(parts);
+  if (characters <= MAX_ROW_CHARACTERS) return row;
+  throw new OarlockError(
+    "DATA_ROW",
+    `${place} has ${characters} characters of text; accepted: at most ${MAX_ROW_CHARACTERS}`,
+  );
+}
+
+/** Characters of all texts in a value. */
+function lengthOf(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  return Object.values(value).reduce((sum: number, inner) => sum + lengthOf(inner), 0);
 }
 
 function rowIn(name: string, place: string, make: () => Row): Row {
@@ -89,10 +114,22 @@ function digestOf(rows: readonly Row[]): string {
   return hash.digest("hex");
 }
 
-/** The parts and columns that every row has. */
-function commonParts(rows: readonly Row[]): string[] {
+/** The parts and columns that every row has, and those that only some have. */
+function partsOf(
+  rows: readonly Row[],
+  placeOf: (index: number) => string,
+): Pick<Dataset, "parts"> & { readonly partial: Readonly<Record<string, string>> } {
+  const counts = new Map<string, number>();
   const namesOf = ({ fields, ...parts }: Row): Set<string> =>
     new Set([...Object.keys(parts), ...Object.keys(fields)]);
-  const [first, ...rest] = rows.map(namesOf);
-  return first ? [...first].filter((name) => rest.every((names) => names.has(name))) : [];
+  for (const row of rows) for (const name of namesOf(row)) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const names = [...counts.keys()];
+  const isWhole = (name: string): boolean => counts.get(name) === rows.length;
+  const firstWithout = (name: string): string => placeOf(rows.findIndex((row) => !namesOf(row).has(name)));
+  return {
+    parts: names.filter(isWhole),
+    partial: Object.fromEntries(
+      names.filter((name) => !isWhole(name)).map((name) => [name, firstWithout(name)]),
+    ),
+  };
 }

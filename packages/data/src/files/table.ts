@@ -100,6 +100,16 @@ export function describe(value: unknown): string {
   return `${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown} (${kind})`;
 }
 
+/** Of two columns of one name, the second would silently be the one that counts. */
+function distinctColumns(header: readonly string[]): string[] {
+  const twice = header.find((column, i) => header.indexOf(column) !== i);
+  if (twice === undefined) return [...header];
+  throw new OarlockError(
+    "DATA_FILE",
+    `line 1 names the column ${JSON.stringify(twice)} twice; accepted: each column once`,
+  );
+}
+
 const readers: {
   readonly [F in TableFormat]: (bytes: Uint8Array) => TableRecord[] | Promise<TableRecord[]>;
 } = {
@@ -134,7 +144,7 @@ const readers: {
   },
   csv(bytes) {
     const rows = parseCsv(text(bytes), {
-      columns: true,
+      columns: distinctColumns,
       skip_empty_lines: true,
       bom: true,
       max_record_size: 1 << 24,

@@ -32,6 +32,8 @@ export interface DataFacts {
   readonly longestPrompt: number;
   /** Parts that the rows have: `prompt`, `completion`, `answer`, `messages`, and columns of the user's. */
   readonly parts: readonly string[];
+  /** Parts that only some rows have, each with the place of the first row that lacks it. */
+  readonly partial?: Readonly<Record<string, string>>;
 }
 
 export interface MachineFacts {

@@ -29,6 +29,8 @@ export function dataUses(spec: ResolvedSpec): DataUse[] {
 export interface FunctionUse {
   /** E.g. `stages.1.grpo.rewards.0`. */
   readonly path: string;
+  /** Of the reward. */
+  readonly name: string;
   readonly file: string;
   readonly export: string;
 }
@@ -43,6 +45,6 @@ export function functionUses(spec: ResolvedSpec): FunctionUse[] {
 
 function functionsOf(rewards: readonly ResolvedReward[], path: string): FunctionUse[] {
   return rewards.flatMap((reward, index) =>
-    reward.type === "function" ? [{ path: `${path}.${index}`, ...reward.function }] : [],
+    reward.type === "function" ? [{ path: `${path}.${index}`, name: reward.name, ...reward.function }] : [],
   );
 }

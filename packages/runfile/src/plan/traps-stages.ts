@@ -129,7 +129,7 @@ const klTraps = (
 ];
 
 const rewards: StageCheck<ResolvedRollouts> = (stage, path, { facts }) => {
-  const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
+  const { parts, partial = {} } = facts.data.get(path.slice(1).concat("data").join(".")) ?? {};
   return [
     ...trapWhen(
       stage.rewards.every(({ weight }) => weight === 0),
@@ -145,13 +145,16 @@ const rewards: StageCheck<ResolvedRollouts> = (stage, path, { facts }) => {
       return trapWhen(field !== undefined && parts !== undefined && !parts.includes(field), () => ({
         code: "REWARD_FIELD_MISSING",
         path: [...path, "rewards", index],
-        message: `reward '${reward.name}' compares with '${field}', and the rows have no such part`,
+        message: `reward '${reward.name}' compares with '${field}', and ${whoLacks(partial, field)} no such part`,
         value: JSON.stringify(field),
         accepted: `one of ${parts?.join(", ")}, or data fields: {answer: <column>}`,
       }));
     }),
   ];
 };
+
+const whoLacks = (partial: Readonly<Record<string, string>>, field = ""): string =>
+  Object.hasOwn(partial, field) ? `${partial[field]} has` : "the rows have";
 
 /** The row's part that a verifier compares with, if it does. */
 function fieldOf(reward: ResolvedReward): string | undefined {

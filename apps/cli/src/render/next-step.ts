@@ -1,0 +1,45 @@
+/** What to type after a run that did not complete, by why it ended. Pure. */
+import { isOarlockError } from "@oarlock/errors";
+
+export interface Ended {
+  readonly folder: string;
+  /** The run file, and the changes to it that the run was started with. */
+  readonly source: string;
+  readonly set: readonly string[];
+  /** undefined: it was stopped. */
+  readonly failure?: unknown;
+}
+
+/**
+ * Failures that a resume meets again: what to mend first. A changed input is another run, which is planned anew into the same
+ * folder.
+ */
+const MEND_FIRST: Readonly<Record<string, string>> = {
+  REWARDS_FAILED: "mend the reward",
+  REWARD_LOAD: "mend the reward",
+  REWARD_BUNDLE: "mend the reward",
+  GATE_NOT_PASSED: "change the stage or its gate",
+  GUARD_STOPPED: "change the stage or its guards",
+};
+
+/** Failures that a resume may pass as well, and when. */
+const MAY_PASS: Readonly<Record<string, string>> = {
+  REWARDS_FAILED: "a scorer that only was away",
+};
+
+export function nextSteps({ folder, source, set, failure }: Ended): string[] {
+  const resume = `oarlock resume ${folder}`;
+  const code = codesOf(failure).find((one) => one in MEND_FIRST);
+  if (code === undefined) return [`continue: ${resume}`];
+  const changes = set.map((one) => ` --set '${one.replaceAll("'", `'\\''`)}'`).join("");
+  return [
+    `next     ${MEND_FIRST[code]}, then: oarlock run ${source} --out ${folder}${changes}`,
+    ...(code in MAY_PASS ? [`         ${MAY_PASS[code]}: ${resume}`] : []),
+  ];
+}
+
+/** Outermost first: a failure of another process comes wrapped. */
+function codesOf(failure: unknown): string[] {
+  if (!(failure instanceof Error)) return [];
+  return [...(isOarlockError(failure) ? [failure.code] : []), ...codesOf(failure.cause)];
+}
