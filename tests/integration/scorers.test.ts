@@ -93,6 +93,25 @@ describe("a user's function in a killable thread", () => {
     expect(next).toMatchObject({ type: "scored", value: 0.2 });
   }, 60_000);
 
+  test.each([
+    ["D1: one start that fails decides no reward", 2, [0.1, 0.2]],
+    ["where no start succeeds, all that wait have failed", Infinity, ["REWARD_CRASHED", "REWARD_CRASHED"]],
+  ])("%s", async (_, lastBadLoad, expected) => {
+    const folder = temporaryFolder();
+    const loads = JSON.stringify(join(folder, "loads"));
+    const code = `import { appendFileSync, readFileSync } from "node:fs";
+appendFileSync(${loads}, "x");
+const load = readFileSync(${loads}, "utf8").length;
+if (load > 1 && load <= ${lastBadLoad}) process.exit(4);
+export const reward = ({ completion }) => completion === "exit" ? process.exit(3) : completion.length / 10;`;
+    writeFileSync(join(folder, "reward.ts"), code);
+    await using pool = await openScorers([functionReward("reward.ts")], { baseDir: folder });
+    const verdicts = await pool.score(["exit", "a", "bb"].map(input));
+    expect(verdicts.map(([verdict]) => (verdict?.type === "scored" ? verdict.value : verdict?.code))).toEqual(
+      ["REWARD_CRASHED", ...expected],
+    );
+  });
+
   test("P1: the caller's loop turns while a function spins", async () => {
     const folder = temporaryFolder();
     await using pool = await functionScorer(folder, 400);

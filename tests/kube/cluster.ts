@@ -35,16 +35,36 @@ export function clusterNeeds(): { readonly absent: boolean; readonly note: strin
   return { absent: kube.absent || nats.absent, note: kube.note + nats.note };
 }
 
-/** Starts it and installs the controller. */
+/** Starts it and installs the controller; what had started ends where that fails. */
 export async function startCluster(folder: string): Promise<Cluster> {
+  const started: (() => PromiseLike<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const end of started.splice(0).toReversed()) await end();
+  };
+  try {
+    return { ...(await start(folder, started)), [Symbol.asyncDispose]: stop };
+  } catch (reason) {
+    await stop();
+    throw reason;
+  }
+}
+
+/** Adds to `started` what ends each part of it. */
+async function start(
+  folder: string,
+  started: (() => PromiseLike<void>)[],
+): Promise<Omit<Cluster, typeof Symbol.asyncDispose>> {
   const nats = await startNatsServer({ path: requireNatsServer().path, folder: join(folder, "nats") });
+  started.push(() => nats.stop());
   const users = [
     // The account of the manifests, by a token: its rights are the manifests', not an administrator's.
     { name: CONTROLLER, groups: ["system:serviceaccounts", "system:serviceaccounts:oarlock-system"] },
     { name: "editor" },
   ];
   const plane = await startControlPlane({ controllers: true, users });
+  started.push(() => plane[Symbol.asyncDispose]());
   const kubelet = await startProcessKubelet({ plane, programs: programs(plane, nats.url) });
+  started.push(() => kubelet[Symbol.asyncDispose]());
   const volume = join(folder, "volume");
   mkdirSync(volume);
   const kubectl = async (...args: readonly string[]): Promise<string> => {
@@ -63,18 +83,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
     },
     { timeoutMs: 60_000 },
   );
-  return {
-    plane,
-    kubelet,
-    nats,
-    volume,
-    kubectl,
-    async [Symbol.asyncDispose]() {
-      await kubelet[Symbol.asyncDispose]();
-      await plane[Symbol.asyncDispose]();
-      await nats.stop();
-    },
-  };
+  return { plane, kubelet, nats, volume, kubectl };
 }
 
 /** The image's programs as they lie in this repository. */

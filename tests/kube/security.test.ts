@@ -38,7 +38,7 @@ spec:
 ${cluster}`;
 
 const REWARD = `import { defineReward } from "@oarlock/rewards";
-export const reward = defineReward(({ text, fields }) => (text === String(fields.answer) ? 1 : 0));
+export const reward = defineReward(({ completion, row }) => (completion === String(row["answer"]) ? 1 : 0));
 `;
 
 interface Run {

@@ -16,7 +16,7 @@ const needs = clusterNeeds();
 
 const REWARD = `import { defineReward } from "@oarlock/rewards";
 import { closeness } from "./closeness.ts";
-export const reward = defineReward(({ text, fields }) => closeness(text, String(fields.answer)));
+export const reward = defineReward(({ completion, row }) => closeness(completion, String(row["answer"])));
 `;
 const CLOSENESS = `/** Share of characters at their place. */
 export function closeness(given: string, wanted: string): number {

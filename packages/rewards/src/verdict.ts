@@ -43,9 +43,19 @@ export interface Failed {
 /** A number or the reason why there is none (S1). */
 export type Verdict = Scored | Failed;
 
-/** A judgement. A value that is not finite is a failure. */
+/** Whether training can use it: finite as float32 too, so that no sum of squares of such numbers overflows (T3). */
+function isUsable(value: number): boolean {
+  return Number.isFinite(Math.fround(value));
+}
+
+function notFinite(value: number, of = ""): Failed {
+  const what = Number.isFinite(value) ? `${value}, which is beyond float32` : value;
+  return failed("VALUE_NOT_FINITE", `the scorer returned ${what}${of}`);
+}
+
+/** A judgement. A value that is not finite, in double or in single precision, is a failure. */
 export function scored(value: number, explanation?: string): Verdict {
-  if (!Number.isFinite(value)) return failed("VALUE_NOT_FINITE", `the scorer returned ${value}`);
+  if (!isUsable(value)) return notFinite(value);
   return { type: "scored", value, ...(explanation !== undefined && { explanation }) };
 }
 
@@ -77,8 +87,8 @@ export function scoredTokens(
       `place ${misplaced - promptLength} is not one of ${completionTokens} tokens, in ascending order`,
     );
   }
-  const bad = values.find((value) => !Number.isFinite(value));
-  if (bad !== undefined) return failed("VALUE_NOT_FINITE", `the scorer returned ${bad} for a token`);
+  const bad = values.find((value) => !isUsable(value));
+  if (bad !== undefined) return notFinite(bad, " for a token");
   const sum = scored(
     values.reduce((total, value) => total + value, 0),
     explanation,

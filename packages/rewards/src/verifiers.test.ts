@@ -1,7 +1,7 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect } from "vitest";
 import { applyReward, defineReward } from "./define-reward.ts";
-import { failed, type ScoringInput } from "./verdict.ts";
+import { failed, scored, scoredTokens, type ScoringInput } from "./verdict.ts";
 import { createVerifier } from "./verifier.ts";
 import { extractNumber, parseNumber } from "./verifiers/numeric.ts";
 
@@ -181,5 +181,26 @@ describe("reward functions (S1)", () => {
       throw new TypeError("broken");
     }, input("x"));
     expect(verdict).toMatchObject({ type: "failed", code: "REWARD_THREW", reason: "TypeError: broken" });
+  });
+});
+
+test.each([
+  [Number.NaN, "the scorer returned NaN"],
+  [-Infinity, "the scorer returned -Infinity"],
+  [1e200, "the scorer returned 1e+200, which is beyond float32"],
+])("S1: %s is no score, of a sample or of a token", (value, reason) => {
+  expect(scored(value)).toEqual(failed("VALUE_NOT_FINITE", reason));
+  const places = { positions: [2, 3], values: [1, value] };
+  expect(scoredTokens(places, { promptLength: 2, completionTokens: 2 })).toEqual(
+    failed("VALUE_NOT_FINITE", reason.replace(/$/, " for a token")),
+  );
+});
+
+test("S1: the largest float32 is a score; twice that is none, also as a sum", () => {
+  const largest = 3.4028234663852886e38;
+  expect(scored(largest)).toEqual({ type: "scored", value: largest });
+  const places = { positions: [0, 1], values: [largest, largest] };
+  expect(scoredTokens(places, { promptLength: 0, completionTokens: 2 })).toMatchObject({
+    code: "VALUE_NOT_FINITE",
   });
 });

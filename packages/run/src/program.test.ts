@@ -20,6 +20,8 @@ const programs: fc.Arbitrary<Program> = fc.record(
   { requiredKeys: ["stages", "checkpointEvery"] },
 );
 
+const sft = { name: "s", type: "sft", steps: 2 } as const;
+
 function runAll(program: Program, from: Position = START): { action: Action; at: Position }[] {
   const done: { action: Action; at: Position }[] = [];
   let at = from;
@@ -129,6 +131,26 @@ describe("program", () => {
         "begin-stage train train checkpoint train evaluate checkpoint finish-stage".split(" "),
       );
     }
+  });
+
+  test.each([
+    ["before the stage after a reward model, where the run begins with that", [], true],
+    ["once, where a stage before the reward model left it evaluated", [sft], false],
+  ])("the policy is evaluated %s", (_, earlier, isEvaluated) => {
+    const stages = [
+      ...earlier,
+      { name: "r", type: "reward-model", steps: 3 },
+      { name: "p", type: "ppo", steps: 1 },
+    ] as const;
+    const program: Program = { stages, evaluation: { every: 0 }, checkpointEvery: 0 };
+    const last = runAll(program).filter(
+      ({ action }) => "stage" in action && action.stage === stages.length - 1,
+    );
+    expect(last.map(({ action }) => action.type)).toEqual([
+      "begin-stage",
+      ...(isEvaluated ? ["evaluate"] : []),
+      ..."train evaluate finish-stage".split(" "),
+    ]);
   });
 
   test("the policy is served at a reward model's end where the next stage goes on from it", () => {

@@ -60,7 +60,12 @@ export type Action =
     }
   | { readonly type: "train"; readonly stage: number; readonly step: number }
   | { readonly type: "checkpoint" }
-  | { readonly type: "finish-stage"; readonly stage: number }
+  | {
+      readonly type: "finish-stage";
+      readonly stage: number;
+      /** All that was evaluated so far are reward models: the policy that the next stage begins with is not. */
+      readonly policyUnseen?: boolean;
+    }
   | { readonly type: "done" };
 
 /** The beginning of every run. */
@@ -83,7 +88,12 @@ export function nextAction(program: Program, position: Position): Action {
     return { type: "evaluate", stage: position.stage, step: position.step, when: moment };
   }
   if (isCheckpointDue(program, stage, position)) return { type: "checkpoint" };
-  if (isTrained(stage, position)) return { type: "finish-stage", stage: position.stage };
+  if (isTrained(stage, position)) {
+    const policyUnseen = program.stages
+      .slice(0, position.stage + 1)
+      .every(({ type }) => type === "reward-model");
+    return { type: "finish-stage", stage: position.stage, ...(policyUnseen && { policyUnseen }) };
+  }
   return { type: "train", stage: position.stage, step: position.step };
 }
 
@@ -97,18 +107,24 @@ export function isTrained(
 
 /** The position after `action` was done. */
 export function advance(position: Position, action: Action): Position {
-  const after = transitions[action.type];
-  return after(position);
+  // The function's parameter is the action of its own name: the index ties them, which the checker cannot follow.
+  const after = transitions[action.type] as (at: Position, action: Action) => Position;
+  return after(position, action);
 }
 
-const transitions: { readonly [Type in Action["type"]]: (at: Position) => Position } = {
+type Transitions = {
+  readonly [Type in Action["type"]]: (at: Position, action: Extract<Action, { type: Type }>) => Position;
+};
+
+const transitions: Transitions = {
   "begin-stage": (at) => ({ ...at, begun: true }),
   evaluate: (at) => ({ ...at, evaluatedPolicy: at.policy }),
   train: (at) => ({ ...at, step: at.step + 1, policy: at.policy + 1 }),
   checkpoint: (at) => ({ ...at, checkpointedPolicy: at.policy }),
-  "finish-stage"(at) {
+  "finish-stage"(at, { policyUnseen = false }) {
     const { ended: _, ...rest } = at;
-    return { ...rest, stage: at.stage + 1, step: 0, begun: false };
+    const next = { ...rest, stage: at.stage + 1, step: 0, begun: false };
+    return policyUnseen ? { ...next, evaluatedPolicy: START.evaluatedPolicy } : next;
   },
   done: (at) => at,
 };

@@ -17,7 +17,7 @@ import {
 
 /** How often a thread is looked at while it has work. */
 const WATCH_MS = 20;
-/** Threads that an item may cost before it has failed. */
+/** Threads that an item may cost before it has failed, and starts in a row that may fail before all that wait have. */
 const MAX_ATTEMPTS = 2;
 /** A thread that cannot even load its scorers in this time is taken for dead. */
 const START_TIMEOUT_MS = 30_000;
@@ -45,6 +45,8 @@ export class ScoringThread {
   #progress = new Int32Array(new SharedArrayBuffer(8));
   #startedMs = 0;
   #ready = false;
+  /** Threads in a row that ended before they had loaded their scorers. */
+  #failedStarts = 0;
   /** When it was first seen at no item, with items waiting. */
   #silentSinceMs: number | undefined;
   #watch: NodeJS.Timeout | undefined;
@@ -123,6 +125,7 @@ export class ScoringThread {
     this.#silentSinceMs = undefined;
     if ("ready" in message) {
       this.#ready = true;
+      this.#failedStarts = 0;
       this.#opened?.(message.ready);
     } else for (const { number, verdict } of message.done) this.#settle(number, verdict);
     if (this.#waiting.size > 0) return;
@@ -172,16 +175,23 @@ export class ScoringThread {
     this.#abandon(worker, failed("REWARD_CRASHED", how));
   }
 
-  /** Ends the thread; item `at` has one attempt less (before it was ready: all fail), and a fresh thread has the rest. */
+  /** Ends the thread; item `at` has one attempt less, and a fresh thread has the rest. No item is to blame for a start. */
   #abandon(worker: Worker, verdict: Failed, at = Atomics.load(this.#progress, 0)): void {
     this.#worker = undefined;
     void worker.terminate();
     clearInterval(this.#watch);
     this.#watch = undefined;
     if (this.#ready) this.#retryOrSettle(at === 0 ? (this.#waiting.keys().next().value ?? 0) : at, verdict);
-    else for (const number of this.#waiting.keys()) this.#settle(number, verdict);
+    else this.#startFailed(verdict);
     this.#opened?.(this.#options.recipes.map((_, scorer) => ({ scorer, message: verdict.reason })));
     if (this.#waiting.size > 0) this.#start();
+  }
+
+  #startFailed(verdict: Failed): void {
+    this.#failedStarts += 1;
+    if (this.#failedStarts < MAX_ATTEMPTS) return;
+    this.#failedStarts = 0;
+    for (const number of this.#waiting.keys()) this.#settle(number, verdict);
   }
 
   #retryOrSettle(number: number, verdict: Failed): void {

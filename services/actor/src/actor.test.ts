@@ -3,7 +3,7 @@ import { createMemoryBus, subjects } from "@oarlock/bus";
 import { openPolicyStore } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
 import { RolloutPurpose, RolloutWorkSchema, create, toBinary } from "@oarlock/proto";
-import { silentLog, silentTelemetry } from "@oarlock/runtime";
+import { processWaits, silentLog, silentTelemetry } from "@oarlock/runtime";
 import { expect, onTestFinished, test } from "vitest";
 import { createActor } from "./actor.ts";
 import { actorRecorders } from "./metrics.ts";
@@ -11,7 +11,8 @@ import { actorRecorders } from "./metrics.ts";
 const names = subjects("actor-1");
 const ACK_WAIT_MS = 5_000;
 
-test("Q1: work of a version that its learner has withdrawn leaves the queue", async () => {
+/** An actor of plan `f`, with a piece of work by one of two versions, the first withdrawn: nothing can be generated. */
+async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
   const bus = createMemoryBus();
   onTestFinished(() => bus.close());
   const limits = { retention: "work-queue", maxMessages: 100, maxBytes: 1_000_000 } as const;
@@ -25,16 +26,17 @@ test("Q1: work of a version that its learner has withdrawn leaves the queue", as
   const learner = await openPolicyStore({ ...store, incarnation: 1 });
   const publish = (number: number) =>
     learner.publish({ number, weights: Float32Array.of(number, 1), stage: 0, step: number });
-  const [first, second] = [await publish(0), await publish(1)];
-  await learner.retain([second]);
+  const versions = [await publish(0), await publish(1)] as const;
+  await learner.retain([versions[1]]);
   // As a dead actor leaves it: answered, trained on, and never acknowledged.
   const item = create(RolloutWorkSchema, {
     group: { runUid: names.uid, stage: 0, step: 0, group: 0, draw: 0 },
     incarnation: 1,
+    fingerprintDigest,
     purpose: RolloutPurpose.ROLLOUT,
     sampleCount: 1,
     promptTokens: [1],
-    policy: { version: first.number, digest: first.digest },
+    policy: { version, digest: versions[version].digest },
     sampling: { maxNewTokens: 1 },
   });
   await work.publish(names.workRollout, toBinary(RolloutWorkSchema, item));
@@ -71,8 +73,35 @@ test("Q1: work of a version that its learner has withdrawn leaves the queue", as
   });
   const stop = new AbortController();
   const running = actor.run(stop.signal);
-  await expect.poll(async () => (await work.info()).messages, { timeout: 4_000 }).toBe(0);
-  stop.abort();
-  await running;
+  return {
+    actor,
+    messages: async () => (await work.info()).messages,
+    end: async () => {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+test.each([
+  ["this plan", "f"],
+  ["another", "another"],
+])("Q1: work of a version that its learner has withdrawn leaves the queue, of %s", async (_, plan) => {
+  const { actor, messages, end } = await actorAtWork(plan, 0);
+  await expect.poll(messages, { timeout: 4_000 }).toBe(0);
+  await end();
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
+});
+
+test("D1b: work of another plan stays there for other actors, and the actor's waits say why", async () => {
+  const { actor, messages, end } = await actorAtWork("another", 1);
+  const waits = (): string =>
+    processWaits
+      .open()
+      .map(({ name }) => name)
+      .join("\n");
+  await expect.poll(waits).toMatch(/work is of plan another, this actor follows f/);
+  await expect.poll(() => actor.state().groupsHandedBack, { timeout: 4_000 }).toBe(1);
+  await end();
+  expect(await messages()).toBe(1);
 });

@@ -13,7 +13,7 @@ import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "
 import type { RolloutWork } from "@oarlock/proto";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
+import { endingWith, sleep, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
@@ -33,6 +33,8 @@ import type { GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
+/** Work of another plan is kept from being asked for again and again, so that actors of its plan find it. */
+const OTHER_PLAN_PAUSE_MS = 1_000;
 /** After these the generator gives nothing any more: the actor ends, and another takes its work. */
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
@@ -189,6 +191,10 @@ function rolloutHandler(
     const isWithdrawn = current.number > policy.number && !held.some((one) => isSamePolicy(one, policy));
     return announced.incarnation > incarnation || isWithdrawn;
   };
+  const dropped = (id: string): { readonly done: Promise<void> } => {
+    options.log.info("dropped work that nobody waits for", { item: id });
+    return { done: Promise.resolve() };
+  };
   /**
    * A run that streams never goes back to an older version: of work that wants exactly one, an older one is of an evaluation
    * that is over, since nothing is announced while one goes on.
@@ -209,6 +215,10 @@ function rolloutHandler(
     },
     async start(item, id, signal) {
       const { work, parsed, delivery } = item;
+      if (work.fingerprintDigest !== options.provenance.fingerprintDigest) {
+        if (await isOver(parsed, work)) return dropped(id);
+        await refuseOtherPlan(work, options.provenance, signal);
+      }
       const attributes = workAttributes(work, parsed);
       const parent = traceOfHeaders(work.trace);
       const span = startProcessing(tracer, { destination: telemetry.work, delivery, parent, attributes });
@@ -216,7 +226,7 @@ function rolloutHandler(
       const submitted = withTrace(span.context, () => submit(parsed, work, signal));
       const done = async (): Promise<void> => {
         const begun = await submitted;
-        if (begun === "superseded") options.log.info("dropped work that nobody waits for", { item: id });
+        if (begun === "superseded") await dropped(id).done;
         else await answer(item, begun.completions, signal);
       };
       const finished = endingWith(span, withTrace(span.context, done));
@@ -227,8 +237,7 @@ function rolloutHandler(
         return { done: finished };
       } catch (reason) {
         if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(parsed, work))) throw reason;
-        options.log.info("dropped work that nobody waits for", { item: id });
-        return { done: Promise.resolve() };
+        return dropped(id);
       }
     },
   };
@@ -236,6 +245,21 @@ function rolloutHandler(
 
 /** What a submission leads to; a superseded learner's work leads to nothing (F1). */
 type Submitted = Promise<Awaited<ReturnType<Submission["submit"]>> | "superseded">;
+
+/**
+ * What this actor would make of another plan's work cannot count (D1b), and would end a run in lockstep. Throws, so that the
+ * work is handed back, after a pause that the actor's status shows.
+ */
+async function refuseOtherPlan(
+  { fingerprintDigest: asked }: RolloutWork,
+  { fingerprintDigest: own }: Provenance,
+  signal: AbortSignal,
+): Promise<never> {
+  const plans = `work is of plan ${asked.slice(0, 12)}, this actor follows ${own.slice(0, 12)}`;
+  const pause = sleep(OTHER_PLAN_PAUSE_MS, { signal });
+  await waitFor(`the right actor or plan: ${plans}`, pause, { timeoutMs: 2 * OTHER_PLAN_PAUSE_MS, signal });
+  throw new OarlockError("PLAN_MISMATCH", plans, { retryable: true });
+}
 
 /** Where the newest version generates, no request may have the generator go back to an older one. */
 function refuseOther(policy: PolicyVersion | undefined, loaded: PolicyVersion | undefined): void {

@@ -24,6 +24,14 @@ export function guardsOf(stage: ResolvedStage): readonly ResolvedGuard[] {
   return rolloutsOf(stage)?.guards ?? [];
 }
 
+/** Beyond it nothing but the KL is learned; unbounded, alarm upon alarm would end at Infinity, which is no JSON (T3). */
+const MAX_KL_COEFFICIENT = 1e6;
+
+/** The KL coefficient of the next step. */
+export function raisedBeta(beta: number, factor: number): number {
+  return Math.min(beta * factor, MAX_KL_COEFFICIENT);
+}
+
 const rollsBack = ({ reaction }: Pick<Alarm, "reaction">): boolean => reaction === "roll-back";
 
 /** At a stage's start: nothing seen, and the policy of the start is good. */

@@ -3,17 +3,22 @@
  * checkpoint that it continues from, so that no step is in the record twice. It does so in files of its own, renamed into
  * place: what a superseded learner still appends goes to files that nobody sees (F1).
  */
-import { open, rename, writeFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceDurably } from "@oarlock/checkpoint";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
+import type { MetricsRecord } from "@oarlock/report";
+import type { Position } from "@oarlock/run";
 import { readOptional } from "./optional-file.ts";
 import type { RunJournal } from "./ports.ts";
 
 /** Where a resumed run continues. */
 export interface JournalCut {
-  /** Steps of the run that the checkpoint holds; −1 where a run begins anew: nothing that was written counts. */
-  readonly globalStep: number;
+  /** Of the checkpoint; undefined where a run begins anew: nothing that was written counts. */
+  readonly position: Position | undefined;
+  /** Names of the plan's stages, in order. */
+  readonly stages: readonly string[];
 }
 
 export interface FileJournal extends RunJournal, AsyncDisposable {}
@@ -41,22 +46,35 @@ async function append(file: FileHandle, text: string): Promise<void> {
   await file.appendFile(text);
 }
 
-/** A sample has no global step: the policy version that made it bounds it, and so does its own stage's progress. */
-async function cutBehind(
-  metricsPath: string,
-  samplesPath: string,
-  { globalStep }: JournalCut,
-): Promise<void> {
+async function cutBehind(metricsPath: string, samplesPath: string, cut: JournalCut): Promise<void> {
   const records = parseMetrics((await readOptional(metricsPath)) ?? "");
-  const kept = records.filter((record) => record.globalStep <= globalStep);
+  const kept = records.filter((record) => isHeld(cut, record));
   await replace(metricsPath, kept.map(metricsLine).join(""));
+  // A sample has no global step: it goes with its stage's progress, or with its evaluation.
   const lastSteps = new Map(kept.map(({ stage, step }) => [stage, step]));
+  const evaluations = new Set(kept.filter(({ kind }) => kind === "evaluation").map(placeOf));
   const samples = parseSamples((await readOptional(samplesPath)) ?? "");
-  const known = samples.filter(({ stage, step }) => step <= (lastSteps.get(stage) ?? -1));
+  const known = samples.filter((sample) =>
+    sample.kind === "evaluation"
+      ? evaluations.has(placeOf(sample))
+      : sample.step <= (lastSteps.get(sample.stage) ?? -1),
+  );
   await replace(samplesPath, known.map(sampleLine).join(""));
 }
 
+const placeOf = ({ stage, step, when }: Pick<MetricsRecord, "stage" | "step" | "when">): string =>
+  `${stage} ${step} ${when}`;
+
+/** Whether the checkpoint knows of a record. An evaluation at its very step may have come after it. */
+function isHeld({ position, stages }: JournalCut, { kind, stage, globalStep }: MetricsRecord): boolean {
+  if (position === undefined || globalStep > position.policy) return false;
+  if (kind === "step" || globalStep < position.policy) return true;
+  const index = stages.indexOf(stage);
+  const isEvaluated = position.begun && position.evaluatedPolicy === position.policy;
+  return index < position.stage || (index === position.stage && isEvaluated);
+}
+
+/** After a power cut, too, the file is the old one or the new one. */
 async function replace(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.tmp`, text);
-  await rename(`${path}.tmp`, path);
+  await replaceDurably(path, new TextEncoder().encode(text));
 }

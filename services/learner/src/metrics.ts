@@ -52,7 +52,9 @@ export function batchMetrics(batch: BatchNumbers): Numbers {
   const scores = batch.scores.flat();
   const known = scores.filter((score) => score !== undefined);
   const spreads = batch.scores.map((group) => group.filter((score) => score !== undefined));
-  const isFlat = (group: readonly number[]): boolean => group.every((score) => score === group[0]);
+  // A group without scores is neither solved nor unsolved (S1).
+  const isFlat = (group: readonly number[]): boolean =>
+    group.length > 0 && group.every((score) => score === group[0]);
   return {
     ...spread("critic/score", known),
     ...spread(

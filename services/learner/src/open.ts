@@ -15,6 +15,7 @@ import {
 } from "@oarlock/workload";
 import type { OpenedModel } from "@oarlock/workload";
 import { openJournal } from "./journal.ts";
+import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { readKeptStages } from "./kept-stages.ts";
 import { openRunStreams, startLearner } from "./main.ts";
 import { createModelPorts } from "./model-ports.ts";
@@ -56,7 +57,8 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
     onSkipped: (path, reason) => log.warn("skipped a checkpoint", { path, reason }),
   });
   const { resumed, incarnation } = checkpoints;
-  const cut = resume ? { globalStep: resumed?.step ?? -1 } : undefined;
+  const position = resumed && readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).position;
+  const cut = resume ? { position, stages: run.spec.stages.map(({ name }) => name) } : undefined;
   const journal = lifecycle.use("journal", await openJournal(outDir, cut));
   const trainer = lifecycle.use("trainer", await openRunTrainer(run, model));
   const policies = await openRunPolicies({ bus, run, uid, config: model.config, incarnation });

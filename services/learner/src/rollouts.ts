@@ -33,7 +33,8 @@ import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
 const PULL_TIMEOUT_MS = 30_000;
 /** Pulls under way: one message costs two round trips, and no order is lost by it (D1). */
 const PULLS = 16;
-const PUBLISH_TIMEOUT_MS = 30_000;
+/** Twice the patience of the bus: what it gives up on, it names itself. */
+const PUBLISH_TIMEOUT_MS = 120_000;
 /** How often a wait for a batch looks at the clock. */
 const WATCH_INTERVAL_MS = 1_000;
 

@@ -47,6 +47,14 @@ describe("a sample's reward", () => {
     );
   });
 
+  test.each([
+    [{ judge: 1e39 }, "judge gave 1e+39"],
+    [{ judge: 3e38 }, "the weighted sum is 6e+38: beyond float32"],
+  ])("S1, T3: %j is none: it does not fit float32", (scores, failure) => {
+    const all = [scorer("judge", 2, false)];
+    expect(sampleReward(trajectory(scores), all)).toMatchObject({ total: undefined, failure });
+  });
+
   test("is 0 where nothing is weighed: such scorers are watched, no more", () => {
     expect(sampleReward(trajectory({ length: null }), [scorer("length", 0, false)]).total).toBe(0);
   });

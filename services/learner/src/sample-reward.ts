@@ -27,11 +27,14 @@ export interface SpreadReward {
   readonly tokens: ReadonlyMap<number, number>;
 }
 
+/** Finite also as float32, as which it is trained on. */
+const isUsable = (value: number): boolean => Number.isFinite(Math.fround(value));
+
 /** What a scorer's message says: a value, or why there is none. */
 function valueOf(reward: NamedReward | undefined): { value: number } | { failure: string } {
   if (reward?.verdict.case === "scored") {
     const value = reward.verdict.value.values.reduce((sum, part) => sum + part, 0);
-    return Number.isFinite(value) ? { value } : { failure: `${reward.name} gave ${value}` };
+    return isUsable(value) ? { value } : { failure: `${reward.name} gave ${value}` };
   }
   if (reward?.verdict.case === "failed") {
     const { code, reason } = reward.verdict.value;
@@ -64,7 +67,8 @@ export function sampleReward(
     failures.set(scorer.name, verdict.failure);
   }
   const isAborted = trajectory.finishReason === FinishReason.ABORT;
-  const failure = isAborted ? "generation was aborted" : whyFailed(scorers, failures);
+  const failed = isAborted ? "generation was aborted" : whyFailed(scorers, failures);
+  const failure = failed ?? (isUsable(total) ? undefined : `the weighted sum is ${total}: beyond float32`);
   if (failure === undefined && tokens.size > 0) return { total, named, spread: { sequence, tokens } };
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
 }

@@ -15,7 +15,7 @@ import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch, JudgedSample } from "./grpo-batch.ts";
-import { checkStop, guardStep } from "./guards.ts";
+import { checkStop, guardStep, raisedBeta } from "./guards.ts";
 import { correctedRow, offPolicyMetrics, stalenessMetrics } from "./off-policy.ts";
 import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
@@ -126,7 +126,7 @@ async function stepUnder(
     ...progress,
     position: guarded.ended ? { ...progress.position, ended: true } : progress.position,
     current,
-    klCoefficient: beta === undefined ? undefined : beta * guarded.betaFactor,
+    klCoefficient: beta === undefined ? undefined : raisedBeta(beta, guarded.betaFactor),
     rewardMoments: outcome.rewardMoments,
     guards: guarded.guards,
   };

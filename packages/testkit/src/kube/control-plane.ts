@@ -110,7 +110,14 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       },
       { timeoutMs: 60_000, detail: () => `\n${asked.stderr}\n${apiServer.process.output().slice(-2_000)}` },
     );
-  await ready();
+  const stop = async (): Promise<void> => {
+    for (const process of processes.toReversed()) await process.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  await ready().catch(async (reason: unknown) => {
+    await stop();
+    throw reason;
+  });
   if (controllers) startControllers(start, kubeconfig(), folder);
   return {
     url,
@@ -133,10 +140,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
       );
       await ready();
     },
-    async [Symbol.asyncDispose]() {
-      for (const process of processes.toReversed()) await process.stop();
-      rmSync(folder, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: stop,
   };
 }
 
