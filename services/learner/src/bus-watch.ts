@@ -25,7 +25,7 @@ export interface BusWatch {
 const EVERY_MS = 2_000;
 
 /** Whose reader takes what, by the consumer's name. */
-export type Readers = ReadonlyMap<string, Pick<Place, "who" | "what">>;
+export type Readers = ReadonlyMap<string, Pick<Place, "who" | "what" | "mayTake">>;
 
 /** What the learner has not taken yet is nothing that it waits for. */
 export const OWN_READER = { who: "the learner", what: "scored groups" } as const;

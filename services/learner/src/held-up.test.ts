@@ -1,6 +1,6 @@
 /** L1: each cause of a standstill has a line of its own. */
 import { expect, it } from "vitest";
-import { heldUp, heldUpHere, SILENT_MS } from "./held-up.ts";
+import { heldUp, heldUpHere, scoringMayTake, SILENT_MS } from "./held-up.ts";
 import type { Place } from "./held-up.ts";
 
 const place = (who: string, pending: number, ackPending: number): Place => ({
@@ -35,6 +35,19 @@ it.each([
   ["nothing that lies on the bus", [place("the actors", 0, 0)], ""],
 ])("names %s", (_, places, line) => {
   expect(heldUp({ silentMs: 10, places })).toBe(line);
+});
+
+it("says how long a reward that does not come back is waited for", () => {
+  const reward = { name: "mine", type: "function", timeoutMs: 5_000 } as const;
+  const mayTake = scoringMayTake([reward, reward, { ...reward, name: "answer", type: "exact" }]);
+  const line = heldUp({ silentMs: 10, places: [{ ...place("the reward workers", 0, 4), mayTake }] });
+  expect(line).toMatch(
+    /31\.5 s old \(a sample may take up to twice the timeoutMs of a function: mine 5000 ms\)$/,
+  );
+  expect(heldUp({ silentMs: 10, places: [{ ...place("the reward workers", 2, 0), mayTake }] })).not.toContain(
+    "mine",
+  );
+  expect(scoringMayTake([])).toBe("");
 });
 
 it("names the broker before anything that was seen of it earlier", () => {

@@ -3,6 +3,7 @@
  * Pure; it knows the places of a group's way and nothing of how they are asked.
  */
 import type { ConsumerInfo } from "@oarlock/bus";
+import type { ResolvedReward } from "@oarlock/runfile";
 import type { OpenWait } from "@oarlock/runtime";
 
 /** A place that groups pass, in the words of the line. */
@@ -11,6 +12,8 @@ export interface Place {
   readonly who: string;
   /** What they take: "pieces of work". */
   readonly what: string;
+  /** Why it may take long with what it has in hand. */
+  readonly mayTake?: string;
   readonly reader: Pick<ConsumerInfo, "pending" | "ackPending">;
   /** Age of the oldest message of its stream. */
   readonly oldestMs: number;
@@ -46,9 +49,21 @@ export function heldUp({ silentMs, places }: BusFacts): string {
   return causes.length === 0 ? "" : `held up at ${causes.join("; and at ")}`;
 }
 
-function clauseOf({ who, what, reader, oldestMs }: Place): string {
+function clauseOf({ who, what, mayTake = "", reader, oldestMs }: Place): string {
   const { pending, ackPending } = reader;
   const gone = ackPending === 0 ? ": nobody takes any" : "";
   const age = `the oldest ${(oldestMs / 1000).toFixed(1)} s old`;
-  return `${who}: ${ackPending} ${what} in hand, ${pending} not taken, ${age}${gone}`;
+  const long = ackPending === 0 || mayTake === "" ? "" : ` (${mayTake})`;
+  return `${who}: ${ackPending} ${what} in hand, ${pending} not taken, ${age}${gone}${long}`;
+}
+
+/** Of functions: one that does not come back is waited for, sample by sample, before anybody hears of it. */
+export function scoringMayTake(
+  rewards: readonly Pick<ResolvedReward, "name" | "type" | "timeoutMs">[],
+): string {
+  const functions = rewards.filter(({ type }) => type === "function");
+  const limits = new Set(functions.map(({ name, timeoutMs }) => `${name} ${timeoutMs} ms`));
+  return limits.size === 0
+    ? ""
+    : `a sample may take up to twice the timeoutMs of a function: ${[...limits].join(", ")}`;
 }

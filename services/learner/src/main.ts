@@ -6,13 +6,15 @@ import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { DeviceFacts } from "@oarlock/run";
+import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
 import { OWN_READER, watchBus } from "./bus-watch.ts";
+import type { Readers } from "./bus-watch.ts";
 import type { LearnerConfig } from "./config.ts";
-import { heldUpHere } from "./held-up.ts";
+import { heldUpHere, scoringMayTake } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
 import { learnerRecorders, observeLearner } from "./instruments.ts";
@@ -98,9 +100,15 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   await Promise.all([work, trajectories].map(({ stream, left }) => stream.purge(left)));
   const { driver } = bus;
   const capacities = new Map([streams.work, streams.trajectories].map((of) => [of.name, of.maxMessages]));
-  const readers = new Map([
+  const { stages, evaluation } = run.spec;
+  const rewards = [
+    ...stages.flatMap((stage) => rolloutsOf(stage)?.rewards ?? []),
+    ...(evaluation?.rewards ?? []),
+  ];
+  const mayTake = scoringMayTake(rewards);
+  const readers: Readers = new Map([
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
-    [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups" }],
+    [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups", mayTake }],
     [consumers.learner.name, OWN_READER],
   ]);
   const onParked = (message: ParkedMessage): void => learner.rollouts.parked(message);
