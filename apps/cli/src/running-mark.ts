@@ -5,6 +5,7 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 
 /** In the run folder. */
@@ -23,7 +24,7 @@ export async function markRunning(folder: string): Promise<AsyncDisposable> {
   await write("wx").catch(async (reason: unknown) => {
     if (!(reason instanceof Error && "code" in reason && reason.code === "EEXIST")) throw reason;
     const other = readMark(await readFile(path, "utf8").catch(() => ""));
-    if (other !== undefined && isAlive(other)) {
+    if (other !== undefined && (await staysAlive(other))) {
       throw new OarlockError(
         "RUN_FOLDER_BUSY",
         `process ${other.pid} is running in ${folder}; accepted: another --out, or wait for its end ` +
@@ -44,11 +45,25 @@ function readMark(text: string): Mark | undefined {
   }
 }
 
-function isAlive({ pid, host }: Mark): boolean {
+/** A process that was just killed is there for a moment longer. */
+const MOMENT_MS = 3_000;
+const LOOK_MS = 50;
+
+async function staysAlive(mark: Mark): Promise<boolean> {
+  for (let waitedMs = 0; await isAlive(mark); waitedMs += LOOK_MS) {
+    if (waitedMs >= MOMENT_MS) return true;
+    await sleep(LOOK_MS);
+  }
+  return false;
+}
+
+async function isAlive({ pid, host }: Mark): Promise<boolean> {
   if (pid <= 0 || host !== hostname() || pid === process.pid) return false;
   try {
     process.kill(pid, 0);
-    return true;
+    // Dead, and its parent has not asked what of: it may stay so for ever. Where there is no /proc, it counts as alive.
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+    return !/\) [ZX] /.test(stat);
   } catch (reason) {
     return reason instanceof Error && "code" in reason && reason.code === "EPERM"; // another user's
   }
