@@ -44,7 +44,7 @@ export interface Failed {
 export type Verdict = Scored | Failed;
 
 /** Whether training can use it: finite as float32 too, so that no sum of squares of such numbers overflows (T3). */
-function isUsable(value: number): boolean {
+export function isUsable(value: number): boolean {
   return Number.isFinite(Math.fround(value));
 }
 

@@ -17,6 +17,7 @@ import type { EvaluatedPrompt } from "./evaluation.ts";
 import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
 import type { EvaluationRecord } from "./ports.ts";
 import { sampleReward } from "./sample-reward.ts";
+import type { SampleReward } from "./sample-reward.ts";
 import { unscoredOf } from "./unscored.ts";
 import { linkGroups, stepAttributes, tracedRecord } from "./step-traces.ts";
 import { sampleRecord } from "./samples.ts";
@@ -63,12 +64,14 @@ async function evaluateUnder(
   const window = evaluationWindow(parts.run);
   rollouts.dispatch({ type: "evaluation-began", step: at.step, policy, groupSizes, window });
   const groups = await traced(tracer, { name: "collect" }, () => rollouts.collect(batch, parts.signal));
-  const of = (trajectory: Trajectory): number | undefined =>
-    sampleReward(trajectory, evaluation.rewards).total;
-  linkGroups(parts, span, { batch, groups, rewardOf: of, policyNumber: policy.number });
+  const rewards: Rewards = new Map(
+    groups.flat().map((trajectory) => [trajectory, sampleReward(trajectory, evaluation.rewards)]),
+  );
+  const rewardOf = (trajectory: Trajectory): number | undefined => rewards.get(trajectory)?.total;
+  linkGroups(parts, span, { batch, groups, rewardOf, policyNumber: policy.number });
   rollouts.dispatch({ type: "batch-used", batch });
   const metrics = {
-    ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, groups), {
+    ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, { groups, rewards }), {
       task: data.evaluationName,
       reward: evaluation.metric,
       samples: evaluation.samples,
@@ -90,24 +93,30 @@ async function evaluateUnder(
     metrics,
     ...tracedRecord(),
   });
-  await parts.journal.samples(evaluationSamples(parts, evaluation, record, groups));
+  await parts.journal.samples(evaluationSamples(parts, evaluation, record, { groups, rewards }));
   parts.onEvent({ type: "evaluation", ...record });
-  const rewards = groups.flat().map((trajectory) => sampleReward(trajectory, evaluation.rewards));
-  const unscored = unscoredOf(rewards);
+  const unscored = unscoredOf([...rewards.values()]);
   if (unscored !== undefined) parts.onEvent({ type: "unscored", stage, step: at.step, ...unscored });
   return { ...progress, evaluations: [...progress.evaluations, record] };
+}
+
+/** Of every sample of an evaluation. */
+type Rewards = ReadonlyMap<Trajectory, SampleReward>;
+
+interface Evaluated {
+  readonly groups: readonly (readonly Trajectory[])[];
+  readonly rewards: Rewards;
 }
 
 /** The value of the metric's reward per sample, by prompt. */
 function evaluatedPrompts(
   evaluation: ResolvedEvaluation,
   prompts: number,
-  groups: readonly (readonly Trajectory[])[],
+  { groups, rewards }: Evaluated,
 ): EvaluatedPrompt[] {
   const scoreOf = (trajectory: Trajectory | undefined): number | undefined => {
-    if (trajectory === undefined) return undefined;
-    const reward = sampleReward(trajectory, evaluation.rewards);
-    return reward.total === undefined ? undefined : (reward.named[evaluation.metric] ?? undefined);
+    const reward = trajectory && rewards.get(trajectory);
+    return reward?.total === undefined ? undefined : (reward.named[evaluation.metric] ?? undefined);
   };
   return Array.from({ length: prompts }, (_, index): EvaluatedPrompt => {
     const scores = (groups[index] ?? []).map(scoreOf);
@@ -120,7 +129,7 @@ function evaluationSamples(
   parts: LearnerParts,
   evaluation: ResolvedEvaluation,
   record: EvaluationRecord,
-  groups: readonly (readonly Trajectory[])[],
+  { groups, rewards }: Evaluated,
 ): SampleRecord[] {
   const { evaluation: prompts } = parts.data;
   const { stage, step, when } = record;
@@ -128,8 +137,9 @@ function evaluationSamples(
     const { promptIndex, greedy } = evaluationGroup(evaluation, prompts.length, g);
     const [trajectory] = group;
     const prompt = prompts[promptIndex];
-    if (promptIndex >= WRITTEN_PROMPTS || trajectory === undefined || prompt === undefined) return [];
-    const reward = sampleReward(trajectory, evaluation.rewards);
+    const reward = trajectory && rewards.get(trajectory);
+    if (promptIndex >= WRITTEN_PROMPTS || trajectory === undefined || reward === undefined) return [];
+    if (prompt === undefined) return [];
     const sample = { trajectory, reward, prompt, promptIndex, greedy };
     return [sampleRecord(parts, { kind: "evaluation", stage, step, when }, sample)];
   });

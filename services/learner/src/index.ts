@@ -5,6 +5,7 @@ export type { LearnerConfig } from "./config.ts";
 export type { Learner, LearnerOutcome } from "./learner.ts";
 export type { EvaluationRecord, LearnerEvent, ModelPorts, PromptRow, RunData, RunJournal } from "./ports.ts";
 export { evaluationMetrics } from "./evaluation.ts";
+export { whyFailed } from "./sample-reward.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
 export type { StallLimits } from "./rollouts.ts";
 export { BUS_INSTRUMENTS } from "./bus-metrics.ts";

@@ -5,6 +5,7 @@
  */
 import { FinishReason } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
+import { isUsable } from "@oarlock/rewards";
 import type { ResolvedReward } from "@oarlock/runfile";
 import { shapedScore } from "./reward-shaping.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
@@ -26,9 +27,6 @@ export interface SpreadReward {
   /** Weighted scores by token index. */
   readonly tokens: ReadonlyMap<number, number>;
 }
-
-/** Finite also as float32, as which it is trained on. */
-const isUsable = (value: number): boolean => Number.isFinite(Math.fround(value));
 
 /** What a scorer's message says: a value, or why there is none. */
 function valueOf(reward: NamedReward | undefined): { value: number } | { failure: string } {
@@ -73,9 +71,9 @@ export function sampleReward(
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
 }
 
-/** Why the sample fails: a scorer that must not did, or all that are weighed. */
-function whyFailed(
-  scorers: readonly ResolvedReward[],
+/** Why a sample fails, by the reasons of the scorers that failed: one that must not did, or all that are weighed. */
+export function whyFailed(
+  scorers: readonly Pick<ResolvedReward, "name" | "weight" | "optional">[],
   failures: ReadonlyMap<string, string>,
 ): string | undefined {
   const weighed = scorers.filter(({ weight }) => weight !== 0);

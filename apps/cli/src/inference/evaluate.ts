@@ -1,5 +1,5 @@
 /** One evaluation of a policy outside a run: every held-out prompt, sampled and greedy, scored, as numbers. */
-import { evaluationMetrics } from "@oarlock/learner";
+import { evaluationMetrics, whyFailed } from "@oarlock/learner";
 import type { Completion } from "@oarlock/generation";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
 import { openData, type ScorerSet } from "@oarlock/workload";
@@ -85,12 +85,12 @@ async function score(
   const { rewards, metric } = evaluation;
   const index = rewards.findIndex(({ name }) => name === metric);
   return verdicts.map((of) => {
-    const weighed = rewards.flatMap(({ weight, optional }, i) =>
-      weight === 0 ? [] : { optional, scored: of[i]?.type === "scored" },
-    );
-    const needed = weighed.every(({ optional, scored }) => optional || scored);
-    const counted = weighed.length === 0 || weighed.some(({ scored }) => scored);
+    const failures = rewards.flatMap(({ name }, i) => {
+      const verdict = of[i];
+      return verdict?.type === "scored" ? [] : [[name, verdict?.reason ?? "no verdict"] as const];
+    });
     const verdict = of[index];
-    return needed && counted && verdict?.type === "scored" ? verdict.value : undefined;
+    const failed = whyFailed(rewards, new Map(failures)) !== undefined;
+    return !failed && verdict?.type === "scored" ? verdict.value : undefined;
   });
 }
