@@ -1,6 +1,5 @@
 /** `oarlock replace-scorer DIR SCORER`: gives a scorer of a run that goes on another version, from a step on. */
-import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { OarlockError } from "@oarlock/errors";
 import { LearnerService } from "@oarlock/proto";
@@ -8,7 +7,7 @@ import { openChannel } from "@oarlock/rpc";
 import type { RpcChannelOptions } from "@oarlock/rpc";
 import { readCliEnvironment, type TlsFiles } from "../config.ts";
 import type { CommandContext } from "../context.ts";
-import type { ProcessesFile } from "../processes/index.ts";
+import { readProcesses } from "../processes/index.ts";
 import { ACCESS_OPTIONS, accessAdvice, type AccessOptions, serviceAccess } from "../service-access.ts";
 
 /** The learner finishes its step first. */
@@ -81,9 +80,7 @@ function positive(text: string): number {
 
 /** Throws `RUN_NOT_FOUND` where the folder's run is no run of several processes, or does not run. */
 async function learnerOf(folder: string): Promise<{ readonly address: string; readonly tls: TlsFiles }> {
-  const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
-  // Written whole, and only by the supervisor.
-  const file = text === undefined ? undefined : (JSON.parse(text) as ProcessesFile);
+  const file = await readProcesses(folder);
   const address = file?.children.find(({ role }) => role === "learner")?.address;
   if (file !== undefined && address !== undefined) return { address, tls: file.tls };
   throw new OarlockError(

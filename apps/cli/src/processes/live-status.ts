@@ -1,14 +1,12 @@
 /** What the processes of a run say of themselves now: who serves, who waits for whom, what lies on the bus. */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import type { ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
 import { accessAdvice, type ServiceAccess } from "../service-access.ts";
 import type { ChildFacts } from "./child.ts";
+import { readProcesses } from "./processes-file.ts";
 import type { ChildRole } from "./restarts.ts";
-import type { ProcessesFile } from "./start.ts";
 
 /** One process, as far as it answers. */
 export interface LiveProcess extends ChildFacts {
@@ -45,10 +43,9 @@ export async function liveStatus(
   folder: string,
   access: ServiceAccess = () => ({}),
 ): Promise<readonly LiveProcess[]> {
-  const text = await readFile(join(folder, "processes.json"), "utf8").catch(() => undefined);
-  if (text === undefined) return [];
-  // Written whole, and only by the supervisor.
-  const { children, tls } = JSON.parse(text) as ProcessesFile;
+  const file = await readProcesses(folder);
+  if (file === undefined) return [];
+  const { children, tls } = file;
   if (children.every(({ pid }) => pid === undefined || !isAlive(pid))) return [];
   const options = access(tls);
   return Promise.all(

@@ -3,19 +3,20 @@
  * decides when the run is over; whoever else dies is started again. `processes.json` in the run folder says who is who.
  */
 import { createRequire } from "node:module";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { connectJetStreamBus } from "@oarlock/bus";
 import type { LearnerLine } from "@oarlock/learner";
 import { OarlockError } from "@oarlock/errors";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Environment } from "@oarlock/runtime";
-import { tlsFiles, type TlsFiles } from "../config.ts";
+import { tlsFiles } from "../config.ts";
 import type { RunEvent, RunOutcome } from "../local/index.ts";
 import { openBroker } from "./broker.ts";
 import type { RunBroker } from "./broker.ts";
 import { Child } from "./child.ts";
 import type { ChildFacts } from "./child.ts";
+import { writeProcesses } from "./processes-file.ts";
 import type { ChildRole } from "./restarts.ts";
 
 export interface ProcessesOptions {
@@ -32,15 +33,6 @@ export interface ProcessesOptions {
 }
 
 export type ProcessesOutcome = Omit<RunOutcome, "loopDelay">;
-
-/** What `processes.json` holds. */
-export interface ProcessesFile {
-  readonly uid: string;
-  readonly broker: { readonly servers: string; readonly pid?: number };
-  /** The services' PEM files, where they speak TLS: who asks them shows the same. */
-  readonly tls: TlsFiles;
-  readonly children: readonly ChildFacts[];
-}
 
 export interface ProcessesRun {
   /** Resolves also when the run was stopped by its signal; rejects where it failed. */
@@ -174,13 +166,10 @@ function writeFacts(
   broker: RunBroker,
   children: readonly ChildFacts[],
 ): void {
-  const file: ProcessesFile = {
+  writeProcesses(outDir, {
     uid,
     broker: { servers: broker.options.servers, ...(broker.pid === undefined ? {} : { pid: broker.pid }) },
     tls: tlsFiles(environment),
     children,
-  };
-  const path = join(outDir, "processes.json");
-  writeFileSync(`${path}.tmp`, `${JSON.stringify(file, undefined, 2)}\n`);
-  renameSync(`${path}.tmp`, path);
+  });
 }
