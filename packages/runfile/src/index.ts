@@ -105,6 +105,7 @@ export {
   referencedStage,
   referencesOf,
   restartsPolicy,
+  rewardsOf,
   rolloutsOf,
   stageResult,
   trainsPolicy,

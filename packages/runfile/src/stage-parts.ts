@@ -3,6 +3,7 @@ import type {
   ResolvedData,
   ResolvedReward,
   ResolvedRollouts,
+  ResolvedSpec,
   ResolvedStage,
   ResolvedStart,
 } from "./resolved.ts";
@@ -59,6 +60,12 @@ export function restartsPolicy(stages: readonly ResolvedStage[], index: number):
   return (
     stage !== undefined && trainsPolicy(stage) && blockOf(stage).model.from !== policyBefore(stages, index)
   );
+}
+
+/** The rewards of every stage and of the evaluation. */
+export function rewardsOf({ stages, evaluation }: ResolvedSpec): ResolvedReward[] {
+  const ofStages = stages.flatMap((stage) => rolloutsOf(stage)?.rewards ?? []);
+  return [...ofStages, ...(evaluation?.rewards ?? [])];
 }
 
 /** The reward models that a reward scores with, with the fields of the reward that name them. */

@@ -4,7 +4,7 @@
  */
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { cpuName, type Device, probeDevice } from "@oarlock/ort";
-import { type ResolvedRun, rolloutsOf } from "@oarlock/runfile";
+import { type ResolvedRun, rewardsOf } from "@oarlock/runfile";
 import { engineOf } from "./engines.ts";
 
 /** The three roles of a run. */
@@ -29,9 +29,5 @@ export async function deviceOf(run: ResolvedRun, role: Role): Promise<Device> {
 
 /** Whether reward workers load models: verifiers, functions and services elsewhere need no engine. */
 function scoresWithModels({ spec }: ResolvedRun): boolean {
-  const rewards = [
-    ...spec.stages.flatMap((stage) => rolloutsOf(stage)?.rewards ?? []),
-    ...(spec.evaluation?.rewards ?? []),
-  ];
-  return rewards.some(({ type }) => type === "model" || type === "ensemble");
+  return rewardsOf(spec).some(({ type }) => type === "model" || type === "ensemble");
 }

@@ -6,8 +6,8 @@ import { LearnerService } from "@oarlock/proto";
 import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { DeviceFacts } from "@oarlock/run";
-import { rolloutsOf } from "@oarlock/runfile";
-import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
+import { rewardsOf } from "@oarlock/runfile";
+import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
@@ -100,7 +100,7 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   await Promise.all([work, trajectories].map(({ stream, left }) => stream.purge(left)));
   const { driver } = bus;
   const capacities = new Map([streams.work, streams.trajectories].map((of) => [of.name, of.maxMessages]));
-  const mayTake = scoringMayTake(rewardsOf(run));
+  const mayTake = scoringMayTake(rewardsOf(run.spec));
   const readers: Readers = new Map([
     [consumers.actors.name, { who: "the actors", what: "pieces of work" }],
     [consumers.rewardWorkers.name, { who: "the reward workers", what: "generated groups", mayTake }],
@@ -155,10 +155,4 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
   lifecycle.onEnd("gRPC server", () => server.close());
   log.info("learner serves", { address, incarnation });
   return { learner, address };
-}
-
-/** Of every stage and of the evaluation. */
-function rewardsOf({ spec }: ResolvedRun): ResolvedReward[] {
-  const ofStages = spec.stages.flatMap((stage) => rolloutsOf(stage)?.rewards ?? []);
-  return [...ofStages, ...(spec.evaluation?.rewards ?? [])];
 }
