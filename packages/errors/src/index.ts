@@ -34,6 +34,12 @@ export function isOarlockError(reason: unknown, code?: string): reason is Oarloc
   return code === undefined || reason.code === code;
 }
 
+/** What a thrown thing says, without a code in front. */
+export function plainMessage(reason: unknown): string {
+  if (isOarlockError(reason)) return reason.rawMessage;
+  return reason instanceof Error ? reason.message : String(reason);
+}
+
 /** The messages of an error and of its causes, outermost first. */
 export function causeChain(reason: unknown): string[] {
   const messages: string[] = [];

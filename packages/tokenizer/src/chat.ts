@@ -3,7 +3,7 @@
  * no clock (`strftime_now`), so that one that prints today's date cannot change a run from one day to the next (D1).
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { OarlockError, plainMessage } from "@oarlock/errors";
 import { isObject, type JsonObject } from "./files.ts";
 
 /** One turn. Further fields (tool calls, names) reach the template as they are. */
@@ -73,12 +73,8 @@ export function createChatRenderer(
     try {
       return work();
     } catch (cause) {
-      const reason = isOarlockError(cause)
-        ? cause.rawMessage
-        : cause instanceof Error
-          ? cause.message
-          : String(cause);
-      throw new OarlockError("TOKENIZER_TEMPLATE", `the chat template ${what}: ${reason}`, { cause });
+      const message = `the chat template ${what}: ${plainMessage(cause)}`;
+      throw new OarlockError("TOKENIZER_TEMPLATE", message, { cause });
     }
   };
   // The block options are those with which transformers compiles chat templates.

@@ -1,5 +1,5 @@
 /** Files of rows as plain records: JSON Lines, JSON, CSV, Parquet, each also gzipped. It does not know what columns mean. */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, plainMessage } from "@oarlock/errors";
 import { parse as parseCsv } from "csv-parse/sync";
 import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
@@ -46,13 +46,7 @@ export async function readTable(
   try {
     return await readers[format](content);
   } catch (reason) {
-    const message =
-      reason instanceof OarlockError
-        ? reason.rawMessage
-        : reason instanceof Error
-          ? reason.message
-          : String(reason);
-    throw new OarlockError("DATA_FILE", `${name}: ${message}`, { cause: reason });
+    throw new OarlockError("DATA_FILE", `${name}: ${plainMessage(reason)}`, { cause: reason });
   }
 }
 
