@@ -12,6 +12,7 @@ import { initialNormals } from "@oarlock/rl";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
 import type { Objective, StepOptions, TrainerOptions, TrainingRow } from "./types.ts";
+import { stateOf } from "./testing.ts";
 
 const config: LlamaConfig = {
   vocabSize: 29,
@@ -75,7 +76,7 @@ const distance = (a: Float32Array, b: Float32Array): number =>
   Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] ?? 0)) ** 2, 0));
 const norm = (a: Float32Array): number => distance(a, new Float32Array(a.length));
 const digest = (core: TrainerCore): string => {
-  const { weights: w, firstMoments, secondMoments } = core.snapshot();
+  const { weights: w, firstMoments, secondMoments } = stateOf(core);
   return [w, firstMoments, secondMoments]
     .reduce((hash, part) => hash.update(part), createHash("sha256"))
     .digest("hex");
@@ -311,7 +312,7 @@ test("T3: a restored trainer continues bit for bit", async () => {
   const core = await open();
   core.captureReference();
   for (let step = 0; step < 2; step++) await core.step(rowsOf(6), options({ objective: grpo }));
-  const state = core.snapshot();
+  const state = stateOf(core);
   const copy = structuredClone(state);
   await core.step(rowsOf(6), options({ objective: grpo }));
   expect(state).toEqual(copy); // W1: a snapshot is not written by later steps

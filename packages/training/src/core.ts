@@ -202,22 +202,7 @@ export class TrainerCore {
     into.set(array);
   }
 
-  /** All of the state at once: for tests, of small models. */
-  snapshot(): TrainerState {
-    const { weights, firstMoments, secondMoments, reference } = this.#stateArrays();
-    const { arrays: _a, elements: _e, ...steps } = this.stateFacts();
-    return {
-      weights: weights.slice(),
-      firstMoments: firstMoments.slice(),
-      secondMoments: secondMoments.slice(),
-      ...(reference === undefined ? {} : { reference: reference.slice() }),
-      ...steps,
-    };
-  }
-
-  #stateArrays(): { readonly [N in Exclude<StateArray, "reference">]: Float32Array } & {
-    readonly reference: Float32Array | undefined;
-  } {
+  #stateArrays(): { readonly [N in StateArray]: Float32Array | undefined } {
     const { weights, first, second } = this.#parts.state;
     return { weights, firstMoments: first, secondMoments: second, reference: this.#reference };
   }

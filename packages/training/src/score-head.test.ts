@@ -12,6 +12,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import type { Objective, StepOptions, TrainingRow } from "./types.ts";
+import { stateOf } from "./testing.ts";
 
 const policy: LlamaConfig = {
   vocabSize: 29,
@@ -165,7 +166,7 @@ describe("a value head on the policy's trunk, trained alone", () => {
       expect(applied).toBe(true);
     }
     expect(losses.at(-1)).toBeLessThan(losses[0]! * 0.95);
-    const { weights, firstMoments, secondMoments, ...steps } = core.snapshot();
+    const { weights, firstMoments, secondMoments, ...steps } = stateOf(core);
     expect(below(weights)).toEqual(below(start));
     expect(head(weights)).not.toEqual(head(start));
     for (const moments of [firstMoments, secondMoments]) {
@@ -180,24 +181,24 @@ describe("a value head on the policy's trunk, trained alone", () => {
     const first = await open(both, start);
     await first.step(rowsOf(6), step(alone, decayed));
     const second = await open(both, start);
-    second.restore(first.snapshot());
+    second.restore(stateOf(first));
     for (const core of [first, second]) {
       await core.step(rowsOf(6), step(alone, decayed));
       await core.step(rowsOf(6), joint);
     }
-    expect(second.snapshot()).toEqual(first.snapshot());
-    expect(first.snapshot()).toMatchObject({ optimizerStep: 1, headStep: 2 });
+    expect(stateOf(second)).toEqual(stateOf(first));
+    expect(stateOf(first)).toMatchObject({ optimizerStep: 1, headStep: 2 });
     first.resetOptimizer();
-    expect(first.snapshot()).toMatchObject({ optimizerStep: 0 });
-    expect(first.snapshot().headStep).toBeUndefined();
+    expect(stateOf(first)).toMatchObject({ optimizerStep: 0 });
+    expect(stateOf(first).headStep).toBeUndefined();
   });
 
   test("W3: an update that is not finite changes nothing, nor is it counted", async () => {
     const core = await open(both, start);
     const rows = rowsOf(4).map((row) => ({ ...row, returns: row.returns!.map(() => Number.NaN) }));
-    const before = core.snapshot();
+    const before = stateOf(core);
     expect(await core.step(rows, step(alone, decayed))).toMatchObject({ applied: false, optimizerStep: 0 });
-    expect(core.snapshot()).toEqual(before);
+    expect(stateOf(core)).toEqual(before);
   });
 
   test("is refused where the model has no policy beside it", async () => {
