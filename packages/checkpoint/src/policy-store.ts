@@ -250,7 +250,8 @@ class BusPolicyStore implements PolicyStore {
         withSignal(signal),
       )) {
         bytes += chunk.byteLength;
-        if (bytes > MAX_MANIFEST_BYTES) throw corrupt(version, `its manifest has more than ${bytes} bytes`);
+        if (bytes > MAX_MANIFEST_BYTES)
+          throw corrupt(version, `its manifest has more than ${MAX_MANIFEST_BYTES} bytes`);
         parts.push(chunk);
       }
     } catch (reason) {

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import { WorkerClient } from "./worker-client.ts";
+import { UNCOLLECTED_BYTES } from "./shared-memory.ts";
 
 /** SHA-256 in lower-case hex, on the spot: for small values. */
 export function sha256Hex(data: Uint8Array | string): string {
@@ -40,7 +41,7 @@ const methods = {
     let state = hashes.get(hash);
     if (state === undefined) hashes.set(hash, (state = createHash("sha256")));
     state.update(piece);
-    if ((seen += piece.byteLength) < 256 * 1024 * 1024) return;
+    if ((seen += piece.byteLength) < ${UNCOLLECTED_BYTES}) return;
     seen = 0;
     collect();
   },

@@ -7,7 +7,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /** Bytes that may be dead before they are looked for: a collection of a small heap takes some tens of milliseconds. */
-const UNCOLLECTED_BYTES = 256 * 1024 * 1024;
+export const UNCOLLECTED_BYTES: number = 256 * 1024 * 1024;
 
 let sinceCollection = 0;
 let collect: (() => void) | undefined;
