@@ -5,7 +5,7 @@ export type { RewardFunction, RewardInput, RewardResult } from "./define-reward.
 export { failed } from "./verdict.ts";
 // For the rest of Oarlock:
 export { applyReward } from "./define-reward.ts";
-export { isUsable, scored, scoredTokens } from "./verdict.ts";
+export { isUsableScore, scored, scoredTokens } from "./verdict.ts";
 export type { Failed, Scored, ScoringInput, TokenRange, TokenScores, Verdict, Verifier } from "./verdict.ts";
 export { createVerifier, isVerifierType, VERIFIERS_VERSION } from "./verifier.ts";
 export type { VerifierOptions, VerifierType } from "./verifier.ts";

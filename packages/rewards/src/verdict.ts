@@ -44,7 +44,7 @@ export interface Failed {
 export type Verdict = Scored | Failed;
 
 /** Whether training can use it: finite as float32 too, so that no sum of squares of such numbers overflows (T3). */
-export function isUsable(value: number): boolean {
+export function isUsableScore(value: number): boolean {
   return Number.isFinite(Math.fround(value));
 }
 
@@ -55,7 +55,7 @@ function notFinite(value: number, of = ""): Failed {
 
 /** A judgement. A value that is not finite, in double or in single precision, is a failure. */
 export function scored(value: number, explanation?: string): Verdict {
-  if (!isUsable(value)) return notFinite(value);
+  if (!isUsableScore(value)) return notFinite(value);
   return { type: "scored", value, ...(explanation !== undefined && { explanation }) };
 }
 
@@ -87,7 +87,7 @@ export function scoredTokens(
       `place ${misplaced - promptLength} is not one of ${completionTokens} tokens, in ascending order`,
     );
   }
-  const bad = values.find((value) => !isUsable(value));
+  const bad = values.find((value) => !isUsableScore(value));
   if (bad !== undefined) return notFinite(bad, " for a token");
   const sum = scored(
     values.reduce((total, value) => total + value, 0),

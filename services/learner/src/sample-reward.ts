@@ -5,7 +5,7 @@
  */
 import { FinishReason } from "@oarlock/proto";
 import type { NamedReward, Trajectory } from "@oarlock/proto";
-import { isUsable } from "@oarlock/rewards";
+import { isUsableScore } from "@oarlock/rewards";
 import type { ResolvedReward } from "@oarlock/runfile";
 import { shapedScore } from "./reward-shaping.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
@@ -32,7 +32,7 @@ export interface SpreadReward {
 function valueOf(reward: NamedReward | undefined): { value: number } | { failure: string } {
   if (reward?.verdict.case === "scored") {
     const value = reward.verdict.value.values.reduce((sum, part) => sum + part, 0);
-    return isUsable(value) ? { value } : { failure: `${reward.name} gave ${value}` };
+    return isUsableScore(value) ? { value } : { failure: `${reward.name} gave ${value}` };
   }
   if (reward?.verdict.case === "failed") {
     const { code, reason } = reward.verdict.value;
@@ -66,7 +66,8 @@ export function sampleReward(
   }
   const isAborted = trajectory.finishReason === FinishReason.ABORT;
   const failed = isAborted ? "generation was aborted" : whyFailed(scorers, failures);
-  const failure = failed ?? (isUsable(total) ? undefined : `the weighted sum is ${total}: beyond float32`);
+  const failure =
+    failed ?? (isUsableScore(total) ? undefined : `the weighted sum is ${total}: beyond float32`);
   if (failure === undefined && tokens.size > 0) return { total, named, spread: { sequence, tokens } };
   return failure === undefined ? { total, named } : { total: undefined, named, failure };
 }
