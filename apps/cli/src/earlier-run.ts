@@ -48,7 +48,7 @@ export async function inspectFolder(folder: string, run: ResolvedRun): Promise<E
 }
 
 /** The results of finished stages whose weights are there; the learner verifies them when it reads them. */
-async function readArtifacts(folder: string): Promise<StageArtifact[]> {
+export async function readArtifacts(folder: string): Promise<StageArtifact[]> {
   const artifacts = join(folder, "artifacts");
   const names = await readdir(artifacts).catch(() => []);
   const found: StageArtifact[] = [];

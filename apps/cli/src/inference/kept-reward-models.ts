@@ -7,6 +7,7 @@ import { replacedAt, REPLACEMENTS_FILE, type Replacement } from "@oarlock/learne
 import { type LlamaConfig, parameterLayout, withScoreHead } from "@oarlock/nn";
 import { type ResolvedRun, stageResult } from "@oarlock/runfile";
 import type { RewardModels } from "@oarlock/workload";
+import { readArtifacts } from "../earlier-run.ts";
 import type { EvaluationPlace } from "./evaluate.ts";
 
 export interface KeptModelsOptions {
@@ -60,15 +61,11 @@ async function keptModel(
   stage: string,
   place: EvaluationPlace,
 ): Promise<StageArtifact | undefined> {
-  // Both written whole by the learner, and only by it.
-  const replaced = await readJson<{ readonly replacements: readonly Replacement[] }>(
-    join(folder, REPLACEMENTS_FILE),
-  );
-  const later = replacedAt(replaced?.replacements ?? [], target, place)?.model;
-  return later ?? readJson<StageArtifact>(join(folder, "artifacts", `${stage}.json`));
-}
-
-async function readJson<T>(path: string): Promise<T | undefined> {
-  const text = await readFile(path, "utf8").catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as T);
+  const text = await readFile(join(folder, REPLACEMENTS_FILE), "utf8").catch(() => undefined);
+  // Written whole by the learner, and only by it.
+  const file = (text === undefined ? {} : JSON.parse(text)) as {
+    readonly replacements?: readonly Replacement[];
+  };
+  const later = replacedAt(file.replacements ?? [], target, place)?.model;
+  return later ?? (await readArtifacts(folder)).find((artifact) => artifact.stage === stage);
 }
