@@ -71,6 +71,16 @@ const FAULTS: readonly Fault[] = [
     spoil: eachSpoilt((trajectory) => ({ ...trajectory, sample: trajectory.sample + 99 })),
   },
   {
+    ...UNREADABLE,
+    fault: "a sample that was asked for is missing",
+    service: "actor-0",
+    spoil: (data) => {
+      const batch = fromBinary(TrajectoryBatchSchema, data);
+      return toBinary(TrajectoryBatchSchema, { ...batch, trajectories: batch.trajectories.slice(1) });
+    },
+    said: /parked: \[SCORED_MALFORMED\] actor-0 answered with 3 \(1, 2, 3\) of a group of 4 samples$/,
+  },
+  {
     fault: "an actor follows another plan",
     service: "actor-0",
     spoil: eachSpoilt((trajectory) => ({ ...trajectory, fingerprintDigest: OTHER })),

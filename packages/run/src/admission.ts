@@ -18,7 +18,7 @@ export const DROP_REASONS = [
   "late",
   /** Of a group that this learner never issued. */
   "unissued",
-  /** Names samples outside its group, or one twice. */
+  /** Names samples outside its group or one twice, or not all that were asked for together. */
   "malformed",
   /** Every sample in it has been counted. */
   "duplicate",
@@ -46,12 +46,16 @@ export interface ScoredHead {
 
 /** Of a digest, where people read it. */
 const SHOWN_DIGITS = 12;
+/** Of samples, where people read them. */
+const SHOWN_SAMPLES = 16;
 
 /** What admission compares with. */
 export interface AdmissionContext {
   readonly uid: string;
   readonly incarnation: number;
   readonly fingerprint: string;
+  /** Samples of a work item at most: they are asked for, and come back, together. */
+  readonly itemSamples: number;
   readonly stage: number;
   /** Steps of the current stage whose batches are trained. */
   readonly trained: number;
@@ -76,14 +80,18 @@ export function refusal(context: AdmissionContext, message: ScoredHead): DropRea
   if (batch === undefined) return isPast(context, identity) ? "late" : "unissued";
   const group = batch.groups[identity.group];
   if (group === undefined || identity.draw !== 0) return "unissued";
-  const refused = refusedSamples(group, message) ?? refusedMaker(context, message);
+  const refused = refusedSamples(context, group, message) ?? refusedMaker(context, message);
   if (refused !== undefined) return refused;
   const isWanted = message.policies.every((policy) => isSamePolicy(batch.policy, policy));
   return isWanted ? undefined : "unknown-policy";
 }
 
-function refusedSamples(group: GroupState, { samples }: ScoredHead): DropReason | undefined {
-  if (!namesSamplesOnce(samples, group.samples.length)) return "malformed";
+function refusedSamples(
+  { itemSamples }: AdmissionContext,
+  group: GroupState,
+  { samples }: ScoredHead,
+): DropReason | undefined {
+  if (!isWholeItem(samples, group.samples.length, itemSamples)) return "malformed";
   return samples.every(({ sample }) => group.samples[sample] !== "pending") ? "duplicate" : undefined;
 }
 
@@ -110,7 +118,7 @@ function streamRefusal(
     return stream.ready.some((ready) => ready.number === number) ? "duplicate" : "late";
   }
   return (
-    refusedSamples(group, message) ??
+    refusedSamples(context, group, message) ??
     refusedMaker(context, message) ??
     refusedWeights(context, stream, message)
   );
@@ -133,6 +141,12 @@ export function refusalDetail(context: AdmissionContext, message: ScoredHead, re
 
 type Detail = (context: AdmissionContext, message: ScoredHead) => string;
 const details: { readonly [Reason in DropReason]?: Detail } = {
+  malformed: (context, { identity, samples, producedBy }) => {
+    const asked = askedOf(context, identity);
+    const size = `${asked} sample${asked === 1 ? "" : "s"}`;
+    const pieces = asked > context.itemSamples ? `, asked for in pieces of ${context.itemSamples}` : "";
+    return `${producedBy} answered with ${listed(samples)} of a group of ${size}${pieces}`;
+  },
   "other-fingerprint": ({ fingerprint }, message) =>
     `${message.producedBy} made it by plan ${short(message.fingerprint)}, this run's is ${short(fingerprint)}`,
   "unknown-policy": ({ batches, published }, { identity, policies, producedBy }) => {
@@ -141,6 +155,19 @@ const details: { readonly [Reason in DropReason]?: Detail } = {
     return `${producedBy} made it by ${named(policies)}, expected is ${named(expected)}`;
   },
 };
+
+/** Samples of a group that is out. */
+function askedOf({ batches, stream }: AdmissionContext, identity: GroupIdentity): number {
+  return (
+    batches[batchKey(identity)]?.groups[identity.group]?.samples.length ?? stream?.plan.samplesPerGroup ?? 0
+  );
+}
+
+function listed(samples: readonly SampleVerdict[]): string {
+  const shown = samples.slice(0, SHOWN_SAMPLES).map(({ sample }) => sample);
+  const more = samples.length > SHOWN_SAMPLES ? ", …" : "";
+  return `${samples.length} (${shown.join(", ")}${more})`;
+}
 
 function named(policies: readonly PolicyVersion[]): string {
   return policies.map(({ number, digest }) => `policy version ${number} (${short(digest)})`).join(" or ");
@@ -155,11 +182,10 @@ function isPast(context: AdmissionContext, identity: GroupIdentity): boolean {
   return identity.purpose === "rollout" ? identity.step < context.trained : identity.step <= context.trained;
 }
 
-function namesSamplesOnce(verdicts: readonly SampleVerdict[], size: number): boolean {
-  const seen = new Set<number>();
-  for (const { sample } of verdicts) {
-    if (!Number.isInteger(sample) || sample < 0 || sample >= size || seen.has(sample)) return false;
-    seen.add(sample);
-  }
-  return seen.size > 0;
+/** Whether these are the samples of one work item, each once: nothing else would ever bring what is missing of it. */
+function isWholeItem(verdicts: readonly SampleVerdict[], size: number, itemSamples: number): boolean {
+  const first = Math.min(...verdicts.map(({ sample }) => sample));
+  if (first % itemSamples !== 0 || verdicts.length !== Math.min(itemSamples, size - first)) return false;
+  const seen = new Set(verdicts.map(({ sample }) => sample));
+  return verdicts.every((_, i) => seen.has(first + i));
 }

@@ -114,13 +114,14 @@ interface Mischief {
     | "other-weights"
     | "unissued"
     | "malformed"
+    | "short"
     | "train";
   readonly pick: number;
 }
 const mischief: fc.Arbitrary<Mischief> = fc.record({
   kind: fc.constantFrom(
     ...(["deliver", "deliver", "deliver", "duplicate", "foreign", "superseded", "other-engine"] as const),
-    ...(["other-weights", "unissued", "malformed", "train"] as const),
+    ...(["other-weights", "unissued", "malformed", "short", "train"] as const),
   ),
   pick: fc.nat(),
 });
@@ -160,6 +161,7 @@ function act(harness: Harness, queue: WorkItem[], done: WorkItem[], { kind, pick
     "other-weights": () => expectLost({ ...message, policies: [{ ...item.policy, digest: "other" }] }),
     unissued: () => expectAlone({ ...message, identity: { ...message.identity, draw: 1 } }),
     malformed: () => expectAlone({ ...message, samples: [{ sample: 99, status: "scored" }] }),
+    short: () => expectAlone({ ...message, samples: message.samples.slice(1) }),
     train: () => void harness.trainIfReady(),
   };
   acts[kind]();
@@ -312,6 +314,27 @@ describe("conductor", () => {
       ]);
     },
   );
+
+  test("L1: fewer samples than were asked for together, or others, are refused by name: the rest would never come", () => {
+    const plan = { lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 5 };
+    const harness = new Harness(plan, { itemSamples: 3 });
+    const receive = (...samples: number[]) => {
+      const verdicts = samples.map((sample) => ({ sample, status: "scored" as const }));
+      const message = { ...answer(harness.issued[0]!), samples: verdicts };
+      const [first] = harness.apply({ type: "received", message, nowMs: 1 });
+      return first?.type === "drop" ? `${first.reason}: ${first.detail}` : first?.type;
+    };
+    const refused = (what: string) =>
+      `malformed: actor-0 answered with ${what} of a group of 5 samples, asked for in pieces of 3`;
+    expect(receive(0, 1)).toBe(refused("2 (0, 1)"));
+    expect(receive(3)).toBe(refused("1 (3)"));
+    expect(receive(1, 2, 3)).toBe(refused("3 (1, 2, 3)"));
+    expect(receive(0, 1, 1)).toBe(refused("3 (0, 1, 1)"));
+    expect(receive(0, 1, 2, 3)).toBe(refused("4 (0, 1, 2, 3)"));
+    expect(receive()).toBe(refused("0 ()"));
+    expect([receive(0, 1, 2), receive(3, 4)]).toEqual(["keep", "keep"]);
+    expect(harness.ready).toEqual(["rollout/0/0"]);
+  });
 
   test("S1: failed samples complete a group and are counted", () => {
     const harness = new Harness({ lag: 0, steps: 1, basePolicy: 0, groupsPerStep: 1, samplesPerGroup: 3 });

@@ -130,8 +130,10 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     options.traces.admit(batch, delivery, () => {
       const message = scoredHead(batch, options.isScored);
       const effects = react({ type: "received", message }, batch.trajectories);
-      if (!effects.some((effect) => effect.type === "drop" && effect.reason === "malformed")) return effects;
-      throw new OarlockError("SCORED_MALFORMED", "it names samples that are not of its group, or one twice");
+      for (const effect of effects)
+        if (effect.type === "drop" && effect.reason === "malformed")
+          throw new OarlockError("SCORED_MALFORMED", effect.detail);
+      return effects;
     });
   };
 
