@@ -30,6 +30,7 @@ function scorer(announce: Promise<void>, change: Partial<ModelScorerOptions> = {
         await announce;
         yield announcement;
       },
+      current: async () => undefined,
       fetch: async () => new Float32Array(new SharedArrayBuffer(8)),
     },
     open: async (weights) => {
@@ -120,6 +121,46 @@ test("D1c: a thread that dies, and a call that is late, decide no reward", async
   expect(closed).toEqual([0, 1, 2]);
 });
 
+test("D1c: a bus that is away decides no reward: the work is handed back, and scored when the bus is there again", async () => {
+  const away = new OarlockError("DEADLINE_EXCEEDED", "nats-server to answer: gave up", { retryable: true });
+  let isAway = true;
+  const { made } = scorer(Promise.resolve(), {
+    timeoutMs: 50,
+    store: {
+      async *watch(signal) {
+        if (isAway) await new Promise((_, reject) => signal?.addEventListener("abort", reject));
+        yield announcement;
+      },
+      async current() {
+        throw away;
+      },
+      fetch: async () => new Float32Array(new SharedArrayBuffer(8)),
+    },
+  });
+  const handedBack = { code: "REWARD_MODEL_UNREACHABLE", retryable: true };
+  await expect(made.score([input([1])])).rejects.toMatchObject(handedBack);
+  isAway = false;
+  expect(await made.score([input([1])])).toMatchObject([{ type: "scored", value: 1 }]);
+  await made.close();
+
+  const fetching = scorer(Promise.resolve(), {
+    store: {
+      async *watch() {
+        yield announcement;
+      },
+      current: async () => announcement,
+      async fetch() {
+        if (isAway) return new Float32Array(new SharedArrayBuffer(8));
+        isAway = true;
+        throw away;
+      },
+    },
+  }).made;
+  await expect(fetching.score([input([2])])).rejects.toMatchObject(handedBack);
+  expect(await fetching.score([input([2])])).toMatchObject([{ type: "scored", value: 2 }]);
+  await fetching.close();
+});
+
 describe("versions of a model scorer", () => {
   /** A store of versions a, b, c, of which the first `count` are held; a model adds its weights' length to every score. */
   function versioned() {
@@ -137,6 +178,7 @@ describe("versions of a model scorer", () => {
             await new Promise<void>((resolve) => (wake = resolve));
           }
         },
+        current: async () => undefined,
         fetch: async ({ number }) => new Float32Array(new SharedArrayBuffer(4 * number)),
       },
       open: async ({ length }) => ({

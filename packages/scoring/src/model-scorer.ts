@@ -3,7 +3,7 @@
  * to, verified (W2), and are scored with in a worker thread (P1). The version on every verdict is the digest of the weights
  * that gave it.
  */
-import type { PolicyStore, PolicyVersion } from "@oarlock/checkpoint";
+import type { PolicyAnnouncement, PolicyStore, PolicyVersion } from "@oarlock/checkpoint";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { failed, scored } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
@@ -14,7 +14,7 @@ import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
 import { modelVersion } from "./version.ts";
 
 /** Versions of a reward model, and their weights. */
-export type RewardModelSource = Pick<PolicyStore, "watch"> & {
+export type RewardModelSource = Pick<PolicyStore, "watch" | "current"> & {
   fetch(version: PolicyVersion, signal?: AbortSignal): Promise<Float32Array>;
 };
 
@@ -32,7 +32,10 @@ export interface ModelScorerOptions {
 /** One scorer of a set, judging whole batches. */
 export interface BatchScorer {
   readonly info: ScorerInfo;
-  /** A verdict on each input, by that version where one is pinned. Never rejects for the scorer's fault (S1). */
+  /**
+   * A verdict on each input, by that version where one is pinned. Never rejects for the scorer's fault (S1). Of what it needs from
+   * the bus and does not get, it is not: it rejects with a retryable error, and the work is handed back (D1c).
+   */
   score(inputs: readonly TrajectoryInput[], signal?: AbortSignal, version?: string): Promise<Verdict[]>;
   activity?(): ScorerActivity;
   close(): Promise<void>;
@@ -44,11 +47,15 @@ interface Loaded {
 }
 
 /**
- * D1c: a thread that died and a machine that paused decide no reward. What may pass is tried again for so long, less than a
+ * D1c: a thread that died and a machine that paused decide no reward, nor does a bus that is away. What may pass is tried again for so long, less than a
  * reward worker keeps a batch.
  */
 const PATIENCE_MS = 300_000;
 const RETRY_DELAY_MS = 500;
+/** Whether the store answers at all. */
+const ANSWER_MS = 5_000;
+/** The store did not give the model, for no reason that it said. */
+const UNREACHABLE = "REWARD_MODEL_UNREACHABLE";
 
 /** Models open at the same time: one takes over from another while groups of both are under way. */
 const MAX_OPEN = 2;
@@ -124,6 +131,7 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
         return await patiently(() => scoreOnce(inputs, signal, pinned), AbortSignal.any(signals));
       } catch (reason) {
         signal?.throwIfAborted();
+        if (isOarlockError(reason, UNREACHABLE)) throw reason;
         const verdict = failed("REWARD_MODEL_FAILED", causeChain(reason).join(": "), true);
         return inputs.map(() => verdict);
       }
@@ -135,33 +143,61 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
   };
 }
 
-/** Throws `REWARD_MODEL_UNANNOUNCED` where the version is not announced in time. */
-function loadModel(
+/**
+ * Throws `REWARD_MODEL_UNANNOUNCED` where the store answers and does not announce the version in time; `REWARD_MODEL_UNREACHABLE`
+ * (retryable) where it is the store that does not do what it is asked.
+ */
+async function loadModel(
   { name, timeoutMs, store, open }: ModelScorerOptions,
   pinned: string,
   signal: AbortSignal,
 ): Promise<Loaded> {
-  let announced: PolicyVersion | undefined;
   const what = pinned === "" ? `the reward model of ${name}` : `the reward model ${pinned} of ${name}`;
-  const load = async (s: AbortSignal): Promise<Loaded> => {
-    announced = await versionOf(store.watch(s), { name, pinned });
-    return { model: await open(await store.fetch(announced, s)), version: modelVersion(announced.digest) };
-  };
-  return waitFor(what, load, { timeoutMs, signal }).catch((reason: unknown) => {
-    if (announced !== undefined || !isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
-    throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
+  const wait = { timeoutMs, signal };
+  const announced = await waitFor(what, (s) => versionOf(store.watch(s), { name, pinned }), wait).catch(
+    async (reason: unknown) => {
+      if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw unreachable(what, reason);
+      // Nobody has announced it, or nobody could hear that: whoever answers now says which.
+      const asked = `the store of ${what} to answer`;
+      const answer = await waitFor(asked, store.current(), { timeoutMs: ANSWER_MS, signal }).catch(
+        (silence: unknown) => {
+          throw unreachable(what, silence);
+        },
+      );
+      const found = answer && versionIn(answer, pinned);
+      if (found !== undefined) return found;
+      throw new OarlockError("REWARD_MODEL_UNANNOUNCED", `${what} is not announced`, { cause: reason });
+    },
+  );
+  const weights = await waitFor(what, (s) => store.fetch(announced, s), wait).catch((reason: unknown) => {
+    throw unreachable(what, reason);
+  });
+  const model = await waitFor(what, () => open(weights), wait);
+  return { model, version: modelVersion(announced.digest) };
+}
+
+/** What may pass, of the store; what it says of the model itself is left as it is. */
+function unreachable(what: string, reason: unknown): unknown {
+  const mayPass = isOarlockError(reason) && reason.retryable && !isOarlockError(reason, "POLICY_MISSING");
+  if (!mayPass) return reason;
+  return new OarlockError(UNREACHABLE, `${what} cannot be had from its store`, {
+    cause: reason,
+    retryable: true,
   });
 }
 
-/** Tries again what may pass: not a version that nobody announces in time, its learner has let go of it. */
+/**
+ * Tries again what may pass: not a version that nobody announces in time, its learner has let go of it; nor what the store does not
+ * give, that work is handed back.
+ */
 async function patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
   const untilMs = systemClock.monotonicMs() + PATIENCE_MS;
   for (;;) {
     try {
       return await attempt();
     } catch (reason) {
-      const mayPass = isOarlockError(reason) && reason.retryable && systemClock.monotonicMs() < untilMs;
-      if (signal.aborted || !mayPass) throw reason;
+      const mayPass = isOarlockError(reason) && reason.retryable && !isOarlockError(reason, UNREACHABLE);
+      if (signal.aborted || !mayPass || systemClock.monotonicMs() >= untilMs) throw reason;
       await sleep(RETRY_DELAY_MS, { signal });
     }
   }
@@ -180,9 +216,13 @@ async function versionOf(
   announcements: ReturnType<PolicyStore["watch"]>,
   { name, pinned }: { readonly name: string; readonly pinned: string },
 ): Promise<PolicyVersion> {
-  for await (const { current, held } of announcements) {
-    const found = pinned === "" ? current : held.find(({ digest }) => modelVersion(digest) === pinned);
+  for await (const announcement of announcements) {
+    const found = versionIn(announcement, pinned);
     if (found !== undefined) return found;
   }
   throw new OarlockError("REWARD_MODEL_MISSING", `the store of ${name} ended without a model`);
+}
+
+function versionIn({ current, held }: PolicyAnnouncement, pinned: string): PolicyVersion | undefined {
+  return pinned === "" ? current : held.find(({ digest }) => modelVersion(digest) === pinned);
 }

@@ -46,9 +46,11 @@ export function keptRewardModels(run: ResolvedRun, options: KeptModelsOptions): 
       );
     }
     const version = { number: 0, digest: kept.digest };
+    const announcement = { current: version, held: [version], incarnation: 0 };
     return {
+      current: async () => announcement,
       async *watch() {
-        yield { current: version, held: [version], incarnation: 0 };
+        yield announcement;
       },
       fetch: (_, signal) => openStageArtifacts(join(folder, "artifacts")).load(kept, signal),
     };
