@@ -47,6 +47,7 @@ export {
   type Environment,
   type Trajectory,
   type TrajectoryBatch,
+  type OtherPlan,
 } from "./gen/oarlock/v1/trajectory_pb.ts";
 export { RolloutWorkSchema, type RolloutWork } from "./gen/oarlock/v1/work_pb.ts";
 export {

@@ -30,6 +30,8 @@ export {
   totalSteps,
 } from "./program.ts";
 export type { Action, EvaluationMoment, Position, Program, ProgramStage, StageType } from "./program.ts";
+export { describeOtherPlans, hearOtherPlan } from "./other-plans.ts";
+export type { OtherPlanHeard, OtherPlans } from "./other-plans.ts";
 export { describeWaits, idleMs, openWaits } from "./stall.ts";
 export type { BatchWait } from "./stall.ts";
 export { isGood, watchGuards } from "./guards.ts";

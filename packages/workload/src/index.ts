@@ -24,6 +24,7 @@ export {
 } from "./engines.ts";
 export { type BundleEntry, type PackedBundle, entriesOf, packFiles, storeBundle } from "./bundle-pack.ts";
 export { bundlesOf, fetchBundles, type FetchOptions } from "./bundle-fetch.ts";
+export { createPlanRefusal, type OwnPlan, type PlannedWork, type RefuseOtherPlan } from "./other-plan.ts";
 export { publishAnswer } from "./publish-answer.ts";
 export { readPlanFile, type PlanFile } from "./plan-file.ts";
 export {

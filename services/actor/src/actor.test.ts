@@ -2,8 +2,16 @@
 import { createMemoryBus, subjects } from "@oarlock/bus";
 import { openPolicyStore } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { RolloutPurpose, RolloutWorkSchema, create, toBinary } from "@oarlock/proto";
-import { processWaits, silentLog, silentTelemetry } from "@oarlock/runtime";
+import {
+  RolloutPurpose,
+  RolloutWorkSchema,
+  TrajectoryBatchSchema,
+  create,
+  fromBinary,
+  toBinary,
+} from "@oarlock/proto";
+import { processWaits, silentLog, silentTelemetry, systemClock } from "@oarlock/runtime";
+import { createPlanRefusal } from "@oarlock/workload";
 import { expect, onTestFinished, test } from "vitest";
 import { createActor } from "./actor.ts";
 import { actorRecorders } from "./metrics.ts";
@@ -19,7 +27,7 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
   const work = await bus.stream({ name: names.workStream, subjects: [names.workRollout], ...limits });
   const answers = await bus.stream({
     name: names.trajectoryStream,
-    subjects: [names.trajectoryGenerated],
+    subjects: [names.trajectoryGenerated, names.trajectoryScored],
     ...limits,
   });
   const store = { bus, uid: names.uid, configDigest: "c".repeat(64), maxBytes: 1 << 20 };
@@ -62,6 +70,14 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
     answers,
     answerSubject: names.trajectoryGenerated,
     provenance: { producedBy: "a", fingerprintDigest: "f", tokenizerDigest: "t", templateDigest: "c" },
+    refuseOtherPlan: createPlanRefusal({
+      instance: "actor-0",
+      planDigest: "f",
+      stream: answers,
+      subject: names.trajectoryScored,
+      clock: systemClock,
+      log: silentLog,
+    }),
     telemetry: {
       tracer,
       recorders: actorRecorders(meter),
@@ -73,8 +89,14 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
   });
   const stop = new AbortController();
   const running = actor.run(stop.signal);
+  const config = { name: "learner", ackWaitMs: ACK_WAIT_MS, maxAckPending: 10 };
+  const learners = await answers.consumer({ ...config, filterSubject: names.trajectoryScored });
   return {
     actor,
+    toLearner: async () => {
+      const message = await learners.next({ timeoutMs: 4_000 });
+      return message && fromBinary(TrajectoryBatchSchema, message.data);
+    },
     messages: async () => (await work.info()).messages,
     end: async () => {
       stop.abort();
@@ -93,14 +115,16 @@ test.each([
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
 });
 
-test("D1b: work of another plan stays there for other actors, and the actor's waits say why", async () => {
-  const { actor, messages, end } = await actorAtWork("another", 1);
+test("D1b: work of another plan stays there for other actors, and the actor's waits and the learner hear why", async () => {
+  const { actor, messages, toLearner, end } = await actorAtWork("another", 1);
   const waits = (): string =>
     processWaits
       .open()
       .map(({ name }) => name)
       .join("\n");
-  await expect.poll(waits).toMatch(/work is of plan another, this actor follows f/);
+  await expect.poll(waits).toMatch(/work is of plan another, actor-0 follows f/);
+  const otherPlan = { instance: "actor-0", planDigest: "f" };
+  expect(await toLearner()).toMatchObject({ incarnation: 1, otherPlan, trajectories: [] });
   await expect.poll(() => actor.state().groupsHandedBack, { timeout: 4_000 }).toBe(1);
   await end();
   expect(await messages()).toBe(1);

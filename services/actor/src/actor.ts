@@ -13,11 +13,12 @@ import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "
 import type { RolloutWork } from "@oarlock/proto";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
-import { endingWith, sleep, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
+import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
 import { publishAnswer } from "@oarlock/workload";
+import type { RefuseOtherPlan } from "@oarlock/workload";
 import { createFollower } from "./follower.ts";
 import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
@@ -33,8 +34,6 @@ import type { GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
-/** Work of another plan is kept from being asked for again and again, so that actors of its plan find it. */
-const OTHER_PLAN_PAUSE_MS = 1_000;
 /** After these the generator gives nothing any more: the actor ends, and another takes its work. */
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
@@ -49,6 +48,8 @@ export interface ActorOptions {
   readonly answers: Pick<Stream, "publish">;
   readonly answerSubject: string;
   readonly provenance: Provenance;
+  /** What becomes of work that is of another plan than `provenance` says. */
+  readonly refuseOtherPlan: RefuseOtherPlan;
   readonly telemetry: ActorTelemetry;
   readonly clock?: Clock;
   readonly log: Log;
@@ -217,7 +218,8 @@ function rolloutHandler(
       const { work, parsed, delivery } = item;
       if (work.fingerprintDigest !== options.provenance.fingerprintDigest) {
         if (await isOver(parsed, work)) return dropped(id);
-        await refuseOtherPlan(work, options.provenance, signal);
+        const { fingerprintDigest: planDigest, incarnation } = work;
+        await options.refuseOtherPlan({ planDigest, incarnation }, signal);
       }
       const attributes = workAttributes(work, parsed);
       const parent = traceOfHeaders(work.trace);
@@ -245,21 +247,6 @@ function rolloutHandler(
 
 /** What a submission leads to; a superseded learner's work leads to nothing (F1). */
 type Submitted = Promise<Awaited<ReturnType<Submission["submit"]>> | "superseded">;
-
-/**
- * What this actor would make of another plan's work cannot count (D1b), and would end a run in lockstep. Throws, so that the
- * work is handed back, after a pause that the actor's status shows.
- */
-async function refuseOtherPlan(
-  { fingerprintDigest: asked }: RolloutWork,
-  { fingerprintDigest: own }: Provenance,
-  signal: AbortSignal,
-): Promise<never> {
-  const plans = `work is of plan ${asked.slice(0, 12)}, this actor follows ${own.slice(0, 12)}`;
-  const pause = sleep(OTHER_PLAN_PAUSE_MS, { signal });
-  await waitFor(`the right actor or plan: ${plans}`, pause, { timeoutMs: 2 * OTHER_PLAN_PAUSE_MS, signal });
-  throw new OarlockError("PLAN_MISMATCH", plans, { retryable: true });
-}
 
 /** Where the newest version generates, no request may have the generator go back to an older one. */
 function refuseOther(policy: PolicyVersion | undefined, loaded: PolicyVersion | undefined): void {

@@ -10,6 +10,7 @@ import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
+import { createPlanRefusal } from "@oarlock/workload";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
 import type { ActorConfig } from "./config.ts";
@@ -61,6 +62,14 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
       tokenizerDigest: run.inputs.model.tokenizerDigest,
       templateDigest: run.inputs.model.chatTemplateDigest,
     },
+    refuseOtherPlan: createPlanRefusal({
+      instance: config.instance,
+      planDigest: run.digest,
+      stream: answers,
+      subject: names.trajectoryScored,
+      clock,
+      log,
+    }),
     telemetry: {
       tracer: telemetry.tracer,
       recorders: actorRecorders(telemetry.meter),

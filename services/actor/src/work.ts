@@ -148,6 +148,7 @@ export function trajectoryBatch(
     firstSample: work.firstSample,
     trajectories: ordered.map((completion) => trajectory(work, completion, provenance)),
     scorers: work.scorers,
+    planDigest: work.fingerprintDigest,
     ...(work.trace === undefined ? {} : { trace: work.trace }),
   });
 }

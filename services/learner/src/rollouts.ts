@@ -29,6 +29,8 @@ import { createCollection } from "./collection.ts";
 import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
+import { createOtherPlans } from "./other-plans.ts";
+import type { OtherPlansHeard } from "./other-plans.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
 /** Pulls under way: one message costs two round trips, and no order is lost by it (D1). */
@@ -92,6 +94,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const collection = createCollection();
   const watchers = new Map<string, () => void>();
   let failure: unknown;
+  const otherPlans = createOtherPlans(options);
   let state = createConductor({
     uid: options.uid,
     incarnation: options.incarnation,
@@ -130,12 +133,11 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     options.traces.admit(batch, delivery, () => {
       const message = scoredHead(batch, options.isScored);
       const effects = react({ type: "received", message }, batch.trajectories);
-      for (const effect of effects)
-        if (effect.type === "drop" && effect.reason === "malformed")
-          throw new OarlockError("SCORED_MALFORMED", effect.detail);
+      refuseMalformed(effects);
       return effects;
     });
   };
+  const waits = (): string => joined(describeWaits(state, clock.monotonicMs()), otherPlans.described());
 
   return {
     state: () => state,
@@ -144,51 +146,72 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       const of = groupOfMessage(msgId);
       if (of !== undefined) react({ type: "parked", ...of, reason }, []);
     },
-    waits: () => describeWaits(state, clock.monotonicMs()),
+    waits,
     fail,
     async collect(name, signal) {
       const key = batchKey(name);
-      const reportStall = stallReporter(options);
+      const reportStall = stallReporter(options, waits);
       for (;;) {
         if (failure !== undefined) throw failure;
         const groups = readyBatch(state, name);
         if (groups !== undefined) return collection.take(groups);
         signal.throwIfAborted();
         const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
-        await waitFor(`the batch ${key} from actors and reward workers`, ready, {
-          timeoutMs: WATCH_INTERVAL_MS,
-          signal,
-        }).catch((reason: unknown) => {
-          if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
-        });
+        await whileWatching(`the batch ${key} from actors and reward workers`, ready, signal);
         reportStall(state);
       }
     },
     async run(signal) {
       // Every pull listens to it: more than Node's alarm for leaks expects.
       setMaxListeners(0, signal);
-      const reading = Array.from({ length: PULLS }, () => consume(options, { admit, fail }, signal));
+      const reading = Array.from({ length: PULLS }, () =>
+        consume(options, { admit, otherPlans, fail }, signal),
+      );
       await Promise.all(reading);
     },
   };
 }
 
+/** Throws `SCORED_MALFORMED`, so that the message is parked for people to see. */
+function refuseMalformed(effects: readonly ConductorEffect[]): void {
+  for (const effect of effects) {
+    if (effect.type !== "drop" || effect.reason !== "malformed") continue;
+    throw new OarlockError("SCORED_MALFORMED", effect.detail);
+  }
+}
+
+/** Clauses, of which some may be "". */
+function joined(...clauses: readonly string[]): string {
+  return clauses.filter((clause) => clause !== "").join("; ");
+}
+
 type Admit = (batch: TrajectoryBatch, delivery: Delivery) => void;
 
-interface Consumption {
+/** Resolves with `ready`, or when it is time to look at the clock. */
+async function whileWatching(name: string, ready: Promise<void>, signal: AbortSignal): Promise<void> {
+  await waitFor(name, ready, { timeoutMs: WATCH_INTERVAL_MS, signal }).catch((reason: unknown) => {
+    if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+  });
+}
+
+interface Reading {
   readonly admit: Admit;
+  readonly otherPlans: Pick<OtherPlansHeard, "hear">;
+}
+
+interface Consumption extends Reading {
   readonly fail: (reason: unknown) => void;
 }
 
 async function consume(
   options: RolloutsOptions,
-  { admit, fail }: Consumption,
+  { fail, ...reading }: Consumption,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     try {
       const message = await options.scored.next({ timeoutMs: PULL_TIMEOUT_MS, signal });
-      if (message !== undefined) await take(message, admit, options);
+      if (message !== undefined) await take(message, reading, options);
     } catch (reason) {
       if (signal.aborted) return;
       fail(reason);
@@ -254,13 +277,14 @@ async function issue(
  */
 async function take(
   message: Message,
-  admit: Admit,
+  { admit, otherPlans }: Reading,
   { incarnation, log, clock }: Pick<RolloutsOptions, "incarnation" | "log" | "clock">,
 ): Promise<void> {
   try {
     const batch = fromBinary(TrajectoryBatchSchema, message.data);
     if (batch.incarnation > incarnation) throw superseded(incarnation, batch.incarnation);
-    admit(batch, deliveryOf(message, clock.nowMs()));
+    if (batch.otherPlan === undefined) admit(batch, deliveryOf(message, clock.nowMs()));
+    else if (batch.incarnation === incarnation) otherPlans.hear(batch.otherPlan);
   } catch (reason) {
     if (isOarlockError(reason, "LEARNER_SUPERSEDED")) {
       await message.nak();
@@ -279,20 +303,17 @@ function superseded(incarnation: number, by: number): OarlockError {
 }
 
 /** Reports that nothing moves, again and again, until it is time to stop (D1c, L1). */
-function stallReporter({
-  stall,
-  clock,
-  onStalled,
-  heldUp,
-}: RolloutsOptions): (state: ConductorState) => void {
+function stallReporter(
+  { stall, clock, onStalled, heldUp }: RolloutsOptions,
+  waits: () => string,
+): (state: ConductorState) => void {
   let reportedMs = 0;
   return (state) => {
     const nowMs = clock.monotonicMs();
     const idle = idleMs(state, nowMs);
     if (idle < stall.warnMs) reportedMs = 0;
     if (idle < Math.min(reportedMs + stall.warnMs, stall.stopMs)) return;
-    const parts = [describeWaits(state, nowMs), heldUp()].filter((part) => part !== "");
-    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${parts.join("; ")}`;
+    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${joined(waits(), heldUp())}`;
     if (idle >= stall.stopMs) throw new OarlockError("STALLED", said);
     reportedMs = idle;
     onStalled(said);

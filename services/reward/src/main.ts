@@ -11,6 +11,7 @@ import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { RewardConfig } from "./config.ts";
 import { rewardHandlers } from "./handlers.ts";
 import { observeReward, rewardRecorders } from "./metrics.ts";
+import { createPlanRefusal } from "@oarlock/workload";
 import { createReward } from "./reward.ts";
 import type { Reward } from "./reward.ts";
 import { scorerSets } from "./scoring.ts";
@@ -53,6 +54,15 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     generated: await trajectories.consumer(consumers.rewardWorkers),
     scored: trajectories,
     scoredSubject: names.trajectoryScored,
+    planDigest: run.digest,
+    refuseOtherPlan: createPlanRefusal({
+      instance: config.instance,
+      planDigest: run.digest,
+      stream: trajectories,
+      subject: names.trajectoryScored,
+      clock,
+      log,
+    }),
     telemetry: {
       tracer: telemetry.tracer,
       recorders: rewardRecorders(telemetry.meter),

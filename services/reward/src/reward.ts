@@ -2,7 +2,8 @@
  * The reward worker: takes generated trajectories, lets the scorers of their stage judge them, publishes them scored.
  *
  * Stateless: a batch is acknowledged once its scored form is stored. A scorer that fails gives `Failed` (S1), which is
- * an answer; only a bus that does not answer hands a batch back. It does not know what a score is for.
+ * an answer; a batch is handed back where the bus does not answer, and where it is of another plan, whose scorers these are
+ * not (D1b). It does not know what a score is for.
  */
 import { WorkLoop, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
@@ -14,6 +15,7 @@ import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
 import { publishAnswer } from "@oarlock/workload";
+import type { RefuseOtherPlan } from "@oarlock/workload";
 import type { RewardRecorders } from "./metrics.ts";
 import { watchScorers } from "./score-spans.ts";
 import { batchAttributes, purposeOf } from "./batch-attributes.ts";
@@ -34,6 +36,9 @@ export interface RewardOptions {
   readonly generated: Consumer;
   readonly scored: Pick<Stream, "publish">;
   readonly scoredSubject: string;
+  /** Of the plan that the scorers are of. */
+  readonly planDigest: string;
+  readonly refuseOtherPlan: RefuseOtherPlan;
   readonly telemetry: RewardTelemetry;
   /** Batches at the same time. Default 64. */
   readonly capacity?: number;
@@ -144,6 +149,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
       return { id, item: { batch, delivery }, trace: traceOfHeaders(batch.trace) };
     },
     async start({ batch, delivery }, id, signal) {
+      if (batch.planDigest !== options.planDigest) await options.refuseOtherPlan(batch, signal);
       const attributes = batchAttributes(batch);
       const parent = traceOfHeaders(batch.trace);
       const span = startProcessing(tracer, {
