@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
+import { isAlive } from "./is-alive.ts";
 
 /** In the run folder. */
 export const RUNNING_FILE = "running.json";
@@ -50,21 +51,13 @@ const MOMENT_MS = 3_000;
 const LOOK_MS = 50;
 
 async function staysAlive(mark: Mark): Promise<boolean> {
-  for (let waitedMs = 0; await isAlive(mark); waitedMs += LOOK_MS) {
+  for (let waitedMs = 0; await isAtWork(mark); waitedMs += LOOK_MS) {
     if (waitedMs >= MOMENT_MS) return true;
     await sleep(LOOK_MS);
   }
   return false;
 }
 
-async function isAlive({ pid, host }: Mark): Promise<boolean> {
-  if (pid <= 0 || host !== hostname() || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    // Dead, and its parent has not asked what of: it may stay so for ever. Where there is no /proc, it counts as alive.
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-    return !/\) [ZX] /.test(stat);
-  } catch (reason) {
-    return reason instanceof Error && "code" in reason && reason.code === "EPERM"; // another user's
-  }
+async function isAtWork({ pid, host }: Mark): Promise<boolean> {
+  return host === hostname() && pid !== process.pid && isAlive(pid);
 }

@@ -3,6 +3,7 @@ import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import type { ServiceStatus } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import type { RpcChannel } from "@oarlock/rpc";
+import { isAlive } from "../is-alive.ts";
 import { accessAdvice, type ServiceAccess } from "../service-access.ts";
 import type { ChildFacts } from "./child.ts";
 import { readProcesses } from "./processes-file.ts";
@@ -46,7 +47,8 @@ export async function liveStatus(
   const file = await readProcesses(folder);
   if (file === undefined) return [];
   const { children, tls } = file;
-  if (children.every(({ pid }) => pid === undefined || !isAlive(pid))) return [];
+  const alive = await Promise.all(children.flatMap(({ pid }) => pid ?? []).map(isAlive));
+  if (!alive.includes(true)) return [];
   const options = access(tls);
   return Promise.all(
     children.map(async (child) => {
@@ -60,13 +62,4 @@ export async function liveStatus(
       return { ...child, ...answer };
     }),
   );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
