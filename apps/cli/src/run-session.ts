@@ -77,6 +77,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     ...(because === undefined ? {} : { irreproducibleBecause: because }),
     seconds,
     stages: plan.run.spec.stages.map(({ name }) => name),
+    rewardModels: plan.run.spec.stages.flatMap(({ name, type }) => (type === "reward-model" ? name : [])),
     records: await readRecords(paths),
   });
   await writeOutcome(paths, plan, summary);

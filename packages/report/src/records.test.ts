@@ -137,13 +137,22 @@ describe("summary.json", () => {
       planDigest: "p",
       seconds: 1,
       stages: ["style", "judge", "please"],
+      rewardModels: ["judge"],
       records: [
-        record({ ...after, stage: "style", metrics: { "val-core/a/b/greedy": 0.4 } }),
+        record({
+          ...after,
+          stage: "style",
+          policyVersion: 4,
+          policyDigest: "style",
+          metrics: { "val-core/a/b/greedy": 0.4 },
+        }),
         record({ ...after, stage: "judge", metrics: { "val-core/held-out/judge/accuracy": 0.9 } }),
         record({ ...after, stage: "please", metrics: { "val-core/a/b/greedy": 0.8 } }),
       ],
     });
-    expect(stages[2]?.before?.metrics).toMatchObject({ "val-core/a/b/greedy": 0.4 });
+    const policy = { version: 4, digest: "style" };
+    expect(stages[2]?.before).toEqual({ step: 0, policy, metrics: { "val-core/a/b/greedy": 0.4 } });
+    expect(stages[1]?.before).toBeUndefined();
     expect(stages[1]?.after?.metrics).toEqual({ "val-core/held-out/judge/accuracy": 0.9 });
   });
 

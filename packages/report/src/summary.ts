@@ -62,13 +62,15 @@ export interface SummaryInput {
   readonly planDigest: string;
   readonly seconds: number;
   readonly stages: readonly string[];
+  /** Stages that train a reward model: what they evaluate is no policy. */
+  readonly rewardModels?: readonly string[];
   readonly records: readonly MetricsRecord[];
   readonly irreproducibleBecause?: string;
 }
 
 /** Folds the records of a run into its summary. */
 export function summarize(input: SummaryInput): RunSummary {
-  const { records, stages, name, status, reason, planDigest, seconds, irreproducibleBecause } = input;
+  const { records, name, status, reason, planDigest, seconds, irreproducibleBecause } = input;
   const steps = records.filter(({ kind }) => kind === "step");
   const alarms = steps.flatMap(({ stage, step, alarms: fired = [] }) =>
     fired.map((alarm): AlarmSummary => ({ stage, step, ...alarm })),
@@ -83,27 +85,24 @@ export function summarize(input: SummaryInput): RunSummary {
     seconds,
     policy: { version: last?.policyVersion ?? 0, digest: last?.policyDigest ?? "" },
     finalMetrics: last?.metrics ?? {},
-    stages: summarizeStages(stages, records),
+    stages: summarizeStages(input),
     ...(alarms.length === 0 ? {} : { alarms }),
     reproducible: irreproducibleBecause === undefined,
     ...(irreproducibleBecause === undefined ? {} : { irreproducibleBecause }),
   };
 }
 
-/**
- * A stage that was not evaluated at its start began with the policy that was evaluated last: of each number the newest, since
- * a reward model's stage evaluates something else.
- */
-function summarizeStages(names: readonly string[], records: readonly MetricsRecord[]): StageSummary[] {
+/** A stage of the policy that was not evaluated at its start began with the policy that was evaluated last. */
+function summarizeStages({ stages, rewardModels = [], records }: SummaryInput): StageSummary[] {
   let latest: EvaluationSummary | undefined;
-  return names.map((name) => {
+  return stages.map((name) => {
     const own = summarizeStage(
       name,
       records.filter((record) => record.stage === name),
     );
+    if (rewardModels.includes(name)) return own;
     const inherited = latest === undefined ? {} : { before: { ...latest, step: 0 } };
-    if (own.after !== undefined)
-      latest = { ...own.after, metrics: { ...latest?.metrics, ...own.after.metrics } };
+    latest = own.after ?? latest;
     return { ...inherited, ...own };
   });
 }
