@@ -6,7 +6,7 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { replaceDurably } from "@oarlock/checkpoint";
+import { replaceDurably, syncFolder } from "@oarlock/checkpoint";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import type { Position } from "@oarlock/run";
@@ -29,13 +29,20 @@ export async function openJournal(folder: string, cut: JournalCut | undefined): 
   const samplesPath = join(folder, "samples.jsonl");
   if (cut !== undefined) await cutBehind(metricsPath, samplesPath, cut);
   const [metrics, samples] = [await open(metricsPath, "a"), await open(samplesPath, "a")];
+  // Their names, where they are new.
+  await syncFolder(folder);
+  const sync = async (): Promise<void> => {
+    await metrics.sync();
+    await samples.sync();
+  };
   return {
     metrics: (record) => append(metrics, metricsLine(record)),
     async samples(records) {
       if (records.length > 0) await append(samples, records.map(sampleLine).join(""));
     },
+    sync,
     async [Symbol.asyncDispose]() {
-      await metrics.sync();
+      await sync();
       await metrics.close();
       await samples.close();
     },

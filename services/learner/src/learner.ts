@@ -194,6 +194,7 @@ function partsOf(
   });
   const journal: RunJournal = {
     samples: (records) => options.journal.samples(records),
+    sync: () => options.journal.sync(),
     async metrics(record) {
       feed.push(record);
       await options.journal.metrics(record);

@@ -41,10 +41,12 @@ export interface AnnouncedModel {
   readonly weights: Float32Array;
 }
 
-/** The run's written record. Appends in order; never loses a line that it acknowledged. */
+/** The run's written record. Appends in order; a process that dies loses no line that it acknowledged. */
 export interface RunJournal {
   metrics(record: MetricsRecord): Promise<void>;
   samples(records: readonly SampleRecord[]): Promise<void>;
+  /** When it resolves, a host that loses power loses none either: a checkpoint counts on what was written before it (T3). */
+  sync(): Promise<void>;
 }
 
 /** What the learner says while it runs, for progress lines and reports. */

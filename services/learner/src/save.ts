@@ -28,7 +28,7 @@ function laggingPolicies(parts: LearnerParts, progress: LearnerProgress): readon
   return recent.filter(({ policy }) => policy.number >= oldest && policy.number < current.policy.number);
 }
 
-/** Writes a checkpoint of the position; durable when it resolves. Part of the trace of the step before it. */
+/** Writes a checkpoint of the position; durable when it resolves, and so is the record before it. Part of the trace of the step before it. */
 export function saveCheckpoint(parts: LearnerParts, progress: LearnerProgress): Promise<CheckpointInfo> {
   const attributes = policyAttributes(progress.current.policy);
   const parent = progress.trace ?? ("none" as const);
@@ -83,6 +83,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
         }),
     ...Object.fromEntries(older),
   };
+  await parts.journal.sync();
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
   parts.onCheckpoint(info);
   return info;
