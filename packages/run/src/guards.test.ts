@@ -89,6 +89,24 @@ describe("guards", () => {
       undefined,
     ],
     [
+      "W3: updates that were not finite, in half of the window",
+      guard({ watch: "rejected-updates", limit: 0.4, window: 2 }),
+      of("actor/update_rejected", [0, 0, 0, 1]),
+      3,
+    ],
+    [
+      "W3: an update of the critic that was not finite, at once",
+      guard({ watch: "rejected-updates", limit: 0.5, window: 1 }),
+      [0, 0, 1].map((rejected) => ({ "actor/update_rejected": 0, "critic/update_rejected": rejected })),
+      2,
+    ],
+    [
+      "W3: updates that were finite",
+      guard({ watch: "rejected-updates", limit: 0.5, window: 1 }),
+      of("actor/update_rejected", [0, 0, 0, 0]),
+      undefined,
+    ],
+    [
       "metrics without its number",
       guard({ watch: "entropy", limit: 0.5 }),
       of("actor/loss", [1, 2, 3]),

@@ -9,6 +9,7 @@
  *   entropy         (1 − H / H₀) / (1 − limit)                     H₀, L₀, T₀: means over the stage's first window
  *   value-loss      (L / L₀ − 1) / (limit − 1)
  *   length          (max(T / T₀, T₀ / T) − 1) / (limit − 1)
+ *   rejected-updates  R / limit                                  R: share of updates, of policy or critic, that were not finite (W3)
  *   reward-hacking  (gold* − gold) / limit if proxy > proxy*       gold*: the highest mean so far, proxy*: the reward's then
  *
  * The last is Goodhart's law as Gao et al. measured it (arXiv:2210.10760): what is optimised rises, what was meant falls.
@@ -53,12 +54,14 @@ const GOOD_STRAIN = 0.5;
 
 const NOTHING_SEEN: GuardWatch = { seen: [], strain: 0 };
 
-const READ: { readonly [T in ResolvedGuard["watch"]]: (guard: ResolvedGuard) => string } = {
-  "reward-hacking": ({ gold }) => `gold/${gold}/mean`,
-  kl: () => "actor/kl_per_sample",
-  entropy: () => "actor/entropy",
-  "value-loss": () => "critic/vf_loss",
-  length: () => "response_length/mean",
+/** Of several metrics, the highest counts. */
+const READ: { readonly [T in ResolvedGuard["watch"]]: (guard: ResolvedGuard) => readonly string[] } = {
+  "reward-hacking": ({ gold }) => [`gold/${gold}/mean`],
+  kl: () => ["actor/kl_per_sample"],
+  entropy: () => ["actor/entropy"],
+  "value-loss": () => ["critic/vf_loss"],
+  length: () => ["response_length/mean"],
+  "rejected-updates": () => ["actor/update_rejected", "critic/update_rejected"],
 };
 const PROXY = "critic/score/mean";
 
@@ -77,6 +80,7 @@ const STRAINS: {
     if (base.value <= 0 || now.value <= 0) return 0;
     return (Math.max(now.value / base.value, base.value / now.value) - 1) / (limit - 1);
   },
+  "rejected-updates": (now, { limit }) => now.value / limit,
 };
 
 /** Takes in the metrics of one step. A guard whose number the step does not have keeps its state. */
@@ -109,8 +113,7 @@ function look(
   guard: ResolvedGuard,
   metrics: Metrics,
 ): { readonly watch: GuardWatch; readonly message?: string } {
-  const name = READ[guard.watch](guard);
-  const value = metrics[name];
+  const { name, value } = read(guard, metrics);
   const proxy = guard.watch === "reward-hacking" ? metrics[PROXY] : 0;
   if (value === undefined || proxy === undefined) return { watch: before };
   if (!Number.isFinite(value) || !Number.isFinite(proxy)) {
@@ -127,6 +130,15 @@ function look(
   if (strain <= 1) return { watch };
   // After an alarm it takes a whole window until the next: the reaction gets the time to have an effect.
   return { watch: { ...watch, seen: [] }, message: describe(guard, { name, now, base, peak }) };
+}
+
+function read(
+  guard: ResolvedGuard,
+  metrics: Metrics,
+): { readonly name: string; readonly value: number | undefined } {
+  const found = READ[guard.watch](guard).map((name) => ({ name, value: metrics[name] }));
+  const worst = found.reduce((a, b) => ((b.value ?? -Infinity) > (a.value ?? -Infinity) ? b : a));
+  return found.find(({ value }) => Number.isNaN(value)) ?? worst;
 }
 
 const meanOf = (readings: readonly Reading[]): Reading => ({
@@ -147,6 +159,6 @@ function describe(
       `while the reward rose from ${text(peak.proxy)} to ${text(now.proxy)}`
     );
   }
-  const start = watch === "kl" ? "" : `, ${text(base.value)} at the start`;
+  const start = watch === "kl" || watch === "rejected-updates" ? "" : `, ${text(base.value)} at the start`;
   return `${name}: ${found.name} is ${text(now.value)}${start} (limit ${limit}, ${over})`;
 }

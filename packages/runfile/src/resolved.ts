@@ -335,7 +335,7 @@ export interface ResolvedGuard {
   readonly reaction: GuardReaction;
   /**
    * `reward-hacking`: how far the gold score may fall while the proxy rises; `kl`: nats a completion; `entropy`: share of that
-   * at the start; `value-loss`, `length`: times that at the start.
+   * at the start; `value-loss`, `length`: times that at the start; `rejected-updates`: share of the window's updates.
    */
   readonly limit: number;
   /** Steps whose mean is looked at. */

@@ -91,7 +91,14 @@ export const PREFERENCE_LOSSES = ["bradley-terry", "plackett-luce", "all-pairs"]
 export type PreferenceLoss = (typeof PREFERENCE_LOSSES)[number];
 
 /** What a guard watches. */
-export const GUARD_TYPES = ["reward-hacking", "kl", "entropy", "value-loss", "length"] as const;
+export const GUARD_TYPES = [
+  "reward-hacking",
+  "kl",
+  "entropy",
+  "value-loss",
+  "length",
+  "rejected-updates",
+] as const;
 export type GuardType = (typeof GUARD_TYPES)[number];
 
 /** What follows from a guard's alarm: the run ends; the stage ends at its last good policy; β grows. */

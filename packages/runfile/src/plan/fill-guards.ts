@@ -11,6 +11,7 @@ const LIMITS: { readonly [T in GuardType]: number } = {
   entropy: 0.2,
   "value-loss": 10,
   length: 2,
+  "rejected-updates": 0.5,
 };
 const WINDOW_STEPS = 5;
 const FACTOR = 2;

@@ -10,6 +10,7 @@ const RANGES: { readonly [T in ResolvedGuard["watch"]]: readonly [number, number
   entropy: [0, 1],
   "value-loss": [1, Number.POSITIVE_INFINITY],
   length: [1, Number.POSITIVE_INFINITY],
+  "rejected-updates": [0, 1],
 };
 
 const rangeText = ([low, high]: readonly [number, number]): string =>
