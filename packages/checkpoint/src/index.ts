@@ -19,6 +19,6 @@ export {
   readCheckpoint,
   readNewestCheckpoint,
 } from "./run-checkpoints.ts";
-export { replaceDurably, syncFolder } from "./durable-file.ts";
+export { asDiskError, replaceDurably, syncFolder } from "./durable-file.ts";
 export { openStageArtifacts } from "./stage-artifacts.ts";
 export type { StageArtifact, StageArtifacts } from "./stage-artifacts.ts";

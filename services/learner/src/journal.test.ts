@@ -1,5 +1,5 @@
 /** T3: a resumed run's record holds what its checkpoint knows, and each thing once. */
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { parseMetrics, parseSamples } from "@oarlock/report";
 import type { EvaluationTime, MetricsRecord, SampleRecord } from "@oarlock/report";
@@ -44,6 +44,20 @@ const at = (stage: number, step: number, [policy, evaluatedPolicy]: readonly [nu
   evaluatedPolicy,
 });
 const between = (position: Position): Position => ({ ...position, begun: false });
+
+test.runIf(existsSync("/dev/full"))("X1: a full disk is said by name, with the file", async () => {
+  for (const name of ["metrics.jsonl", "samples.jsonl"]) {
+    const folder = temporaryFolder();
+    symlinkSync("/dev/full", join(folder, name));
+    const journal = await openJournal(folder, undefined);
+    const write = async () => {
+      await journal.metrics(record("tune", 1, 1));
+      await journal.samples([sampleOf(record("tune", 1, 1))]);
+    };
+    const message = `[CHECKPOINT_DISK_FULL] writing ${join(folder, name)}: the disk is full (ENOSPC)`;
+    await expect(write()).rejects.toThrow(message);
+  }
+});
 
 test.each<[string, Position | undefined, number]>([
   ["none", undefined, 0],

@@ -4,9 +4,8 @@
  * place: what a superseded learner still appends goes to files that nobody sees (F1).
  */
 import { open } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { replaceDurably, syncFolder } from "@oarlock/checkpoint";
+import { asDiskError, replaceDurably, syncFolder } from "@oarlock/checkpoint";
 import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import type { Position } from "@oarlock/run";
@@ -32,13 +31,14 @@ export async function openJournal(folder: string, cut: JournalCut | undefined): 
   // Their names, where they are new.
   await syncFolder(folder);
   const sync = async (): Promise<void> => {
-    await metrics.sync();
-    await samples.sync();
+    await writing(metricsPath, metrics.sync());
+    await writing(samplesPath, samples.sync());
   };
   return {
-    metrics: (record) => append(metrics, metricsLine(record)),
+    metrics: (record) => writing(metricsPath, metrics.appendFile(metricsLine(record))),
     async samples(records) {
-      if (records.length > 0) await append(samples, records.map(sampleLine).join(""));
+      if (records.length > 0)
+        await writing(samplesPath, samples.appendFile(records.map(sampleLine).join("")));
     },
     sync,
     async [Symbol.asyncDispose]() {
@@ -49,8 +49,11 @@ export async function openJournal(folder: string, cut: JournalCut | undefined): 
   };
 }
 
-async function append(file: FileHandle, text: string): Promise<void> {
-  await file.appendFile(text);
+/** A disk that is full, or failed, is said by name. */
+function writing(path: string, done: Promise<void>): Promise<void> {
+  return done.catch((reason: unknown) => {
+    throw asDiskError(reason, `writing ${path}`);
+  });
 }
 
 async function cutBehind(metricsPath: string, samplesPath: string, cut: JournalCut): Promise<void> {
