@@ -4,10 +4,11 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { temporaryFolder } from "@oarlock/testkit";
+import { mountSmallDisk, requireMount, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
 import { digestsOf, type Ended, oarlock, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
 
+const mounting = requireMount();
 const SFT_STEPS = 30;
 const GRPO_STEPS = 40;
 const STEPS = SFT_STEPS + GRPO_STEPS;
@@ -116,6 +117,28 @@ describe("T3: a run that ends early", () => {
     }
     await expectResumed(folder, await started.ended);
   });
+
+  test.skipIf(mounting.absent)(
+    `by a full disk says so, and resumes once there is room${mounting.note}`,
+    async () => {
+      const folder = project();
+      const disk = mountSmallDisk(join(folder, "out"), 16 * 2 ** 20);
+      const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+      await stepsDone(join(folder, "out"), SFT_STEPS + 5, started);
+      disk.fill();
+      const ended = await started.ended;
+      expect(ended.code, ended.text).toBe(1);
+      // Whoever writes first: the record, or a checkpoint.
+      expect(ended.text).toMatch(
+        /\[CHECKPOINT_DISK_FULL\] .*out\/.*(takes \d+ bytes, \d+ are free|the disk is full)/,
+      );
+      expect(ended.text).toMatch(/summary and report could not be written: .*no space left/);
+      expect(ended.text).toContain("oarlock resume out");
+      expect(ended.text).not.toMatch(/please report|^ +at /m);
+      disk.clear();
+      await expectResumed(folder, ended);
+    },
+  );
 });
 
 test("T3: resume refuses data that is not what the run began with, names it, and leaves the run as it is", async () => {

@@ -63,7 +63,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     if (event.type === "evaluation") tensorboard?.append(evaluationRecord(event, now()));
   };
   const end = await finish({ ...options, onEvent });
-  await tensorboard?.close();
+  await orSaid("TensorBoard's file", tensorboard?.close(), { ...options, ...end });
   if (end.failure !== undefined && !isOarlockError(end.failure))
     options.terminal.note(bugReport(end.failure));
   const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
@@ -80,9 +80,21 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     rewardModels: plan.run.spec.stages.flatMap(({ name, type }) => (type === "reward-model" ? name : [])),
     records: await readRecords(paths),
   });
-  await writeOutcome(paths, plan, summary);
+  await orSaid("summary and report", writeOutcome(paths, plan, summary), { ...options, ...end });
   const { source, set } = plan;
   return { summary, next: nextSteps({ folder: paths.folder, source, set, failure: end.failure }) };
+}
+
+/** Where the run has failed, that is what its end says: what cannot be written any more, e.g. on a full disk, is a line before it. */
+async function orSaid(
+  what: string,
+  written: Promise<void> | undefined,
+  { failure, terminal }: Pick<RunEnd, "failure"> & Pick<SessionOptions, "terminal">,
+): Promise<void> {
+  await written?.catch((reason: unknown) => {
+    if (failure === undefined) throw reason;
+    terminal.note(`${what} could not be written: ${reasonsOf(reason).join(": ")}`);
+  });
 }
 
 interface RunEnd {
