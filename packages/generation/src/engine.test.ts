@@ -9,6 +9,7 @@ import {
   tokenLogprobs,
 } from "@oarlock/nn";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
@@ -17,7 +18,7 @@ import type { Completion, GenerationRequest, WeightLayout } from "./types.ts";
 
 let ort: OrtRuntime;
 beforeAll(async () => {
-  ort = await openOrt({ threads: 1 });
+  ort = await openOrt({ ...testedEngine(), threads: 1 });
 });
 afterAll(() => ort.close());
 

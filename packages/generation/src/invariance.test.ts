@@ -4,6 +4,7 @@
  */
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { testedEngine } from "@oarlock/testkit";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DecodeEngine, type Prefix } from "./engine.ts";
@@ -45,7 +46,7 @@ const plans: readonly { layout: WeightLayout; threads: number }[] = [
 
 let ort: OrtRuntime;
 beforeAll(async () => {
-  ort = await openOrt({ threads: 1 });
+  ort = await openOrt({ ...testedEngine(), threads: 1 });
 });
 afterAll(() => ort.close());
 

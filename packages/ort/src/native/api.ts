@@ -35,6 +35,7 @@ const statusFunctions = {
   RunOptionsSetTerminate: [46, "p"],
   CreateTensorAsOrtValue: [48, "ppzip"],
   CreateTensorWithDataAsOrtValue: [49, "ppzpzip"],
+  GetTensorMutableData: [51, "pp"],
   CastTypeInfoToTensorInfo: [55, "pp"],
   GetTensorElementType: [60, "pp"],
   GetDimensionsCount: [61, "pp"],

@@ -19,6 +19,8 @@ export interface NativeEngine {
   readonly options: OpenOrtOptions;
   /** Limits asynchronous calls. */
   readonly pool: Gate;
+  /** Ordinal of the card, where the provider has several. */
+  readonly deviceId: number;
   /** One run at a time, where the provider needs that. */
   readonly exclusive: Gate | undefined;
 }

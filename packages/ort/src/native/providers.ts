@@ -19,7 +19,8 @@ const CUDA_ERRORS: Readonly<Record<number, string>> = {
 /** Parity with the CPU provider: TF32 rounds products to 10 bits. */
 const CUDA_DEFAULTS = { use_tf32: "0" };
 
-const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
+/** The error of a provider that cannot be used. */
+export const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
   new OarlockError(
     "ORT_PROVIDER_MISSING",
     `provider '${provider}' cannot be used here: ${why}`,
@@ -94,22 +95,38 @@ export function appendProvider(engine: NativeEngine, target: Pointer): void {
   }
 }
 
-const DEVICE_MEMORY: { readonly [P in OrtProvider]: string | null } = {
+interface DeviceMemory {
+  /** Its name in the C API. */
+  readonly name: string;
+  /** Whether a tensor's address is one that others may lie within: WebGPU's are handles of buffers. */
+  readonly addressable: boolean;
+}
+
+const DEVICE_MEMORY: { readonly [P in OrtProvider]: DeviceMemory | null } = {
   cpu: null,
-  cuda: "Cuda",
-  webgpu: "WebGPU_Buf",
+  cuda: { name: "Cuda", addressable: true },
+  webgpu: { name: "WebGPU_Buf", addressable: false },
 };
 const DEVICE_ALLOCATOR = 0; // OrtDeviceAllocator
 const MEM_TYPE_DEFAULT = 0;
 
-/** A new allocator of the provider's memory for `session`; NULL where the provider uses host memory. */
-export function createDeviceAllocator({ api, provider }: NativeEngine, session: Pointer): Pointer {
-  const name = DEVICE_MEMORY[provider];
-  if (name === null) return NULL;
-  const info = api.out.CreateMemoryInfo(name, DEVICE_ALLOCATOR, 0, MEM_TYPE_DEFAULT);
-  try {
-    return api.out.CreateAllocator(session, info);
-  } finally {
-    api.release.ReleaseMemoryInfo(info);
-  }
+/** Whether tensors on the provider's device can have views. */
+export function hasDeviceViews(provider: OrtProvider): boolean {
+  return DEVICE_MEMORY[provider]?.addressable === true;
+}
+
+/** The provider's memory: where new tensors are allocated, and what tensors over parts of them say. NULL: none. */
+export interface NativeDevice {
+  readonly allocator: Pointer;
+  readonly memory: Pointer;
+}
+
+export const NO_DEVICE: NativeDevice = { allocator: NULL, memory: NULL };
+
+/** The memory of `session`'s provider, for as long as the session lives. */
+export function openDevice({ api, provider, deviceId }: NativeEngine, session: Pointer): NativeDevice {
+  const kind = DEVICE_MEMORY[provider];
+  if (kind === null) return NO_DEVICE;
+  const memory = api.out.CreateMemoryInfo(kind.name, DEVICE_ALLOCATOR, deviceId, MEM_TYPE_DEFAULT);
+  return { allocator: api.out.CreateAllocator(session, memory), memory: kind.addressable ? memory : NULL };
 }
