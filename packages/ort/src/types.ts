@@ -65,7 +65,7 @@ export interface SessionOptions {
   readonly profile?: string;
   /**
    * Gives scratch memory back to the system after each run instead of keeping the largest that any run needed: for large
-   * sessions of which several live at once. Changes no bits; costs page faults. Native driver, `cpu`. Default false.
+   * sessions of which several live at once. Changes no bits; costs page faults. Native driver, `cpu` and `cuda`. Default false.
    */
   readonly releasesScratch?: boolean;
   /** ONNX Runtime's session configuration entries, e.g. `session.disable_cpu_ep_fallback`. */
@@ -132,7 +132,7 @@ export interface OpenOrtOptions {
   readonly spinning?: boolean;
   /** Path of another `libonnxruntime`. Default: `OARLOCK_ORT_LIBRARY`, else the one that onnxruntime-node ships. */
   readonly library?: string;
-  /** Folder of CUDA's own libraries, loaded before the provider. Default: the loader's search path. */
+  /** Folder of CUDA's own libraries, loaded before the provider. Default: `OARLOCK_CUDA_LIBRARIES`, else the loader's search path. */
   readonly cudaLibraries?: string;
   /** Options of the provider, e.g. `{ device_id: "0", use_tf32: "0" }` or `{ enableGraphCapture: "1" }`. */
   readonly providerOptions?: Readonly<Record<string, string>>;

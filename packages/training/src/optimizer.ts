@@ -11,7 +11,7 @@ import { disposeAll, type FlatState } from "./state.ts";
 import type { OptimizerSettings } from "./types.ts";
 
 /** Floats of a stretch: four arrays and the temporaries stay in a processor's second-level cache; a card is kept busy. */
-const STRETCH = { host: 65_536, device: 2 ** 26 } as const;
+const STRETCH = { processor: 65_536, card: 2 ** 26 } as const;
 
 export interface Optimizer {
   /** Adds the gradients of the first `used` lanes into lane 0, in order, and returns √Σg². */
@@ -68,7 +68,8 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     return binding;
   };
   const over = (flat: OrtTensor, { start, end }: Stretch): OrtTensor => ort.view(flat, start, [end - start]);
-  const stretchesOf = (of: readonly Stretch[]): Stretch[] => cut(of, STRETCH[ort.residence]);
+  const stretchesOf = (of: readonly Stretch[]): Stretch[] =>
+    cut(of, STRETCH[ort.provider === "cpu" ? "processor" : "card"]);
   const combinationOf = (session: OrtSession, used: number, stretch: Stretch): OrtBinding => {
     const tensors = lanes.slice(0, used).map(({ flat }) => over(flat, stretch));
     const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));

@@ -54,6 +54,7 @@ const statusFunctions = {
   UpdateCudaProviderOptions: [206, "pppz"],
   AddExternalInitializers: [210, "pppz"],
   AppendExecutionProvider: [216, "psppz"],
+  RegisterExecutionProviderLibrary: [301, "pss"],
   CopyTensors: [386, "ppppz"],
 } as const;
 

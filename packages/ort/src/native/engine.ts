@@ -17,6 +17,8 @@ export interface NativeEngine {
   readonly provider: OrtProvider;
   readonly fingerprint: EngineFingerprint;
   readonly options: OpenOrtOptions;
+  /** Of `libonnxruntime`; providers lie beside it. */
+  readonly libraryPath: string;
   /** Limits asynchronous calls. */
   readonly pool: Gate;
   /** Ordinal of the card, where the provider has several. */

@@ -15,6 +15,7 @@ import {
   type NativeDevice,
   NO_DEVICE,
   openDevice,
+  prepareProvider,
   probeProvider,
 } from "./providers.ts";
 import { NEGATION } from "../smallest-model.ts";
@@ -46,7 +47,8 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
   const environment = readOrtEnvironment();
   const provider = options.provider ?? "cpu";
   probeProvider(provider, options);
-  const api = openApi(options.library ?? environment.library ?? shippedLibrary());
+  const libraryPath = options.library ?? environment.library ?? shippedLibrary();
+  const api = openApi(libraryPath);
   return {
     api,
     environment: api.out.CreateEnv(LOG_FATAL_ONLY, "oarlock"),
@@ -55,6 +57,7 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
     provider,
     fingerprint: createFingerprint(api, options),
     options,
+    libraryPath,
     deviceId: Number(options.providerOptions?.["device_id"] ?? 0),
     pool: openGate("pool", Math.max(1, environment.threadPoolSize - POOL_RESERVE)),
     exclusive: provider === "webgpu" ? openGate("webgpu", 1) : undefined,
@@ -86,6 +89,7 @@ function copyTensors(
 async function deviceOf(engine: NativeEngine): Promise<NativeDevice> {
   if (engine.provider === "cpu") return NO_DEVICE;
   try {
+    prepareProvider[engine.provider](engine);
     const { handle } = await createNativeSession(engine, NEGATION, {});
     return openDevice(engine, handle.pointer);
   } catch (cause) {
