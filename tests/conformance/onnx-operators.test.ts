@@ -233,12 +233,12 @@ function worst(actual: readonly number[], expected: Float64Array): number {
   return Math.max(...actual.map((value, i) => Math.abs(value - expected[i]!))) / size;
 }
 
-/** Composed of others on the tested provider. */
+/** Composed of others on the tested provider; the others of them are right, but slow or of other bits each time. */
 const lacking = new Set<OpName>(lackingOperators(testedEngine().provider));
 
 describe("reference and engine agree", () => {
   for (const [number, { op, inputs, build }] of cases.entries()) {
-    it.skipIf(lacking.has(op))(`${op} (${number})`, async () => {
+    it.skipIf(op === "SimplifiedLayerNormalization" && lacking.has(op))(`${op} (${number})`, async () => {
       const graph = createGraph(op);
       const values = inputs.map(({ dtype, shape }, i) => graph.input(`x${i}`, dtype, shape));
       const results = build(graph, values);

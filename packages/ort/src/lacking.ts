@@ -4,12 +4,17 @@
  */
 import type { OrtProvider } from "./types.ts";
 
-export type LackingOperator = "FusedMatMul" | "GroupQueryAttention" | "SimplifiedLayerNormalization";
+export type LackingOperator =
+  | "FusedMatMul"
+  | "GroupQueryAttention"
+  | "ScatterElements"
+  | "SimplifiedLayerNormalization";
 
 const LACKING: { readonly [P in OrtProvider]: readonly LackingOperator[] } = {
   cpu: [],
-  // In 16 bits only: in float32 it would run on the CPU.
-  cuda: ["GroupQueryAttention"],
+  // The first in 16 bits only: in float32 it would run on the CPU. The second adds what falls on one place in any order: other bits
+  // at each run.
+  cuda: ["GroupQueryAttention", "ScatterElements"],
   // Its second result, 1/rms, is never written: every gradient through it would be wrong. Products with flags run on the CPU.
   webgpu: ["SimplifiedLayerNormalization", "FusedMatMul"],
 };
