@@ -1,8 +1,12 @@
 /** Rules of the operators that move elements: what was gathered is scattered back, and the other way round. */
 import {
+  add,
+  cast,
   concat,
+  equal,
   expandLike,
   gatherElements,
+  matMul,
   type MovementAttributes,
   reshape,
   scatterAdd,
@@ -65,8 +69,22 @@ function gatherBack(step: Step<{ readonly axis: number }>, base: Value): Value {
     return typeof dim === "number" ? dim : 0;
   });
   const updates = indices.shape.length === 1 ? dy : reshape(dy, flattened);
+  const [rows] = data.shape;
+  if (
+    data.graph.without.has("ScatterElements") &&
+    data.shape.length === 2 &&
+    axis === 0 &&
+    typeof rows === "number"
+  )
+    return add(base, matMul(oneHot(indices, rows), updates));
   const alongAxis = data.shape.map((_, i) => (i === axis ? -1 : 1));
   return scatterAdd(base, expandLike(reshape(indices, alongAxis), updates), updates, axis);
+}
+
+/** A row for each place, 1 where an index (int64) is that place. […] → [rows, indices] */
+function oneHot(indices: Value, rows: number): Value {
+  const places = indices.graph.integers(Array.from({ length: rows }, (_, row) => row));
+  return cast(equal(reshape(places, [-1, 1]), reshape(cast(indices, "int64"), [1, -1])), "float32");
 }
 
 export const movement: { readonly [Op in keyof MovementAttributes]: Rule<MovementAttributes[Op]> } = {
