@@ -2,17 +2,23 @@
  * An actor and a reward worker of another plan join a run: what they would make cannot count (D1b). They hand the run's work back,
  * the learner names them, and the weights are those of the undisturbed run (D1).
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { openActor } from "@oarlock/actor";
+import { startNatsServer } from "@oarlock/bus";
 import type { Bus } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
 import { openReward } from "@oarlock/reward";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel } from "@oarlock/rpc";
 import { Lifecycle, silentLog, systemClock } from "@oarlock/runtime";
-import { temporaryFolder } from "@oarlock/testkit";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { openModel } from "@oarlock/workload";
 import { expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
+import { service } from "./service-child.ts";
+
+const program = requireNatsServer();
 
 const PLAN = ["stages.sft.sft.steps=2", "stages.grpo.grpo.steps=2", "evaluation.every=100"];
 /** Its rewards are others, under the same names. */
@@ -63,3 +69,32 @@ test("D1, D1b, L1: they make nothing of it, and the run's status says who they a
   const stranger = `reward-7 (plan ${other.digest.slice(0, 12)})`;
   expect([...heard].filter((said) => said.includes(named) && said.includes(stranger))).not.toEqual([]);
 });
+
+test.skipIf(program.absent)(
+  `L1, D1: where all actors do, the learner says it soon, and goes on once one of its plan is there${program.note}`,
+  async () => {
+    const run = additionPlan(PLAN);
+    const calmDir = temporaryFolder("calm");
+    const calm = await startLocalRun(run, { outDir: calmDir, baseDir: calmDir });
+    const { policy } = await calm.finished;
+    const server = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
+    onTestFinished(() => server.stop("SIGKILL"));
+    const settings = (plan: typeof run) => {
+      const outDir = temporaryFolder("apart");
+      const text = JSON.stringify({ uid: "strangers-2", baseDir: outDir, run: plan });
+      writeFileSync(join(outDir, "plan.json"), text);
+      return { NATS_URL: server.url, OARLOCK_PLAN: join(outDir, "plan.json"), OARLOCK_OUT: outDir };
+    };
+    const own = settings(run);
+    const learner = service("learner", { ...own, OARLOCK_STALL_WARN_MS: "1000" });
+    service("reward", own);
+    service("actor", { ...settings(additionPlan(OTHER)), OARLOCK_INSTANCE: "actor-7" });
+    const other = additionPlan(OTHER).digest.slice(0, 12);
+    const cause = `who follows another hands its work back: actor-7 (plan ${other})`;
+    const said = () => learner.lines.filter((line) => line.includes('"type":"stalled"')).join("\n");
+    await expect.poll(said, { timeout: 30_000 }).toContain(cause);
+    service("actor", own);
+    expect(await learner.exit, learner.log.join("\n")).toBe(0);
+    expect(JSON.parse(learner.lines.at(-1) ?? "{}")).toMatchObject({ type: "ended", policy });
+  },
+);
