@@ -2,18 +2,22 @@
  * Scorers that nothing pins, and that whoever runs them gives another version in the middle of a step: the samples of a step are
  * judged by one version all the same (S1).
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { startNatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
+import { startProcessesRun } from "@oarlock/cli/processes";
 import { RewardScope, RewardService, RolloutPurpose } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
 import { RpcServer } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { silentLog } from "@oarlock/runtime";
-import { temporaryFolder } from "@oarlock/testkit";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
+
+const program = requireNatsServer();
 
 function stepsOf(folder: string): readonly MetricsRecord[] {
   const records = parseMetrics(readFileSync(join(folder, "metrics.jsonl"), "utf8"));
@@ -24,7 +28,10 @@ function stepsOf(folder: string): readonly MetricsRecord[] {
 const BEFORE = 10;
 
 /** A scorer whose score is its version: a step with two of them shows two scores. Its version is said by calls so far. */
-async function serveChanging(versionOf: (call: number) => string) {
+async function serveChanging(
+  versionOf: (call: number) => string,
+  { onPinned = () => undefined }: { readonly onPinned?: () => void } = {},
+) {
   /** Versions that were asked for of rollouts, by step and group. */
   const asked: { readonly step: number; readonly group: number; readonly wanted: string }[] = [];
   const server = new RpcServer({ host: "127.0.0.1", port: 0, log: silentLog });
@@ -35,6 +42,7 @@ async function serveChanging(versionOf: (call: number) => string) {
       const version = versionOf(asked.length);
       if (stage === 1 && purpose === RolloutPurpose.ROLLOUT)
         asked.push({ step, group: index, wanted: scorers[0]?.version ?? "" });
+      if (scorers[0]?.version !== "") onPinned();
       const value = { scope: RewardScope.TRAJECTORY, values: [Number(version)] };
       const reward = { name: "mine", scorerVersion: version, verdict: { case: "scored" as const, value } };
       return { results: trajectories.map(() => ({ rewards: [reward] })) };
@@ -108,6 +116,42 @@ test("S1: one that never settles is asked once more and no oftener; what is of a
     /mine: SCORER_VERSION: scored by version [12]; [12] is pinned/,
   );
 });
+
+test.skipIf(program.absent)(
+  `S1: over JetStream the question outlives a reward worker that is killed with it${program.note}`,
+  async () => {
+    let onSecond: () => void = () => undefined;
+    const { asked, plan } = await serveChanging((call) => (call < BEFORE ? "1" : "2"), {
+      onPinned: () => onSecond(),
+    });
+    const folder = temporaryFolder("killed");
+    const resolved = plan(["pipeline.lag=0"]);
+    const file = { uid: "changing", baseDir: folder, run: resolved };
+    writeFileSync(join(folder, "plan.json"), JSON.stringify(file));
+    const nats = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
+    onTestFinished(() => nats.stop("SIGKILL"));
+    const killed: number[] = [];
+    const run = await startProcessesRun(resolved, {
+      outDir: folder,
+      uid: "changing",
+      environment: { ...process.env, NATS_URL: nats.url },
+    });
+    onSecond = () => {
+      const pid = run.children().find(({ role }) => role === "reward")?.pid;
+      if (pid === undefined || killed.length > 0) return;
+      killed.push(pid);
+      process.kill(pid, "SIGKILL");
+    };
+    expect(await run.finished).toMatchObject({ status: "completed" });
+    expect(killed).toHaveLength(1);
+    for (const { metrics } of stepsOf(folder)) {
+      expect(metrics["critic/score/max"]).toBe(metrics["critic/score/min"]);
+      expect(metrics["reward/failed_fraction"]).toBe(0);
+    }
+    // Both groups of version 1, and one of them once more, of which the answer died with the worker.
+    expect(asked.filter(({ wanted }) => wanted === "2").length).toBeGreaterThanOrEqual(3);
+  },
+);
 
 test("D1: one that does not change is asked once", async () => {
   const { asked, plan } = await serveChanging(() => "1");
