@@ -8,7 +8,7 @@ import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import type { CheckpointInfo } from "@oarlock/checkpoint";
 import type { Consumer, Stream } from "@oarlock/bus";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
-import { START, advance, isPolicyServed, nextAction } from "@oarlock/run";
+import { START, advance, groupsInFlightBound, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
@@ -189,6 +189,7 @@ function partsOf(
     ...kept,
     incarnation,
     fingerprint: run.digest,
+    mostGroups: Math.max(1, groupsInFlightBound(run)),
     traces: groupTraces,
     queueWait: recorders.queueWait,
     describe,

@@ -43,6 +43,7 @@ async function open() {
     workSubject: names.workRollout,
     generated: stream,
     generatedSubject: names.trajectoryGenerated,
+    mostGroups: 1,
     scored,
     describe: (): RolloutWork => {
       throw new Error("nothing is issued");
@@ -96,9 +97,12 @@ describe("a group that is judged again", () => {
       scorerVersion,
       verdict: { case: "scored", value: { values: [value] } },
     });
-  const known: Trajectory[] = [0, 1].map((sample) =>
-    create(TrajectorySchema, { ...trajectory, sample, rewards: [given("1", 5)] }),
-  );
+  const knownOf = (index: number): Trajectory[] =>
+    [0, 1].map((sample) => {
+      const place = { group: { ...group, group: index }, sample };
+      return create(TrajectorySchema, { ...trajectory, ...place, rewards: [given("1", 5)] });
+    });
+  const known = knownOf(0);
   const questions = [{ group: known, pins: new Map([["mine", "2"]]) }];
 
   test("W2: goes to the reward workers with its pins; of what comes back the verdicts alone count, and those of its learner", async () => {
@@ -120,6 +124,21 @@ describe("a group that is judged again", () => {
     const expected = known.map((one) => ({ ...one, rewards: [given("2", 7 + one.sample)] }));
     expect(await judged).toEqual([expected]);
     expect(rollouts.newestVersion("mine")).toBe("2");
+  });
+
+  test("Q1: is one of so many at a time: the next are asked about when these are answered", async () => {
+    const { rollouts, stream, generated } = await open();
+    const two = [...questions, { group: knownOf(1), pins: new Map<string, string>() }];
+    const judged = rollouts.judgeAgain(two, AbortSignal.timeout(20_000));
+    for (const index of [0, 1]) {
+      const message = await generated.next({ timeoutMs: 10_000 });
+      await message?.ack();
+      const asked = fromBinary(TrajectoryBatchSchema, message?.data ?? new Uint8Array());
+      expect(asked.group?.group).toBe(index);
+      expect(await generated.next({ timeoutMs: 50 })).toBeUndefined();
+      await stream.publish(names.trajectoryScored, toBinary(TrajectoryBatchSchema, asked));
+    }
+    expect((await judged).map(([first]) => first?.group?.group)).toEqual([0, 1]);
   });
 
   test("L1: does not wait for a message that was parked", async () => {

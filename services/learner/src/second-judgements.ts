@@ -23,6 +23,8 @@ export interface SecondJudgementsOptions {
   /** Where actors put what they have generated. */
   readonly generated: Pick<Stream, "publish">;
   readonly generatedSubject: string;
+  /** Groups that are out at the same time at most (Q1). */
+  readonly mostGroups: number;
   readonly waits: StallingWaits;
   readonly clock: Clock;
   readonly log: Log;
@@ -41,7 +43,7 @@ export interface SecondJudgements {
 
 /** Nothing is asked. */
 export function createSecondJudgements(options: SecondJudgementsOptions): SecondJudgements {
-  const { incarnation, generated, generatedSubject, waits, clock, log } = options;
+  const { incarnation, generated, generatedSubject, mostGroups, waits, clock, log } = options;
   /** What is out, by the message's id; the answer when it is there. */
   const out = new Map<string, { readonly group: readonly Trajectory[]; answer?: Trajectory[] }>();
   let movedMs = 0;
@@ -60,15 +62,24 @@ export function createSecondJudgements(options: SecondJudgementsOptions): Second
     });
     return answers.length < keys.length ? undefined : answers;
   };
+  const judgeTogether = async (
+    questions: readonly Question[],
+    signal: AbortSignal,
+  ): Promise<Trajectory[][]> => {
+    const keys = await Promise.all(questions.map(ask));
+    log.warn("a scorer changed within a step: groups are judged again", { groups: keys });
+    const name = `second scores of ${keys.length} groups, ${keys[0] ?? ""} first, from reward workers`;
+    const wait = { key: WAIT, name, get: () => answersTo(keys), who: () => `nobody gave ${name}` };
+    const answers = await waits.until(wait, signal);
+    for (const key of keys) out.delete(key);
+    return answers;
+  };
   return {
     async judge(questions, signal) {
-      const keys = await Promise.all(questions.map(ask));
-      log.warn("a scorer changed within a step: groups are judged again", { groups: keys });
-      const name = `second scores of ${keys.length} groups, ${keys[0] ?? ""} first, from reward workers`;
-      const wait = { key: WAIT, name, get: () => answersTo(keys), who: () => `nobody gave ${name}` };
-      const answers = await waits.until(wait, signal);
-      for (const key of keys) out.delete(key);
-      return answers;
+      const judged: Trajectory[][] = [];
+      for (let from = 0; from < questions.length; from += mostGroups)
+        judged.push(...(await judgeTogether(questions.slice(from, from + mostGroups), signal)));
+      return judged;
     },
     take(answer) {
       const asked = answer.again ? out.get(messageIdOf(answer)) : undefined;
