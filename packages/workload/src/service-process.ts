@@ -145,7 +145,8 @@ function codeOf(reason: unknown): string {
 function endWithStdin(log: Log): void {
   const end = (): void => {
     log.error("the supervisor is gone");
-    process.exit(SERVICE_EXIT.failed);
+    // Not `exit`, which waits for threads that compute.
+    process.kill(process.pid, "SIGKILL");
   };
   process.stdin.once("end", end).once("error", end).resume();
 }
