@@ -1,11 +1,12 @@
 /** The commands around a run, in the order of a user's day, on one small run; and what they leave behind: nothing. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { temporaryFolder } from "@oarlock/testkit";
+import { dirname, join } from "node:path";
+import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
 import { digestsOf, type Ended, oarlock, startOarlock, summaryOf } from "./oarlock.ts";
 import { tinyModel } from "../tiny-model.ts";
 
+const nats = requireNatsServer();
 const STEPS = 10;
 
 const RUN_FILE = `
@@ -101,6 +102,23 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
 
   for (const { text } of all) expect(text).not.toMatch(/Warning|This is a bug/);
   expect(readdirSync(home)).toEqual([]);
+});
+
+test("up takes a NATS server where there is one, says which, and gives the weights of one process", async () => {
+  const folder = temporaryFolder("up");
+  writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+  const { NATS_URL: _, ...inherited } = process.env;
+  const up = async (out: string, path: string): Promise<string> => {
+    const ended = await oarlock(["up", "run.yaml", "--out", out], folder, { ...inherited, PATH: path });
+    expect(ended.code, ended.text).toBe(0);
+    return ended.text;
+  };
+  const without = await up("alone", "/nowhere");
+  expect(without).toContain("no NATS server");
+  if (nats.absent) return;
+  const withServer = await up("apart", `${dirname(nats.path)}:${process.env["PATH"] ?? ""}`);
+  expect(withServer).toContain(`${nats.path} at nats://`);
+  expect(summaryOf(join(folder, "apart")).policy).toEqual(summaryOf(join(folder, "alone")).policy);
 });
 
 test("a reader that leaves, as head does, ends no command with a stack trace", async () => {

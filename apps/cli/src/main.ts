@@ -9,7 +9,7 @@ import { planCommand } from "./commands/plan.ts";
 import { replaceScorerCommand } from "./commands/replace-scorer.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
 import { resumeCommand } from "./commands/resume.ts";
-import { runCommand } from "./commands/run.ts";
+import { runCommand, upCommand } from "./commands/run.ts";
 import { samplesCommand } from "./commands/samples.ts";
 import { servePlanCommand } from "./commands/serve-plan.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -27,6 +27,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   validateCommand,
   planCommand,
   runCommand,
+  upCommand,
   resumeCommand,
   statusCommand,
   replaceScorerCommand,

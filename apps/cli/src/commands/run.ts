@@ -27,7 +27,7 @@ import {
   writePlan,
 } from "../run-folder.ts";
 import { markRunning } from "../running-mark.ts";
-import { requireBroker } from "../processes/index.ts";
+import { hasBroker, requireBroker } from "../processes/index.ts";
 import { runSession, type SessionResult } from "../run-session.ts";
 import { parseSeeds } from "../seeds.ts";
 
@@ -54,6 +54,25 @@ export function runCommand(context: CommandContext): Command {
       if (options.out !== undefined) await requireMakeable(options.out, "--out");
       if (options.seeds === undefined) await runOnce(context, file, options);
       else await runSeeds(context, file, options, parseSeeds(options.seeds));
+    });
+}
+
+/** `oarlock up FILE`: as `run`, on processes of their own where that is possible. */
+export function upCommand(context: CommandContext): Command {
+  return new Command("up")
+    .description("As run: on processes of their own where there is a NATS server, else all in this one.")
+    .argument("<file>", "run file, YAML or JSON")
+    .option("--out <dir>", "run folder (default: a new runs/<name>)")
+    .addOption(setOption())
+    .addHelpText("after", UP_EXAMPLES)
+    .action(async (file: string, options: Pick<RunOptions, "set" | "out">) => {
+      if (options.out !== undefined) await requireMakeable(options.out, "--out");
+      const processes = hasBroker(processEnvironment());
+      if (!processes)
+        context.terminal.note(
+          "no NATS server (NATS_URL, or nats-server 2.11 or newer on the PATH): all in one process",
+        );
+      await runOnce(context, file, { ...options, processes });
     });
 }
 
@@ -195,6 +214,11 @@ const COMPARED = [
   "response_length/mean",
   "train/loss",
 ];
+
+const UP_EXAMPLES = `
+Examples:
+  oarlock up examples/addition.yaml
+  NATS_URL=nats://localhost:4222 oarlock up run.yaml --out runs/first`;
 
 const EXAMPLES = `
 Examples:

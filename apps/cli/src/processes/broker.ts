@@ -18,7 +18,12 @@ export interface RunBroker {
   stop(): Promise<void>;
 }
 
-/** Whether there is one to use, before anything is written. @throws OarlockError `BROKER_MISSING`. */
+/** Whether there is one to use. */
+export function hasBroker(environment: Environment): boolean {
+  return readNatsOptions(environment) !== undefined || findNatsServer(environment) !== undefined;
+}
+
+/** That there is one to use, before anything is written. @throws OarlockError `BROKER_MISSING`. */
 export function requireBroker(environment: Environment): void {
   if (readNatsOptions(environment) === undefined) requireProgram(environment);
 }
