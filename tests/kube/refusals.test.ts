@@ -69,6 +69,10 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a scorer's password in its address", reward({ type: "http", http: { url: "http://a:b@host/" } })],
   ["a scorer's address without a port", reward({ type: "grpc", grpc: { address: "host" } })],
   ["an ensemble of one", reward({ type: "ensemble", ensemble: { from: ["stage/rm"] } })],
+  [
+    "the end of steps that a reward model does not score",
+    reward({ type: "model", model: { from: "stage/rm", stepEnd: "." } }),
+  ],
   ["call settings for a verifier", reward({ service: { batchSize: 8 } })],
   [
     "Oarlock's own setting as a scorer's token",

@@ -47,6 +47,7 @@ export type {
 } from "./resolved.ts";
 export type {
   ResolvedEnsemble,
+  ResolvedModelReward,
   ResolvedGrpcReward,
   ResolvedJudge,
   ResolvedService,

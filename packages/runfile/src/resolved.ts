@@ -4,7 +4,7 @@
  * This is the ONE input of the services (D1): everything that changes bits is a value here. It keeps the run file's
  * own shape, so `spec` can be read, compared and run again as a run file. Plain data: JSON-safe, no behaviour.
  */
-import type { EnsembleReward, ScoreShaping, ServiceReward } from "./reward-services.ts";
+import type { EnsembleReward, ResolvedModelReward, ScoreShaping, ServiceReward } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
@@ -438,7 +438,7 @@ export type ResolvedReward =
         readonly deterministic?: true;
       };
     })
-  | (RewardHead & { readonly type: "model"; readonly model: ResolvedStart })
+  | (RewardHead & { readonly type: "model"; readonly model: ResolvedModelReward })
   | (RewardHead & EnsembleReward)
   | (RewardHead & ServiceReward);
 

@@ -1,5 +1,5 @@
 /** Rewards that another process or several models give, and what is done with a score: as written and as resolved. */
-import type { EnsembleCombination, RewardNormalization, ScoreScope } from "./vocabulary.ts";
+import type { EnsembleCombination, ModelScoreScope, RewardNormalization, ScoreScope } from "./vocabulary.ts";
 
 /** Certificates of calls to a scorer: PEM files, relative to the run file. */
 export interface ServiceTlsSpec {
@@ -44,6 +44,13 @@ export interface JudgeRewardSpec {
   readonly max?: number | undefined;
   readonly temperature?: number | undefined;
   readonly maxTokens?: number | undefined;
+}
+
+/** A reward model of the run: `from: stage/<name>`. */
+export interface ModelRewardSpec {
+  readonly from: string;
+  readonly scope?: ModelScoreScope | undefined;
+  readonly stepEnd?: string | undefined;
 }
 
 export interface EnsembleRewardSpec {
@@ -115,6 +122,14 @@ export interface ResolvedGrpcReward {
   /** The server's scorer that is asked for. */
   readonly scorer: string;
   readonly tls: boolean;
+}
+
+export interface ResolvedModelReward {
+  readonly from: string;
+  /** A score of each step, and of the whole; absent: of the whole alone. */
+  readonly scope?: "step";
+  /** Text that a step ends with; there where `scope` is. */
+  readonly stepEnd?: string;
 }
 
 export interface ResolvedEnsemble {

@@ -5,7 +5,7 @@
  * means "has a default that the plan fills"; the filled form is `resolved.ts`. Knows nothing of YAML or of files.
  */
 import type { ClusterSpec } from "./cluster-spec.ts";
-import type { RewardServiceSpecs } from "./reward-services.ts";
+import type { ModelRewardSpec, RewardServiceSpecs } from "./reward-services.ts";
 import type {
   Advantage,
   Aggregation,
@@ -320,8 +320,7 @@ export interface RewardSpec extends RewardServiceSpecs {
   readonly format?: FormatSpec | undefined;
   readonly length?: LengthSpec | undefined;
   readonly function?: FunctionSpec | undefined;
-  /** A reward model of the run: `from: stage/<name>`. */
-  readonly model?: { readonly from: string } | undefined;
+  readonly model?: ModelRewardSpec | undefined;
 }
 
 export interface ExactSpec {

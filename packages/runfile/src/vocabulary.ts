@@ -133,6 +133,10 @@ export type RewardNormalization = (typeof REWARD_NORMALIZATIONS)[number];
 export const SCORE_SCOPES = ["trajectory", "token"] as const;
 export type ScoreScope = (typeof SCORE_SCOPES)[number];
 
+/** What a reward model's scores are of: the whole completion (outcome), or each of its steps (process). */
+export const MODEL_SCORE_SCOPES = ["trajectory", "step"] as const;
+export type ModelScoreScope = (typeof MODEL_SCORE_SCOPES)[number];
+
 /** Where a numeric verifier looks for the answer in a completion. */
 export const NUMERIC_EXTRACTIONS = ["last-number", "boxed", "hashes", "whole"] as const;
 export type NumericExtraction = (typeof NUMERIC_EXTRACTIONS)[number];

@@ -15,6 +15,8 @@ export { checkTrust } from "./external/trust.ts";
 export { ensembleVersion, modelVersion } from "./version.ts";
 export { createModelScorer } from "./model-scorer.ts";
 export type { BatchScorer, RewardModelSource, ModelScorerOptions } from "./model-scorer.ts";
+export { stepEnds } from "./step-ends.ts";
+export type { StepOptions } from "./step-ends.ts";
 export { openRewardModelStore } from "./reward-model-store.ts";
 export type { RewardModelStoreOptions } from "./reward-model-store.ts";
 export type { ScoreOptions, ScorerActivity, ScorerSet, TrajectoryInput } from "./scorer-set.ts";

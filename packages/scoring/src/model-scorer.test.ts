@@ -91,6 +91,68 @@ describe("a model scorer", () => {
   });
 });
 
+describe("a process reward model", () => {
+  /** Of each place the sum of the tokens up to it; a step ends with token 9. */
+  function process(change: Partial<ModelScorerOptions> = {}) {
+    const asked: number[] = [];
+    const { made } = scorer(Promise.resolve(), {
+      stepEnds: (completion) => completion.flatMap((token, i) => (token === 9 ? [i] : [])),
+      open: async () => ({
+        async score(texts, { places = [] }) {
+          asked.push(texts.length);
+          return Float32Array.from(
+            texts.flatMap((text, i) =>
+              (places[i] ?? []).map((place) => text.subarray(0, place + 1).reduce((a, b) => a + b, 0)),
+            ),
+          );
+        },
+        close: async () => undefined,
+        [Symbol.asyncDispose]: async () => undefined,
+      }),
+      ...change,
+    });
+    return { made, asked };
+  }
+  const steps = (tokens: readonly number[], completionTokens: number): TrajectoryInput => ({
+    ...input(tokens),
+    completionTokens,
+  });
+
+  test("gives each completion's steps their scores in one call, at their places among all tokens", async () => {
+    const { made, asked } = process();
+    const cached = cachedScorer(made);
+    const inputs = [steps([9, 1, 9, 2, 9], 4), steps([1, 1, 9], 2)];
+    const expected = [
+      { type: "scored", value: 49, version: "sha256:abc", tokens: { positions: [2, 4], values: [19, 30] } },
+      { type: "scored", value: 11, version: "sha256:abc", tokens: { positions: [2], values: [11] } },
+    ];
+    expect(await cached.score(inputs)).toEqual(expected);
+    // Remembered with its places; the same tokens with another prompt have others.
+    expect(await cached.score(inputs.toReversed())).toEqual(expected.toReversed());
+    expect(asked).toEqual([2]);
+    const [other] = await cached.score([steps([9, 1, 9, 2, 9], 5)]);
+    expect(other).toMatchObject({ tokens: { positions: [0, 2, 4], values: [9, 19, 30] } });
+    expect(asked).toEqual([2, 1]);
+    await cached.close();
+  });
+
+  test("S1: a score of a step that is not finite fails its sample alone, as does a completion without tokens", async () => {
+    const { made } = process({
+      open: async () => ({
+        score: async () => Float32Array.of(1, Number.NaN, 0.5),
+        close: async () => undefined,
+        [Symbol.asyncDispose]: async () => undefined,
+      }),
+    });
+    expect(await made.score([steps([1, 9, 9], 2), steps([9, 9], 1), steps([9], 0)])).toMatchObject([
+      { type: "failed", code: "VALUE_NOT_FINITE" },
+      { type: "scored", value: 0.5, tokens: { positions: [1] } },
+      { type: "failed", code: "COMPLETION_EMPTY" },
+    ]);
+    await made.close();
+  });
+});
+
 test("D1c: a thread that dies, and a call that is late, decide no reward", async () => {
   const closed: number[] = [];
   const faults = [

@@ -4,12 +4,14 @@
  * that gave it.
  */
 import type { PolicyAnnouncement, PolicyStore, PolicyVersion } from "@oarlock/checkpoint";
+import { setImmediate as immediate } from "node:timers/promises";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
-import { failed, scored } from "@oarlock/rewards";
+import { failed, scored, scoredTokens } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import { sleep, systemClock, waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
-import type { ScoreModel } from "@oarlock/training";
+import type { ScoreModel, ScorePlaces } from "@oarlock/training";
+import { rangeOf } from "./scorer-set.ts";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
 import { modelVersion } from "./version.ts";
 
@@ -27,6 +29,8 @@ export interface ModelScorerOptions {
   readonly store: RewardModelSource;
   /** Opens the model in a thread. */
   readonly open: (weights: Float32Array) => Promise<ScoreModel>;
+  /** Of a process reward model: the last token of each step of a completion, ascending. Absent: one score of the whole. */
+  readonly stepEnds?: (completion: readonly number[]) => readonly number[];
 }
 
 /** One scorer of a set, judging whole batches. */
@@ -65,7 +69,7 @@ const MAX_OPEN = 2;
  * work pins, while the one before it goes on.
  */
 export function createModelScorer(options: ModelScorerOptions): BatchScorer {
-  const { name, optional, timeoutMs } = options;
+  const { name, optional, timeoutMs, stepEnds } = options;
   /** By version, "" where none was pinned; in the order of their last use. */
   const opened = new Map<string, Promise<Loaded>>();
   /** Calls that are with a model. */
@@ -110,13 +114,22 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
     try {
       const { model, version } = await loading;
       const texts = inputs.map(({ tokens }) => tokens);
-      const call = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
+      const places = stepEnds && (await placesOf(inputs, stepEnds));
+      const call = {
+        timeoutMs,
+        ...(signal === undefined ? {} : { signal }),
+        ...(places === undefined ? {} : { places }),
+      };
       const values = await model.score(texts, call).catch((reason: unknown) => {
         // Its thread may be gone: the next call opens the model anew.
         if (signal?.aborted !== true && opened.get(pinned) === loading) opened.delete(pinned);
         throw reason;
       });
-      return Array.from(values, (value) => versioned(scored(value), version));
+      const verdicts =
+        places === undefined
+          ? Array.from(values, (value) => scored(value))
+          : verdictsAt(inputs, places, values);
+      return verdicts.map((verdict) => versioned(verdict, version));
     } finally {
       leave(pinned, loading);
     }
@@ -201,6 +214,36 @@ async function patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Pro
       await sleep(RETRY_DELAY_MS, { signal });
     }
   }
+}
+
+/** The ends of each completion's steps among all tokens. The event loop answers after each completion (P1). */
+async function placesOf(
+  inputs: readonly TrajectoryInput[],
+  stepEndsOf: (completion: readonly number[]) => readonly number[],
+): Promise<ScorePlaces> {
+  const places: number[][] = [];
+  for (const input of inputs) {
+    const { promptLength } = rangeOf(input);
+    const completion = Array.from(input.tokens.subarray(promptLength));
+    places.push(stepEndsOf(completion).map((end) => promptLength + end));
+    await immediate();
+  }
+  return places;
+}
+
+/** Scores of steps, as those of other processes travel. A completion without a token has none (S1). */
+function verdictsAt(
+  inputs: readonly TrajectoryInput[],
+  places: ScorePlaces,
+  values: Float32Array,
+): Verdict[] {
+  let from = 0;
+  return inputs.map((input, i) => {
+    const positions = places[i] ?? [];
+    if (positions.length === 0) return failed("COMPLETION_EMPTY", "a completion without tokens has no steps");
+    const ofInput = Array.from(values.subarray(from, (from += positions.length)));
+    return scoredTokens({ positions, values: ofInput }, rangeOf(input));
+  });
 }
 
 async function closeModel(loading: Promise<Loaded>): Promise<void> {

@@ -1,7 +1,7 @@
 /** Trains one policy: gradients and AdamW as graphs on real buffers, in a thread of its own (P1). */
 export { createTrainer } from "./trainer.ts";
 export { createScoreModel } from "./score-model.ts";
-export type { ScoreCallOptions, ScoreModel, ScoreModelOptions } from "./score-model.ts";
+export type { ScoreCallOptions, ScoreModel, ScoreModelOptions, ScorePlaces } from "./score-model.ts";
 export { openScoreCore } from "./score-core.ts";
 export { LARGE_PARAMETERS } from "./sessions.ts";
 export { TrainerCore } from "./core.ts";

@@ -7,11 +7,11 @@ import { forwardPass } from "./passes.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import { createSessionCache } from "./sessions.ts";
 import { disposeAll, resident, viewTensors } from "./state.ts";
-import type { ScoreModelOptions } from "./score-model.ts";
+import type { ScoreModelOptions, ScorePlaces } from "./score-model.ts";
 
 export interface ScoreCore {
-  /** The score at the last token of each text. */
-  score(texts: readonly Int32Array[]): Promise<Float32Array>;
+  /** The score at the last token of each text, or those at its `places`, text by text. */
+  score(texts: readonly Int32Array[], places?: ScorePlaces): Promise<Float32Array>;
   close(): Promise<void>;
 }
 
@@ -39,14 +39,19 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
     wanted: isTrained,
   };
   return {
-    async score(texts) {
-      const scores = new Float32Array(texts.length);
+    async score(texts, places) {
+      const scores: number[] = [];
       for (const [index, text] of texts.entries()) {
-        const rows = [sequenceRow(text)];
-        checkRows(rows, config);
-        scores[index] = (await forwardPass(context, rows, pass))[0]?.at(-1) ?? Number.NaN;
+        const row = sequenceRow(text);
+        const wanted = places?.[index] ?? [text.length - 1];
+        // The score of what ends with a token stands where the token after it would be predicted.
+        row.lossMask.fill(0);
+        for (const place of wanted) row.lossMask[place + 1] = 1;
+        checkRows([row], config);
+        const [found] = await forwardPass(context, [row], pass);
+        for (const place of wanted) scores.push(found?.[place + 1] ?? Number.NaN);
       }
-      return scores;
+      return Float32Array.from(scores);
     },
     async close() {
       await sessions.close();

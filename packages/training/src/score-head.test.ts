@@ -10,6 +10,7 @@ import {
 import { bradleyTerryLoss, initialNormals, valueLoss } from "@oarlock/rl";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
+import { openScoreCore } from "./score-core.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import type { Objective, StepOptions, TrainingRow } from "./types.ts";
 import { stateOf } from "./testing.ts";
@@ -142,6 +143,29 @@ describe("a critic", () => {
     expect(sums.loss).toBeCloseTo(losses.reduce((a, b) => a + b) / losses.length, 5);
     expect(sums.valueClipFraction).toBeGreaterThan(0);
   });
+});
+
+test("D3: a reward model scores a text at several places in one pass, each as the text cut there", async () => {
+  const core = await openScoreCore({ config: scorer, weights: scorerWeights, ort: { driver: "native" } });
+  const texts = [4, 9, 17, 30].map((number) => Int32Array.from(sequence(number)));
+  const places = texts.map(({ length }, i) => [i % 2, Math.floor(length / 2), length - 1]);
+  const cuts = texts.flatMap((text, i) => places[i]!.map((place) => text.slice(0, place + 1)));
+  const [together, cut, whole] = [
+    await core.score(texts, places),
+    await core.score(cuts),
+    await core.score(texts),
+  ];
+  expect(together).toHaveLength(cuts.length);
+  expect(new Set(together).size).toBe(cuts.length);
+  for (const [i, score] of cut.entries()) expect(together[i]).toBeCloseTo(score, 5);
+  expect(
+    Array.from(together)
+      .filter((_, i) => i % 3 === 2)
+      .map((score, i) => score - whole[i]!),
+  ).toEqual(texts.map(() => expect.closeTo(0, 5)));
+  // A score is of the text and its places alone, whatever else is asked for.
+  expect(await core.score(texts.slice(1, 2), places.slice(1, 2))).toEqual(together.slice(3, 6));
+  await core.close();
 });
 
 describe("a value head on the policy's trunk, trained alone", () => {

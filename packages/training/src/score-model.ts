@@ -17,8 +17,11 @@ export interface ScoreModelOptions {
   readonly ort?: OpenOrtOptions;
 }
 
+/** Of each text, the indices of the tokens whose scores are wanted: that of a token is the score of the text cut after it. */
+export type ScorePlaces = readonly (readonly number[])[];
+
 export interface ScoreModel extends AsyncDisposable {
-  /** The score at the last token of each text. */
+  /** The score at the last token of each text, or those at its `places`, text by text; one pass over each text. */
   score(texts: readonly Int32Array[], options: ScoreCallOptions): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -27,12 +30,17 @@ export interface ScoreCallOptions {
   /** L1: for the whole call. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** Default: the last token of each text. */
+  readonly places?: ScorePlaces;
 }
 
 /** Calls between a score model's owner and its worker thread. @internal */
 export type ScoreModelMethods = {
   open(request: ScoreModelOptions): Promise<void>;
-  score(request: { readonly texts: readonly Int32Array[] }): Promise<Float32Array>;
+  score(request: {
+    readonly texts: readonly Int32Array[];
+    readonly places: ScorePlaces | undefined;
+  }): Promise<Float32Array>;
   close(request: undefined): Promise<void>;
 };
 
@@ -44,7 +52,7 @@ export async function createScoreModel(options: ScoreModelOptions): Promise<Scor
     settings: options,
   });
   return {
-    score: (texts, call) => client.call("score", { texts }, call),
+    score: (texts, { places, ...call }) => client.call("score", { texts, places }, call),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -19,9 +19,9 @@ const methods: ScoreModelMethods = {
   open: inOrder(async (options) => {
     core = await openScoreCore(options);
   }),
-  score: inOrder(async ({ texts }) => {
+  score: inOrder(async ({ texts, places }) => {
     if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the score model is not open");
-    return core.score(texts);
+    return core.score(texts, places);
   }),
   close: inOrder(async () => {
     await core?.close();

@@ -6,7 +6,7 @@ import type { Bus } from "@oarlock/bus";
 import type { LlamaConfig } from "@oarlock/nn";
 import { withScoreHead } from "@oarlock/nn";
 import { canonicalJson, clusterSource, referencedStage, rolloutsOf, sourcePath } from "@oarlock/runfile";
-import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
+import type { ResolvedModelReward, ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
 import { processEnvironment } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
@@ -17,8 +17,10 @@ import {
   createFunctionScorer,
   createModelScorer,
   openRewardModelStore,
+  stepEnds,
 } from "@oarlock/scoring";
 import type { BatchScorer, RewardModelSource, ScorerPlace, ScorerSet } from "@oarlock/scoring";
+import type { Tokenizer } from "@oarlock/tokenizer";
 import { createScoreModel } from "@oarlock/training";
 import { engineOf } from "./engines.ts";
 import { openServiceScorer } from "./service-scorers.ts";
@@ -40,6 +42,8 @@ export interface ScorersOptions {
   readonly rewardModels: RewardModels;
   /** Of the run's policy. */
   readonly config: LlamaConfig;
+  /** With which the steps of a completion are found. */
+  readonly tokenizer: Pick<Tokenizer, "decode">;
   /** Where tokens of scorers in other processes are. Default: the process's own. */
   readonly environment?: Environment;
 }
@@ -67,8 +71,7 @@ async function openBatchScorer(
   reward: BatchReward,
   options: ScorersOptions,
 ): Promise<BatchScorer> {
-  if (reward.type === "model")
-    return cachedScorer(await openModelScorer(run, reward, reward.model.from, options));
+  if (reward.type === "model") return cachedScorer(await openModelScorer(run, reward, reward.model, options));
   if (reward.type === "function") {
     const workers = run.spec.compute.rewardWorkers;
     const pool = await openScorers([withCode(reward)], { baseDir: options.baseDir, workers });
@@ -81,7 +84,7 @@ async function openBatchScorer(
   }
   const { name, optional, ensemble } = reward;
   const members: BatchScorer[] = [];
-  for (const from of ensemble.from) members.push(await openModelScorer(run, reward, from, options));
+  for (const from of ensemble.from) members.push(await openModelScorer(run, reward, { from }, options));
   return cachedScorer(createEnsembleScorer({ name, optional, ...ensemble, members }));
 }
 
@@ -169,11 +172,17 @@ function withCode<R extends ResolvedReward>(reward: R): R {
 async function openModelScorer(
   run: ResolvedRun,
   { name, optional, timeoutMs }: Pick<ResolvedReward, "name" | "optional" | "timeoutMs">,
-  from: string,
-  { rewardModels, config }: ScorersOptions,
+  { from, stepEnd }: ResolvedModelReward,
+  { rewardModels, config, tokenizer }: ScorersOptions,
 ): Promise<BatchScorer> {
   const store = await rewardModels(referencedStage(run.spec.stages, from) ?? 0);
   const open = (weights: Float32Array) =>
     createScoreModel({ config: withScoreHead(config), weights, ort: engineOf(run, 1) });
-  return createModelScorer({ name, optional, timeoutMs, store, open });
+  const scorer = { name, optional, timeoutMs, store, open };
+  if (stepEnd === undefined) return createModelScorer(scorer);
+  const decode = (tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true });
+  return createModelScorer({
+    ...scorer,
+    stepEnds: (completion) => stepEnds(completion, { decode, end: stepEnd }),
+  });
 }

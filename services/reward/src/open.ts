@@ -14,7 +14,8 @@ export type OpenRewardParts = Omit<RewardParts, "scorers" | "decoder"> & {
 export async function openReward(parts: OpenRewardParts): Promise<RunningReward> {
   const { run, uid, bus, baseDir, lifecycle } = parts;
   const { tokenizer, config } = parts.model;
-  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, { baseDir, bus, uid, config }));
+  const options = { baseDir, bus, uid, config, tokenizer };
+  const { scorers } = lifecycle.use("scorers", await openRunScorers(run, options));
   const decoder = {
     decode: (tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };

@@ -22,6 +22,30 @@ export const SCORER_CASES: readonly BadInput[] = [
     says: ["SCORE_SCOPE_SHAPED", "no clip"],
   },
   {
+    title: "bounds for a reward model's scores of steps",
+    set: [
+      "stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: stage/rm, scope: step}, clip: {min: 0, max: 1}}]",
+    ],
+    says: ["SCORE_SCOPE_SHAPED", "no clip"],
+  },
+  {
+    title: "a reward model that scores what there is not",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: stage/rm, scope: token}}]"],
+    says: ["model.scope", "trajectory, step"],
+  },
+  {
+    title: "the end of steps that are not scored",
+    set: ['stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: stage/rm, stepEnd: "."}}]'],
+    says: ["model.stepEnd", "scope: step"],
+  },
+  {
+    title: "an ensemble that scores steps",
+    set: [
+      "stages.grpo.grpo.rewards=[{name: a, type: ensemble, ensemble: {from: [stage/rm, stage/rm], scope: step}}]",
+    ],
+    says: ["ensemble.scope", "from, combine, lambda"],
+  },
+  {
     title: "a scorer's token from two places",
     set: [
       'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {tokenEnv: A, tokenFile: a}}]',

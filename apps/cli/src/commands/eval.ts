@@ -50,9 +50,10 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
   );
   const { slots, generationWorkers: workers, generationThreads: threads, generationLayout: layout } = compute;
   const engine = { compute, slots, workers, threads, layout, maxLength };
-  const { config } = opened;
+  const { config, tokenizer } = opened;
   const rewardModels = keptRewardModels(run, { named, folder, place, config });
-  await using scorers = await openScorerSet(run, evaluation.rewards, { baseDir, config, rewardModels });
+  const scored = { baseDir, config, tokenizer, rewardModels };
+  await using scorers = await openScorerSet(run, evaluation.rewards, scored);
   await using policy = await openPolicy(opened, engine);
   const onProgress = (done: number, total: number) => terminal.live(`${done}/${total} prompts`);
   const { signal } = interrupt;

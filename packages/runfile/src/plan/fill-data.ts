@@ -151,5 +151,14 @@ const BLOCKS: {
         : {}),
     },
   }),
-  model: ({ model }, at) => ({ type: "model", model: { from: at.given("from", model?.from) } }),
+  model: ({ model }, at) => ({
+    type: "model",
+    model: {
+      from: at.given("from", model?.from),
+      // Only what the user asked for: a plan without it is the plan that it was.
+      ...(model?.scope === "step"
+        ? { scope: at.given("scope", model.scope), stepEnd: at.fill("stepEnd", model.stepEnd, "\n") }
+        : {}),
+    },
+  }),
 };

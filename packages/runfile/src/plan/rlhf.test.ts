@@ -92,6 +92,34 @@ describe("the three stages", () => {
   });
 });
 
+describe("a process reward model", () => {
+  const MODEL = "stages.learn.ppo.rewards.preferred.model";
+
+  it("scores steps that end with a newline or a given text; without it, the plan is the plan that it was", () => {
+    const model = (...set: string[]) => {
+      const { run, problems } = plan(set);
+      expect(problems).toEqual([]);
+      const [, , learn] = run.spec.stages;
+      const [reward] = learn?.type === "ppo" ? learn.ppo.rewards : [];
+      return { digest: run.digest, model: reward?.type === "model" ? reward.model : undefined };
+    };
+    const outcome = model();
+    expect(outcome.model).toEqual({ from: "stage/judge" });
+    expect(model(`${MODEL}.scope=trajectory`)).toEqual(outcome);
+    const lines = model(`${MODEL}.scope=step`);
+    expect(lines.model).toEqual({ from: "stage/judge", scope: "step", stepEnd: "\n" });
+    const blocks = model(`${MODEL}={from: stage/judge, scope: step, stepEnd: "\\n\\n"}`);
+    expect(blocks.model).toEqual({ from: "stage/judge", scope: "step", stepEnd: "\n\n" });
+    expect(new Set([outcome, lines, blocks].map(({ digest }) => digest)).size).toBe(3);
+  });
+
+  it.each(["clip: {min: 0, max: 1}", "normalize: running"])("has no one score for %s", (shaping) => {
+    const model = "type: model, model: {from: stage/judge, scope: step}";
+    const { problems } = plan([`stages.learn.ppo.rewards=[{name: preferred, ${model}, ${shaping}}]`]);
+    expect(problems.map(({ code }) => code)).toEqual(["SCORE_SCOPE_SHAPED"]);
+  });
+});
+
 describe("traps", () => {
   const PPO = "stages.learn.ppo";
   const JUDGE = "stages.judge.reward-model";

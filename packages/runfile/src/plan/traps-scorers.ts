@@ -33,9 +33,15 @@ function connectionOf(reward: Extract<ResolvedReward, { service: unknown }>): {
   return { isSecure, field: "url", value: JSON.stringify(url), accepted: "an https:// URL" };
 }
 
+/** Whether it gives scores of tokens or steps. */
+function scoresPlaces(reward: ResolvedReward): boolean {
+  if (reward.type === "model") return reward.model.scope === "step";
+  return "service" in reward && reward.service.scope === "token";
+}
+
 /** A score of each token has no one value that could be scaled or cut, and a judge gives one number. */
 function tokenScope(reward: ResolvedReward, path: Path): Trap[] {
-  if (!("service" in reward) || reward.service.scope !== "token") return [];
+  if (!scoresPlaces(reward)) return [];
   const shaped = reward.normalize === undefined ? reward.clip && "clip" : "normalize";
   return [
     ...trapWhen(reward.type === "judge", () => ({
@@ -48,7 +54,7 @@ function tokenScope(reward: ResolvedReward, path: Path): Trap[] {
     ...trapWhen(shaped !== undefined, () => ({
       code: "SCORE_SCOPE_SHAPED",
       path: [...path, shaped ?? ""],
-      message: `reward '${reward.name}' scores tokens: ${shaped} would change their sum, and not them`,
+      message: `reward '${reward.name}' scores ${reward.type === "model" ? "steps" : "tokens"}: ${shaped} would change their sum, and not them`,
       accepted: `no ${shaped}, or scope: trajectory`,
     })),
   ];

@@ -1,7 +1,7 @@
 /** The `rewards` list: named scorers with weights. Knows their options, not how they score. */
 import { z } from "zod";
 import type { RewardSpec } from "../run-file.ts";
-import { LENGTH_UNITS, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
+import { LENGTH_UNITS, MODEL_SCORE_SCOPES, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
 import { rewardExtras, rewardServiceBlocks } from "./reward-services.ts";
 import {
   choice,
@@ -11,6 +11,7 @@ import {
   name,
   namedList,
   real,
+  ruled,
   stageReference,
   text,
   union,
@@ -63,7 +64,22 @@ const blocks = {
     export: text(64).describe("Name of the exported function (default: reward).").optional(),
     deterministic: z.boolean().describe("Whether a sample's score is always the same.").optional(),
   }),
-  model: closed({ from: stageReference() }),
+  model: ruled(
+    closed({
+      from: stageReference(),
+      scope: choice(MODEL_SCORE_SCOPES).describe("What its scores are of.").optional(),
+      stepEnd: text(64).describe("What a step ends with (default a newline).").optional(),
+    }),
+    [
+      {
+        rule: "!has(self.stepEnd) || (has(self.scope) && self.scope == 'step')",
+        message: "only scores of steps need to know what ends one",
+        path: ["stepEnd"],
+        accepted: "scope: step beside it, or no stepEnd",
+        holds: ({ scope, stepEnd }) => stepEnd === undefined || scope === "step",
+      },
+    ],
+  ),
 };
 
 const reward: z.ZodType<RewardSpec> = union(
