@@ -74,7 +74,13 @@ const rules: { readonly [Type in LearnerStateEvent["type"]]: Rule<Type> } = {
     checkpointWanted: false,
     lastCheckpointStep: globalStep,
   }),
-  moved: (state, { type: _, ...where }) => ({ ...state, ...where }),
+  moved: (state, { position, policy, metrics, traceId }) => ({
+    ...state,
+    position,
+    policy,
+    metrics,
+    traceId,
+  }),
   ended: (state, { phase, message }) => ({ ...state, phase, message }),
 };
 
