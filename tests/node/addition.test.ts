@@ -4,9 +4,9 @@
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
 import { finalDigest, oarlockHere } from "../one-process.ts";
 import { GIVEN_CLAIM, NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
 import { NEXT_IMAGE, openImageStore, TARGETS } from "./images.ts";
@@ -141,6 +141,13 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
       .then((all) => console.log(JSON.stringify(all.map(({ address }) => address).sort())))`;
     return JSON.parse(await kubectl("exec", pod, "--", "node", "-e", ask)) as readonly string[];
   };
+  /** `kubectl oarlock` on the node, with the kubectl that the cluster came with. */
+  const plugin = (...args: readonly string[]): Promise<string> => {
+    const path = [dirname(findKube().path("kubectl")), process.env["PATH"] ?? ""].join(":");
+    const settings = [`PATH=${path}`, `KUBECONFIG=${cluster.machine.plane.kubeconfig()}`];
+    const program = join(repositoryRoot(), "apps/cli/bin/kubectl-oarlock.js");
+    return cluster.machine.run("env", ...settings, process.execPath, program, ...args, "-n", NAMESPACE);
+  };
   const killProcess = (program: string): Promise<string> =>
     cluster.machine.run("pkill", "-KILL", "--oldest", "--full", program);
   const changeActor = async (fields: object): Promise<void> => {
@@ -181,6 +188,12 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     expect(await lookUp(actor!.metadata.name, "addition-actor")).toEqual(addresses);
     // Now the actors have work.
     await reach(SFT_STEPS + 3);
+    expect(await plugin("samples", "addition", "--count", "2")).toMatch(
+      /── grpo step \d+, prompt \d+[\s\S]*\d\+\d+=/,
+    );
+    expect(JSON.parse(await plugin("doctor", "-o", "json"))).toContainEqual(
+      expect.objectContaining({ check: "controller", state: "ok" }),
+    );
   }, 300_000);
 
   it("finishes the work in flight when an actor is told to end, within its grace", async () => {
