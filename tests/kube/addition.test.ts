@@ -278,6 +278,24 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     await cluster.kubectl("delete", "trun", "carded", "--timeout=60s");
   }, 240_000);
 
+  it("fails at its deadline, and goes by itself once its time to live is over", async () => {
+    const late = RUN.replace(
+      "name: addition }\nspec:",
+      "name: late }\nspec:\n  activeDeadlineSeconds: 2\n  ttlSecondsAfterFinished: 5",
+    );
+    writeFileSync(join(folder, "late.yaml"), late);
+    await cluster.kubectl("apply", "-f", join(folder, "late.yaml"));
+    await cluster.kubectl("wait", "trun/late", "--for=condition=Failed", "--timeout=60s");
+    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "late"]);
+    expect(status?.conditions?.find(({ type }) => type === "Failed")?.reason).toBe("DeadlineExceeded");
+    await cluster.kubectl("wait", "trun/late", "--for=delete", "--timeout=60s");
+    const left = () =>
+      cluster.kubectl("get", "job,deploy,pod,rpool", "-l", "oarlock.dev/run=late", "-o", "name");
+    await eventually("its parts to go with it", async () => ((await left()) === "" ? true : undefined), {
+      timeoutMs: 60_000,
+    });
+  }, 200_000);
+
   it("leaves no object and no stream behind when it is deleted", async () => {
     const { uid } = (await get()).metadata;
     // What the message server stores lies in folders that carry the run's uid.
