@@ -8,7 +8,7 @@ import {
   type ParameterLayout,
   parameterLayout,
 } from "@oarlock/nn";
-import { createGraph, type Graph, mul, neg, reduceSum } from "@oarlock/onnx";
+import { createGraph, type Graph, mul, neg, type OpName, reduceSum } from "@oarlock/onnx";
 
 export interface PackedArray {
   readonly shape: readonly number[];
@@ -71,8 +71,8 @@ export function flatten(
 }
 
 /** Outputs: loss, logits, and `d.<view>` for every view. Inputs: the model's, and `weight` [rows · length]. */
-export function lossGraph({ config, rows, length }: LlamaFixture): Graph {
-  const graph = createGraph("training");
+export function lossGraph({ config, rows, length }: LlamaFixture, without: readonly OpName[] = []): Graph {
+  const graph = createGraph("training", without);
   const { logprobs, logits, weights } = llamaTraining(graph, { config, batch: rows, length });
   const loss = neg(reduceSum(mul(logprobs, graph.input("weight", "float32", logprobs.shape))));
   graph.output("loss", loss);

@@ -6,6 +6,7 @@
 import { isOarlockError } from "@oarlock/errors";
 import { add, cast, createGraph, matMul, mul, reduceSum, reshape, serializeModel, sqrt } from "@oarlock/onnx";
 import { openOrt, type OrtDriver, type OrtRuntime } from "@oarlock/ort";
+import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const codeOf = (call: () => unknown): string => {
@@ -39,11 +40,13 @@ function affine(): Uint8Array {
 }
 
 const drivers: OrtDriver[] = ["native", "binding"];
+/** The binding is for processors only. */
+const engineOf = (driver: OrtDriver) => (driver === "native" ? { driver, ...testedEngine() } : { driver });
 
 describe.each(drivers)("driver %s", (driver) => {
   let ort: OrtRuntime;
   beforeAll(async () => {
-    ort = await openOrt({ driver });
+    ort = await openOrt(engineOf(driver));
   });
   afterAll(() => ort.close());
 
@@ -63,7 +66,7 @@ describe.each(drivers)("driver %s", (driver) => {
     expect(ort.fingerprint).toMatchObject({
       engine: "onnxruntime",
       driver,
-      provider: "cpu",
+      provider: driver === "native" ? testedEngine().provider : "cpu",
       threads: 1,
       optimization: "all",
     });
@@ -161,7 +164,8 @@ describe.each(drivers)("driver %s", (driver) => {
     await session.close();
   });
 
-  test("empty tensors are allowed", async () => {
+  test("empty tensors are allowed", async ({ skip }) => {
+    skip(ort.provider === "cuda", "CUDA's sum over nothing is an error");
     const session = await ort.createSession(affine());
     const sum = ort.tensor("float32", []);
     await session.run(session.bind({ ...inputs(), x: ort.tensor("float32", [0, 2]) }, { sum }));
@@ -255,6 +259,50 @@ describe.each(drivers)("driver %s", (driver) => {
     const session = await ort.createSession(serializeModel(graph));
     const binding = session.bind({ x: ort.tensor("float32", [2, 3]) }, { y: ort.tensor("float32", [5]) });
     expect(await codeOfAsync(session.run(binding))).toMatch(/^ORT_(CALL_FAILED|SHAPE_MISMATCH)$/);
+    await session.close();
+  });
+
+  test("a device tensor is filled, read and written in place by copies and runs; on a processor it is host memory", async () => {
+    if (driver === "binding" && ort.provider !== "cpu") return;
+    const session = await ort.createSession(affine());
+    const given = inputs();
+    const held = { w: ort.deviceTensor("float32", [2, 3]), y: ort.deviceTensor("float32", [2, 3]) };
+    expect(held.w.location).toBe(ort.provider === "cpu" ? "host" : "device");
+    ort.copy([given.w], [held.w]);
+    await session.run(session.bind({ ...given, w: held.w }, { y: held.y }));
+    const back = ort.tensor("float32", [2, 3]);
+    ort.copy([held.y], [back]);
+    expect([...back.data]).toEqual(expected);
+    ort.copy([held.y], [held.w]); // within the device
+    ort.copy([held.w], [given.w]);
+    expect([...given.w.data]).toEqual(expected);
+    if (held.w.location === "device") expect(codeOf(() => held.w.data)).toBe("ORT_DEVICE_TENSOR");
+    expect(codeOf(() => ort.copy([back], []))).toBe("ORT_SHAPE_MISMATCH");
+    expect(codeOf(() => ort.copy([given.x], [held.w]))).toBe("ORT_SHAPE_MISMATCH");
+    await session.close();
+    ort.copy([held.w], [back]); // what it holds outlives every session
+    expect([...back.data]).toEqual(expected);
+    held.w.dispose();
+    held.y.dispose();
+  });
+
+  test("a view is a part of a tensor's memory, on the host or where state resides", async () => {
+    const session = await ort.createSession(affine());
+    const flat = ort.residence === "host" ? ort.tensor("float32", [16]) : ort.deviceTensor("float32", [16]);
+    ort.copy([ort.tensor("float32", [16], new Float32Array(16).fill(-1))], [flat]);
+    const given = inputs();
+    const [w, y] = [ort.view(flat, 1, [2, 3]), ort.view(flat, 8, [2, 3])];
+    ort.copy([given.w], [w]);
+    await session.run(session.bind({ ...given, w }, { y }));
+    const back = ort.tensor("float32", [16]);
+    ort.copy([flat], [back]);
+    expect([...back.data]).toEqual([-1, 1, 0, -1, 0, 1, 2, -1, ...expected, -1, -1]);
+    expect(codeOf(() => ort.view(flat, 11, [2, 3]))).toBe("ORT_INVALID_SHAPE");
+    expect(codeOf(() => ort.view(flat, -1, [1]))).toBe("ORT_INVALID_SHAPE");
+    flat.dispose();
+    ort.copy([y], [given.w]); // a view holds the memory that it is a part of
+    expect([...given.w.data]).toEqual(expected);
+    expect(codeOf(() => ort.view(flat, 0, [1]))).toBe("ORT_RELEASED");
     await session.close();
   });
 

@@ -259,6 +259,7 @@ export class Batcher {
 
   #releasePrefix(request: string): void {
     const pending = this.#pending.get(request);
+    pending?.prefix?.cache.release();
     if (pending) pending.prefix = undefined;
   }
 
@@ -345,6 +346,7 @@ export class Batcher {
     pending.left--;
     this.counts.completions++;
     if (pending.left > 0) return;
+    this.#releasePrefix(request.id);
     this.#pending.delete(request.id);
     this.#options.handlers.completed(
       request.id,
@@ -353,6 +355,7 @@ export class Batcher {
   }
 
   #fail(id: string, reason: unknown): void {
+    this.#releasePrefix(id);
     this.#pending.delete(id);
     for (const effect of this.#apply({ type: "cancel", request: id })) {
       if (effect.type === "drop" && effect.slot !== undefined) this.#sequences[effect.slot] = undefined;

@@ -1,13 +1,14 @@
 /**
- * Keys and values of all layers for a number of rows, in buffers that the graph reads and writes in place, and the
+ * Keys and values of all layers for a number of rows, in memory that the graph reads and writes in place, and the
  * copies that start, move and keep sequences. Capacity grows on demand, so short sequences cost short buffers.
  *
  * It knows rows and positions, not what sits in them.
  */
-import type { OrtRuntime, OrtTensor } from "@oarlock/ort";
-import { cacheNames } from "./decode-graph.ts";
 import type { LlamaConfig } from "@oarlock/nn";
+import type { OrtTensor } from "@oarlock/ort";
+import { cacheNames } from "./decode-graph.ts";
 import { paddedHeadSize } from "./packed-weights.ts";
+import type { Memory, Move, Storage } from "./storage.ts";
 
 /** Capacities are multiples of this, in positions. */
 const CAPACITY_STEP = 32;
@@ -18,16 +19,25 @@ export function cacheBytes(config: LlamaConfig, rows: number, length: number): n
   return 2 * config.layers * rows * config.kvHeads * length * paddedHeadSize(config) * bytesPerNumber;
 }
 
+/** Keys and values of one sequence: key, value, key, value, … by layer; each [kvHeads, length, padded head size]. */
+export interface KeptSequence {
+  readonly memory: readonly Memory[];
+  /** Ends them. */
+  release(): void;
+}
+
 export class KeyValueCache {
   readonly #config: LlamaConfig;
+  readonly #storage: Storage<Memory>;
   readonly #size: number;
   #rows = 0;
   #capacity = 0;
   /** Key, value, key, value, … by layer; each [rows, kvHeads, capacity, padded head size]. */
-  #buffers: Float32Array[] = [];
+  #buffers: Memory[] = [];
 
-  constructor(config: LlamaConfig) {
+  constructor(config: LlamaConfig, storage: Storage<Memory>) {
     this.#config = config;
+    this.#storage = storage;
     this.#size = paddedHeadSize(config);
   }
 
@@ -43,13 +53,14 @@ export class KeyValueCache {
     const capacity = Math.max(this.#capacity, Math.min(rounded, limit));
     const { kvHeads, layers } = this.#config;
     const [oldStride, stride] = [this.#capacity * this.#size, capacity * this.#size];
+    const blocks = Array.from({ length: this.#rows * kvHeads }, (_, block) => block);
     this.#buffers = Array.from({ length: 2 * layers }, (_, i) => {
-      const grown = new Float32Array(rows * kvHeads * stride);
+      const grown = this.#storage.allocate(rows * kvHeads * stride);
       const old = this.#buffers[i];
-      if (!old) return grown;
-      for (let block = 0; block < this.#rows * kvHeads; block++) {
-        grown.set(old.subarray(block * oldStride, (block + 1) * oldStride), block * stride);
-      }
+      if (old === undefined) return grown;
+      const move = { from: old, to: grown, count: oldStride };
+      this.#storage.copy(blocks.map((block) => ({ ...move, start: block * oldStride, at: block * stride })));
+      this.#storage.release(old);
       return grown;
     });
     this.#rows = rows;
@@ -59,17 +70,15 @@ export class KeyValueCache {
 
   /** The first `rows` rows as inputs and outputs of the graph, with `capacity` positions each: one memory for both. */
   tensors(
-    ort: OrtRuntime,
     rows: number,
     capacity: number,
   ): { inputs: Record<string, OrtTensor>; outputs: Record<string, OrtTensor> } {
     const inputs: Record<string, OrtTensor> = {};
     const outputs: Record<string, OrtTensor> = {};
     const shape = [rows, this.#config.kvHeads, capacity, this.#size];
-    const length = rows * this.#config.kvHeads * capacity * this.#size;
     this.#buffers.forEach((buffer, i) => {
       const { key, value, keyNext, valueNext } = cacheNames(i >> 1);
-      const held = ort.tensor("float32", shape, buffer.subarray(0, length));
+      const held = this.#storage.tensor(buffer, shape);
       inputs[i % 2 === 0 ? key : value] = held;
       outputs[i % 2 === 0 ? keyNext : valueNext] = held;
     });
@@ -77,51 +86,62 @@ export class KeyValueCache {
   }
 
   /** Copies `length` positions of a row out, from buffers that were bound with `capacity` positions a row. */
-  read({
-    row,
-    capacity,
-    length,
-  }: {
-    row: number;
-    capacity: number;
-    length: number;
-  }): readonly Float32Array[] {
-    const { kvHeads } = this.#config;
+  read({ row, capacity, length }: { row: number; capacity: number; length: number }): KeptSequence {
     const used = length * this.#size;
-    return this.#buffers.map((buffer) => {
-      const copy = new Float32Array(kvHeads * used);
-      for (let head = 0; head < kvHeads; head++) {
-        const start = (row * kvHeads + head) * capacity * this.#size;
-        copy.set(buffer.subarray(start, start + used), head * used);
-      }
-      return copy;
-    });
+    const memory = this.#buffers.map(() => this.#storage.allocate(this.#config.kvHeads * used));
+    const stride = capacity * this.#size;
+    this.#copyHeads(memory, (buffer, copy, head) => ({
+      from: buffer,
+      start: (row * this.#config.kvHeads + head) * stride,
+      to: copy,
+      at: head * used,
+      count: used,
+    }));
+    return { memory, release: () => memory.forEach((copy) => this.#storage.release(copy)) };
   }
 
   /** Copies what `read` gave into a row. */
-  write(row: number, content: readonly Float32Array[], length: number): void {
-    const { kvHeads } = this.#config;
+  write(row: number, { memory }: KeptSequence, length: number): void {
     const used = length * this.#size;
-    this.#buffers.forEach((buffer, i) => {
-      const source = content[i] ?? buffer;
-      for (let head = 0; head < kvHeads; head++) {
-        buffer.set(
-          source.subarray(head * used, (head + 1) * used),
-          (row * kvHeads + head) * this.#capacity * this.#size,
-        );
-      }
-    });
+    this.#copyHeads(memory, (buffer, copy, head) => ({
+      from: copy,
+      start: head * used,
+      to: buffer,
+      at: (row * this.#config.kvHeads + head) * this.#capacity * this.#size,
+      count: used,
+    }));
   }
 
   /** Copies `length` positions of one row to another. */
   move(from: number, to: number, length: number): void {
     const { kvHeads } = this.#config;
     const stride = this.#capacity * this.#size;
-    for (const buffer of this.#buffers) {
-      for (let head = 0; head < kvHeads; head++) {
-        const start = (from * kvHeads + head) * stride;
-        buffer.copyWithin((to * kvHeads + head) * stride, start, start + length * this.#size);
-      }
-    }
+    this.#copyHeads(this.#buffers, (buffer, _, head) => ({
+      from: buffer,
+      start: (from * kvHeads + head) * stride,
+      to: buffer,
+      at: (to * kvHeads + head) * stride,
+      count: length * this.#size,
+    }));
+  }
+
+  close(): void {
+    for (const buffer of this.#buffers) this.#storage.release(buffer);
+    this.#buffers = [];
+    this.#rows = 0;
+    this.#capacity = 0;
+  }
+
+  /** One move for each head of each buffer, beside the memory of the same index. */
+  #copyHeads(
+    beside: readonly Memory[],
+    move: (buffer: Memory, beside: Memory, head: number) => Move<Memory>,
+  ): void {
+    const { kvHeads } = this.#config;
+    this.#storage.copy(
+      this.#buffers.flatMap((buffer, i) =>
+        Array.from({ length: kvHeads }, (_, head) => move(buffer, beside[i] ?? buffer, head)),
+      ),
+    );
   }
 }

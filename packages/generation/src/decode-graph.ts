@@ -4,10 +4,20 @@
  * through the head; decode takes one position of many sequences.
  *
  * Attention is ONNX Runtime's GroupQueryAttention: rotary positions, cache append and grouped heads in one node, with a
- * length of its own for each sequence. The cache is written in place: the caller binds each present output over its past.
+ * length of its own for each sequence; or plain operators where the provider lacks it. The cache is written in place: the caller binds each present output over its past.
  * It knows no slots, no samples, and how weights are attached only as far as `layout` says.
  */
-import { createGraph, gather, type Graph, mul, reshape, softmax, split, type Value } from "@oarlock/onnx";
+import {
+  createGraph,
+  gather,
+  type Graph,
+  mul,
+  type OpName,
+  reshape,
+  softmax,
+  split,
+  type Value,
+} from "@oarlock/onnx";
 import {
   type Attention,
   type LlamaConfig,
@@ -17,6 +27,7 @@ import {
   type WeightLookup,
 } from "@oarlock/nn";
 import { OarlockError } from "@oarlock/errors";
+import { composedAttention, placed, type Placed } from "./composed-attention.ts";
 import { packedWeights, paddedHeadSize } from "./packed-weights.ts";
 import type { WeightLayout } from "./types.ts";
 
@@ -24,6 +35,8 @@ export interface DecodeGraphOptions {
   readonly config: LlamaConfig;
   readonly role: "prefill" | "decode";
   readonly layout: WeightLayout;
+  /** Operators that the provider lacks. Default: none. */
+  readonly without?: readonly OpName[];
 }
 
 /** Names of a layer's cache: inputs `key`, `value`; outputs `keyNext`, `valueNext`. [rows, kvHeads, capacity, padded size] */
@@ -43,23 +56,24 @@ export function cacheNames(layer: number): {
 
 /**
  * Inputs: ids int32 [rows, tokens]; lastIndex int32 [rows] (index of the newest valid position); totalLength int32 scalar
- * (the largest lastIndex + 1; at prefill `tokens`); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
+ * (the largest lastIndex + 1; at prefill `tokens`; in plain operators instead places int64 [capacity] = 0, 1, …); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
  * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `rotaryTables`.
  * Outputs: probabilities [heads, vocabulary] and the caches.
  */
 export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
-  const { config, role, layout } = options;
-  const graph = createGraph(role);
+  const { config, role, layout, without } = options;
+  const graph = createGraph(role, without);
   const weights = packedInputs(graph, config, layout);
   const tokens = role === "decode" ? 1 : "tokens";
   const ids = graph.input("ids", "int32", ["rows", tokens]);
   const lastIndex = graph.input("lastIndex", "int32", ["rows"]);
-  const totalLength = graph.input("totalLength", "int32", []);
   const table = ["positions", paddedHeadSize(config) / 2];
   const [cos, sin] = [graph.input("cos", "float32", table), graph.input("sin", "float32", table)];
-  const cached: Cached = { lastIndex, totalLength, cos, sin };
+  const attention = graph.without.has("GroupQueryAttention")
+    ? composed(graph, config, { cos, sin, placed: placed(graph, config, { role, lastIndex, ids }) })
+    : fused(graph, config, { cos, sin, lastIndex, totalLength: graph.input("totalLength", "int32", []) });
 
-  const stream = llamaStack({ config, weights, ids, attention: cachedAttention(graph, config, cached) }); // [rows, tokens, D]
+  const stream = llamaStack({ config, weights, ids, attention }); // [rows, tokens, D]
   const last = reshape(stream, [-1, config.hiddenSize]);
   const chosen = role === "decode" ? last : gather(last, graph.input("headRows", "int32", ["heads"]), 0); // [heads, D]
   const logits = llamaLogits({ config, weights, stream: chosen }); // [heads, V]
@@ -72,9 +86,7 @@ export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
 }
 
 /** The values that every layer's attention shares. */
-interface Cached {
-  readonly lastIndex: Value;
-  readonly totalLength: Value;
+interface Tables {
   readonly cos: Value;
   readonly sin: Value;
 }
@@ -94,10 +106,46 @@ function packedInputs(graph: Graph, config: LlamaConfig, layout: WeightLayout): 
   };
 }
 
-/** Grouped-query attention over the cache. […, (heads + 2·kvHeads)·padded] → […, heads·padded] */
-function cachedAttention(graph: Graph, config: LlamaConfig, cached: Cached): Attention {
+/** A layer's cache: its inputs, and what names its outputs. */
+function cacheOf(
+  graph: Graph,
+  config: LlamaConfig,
+  layer: number,
+): { past: [Value, Value]; keep: (key: Value, value: Value) => void } {
+  const { key, value, keyNext, valueNext } = cacheNames(layer);
+  const shape = ["rows", config.kvHeads, "capacity", paddedHeadSize(config)];
+  return {
+    past: [graph.input(key, "float32", shape), graph.input(value, "float32", shape)],
+    keep(nextKey, nextValue) {
+      graph.output(keyNext, nextKey);
+      graph.output(valueNext, nextValue);
+    },
+  };
+}
+
+/** Grouped-query attention over the cache in plain operators. […, (heads + 2·kvHeads)·padded] → […, heads·padded] */
+function composed(
+  graph: Graph,
+  config: LlamaConfig,
+  { cos, sin, placed: places }: Tables & { readonly placed: Placed },
+): Attention {
+  return ({ layer, qkv, weight }) => {
+    const { past, keep } = cacheOf(graph, config, layer);
+    const [q, k, v] = separated(config, weight, qkv);
+    const [pastKey, pastValue] = past;
+    const [mixed, key, value] = composedAttention(config, { q, k, v, pastKey, pastValue, cos, sin }, places);
+    keep(key, value);
+    return mixed;
+  };
+}
+
+/** The same as one fused node. */
+function fused(
+  graph: Graph,
+  config: LlamaConfig,
+  cached: Tables & { readonly lastIndex: Value; readonly totalLength: Value },
+): Attention {
   const { heads, kvHeads, headSize } = config;
-  const shape = ["rows", kvHeads, "capacity", paddedHeadSize(config)];
   const attributes = {
     num_heads: heads,
     kv_num_heads: kvHeads,
@@ -106,10 +154,9 @@ function cachedAttention(graph: Graph, config: LlamaConfig, cached: Cached): Att
     rotary_interleaved: 0 as const,
   };
   return ({ layer, qkv, weight }) => {
-    const { key, value, keyNext, valueNext } = cacheNames(layer);
-    const past = [graph.input(key, "float32", shape), graph.input(value, "float32", shape)];
+    const { past, keep } = cacheOf(graph, config, layer);
     const inputs = [
-      ...queryKeyValue(config, weight, qkv),
+      ...(config.qkNorm ? separated(config, weight, qkv) : [qkv, undefined, undefined]), // all three in the first
       ...past,
       cached.lastIndex,
       cached.totalLength,
@@ -121,18 +168,17 @@ function cachedAttention(graph: Graph, config: LlamaConfig, cached: Cached): Att
       inputs,
       attributes,
     );
-    graph.output(keyNext, nextKey);
-    graph.output(valueNext, nextValue);
+    keep(nextKey, nextValue);
     return mixed;
   };
 }
 
-/** q, k and v for the fused node: packed in the first, unless heads are normalised one by one (Qwen3). */
-function queryKeyValue(config: LlamaConfig, weight: WeightLookup, qkv: Value): (Value | undefined)[] {
-  if (!config.qkNorm) return [qkv, undefined, undefined];
+/** q, k and v one by one, their heads normalised where the model does that (Qwen3). */
+function separated(config: LlamaConfig, weight: WeightLookup, qkv: Value): [Value, Value, Value] {
   const padded = paddedHeadSize(config);
   const sizes = [config.heads * padded, config.kvHeads * padded, config.kvHeads * padded];
   const [q = qkv, k = qkv, v = qkv] = split(qkv, sizes, 2);
+  if (!config.qkNorm) return [q, k, v];
   const epsilon = (config.rmsNormEps * config.headSize) / padded; // see headNorm of packed-weights.ts
   const normed = (x: Value, count: number, scale: Value): Value =>
     reshape(rmsNorm(reshape(x, [0, 0, count, padded]), scale, epsilon), [0, 0, count * padded]);

@@ -8,7 +8,8 @@ import {
   parameterLayout,
   tokenLogprobs,
 } from "@oarlock/nn";
-import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { type LackingOperator, lackingOperators, openOrt, type OrtRuntime } from "@oarlock/ort";
+import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
@@ -17,7 +18,7 @@ import type { Completion, GenerationRequest, WeightLayout } from "./types.ts";
 
 let ort: OrtRuntime;
 beforeAll(async () => {
-  ort = await openOrt({ threads: 1 });
+  ort = await openOrt({ ...testedEngine(), threads: 1 });
 });
 afterAll(() => ort.close());
 
@@ -31,6 +32,7 @@ interface Setup {
   readonly maxLength?: number;
   /** Default: the native driver. */
   readonly engine?: OrtRuntime;
+  readonly without?: readonly LackingOperator[];
 }
 
 /** Runs requests to their end on this thread. */
@@ -39,8 +41,16 @@ async function generate(
   requests: readonly GenerationRequest[],
 ): Promise<Map<string, readonly Completion[]>> {
   const { config, weights, layout = "inputs", threads = 1, slots = 8 } = setup;
-  const { maxLength = config.maxPositions } = setup;
-  const engine = new DecodeEngine({ ort: setup.engine ?? ort, config, layout, threads, slots, maxLength });
+  const { maxLength = config.maxPositions, without = lackingOperators(ort.provider) } = setup;
+  const engine = new DecodeEngine({
+    ort: setup.engine ?? ort,
+    config,
+    layout,
+    threads,
+    slots,
+    maxLength,
+    without,
+  });
   const results = new Map<string, readonly Completion[]>();
   const batcher = new Batcher({
     engine,
@@ -241,48 +251,77 @@ describe("behaviour log-probs", () => {
   });
 });
 
-describe("D3: a completion depends on nothing else in the batch", () => {
-  const config = tinyConfig;
-  const weights = seededWeights(config);
-  const requests = Array.from({ length: 9 }, (_, group) =>
-    seededRequest({
-      config,
-      group,
-      length: 1 + ((group * 5) % 23),
-      samples: 1 + (group % 4),
-      params: { maxNewTokens: 3 + ((group * 7) % 19) },
-    }),
-  );
-  const bits = (results: Map<string, readonly Completion[]>) =>
-    [...results]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, completions]) => [
-        id,
-        completions.map((c) => [c.sample, c.tokens.join(), new Uint32Array(c.logprobs.buffer).join()]),
-      ]);
+// Bits are promised on processors only.
+describe.skipIf(testedEngine().provider !== "cpu")(
+  "D3: a completion depends on nothing else in the batch",
+  () => {
+    const config = tinyConfig;
+    const weights = seededWeights(config);
+    const requests = Array.from({ length: 9 }, (_, group) =>
+      seededRequest({
+        config,
+        group,
+        length: 1 + ((group * 5) % 23),
+        samples: 1 + (group % 4),
+        params: { maxNewTokens: 3 + ((group * 7) % 19) },
+      }),
+    );
+    const bits = (results: Map<string, readonly Completion[]>) =>
+      [...results]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([id, completions]) => [
+          id,
+          completions.map((c) => [c.sample, c.tokens.join(), new Uint32Array(c.logprobs.buffer).join()]),
+        ]);
 
+    it.each([
+      { slots: 1, reversed: false, layout: "inputs" as const, threads: 1 },
+      { slots: 3, reversed: true, layout: "inputs" as const, threads: 1 },
+      { slots: 64, reversed: false, layout: "inputs" as const, threads: 1 },
+      { slots: 2, reversed: true, layout: "initializers" as const, threads: 2 },
+      { slots: 64, reversed: false, layout: "initializers" as const, threads: 1 },
+    ])(
+      "$slots slots, reversed $reversed, weights as $layout, $threads threads",
+      async ({ slots, reversed, layout, threads }) => {
+        const expected = await generate({ config, weights, layout, slots: 8 }, requests);
+        const got = await generate(
+          { config, weights, layout, slots, threads },
+          reversed ? requests.toReversed() : requests,
+        );
+        expect(bits(got)).toEqual(bits(expected));
+      },
+    );
+
+    it("nor on what ran before in its slot, or on new weights that came and went", async () => {
+      const alone = await generate({ config, weights, slots: 2 }, [requests[4]!]);
+      const after = await generate({ config, weights, slots: 2 }, requests);
+      expect(bits(new Map([[requests[4]!.id, after.get(requests[4]!.id)!]]))).toEqual(bits(alone));
+    });
+  },
+);
+
+describe("without GroupQueryAttention", () => {
   it.each([
-    { slots: 1, reversed: false, layout: "inputs" as const, threads: 1 },
-    { slots: 3, reversed: true, layout: "inputs" as const, threads: 1 },
-    { slots: 64, reversed: false, layout: "inputs" as const, threads: 1 },
-    { slots: 2, reversed: true, layout: "initializers" as const, threads: 2 },
-    { slots: 64, reversed: false, layout: "initializers" as const, threads: 1 },
-  ])(
-    "$slots slots, reversed $reversed, weights as $layout, $threads threads",
-    async ({ slots, reversed, layout, threads }) => {
-      const expected = await generate({ config, weights, layout, slots: 8 }, requests);
-      const got = await generate(
-        { config, weights, layout, slots, threads },
-        reversed ? requests.toReversed() : requests,
-      );
-      expect(bits(got)).toEqual(bits(expected));
-    },
-  );
-
-  it("nor on what ran before in its slot, or on new weights that came and went", async () => {
-    const alone = await generate({ config, weights, slots: 2 }, [requests[4]!]);
-    const after = await generate({ config, weights, slots: 2 }, requests);
-    expect(bits(new Map([[requests[4]!.id, after.get(requests[4]!.id)!]]))).toEqual(bits(alone));
+    ["grouped heads", {}],
+    ["a head for each query", { kvHeads: tinyConfig.heads }],
+    ["normalised heads", { qkNorm: true }],
+    ["interleaved pairs", { ropeConvention: "interleaved" as const }],
+  ])("plain operators draw the same tokens with the same log-probs: %s", async (_, changed) => {
+    const config = { ...tinyConfig, ...changed };
+    const weights = seededWeights(config);
+    // Ragged prompts, more samples than slots: rows start, move and end at different times.
+    const requests = [3, 12, 1, 7, 20].map((length, group) =>
+      seededRequest({ config, group, length, samples: 3, params: { maxNewTokens: 6 + 5 * group } }),
+    );
+    const fused = await generate({ config, weights, slots: 6 }, requests);
+    const plain = await generate({ config, weights, slots: 6, without: ["GroupQueryAttention"] }, requests);
+    for (const { id } of requests) {
+      fused.get(id)!.forEach((completion, i) => {
+        const other = plain.get(id)![i]!;
+        expect([...other.tokens]).toEqual([...completion.tokens]);
+        other.logprobs.forEach((logprob, t) => expect(logprob).toBeCloseTo(completion.logprobs[t]!, 4));
+      });
+    }
   });
 });
 

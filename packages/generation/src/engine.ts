@@ -14,10 +14,18 @@
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import { serializeModel } from "@oarlock/onnx";
-import type { OrtBinding, OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
-import { KeyValueCache } from "./cache.ts";
+import {
+  type LackingOperator,
+  lackingOperators,
+  type OrtBinding,
+  type OrtRuntime,
+  type OrtSession,
+  type OrtTensor,
+} from "@oarlock/ort";
+import { type KeptSequence, KeyValueCache } from "./cache.ts";
 import { buildDecodeGraph, type DecodeGraphOptions, rotaryTables } from "./decode-graph.ts";
 import { packedWeights, paddedHeadSize } from "./packed-weights.ts";
+import { storageOf } from "./storage.ts";
 import type { WeightLayout } from "./types.ts";
 
 export interface EngineOptions {
@@ -27,6 +35,8 @@ export interface EngineOptions {
   readonly threads: number;
   readonly slots: number;
   readonly maxLength: number;
+  /** Operators that are composed of others. Default: those that the provider lacks. */
+  readonly without?: readonly LackingOperator[];
 }
 
 /** A prompt that went through the model: what a sequence starts from. */
@@ -34,8 +44,8 @@ export interface Prefix {
   readonly length: number;
   /** Of the token after the prompt. [vocabulary] */
   readonly probabilities: Float32Array;
-  /** Keys and values of each layer, [2 · layers] arrays of [kvHeads, length, padded head size]. */
-  readonly cache: readonly Float32Array[];
+  /** To be released when no more sequence starts from it. */
+  readonly cache: KeptSequence;
 }
 
 export interface Prompt {
@@ -63,9 +73,13 @@ interface Sessions {
 
 export class DecodeEngine {
   readonly #options: EngineOptions;
+  readonly #without: readonly LackingOperator[];
   readonly #rows: number;
   readonly #models: { readonly [Role in keyof Sessions]: Uint8Array };
+  /** Packed, in host memory. */
   readonly #weights: Tensors;
+  /** The same where the engine keeps state: what graphs with the layout "inputs" are given. */
+  readonly #resident: Tensors;
   readonly #tables: Tensors;
   readonly #cache: KeyValueCache;
   readonly #prefillCache: KeyValueCache;
@@ -83,20 +97,27 @@ export class DecodeEngine {
   constructor(options: EngineOptions) {
     const { config, layout, slots, maxLength, ort } = options;
     this.#options = options;
+    this.#without = options.without ?? lackingOperators(ort.provider);
     this.#rows = roundUp(slots, ROW_STEP);
     const model = (role: DecodeGraphOptions["role"]): Uint8Array =>
-      serializeModel(buildDecodeGraph({ config, role, layout }));
+      serializeModel(buildDecodeGraph({ config, role, layout, without: this.#without }));
     this.#models = { prefill: model("prefill"), decode: model("decode") };
     this.#weights = Object.fromEntries(
       packedWeights(config).map(({ name, shape }) => [name, ort.tensor("float32", shape)]),
     );
+    this.#resident =
+      ort.residence === "host" || layout === "initializers"
+        ? this.#weights
+        : Object.fromEntries(
+            packedWeights(config).map(({ name, shape }) => [name, ort.deviceTensor("float32", shape)]),
+          );
     // Prompts are padded: the tables reach to where the padding of the longest one ends.
     const positions = roundUp(maxLength, TOKEN_STEP);
     const { cos, sin } = rotaryTables(config, positions);
     const table = [positions, paddedHeadSize(config) / 2];
     this.#tables = { cos: ort.tensor("float32", table, cos), sin: ort.tensor("float32", table, sin) };
-    this.#cache = new KeyValueCache(config);
-    this.#prefillCache = new KeyValueCache(config);
+    this.#cache = new KeyValueCache(config, storageOf(ort));
+    this.#prefillCache = new KeyValueCache(config, storageOf(ort));
     this.ids = new Int32Array(this.#rows);
     this.positions = new Int32Array(this.#rows);
     this.inverseTemperatures = new Float32Array(this.#rows).fill(1);
@@ -108,6 +129,11 @@ export class DecodeEngine {
     for (const { name, fill } of packedWeights(this.#options.config)) {
       const target = this.#weights[name]?.data;
       if (target instanceof Float32Array) fill(flat, target);
+    }
+    if (this.#resident !== this.#weights) {
+      const names = Object.keys(this.#weights);
+      const of = (tensors: Tensors) => names.flatMap((name) => tensors[name] ?? []);
+      this.#options.ort.copy(of(this.#weights), of(this.#resident));
     }
     if (this.#sessions && this.#options.layout === "inputs") return;
     const old = this.#sessions;
@@ -173,6 +199,10 @@ export class DecodeEngine {
     const sessions = this.#sessions;
     this.#sessions = undefined;
     await Promise.all([sessions?.prefill.close(), sessions?.decode.close()]);
+    this.#cache.close();
+    this.#prefillCache.close();
+    for (const tensors of [this.#weights, this.#resident, this.#tables])
+      for (const held of Object.values(tensors)) held.dispose();
   }
 
   #ready(): Sessions {
@@ -192,16 +222,30 @@ export class DecodeEngine {
   }
 
   #shared(): Tensors {
-    return this.#options.layout === "inputs" ? { ...this.#tables, ...this.#weights } : this.#tables;
+    return this.#options.layout === "inputs" ? { ...this.#tables, ...this.#resident } : this.#tables;
+  }
+
+  /** What tells attention how many positions the cache has. */
+  #reach(capacity: number): Tensors {
+    const { ort } = this.#options;
+    if (!this.#without.includes("GroupQueryAttention"))
+      return { totalLength: ort.tensor("int32", [], Int32Array.of(capacity)) };
+    return {
+      places: ort.tensor(
+        "int64",
+        [capacity],
+        BigInt64Array.from({ length: capacity }, (_, i) => BigInt(i)),
+      ),
+    };
   }
 
   #bindDecode(session: OrtSession, rows: number): OrtBinding {
     const { ort, config } = this.#options;
-    const { inputs, outputs } = this.#cache.tensors(ort, rows, this.#cache.capacity);
+    const { inputs, outputs } = this.#cache.tensors(rows, this.#cache.capacity);
     const own: Tensors = {
       ids: ort.tensor("int32", [rows, 1], this.ids.subarray(0, rows)),
       lastIndex: ort.tensor("int32", [rows], this.positions.subarray(0, rows)),
-      totalLength: ort.tensor("int32", [], Int32Array.of(this.#cache.capacity)),
+      ...this.#reach(this.#cache.capacity),
       inverseTemperature: ort.tensor("float32", [rows, 1], this.inverseTemperatures.subarray(0, rows)),
     };
     const shape = [rows, config.vocabSize];
@@ -218,12 +262,12 @@ export class DecodeEngine {
     const length = Math.max(PREFILL_POSITIONS, rows * tokens);
     if (this.#prefillCache.reserve({ rows: 1, length, limit: Number.MAX_SAFE_INTEGER }))
       this.#dropBindings("prefill");
-    const { inputs, outputs } = this.#prefillCache.tensors(ort, rows, tokens);
+    const { inputs, outputs } = this.#prefillCache.tensors(rows, tokens);
     const heads = Math.max(rows, 2);
     const own: Tensors = {
       ids: ort.tensor("int32", [rows, tokens]),
       lastIndex: ort.tensor("int32", [rows]),
-      totalLength: ort.tensor("int32", [], Int32Array.of(tokens)),
+      ...this.#reach(tokens),
       inverseTemperature: ort.tensor("float32", [heads, 1]),
       headRows: ort.tensor("int32", [heads]),
     };

@@ -99,7 +99,15 @@ export function fusedMatMul(
   b: Value,
   options: { transA?: 0 | 1; transB?: 0 | 1; alpha?: number },
 ): Value {
-  return a.graph.one("FusedMatMul", [a, b], options);
+  if (!a.graph.without.has("FusedMatMul")) return a.graph.one("FusedMatMul", [a, b], options);
+  const product = matMul(options.transA ? swapLast(a) : a, options.transB ? swapLast(b) : b);
+  return options.alpha === undefined || options.alpha === 1 ? product : mul(product, options.alpha);
+}
+
+/** The last two dimensions swapped. */
+function swapLast(x: Value): Value {
+  const axes = x.shape.map((_, axis) => axis);
+  return transpose(x, [...axes.slice(0, -2), axes.length - 1, axes.length - 2]);
 }
 
 /** `target`: 0 keeps a dimension, one −1 takes the rest. */

@@ -57,6 +57,8 @@ const contentKey = ({ dtype, shape, data }: Tensor): string =>
 /** A graph under construction: nodes in an order in which they can run, names given once. Shapes are checked as nodes are added. */
 export class Graph {
   readonly name: string;
+  /** Operators that where it will run are absent or wrong: builders compose them of others. */
+  readonly without: ReadonlySet<OpName>;
   readonly inputs: GraphInput[] = [];
   readonly outputs: GraphOutput[] = [];
   readonly nodes: GraphNode[] = [];
@@ -64,8 +66,9 @@ export class Graph {
   readonly #names = new Set<string>();
   readonly #constantsByContent = new Map<string, Value>();
 
-  constructor(name: string) {
+  constructor(name: string, without: Iterable<OpName> = []) {
     this.name = name;
+    this.without = new Set(without);
   }
 
   /** A tensor that every run is given. Throws `ONNX_NAME` where the name is taken. */
@@ -180,7 +183,7 @@ export class Graph {
   }
 }
 
-/** An empty graph of this name. */
-export function createGraph(name: string): Graph {
-  return new Graph(name);
+/** An empty graph of this name, for engines that have every operator but those. */
+export function createGraph(name: string, without: Iterable<OpName> = []): Graph {
+  return new Graph(name, without);
 }

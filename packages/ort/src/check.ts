@@ -25,6 +25,49 @@ export function byteLengthOf(dtype: DType, shape: readonly number[]): number {
   return bytes;
 }
 
+/** Elements of a view of `shape` from element `start` of `tensor` on; refuses one that leaves it. */
+export function viewLength(tensor: OrtTensor, start: number, shape: readonly number[]): number {
+  checkAlive(tensor, "view");
+  const size = bytesPerElement(tensor.dtype);
+  const byteLength = byteLengthOf(tensor.dtype, shape);
+  if (Number.isSafeInteger(start) && start >= 0 && start * size + byteLength <= tensor.byteLength)
+    return byteLength / size;
+  throw new OarlockError(
+    "ORT_INVALID_SHAPE",
+    `a view of ${text(shape)} from element ${start} on leaves a tensor of ${tensor.byteLength / size} elements`,
+  );
+}
+
+/** Pairs of tensors to copy, of equal types and sizes, all alive. */
+export function copyPairs(
+  sources: readonly OrtTensor[],
+  targets: readonly OrtTensor[],
+): readonly (readonly [OrtTensor, OrtTensor])[] {
+  if (sources.length !== targets.length) {
+    throw new OarlockError(
+      "ORT_SHAPE_MISMATCH",
+      `copy: ${sources.length} sources, ${targets.length} targets`,
+    );
+  }
+  return sources.map((source, i) => {
+    const target = targets[i];
+    if (target === undefined || target.dtype !== source.dtype || target.byteLength !== source.byteLength)
+      throw new OarlockError("ORT_SHAPE_MISMATCH", `copy: source ${i} and its target differ in type or size`);
+    checkAlive(source, `source ${i}`);
+    checkAlive(target, `target ${i}`);
+    return [source, target] as const;
+  });
+}
+
+/** Copies from host memory to host memory. */
+export function copyOnHost(source: OrtTensor, target: OrtTensor): void {
+  bytesOf(target.data).set(bytesOf(source.data));
+}
+
+/** The memory of an array, as bytes. */
+export const bytesOf = ({ buffer, byteOffset, byteLength }: TypedArray): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
 /** That `data` is the right kind of array and exactly as long as the shape says. */
 export function checkData(dtype: DType, shape: readonly number[], data: TypedArray): void {
   const expected = byteLengthOf(dtype, shape);

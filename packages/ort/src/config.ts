@@ -3,6 +3,8 @@
 export interface OrtEnvironment {
   /** `OARLOCK_ORT_LIBRARY`: path of a `libonnxruntime` to use instead of the one that onnxruntime-node ships. */
   readonly library: string | undefined;
+  /** `OARLOCK_CUDA_LIBRARIES`: folder of CUDA's own libraries, where the loader does not find them by itself. */
+  readonly cudaLibraries: string | undefined;
   /** `UV_THREADPOOL_SIZE` as node started with it (default 4): native calls share this pool with files and DNS. */
   readonly threadPoolSize: number;
 }
@@ -11,6 +13,7 @@ export function readOrtEnvironment(env: NodeJS.ProcessEnv = process.env): OrtEnv
   const size = Number(env["UV_THREADPOOL_SIZE"] ?? 4);
   return {
     library: env["OARLOCK_ORT_LIBRARY"] || undefined,
+    cudaLibraries: env["OARLOCK_CUDA_LIBRARIES"] || undefined,
     threadPoolSize: Number.isInteger(size) && size > 0 ? Math.min(size, 1024) : 4,
   };
 }

@@ -7,6 +7,7 @@ import { cpus } from "node:os";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { instructionSet } from "./fingerprint.ts";
 import { openOrt } from "./open.ts";
+import { NEGATION } from "./smallest-model.ts";
 import type { EngineFingerprint, OpenOrtOptions, OrtProvider, OrtRuntime } from "./types.ts";
 
 export interface Device {
@@ -21,9 +22,6 @@ export interface ProbedDevice {
   readonly device: Device;
   readonly fingerprint: EngineFingerprint;
 }
-
-/** y = −x over one float32, as an ONNX model: the smallest graph that every provider computes. */
-const NEGATION = "CAg6MgoLCgF4EgF5IgNOZWcSAWdaDwoBeBIKCggIARIECgIIAWIPCgF5EgoKCAgBEgQKAggBQgIQDQ==";
 
 /** Probes the device of an engine that is opened so. @throws OarlockError `ORT_PROVIDER_MISSING` where it cannot be used. */
 export async function probeDevice(options: OpenOrtOptions): Promise<ProbedDevice> {
@@ -51,7 +49,7 @@ async function computeOnce(ort: OrtRuntime): Promise<void> {
   try {
     // Entries are for other providers: this one is the fallback.
     const options = ort.provider === "cpu" ? {} : { entries: { "session.disable_cpu_ep_fallback": "1" } };
-    const session = await ort.createSession(Buffer.from(NEGATION, "base64"), options);
+    const session = await ort.createSession(NEGATION, options);
     const x = ort.tensor("float32", [1], new Float32Array([2]));
     await session.run(session.bind({ x }, { y }));
   } catch (cause) {

@@ -3,6 +3,7 @@
  * (`binding`).
  */
 export { type Device, type ProbedDevice, cpuName, probeDevice } from "./device.ts";
+export { type LackingOperator, lackingOperators } from "./lacking.ts";
 export { openOrt } from "./open.ts";
 export type {
   EngineFingerprint,

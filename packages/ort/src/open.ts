@@ -20,7 +20,7 @@ export async function openOrt(options: OpenOrtOptions = {}): Promise<OrtRuntime>
   try {
     // Loaded late: koffi's binary may be missing on a platform where the binding works.
     const { openNative } = await import("./native/runtime.ts");
-    return openNative(options, driver === "native" ? "asked for" : "the library offers the C API");
+    return await openNative(options, driver === "native" ? "asked for" : "the library offers the C API");
   } catch (error) {
     if (driver === "native" || !isFallback(error)) throw error;
     return openBinding(options, `the native driver did not load: ${causeChain(error)[0] ?? "unknown"}`);

@@ -65,7 +65,7 @@ export interface SessionOptions {
   readonly profile?: string;
   /**
    * Gives scratch memory back to the system after each run instead of keeping the largest that any run needed: for large
-   * sessions of which several live at once. Changes no bits; costs page faults. Native driver, `cpu`. Default false.
+   * sessions of which several live at once. Changes no bits; costs page faults. Native driver, `cpu` and `cuda`. Default false.
    */
   readonly releasesScratch?: boolean;
   /** ONNX Runtime's session configuration entries, e.g. `session.disable_cpu_ep_fallback`. */
@@ -101,8 +101,18 @@ export interface OrtRuntime {
   createSession(model: Uint8Array, options?: SessionOptions): Promise<OrtSession>;
   /** A host tensor over `data` (also a view at an offset of a large or shared buffer), or over new zeroed memory. */
   tensor(dtype: DType, shape: readonly number[], data?: TypedArray): OrtTensor;
-  /** A tensor in the memory of `session`'s provider: state that never crosses the bus. On `cpu` it is a host tensor. */
-  deviceTensor(session: OrtSession, dtype: DType, shape: readonly number[]): OrtTensor;
+  /**
+   * Where state that runs read and write again and again is best kept. `device`: device tensors can be seen through views (CUDA);
+   * host tensors would be copied to the card and back at each run.
+   */
+  readonly residence: "host" | "device";
+  /** A tensor in the provider's memory, its content undefined: state that never crosses the bus. On `cpu` it is a host tensor. */
+  deviceTensor(dtype: DType, shape: readonly number[]): OrtTensor;
+  /**
+   * A part of a tensor's memory as a tensor: `shape` from element `start` on. Of host tensors, and of device tensors where `residence`
+   * is `device`.
+   */
+  view(tensor: OrtTensor, start: number, shape: readonly number[]): OrtTensor;
   /** Copies `sources[i]` to `targets[i]`, between host and device in either direction. */
   copy(sources: readonly OrtTensor[], targets: readonly OrtTensor[]): void;
   /** Closes every session that is still open. */
@@ -122,7 +132,7 @@ export interface OpenOrtOptions {
   readonly spinning?: boolean;
   /** Path of another `libonnxruntime`. Default: `OARLOCK_ORT_LIBRARY`, else the one that onnxruntime-node ships. */
   readonly library?: string;
-  /** Folder of CUDA's own libraries, loaded before the provider. Default: the loader's search path. */
+  /** Folder of CUDA's own libraries, loaded before the provider. Default: `OARLOCK_CUDA_LIBRARIES`, else the loader's search path. */
   readonly cudaLibraries?: string;
   /** Options of the provider, e.g. `{ device_id: "0", use_tf32: "0" }` or `{ enableGraphCapture: "1" }`. */
   readonly providerOptions?: Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 /** Helpers of the tests: files beside the repository, folders that vanish, matchers for arrays of numbers. */
 export { repositoryRoot, requireFile } from "./require-file.ts";
 export type { RequireFileOptions, WantedFile } from "./require-file.ts";
-export { requiredKinds } from "./config.ts";
+export { requiredKinds, testedEngine } from "./config.ts";
 export { findProgram, keptInCache, programCache, programFolders, unpackedArchive } from "./programs.ts";
 export type { WantedArchive } from "./programs.ts";
 export { watchIdleLoop } from "./idle-loop.ts";

@@ -3,7 +3,7 @@
  * mini-batch. It blocks while it computes; `createTrainer` puts it into a worker thread (P1).
  */
 import { OarlockError } from "@oarlock/errors";
-import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { openOrt, type OrtRuntime, type OrtTensor } from "@oarlock/ort";
 import { reachMoment } from "@oarlock/runtime";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
 import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether, trainsHeadOnly } from "./objective.ts";
@@ -20,7 +20,19 @@ import {
 } from "./packing.ts";
 import { forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
 import { createSessionCache } from "./sessions.ts";
-import { createFlatState, type FlatState, restoreFlatState, type Tensors, viewTensors } from "./state.ts";
+import {
+  contentOf,
+  createFlatState,
+  disposeAll,
+  duplicate,
+  type FlatState,
+  readInto,
+  resident,
+  restoreFlatState,
+  type Tensors,
+  viewTensors,
+  writeFrom,
+} from "./state.ts";
 import { addSums, emptySums, meanSums, tokenMeans } from "./sums.ts";
 import type {
   ForwardOptions,
@@ -49,7 +61,8 @@ interface Parts {
 export class TrainerCore {
   readonly #parts: Parts;
   readonly #weights: Tensors;
-  #reference: Float32Array | undefined;
+  #reference: OrtTensor | undefined;
+  #referenceViews: Tensors | undefined;
   #optimizerStep = 0;
   /** Further updates, of the value head alone. */
   #headStep = 0;
@@ -62,8 +75,8 @@ export class TrainerCore {
   static async open(options: TrainerOptions): Promise<TrainerCore> {
     checkTrainerOptions(options);
     const { config, lanes: laneCount = 1, lengthMultiple } = options;
-    const state = createFlatState(config, options.weights);
     const ort = await openOrt(options.ort);
+    const state = createFlatState(ort, config, options.weights);
     const context = {
       ort,
       config,
@@ -75,7 +88,7 @@ export class TrainerCore {
       concurrent: laneCount > 1,
     };
     const lanes = Array.from({ length: laneCount }, (_, i) =>
-      createLane(context, i === 0 ? state.gradients : new Float32Array(state.gradients.length)),
+      createLane(context, i === 0 ? state.gradients : duplicate(ort, state.gradients)),
     );
     const optimizer = await createOptimizer(ort, {
       state,
@@ -86,13 +99,14 @@ export class TrainerCore {
     return new TrainerCore({ ort, context, state, lanes, optimizer });
   }
 
+  /** The weights, flat: a copy. */
   get weights(): Float32Array {
-    return this.#parts.state.weights;
+    return contentOf(this.#parts.ort, this.#parts.state.weights);
   }
 
-  /** The gradients of the last update, flat, before clipping: for tests. */
+  /** The gradients of the last update, flat, before clipping: a copy, for tests. */
   get gradients(): Float32Array {
-    return this.#parts.state.gradients;
+    return contentOf(this.#parts.ort, this.#parts.state.gradients);
   }
 
   async step(rows: readonly TrainingRow[], options: StepOptions, signal?: AbortSignal): Promise<StepResult> {
@@ -169,17 +183,11 @@ export class TrainerCore {
   }
 
   load(weights: Float32Array): void {
-    if (weights.length !== this.weights.length) {
-      throw new OarlockError(
-        "TRAINING_STATE",
-        `${weights.length} weights; accepted: ${this.weights.length}, those of this model`,
-      );
-    }
-    this.weights.set(weights);
+    writeFrom(this.#parts.ort, this.#parts.state.weights, weights);
   }
 
   captureReference(): void {
-    this.#reference = this.weights.slice();
+    this.#setReference(duplicate(this.#parts.ort, this.#parts.state.weights));
   }
 
   stateFacts(): StateFacts {
@@ -190,53 +198,63 @@ export class TrainerCore {
       optimizerStep: this.#optimizerStep,
       ...(this.#headStep === 0 ? {} : { headStep: this.#headStep }),
     };
-    return { arrays, elements: this.weights.length, ...steps };
+    return { arrays, elements: this.#parts.state.layout.length, ...steps };
   }
 
   copyState(name: StateArray, into: Float32Array): void {
     const array = this.#stateArrays()[name];
-    if (array?.length !== into.length) {
-      const held = array === undefined ? "nothing" : `${array.length} elements`;
-      throw new OarlockError("TRAINING_STATE", `${name} has ${held}, its copy would have ${into.length}`);
-    }
-    into.set(array);
+    if (array === undefined) throw new OarlockError("TRAINING_STATE", `there is no ${name}`);
+    readInto(this.#parts.ort, array, into);
   }
 
-  #stateArrays(): { readonly [N in StateArray]: Float32Array | undefined } {
+  #stateArrays(): { readonly [N in StateArray]: OrtTensor | undefined } {
     const { weights, first, second } = this.#parts.state;
     return { weights, firstMoments: first, secondMoments: second, reference: this.#reference };
   }
 
   restore(from: TrainerState): void {
-    restoreFlatState(this.#parts.state, from);
-    this.#reference = from.reference?.slice();
+    const { ort, state } = this.#parts;
+    restoreFlatState(ort, state, from);
+    this.#setReference(from.reference && resident(ort, from.reference.slice()));
     this.#optimizerStep = from.optimizerStep;
     this.#headStep = from.headStep ?? 0;
   }
 
   resetOptimizer(): void {
-    this.#parts.state.first.fill(0);
-    this.#parts.state.second.fill(0);
+    const { ort, state } = this.#parts;
+    const zeros = new Float32Array(state.layout.length);
+    writeFrom(ort, state.first, zeros);
+    writeFrom(ort, state.second, zeros);
     this.#optimizerStep = 0;
     this.#headStep = 0;
   }
 
   async close(): Promise<void> {
     await this.#parts.context.sessions.close();
-    await this.#parts.optimizer.close();
-    await this.#parts.ort.close();
+    const { optimizer, lanes, state, ort } = this.#parts;
+    await optimizer.close();
+    this.#setReference(undefined);
+    for (const { flat, gradients, accumulators } of lanes) disposeAll(gradients, accumulators, flat);
+    disposeAll(this.#weights, state.weights, state.gradients, state.first, state.second);
+    await ort.close();
+  }
+
+  #setReference(reference: OrtTensor | undefined): void {
+    disposeAll(this.#referenceViews, this.#reference);
+    this.#reference = reference;
+    const { ort, state } = this.#parts;
+    this.#referenceViews = reference && viewTensors(ort, state.layout.views, { flat: reference });
   }
 
   #weightsOf(source: LogprobSource): Tensors {
     if (source === "policy") return this.#weights;
-    if (this.#reference === undefined) {
+    if (this.#referenceViews === undefined) {
       throw new OarlockError(
         "TRAINING_NO_REFERENCE",
         "no reference policy was captured; call captureReference first",
       );
     }
-    const { ort, state } = this.#parts;
-    return viewTensors(ort, state.layout.views, { flat: this.#reference });
+    return this.#referenceViews;
   }
 
   async #forward(

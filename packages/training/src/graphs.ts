@@ -8,7 +8,7 @@ import {
   parameterLayout,
   type WeightLookup,
 } from "@oarlock/nn";
-import { add, createGraph, type Graph, serializeModel } from "@oarlock/onnx";
+import { add, createGraph, type Graph, type OpName, serializeModel } from "@oarlock/onnx";
 import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs, trainsHeadOnly } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
@@ -68,8 +68,8 @@ export const FORWARD_OUTPUT = "tokens";
 const ofTokens = (outputs: TokenOutputs) => (outputs.head === "score" ? outputs.scores : outputs.logprobs);
 
 /** Inputs as `llamaTraining` or `llamaScoring`; output: the log-prob or the score of each chosen token [M]. */
-export function forwardModel(spec: ForwardSpec): Uint8Array {
-  const graph = createGraph("forward");
+export function forwardModel(spec: ForwardSpec, without: readonly OpName[] = []): Uint8Array {
+  const graph = createGraph("forward", without);
   graph.output(FORWARD_OUTPUT, ofTokens(forward(graph, spec).outputs));
   return serializeModel(graph);
 }
@@ -79,8 +79,8 @@ export function forwardModel(spec: ForwardSpec): Uint8Array {
  * Outputs: the gradient of every view that is trained, and the objective's sums. A gradient may be bound over its accumulator: nothing
  * else reads that.
  */
-export function gradientModel(spec: GradientSpec): Uint8Array {
-  const graph = createGraph("gradients");
+export function gradientModel(spec: GradientSpec, without: readonly OpName[] = []): Uint8Array {
+  const graph = createGraph("gradients", without);
   const { config, objective, old, accumulate } = spec;
   // Of pairs and rankings the graph knows how many rows there are of each.
   const together = rowsTogether(objective);

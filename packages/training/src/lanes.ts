@@ -7,6 +7,7 @@
  * the plan (D1); which lane is done first decides nothing.
  */
 import { parameterLayout } from "@oarlock/nn";
+import type { OrtTensor } from "@oarlock/ort";
 import { accumulatorName, gradientName } from "./graphs.ts";
 import type { OldLogprobs } from "./objective.ts";
 import type { WeightedRow } from "./packing.ts";
@@ -16,12 +17,12 @@ import type { StepOptions } from "./types.ts";
 
 export interface Lane {
   /** Flat, in nn's layout. */
-  readonly flat: Float32Array;
+  readonly flat: OrtTensor;
   readonly gradients: Tensors;
   readonly accumulators: Tensors;
 }
 
-export function createLane(context: Pick<PassContext, "ort" | "config">, flat: Float32Array): Lane {
+export function createLane(context: Pick<PassContext, "ort" | "config">, flat: OrtTensor): Lane {
   const { views } = parameterLayout(context.config);
   return {
     flat,

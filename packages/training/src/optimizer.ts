@@ -7,11 +7,11 @@ import { ADAMW_FACTORS, adamwFactors, adamwGraph, type LlamaHead, type Parameter
 import { add, createGraph, reduceSumSquare, serializeModel, type Value } from "@oarlock/onnx";
 import type { OrtBinding, OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
 import type { Lane } from "./lanes.ts";
-import type { FlatState } from "./state.ts";
+import { disposeAll, type FlatState } from "./state.ts";
 import type { OptimizerSettings } from "./types.ts";
 
-/** Floats of a stretch: four arrays and the temporaries stay in the second-level cache. */
-const STRETCH = 65_536;
+/** Floats of a stretch: four arrays and the temporaries stay in a processor's second-level cache; a card is kept busy. */
+const STRETCH = { processor: 65_536, card: 2 ** 26 } as const;
 
 export interface Optimizer {
   /** Adds the gradients of the first `used` lanes into lane 0, in order, and returns √Σg². */
@@ -58,18 +58,23 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
   const combiners = await Promise.all(
     lanes.map((_, i) => ort.createSession(combineModel(i + 1), { threads })),
   );
-  const factorsOf = (): Factors =>
-    Object.fromEntries(ADAMW_FACTORS.map((name) => [name, ort.tensor("float32", [])]));
-  const factors = { decayed: factorsOf(), plain: factorsOf(), head: factorsOf() };
+  const factors = { decayed: factorsOf(ort), plain: factorsOf(ort), head: factorsOf(ort) };
   const sumOfSquares = ort.tensor("float32", []);
   const regions = regionsOf(state.layout, parts.head === "both");
-  const over = (flat: Float32Array, { start, end }: Stretch): OrtTensor =>
-    ort.tensor("float32", [end - start], flat.subarray(start, end));
+  const bindings: OrtBinding[] = [];
+  const bind = (...[session, ...call]: [OrtSession, ...Parameters<OrtSession["bind"]>]): OrtBinding => {
+    const binding = session.bind(...call);
+    bindings.push(binding);
+    return binding;
+  };
+  const over = (flat: OrtTensor, { start, end }: Stretch): OrtTensor => ort.view(flat, start, [end - start]);
+  const stretchesOf = (of: readonly Stretch[]): Stretch[] =>
+    cut(of, STRETCH[ort.provider === "cpu" ? "processor" : "card"]);
   const combinationOf = (session: OrtSession, used: number, stretch: Stretch): OrtBinding => {
     const tensors = lanes.slice(0, used).map(({ flat }) => over(flat, stretch));
     const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));
     const [total] = tensors;
-    return session.bind(inputs, { sumOfSquares, ...(used > 1 && total !== undefined ? { total } : {}) });
+    return bind(session, inputs, { sumOfSquares, ...(used > 1 && total !== undefined ? { total } : {}) });
   };
   const combinations = combiners.map((session, i) => ({
     session,
@@ -86,7 +91,7 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     ];
     const inputs = { weights, gradients: over(state.gradients, stretch), first, second };
     const outputs = { weightsNext: weights, firstNext: first, secondNext: second };
-    return adamw.bind({ ...inputs, ...factors[stretch.factors] }, outputs);
+    return bind(adamw, { ...inputs, ...factors[stretch.factors] }, outputs);
   };
   const updates = {
     trunk: stretchesOf(regions.trunk).map(updateOf),
@@ -120,12 +125,22 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
       }
       for (const update of updates.head) adamw.runSync(update);
     },
-    close: () => closeAll([adamw, ...combiners]),
+    async close() {
+      release(bindings);
+      await Promise.all([adamw, ...combiners].map((session) => session.close()));
+    },
   };
 }
 
-async function closeAll(sessions: readonly OrtSession[]): Promise<void> {
-  await Promise.all(sessions.map((session) => session.close()));
+function release(bindings: readonly OrtBinding[]): void {
+  for (const binding of bindings) {
+    binding.dispose();
+    disposeAll(binding.inputs, binding.outputs);
+  }
+}
+
+function factorsOf(ort: OrtRuntime): Factors {
+  return Object.fromEntries(ADAMW_FACTORS.map((name) => [name, ort.tensor("float32", [])]));
 }
 
 function write(tensors: Factors, values: Readonly<Record<string, number>>): void {
@@ -157,12 +172,12 @@ function regionsOf({ views, length, decayLength }: ParameterLayout, hasValueHead
   };
 }
 
-/** Pieces of the regions, none of them larger than a stretch. */
-function stretchesOf(regions: readonly Stretch[]): Stretch[] {
+/** Pieces of the regions, none of them larger than `size`. */
+function cut(regions: readonly Stretch[], size: number): Stretch[] {
   return regions.flatMap(({ start, end, factors }) =>
-    Array.from({ length: Math.ceil((end - start) / STRETCH) }, (_, i) => {
-      const first = start + i * STRETCH;
-      return { start: first, end: Math.min(first + STRETCH, end), factors };
+    Array.from({ length: Math.ceil((end - start) / size) }, (_, i) => {
+      const first = start + i * size;
+      return { start: first, end: Math.min(first + size, end), factors };
     }),
   );
 }

@@ -6,7 +6,7 @@ import { checkRows, isTrained } from "./packing.ts";
 import { forwardPass } from "./passes.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import { createSessionCache } from "./sessions.ts";
-import { viewTensors } from "./state.ts";
+import { resident, viewTensors } from "./state.ts";
 import type { ScoreModelOptions } from "./score-model.ts";
 
 export interface ScoreCore {
@@ -33,7 +33,7 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
     concurrent: false,
   };
   const pass = {
-    weights: viewTensors(ort, layout.views, { flat: weights }),
+    weights: viewTensors(ort, layout.views, { flat: resident(ort, weights) }),
     temperature: 1,
     wanted: isTrained,
   };

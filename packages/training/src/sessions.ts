@@ -1,6 +1,6 @@
 /** Sessions by what they compute, made when first needed, the longest unused closed beyond the capacity. */
 import { type LlamaConfig, parameterCount } from "@oarlock/nn";
-import type { OrtRuntime, OrtSession } from "@oarlock/ort";
+import { lackingOperators, type OrtRuntime, type OrtSession } from "@oarlock/ort";
 import { forwardModel, type ForwardSpec, gradientModel, type GradientSpec } from "./graphs.ts";
 
 /** Extents × objectives in use at once are some dozens; each session keeps its own scratch memory. */
@@ -19,6 +19,7 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
   const isLarge = parameterCount(config) >= LARGE_PARAMETERS;
   const options = { releasesScratch: isLarge };
   const capacity = isLarge ? CAPACITY.large : CAPACITY.small;
+  const without = lackingOperators(ort.provider);
   const sessions = new Map<string, Promise<OrtSession>>();
   const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
     const found = sessions.get(key) ?? ort.createSession(model(), options);
@@ -37,8 +38,8 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
   const key = (kind: string, { config: _config, ...rest }: ForwardSpec): string =>
     `${kind} ${JSON.stringify(rest)}`;
   return {
-    forward: (spec) => open(key("forward", spec), () => forwardModel(spec)),
-    gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec)),
+    forward: (spec) => open(key("forward", spec), () => forwardModel(spec, without)),
+    gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec, without)),
     async close() {
       await Promise.allSettled([...sessions.values()].map(async (session) => (await session).close()));
       sessions.clear();

@@ -1,4 +1,7 @@
-/** The trainer's memory: flat arrays in nn's layout, and tensors over their views. Copies go out, never the arrays (W1). */
+/**
+ * The trainer's memory: flat arrays in nn's layout where the engine keeps its state (the host, or a card), and tensors over their
+ * views. Copies go out, never the arrays (W1).
+ */
 import { OarlockError } from "@oarlock/errors";
 import { type LlamaConfig, parameterLayout, type ParameterLayout, type WeightView } from "@oarlock/nn";
 import type { OrtRuntime, OrtTensor } from "@oarlock/ort";
@@ -6,58 +9,108 @@ import type { TrainerState } from "./types.ts";
 
 export type Tensors = Readonly<Record<string, OrtTensor>>;
 
+/** Each one flat array of the layout's length, float32. */
 export interface FlatState {
   readonly layout: ParameterLayout;
-  readonly weights: Float32Array;
-  readonly gradients: Float32Array;
-  readonly first: Float32Array;
-  readonly second: Float32Array;
+  readonly weights: OrtTensor;
+  readonly gradients: OrtTensor;
+  readonly first: OrtTensor;
+  readonly second: OrtTensor;
+}
+
+/** `array` where the engine keeps state: a tensor over its own memory on the host, a copy on a card. */
+export function resident(ort: OrtRuntime, array: Float32Array): OrtTensor {
+  const given = ort.tensor("float32", [array.length], array);
+  if (ort.residence === "host") return given;
+  const kept = ort.deviceTensor("float32", [array.length]);
+  ort.copy([given], [kept]);
+  given.dispose();
+  return kept;
+}
+
+/** Another tensor beside `tensor`, of the same content. */
+export function duplicate(ort: OrtRuntime, tensor: OrtTensor): OrtTensor {
+  const { dtype, shape } = tensor;
+  const copy = ort.residence === "host" ? ort.tensor(dtype, shape) : ort.deviceTensor(dtype, shape);
+  ort.copy([tensor], [copy]);
+  return copy;
+}
+
+/** A copy of a flat array. */
+export function contentOf(ort: OrtRuntime, tensor: OrtTensor): Float32Array {
+  const copy = new Float32Array(lengthOf(tensor));
+  readInto(ort, tensor, copy);
+  return copy;
+}
+
+/** Copies a flat array out. Both are as long, or it throws `TRAINING_STATE`. */
+export function readInto(ort: OrtRuntime, tensor: OrtTensor, into: Float32Array): void {
+  checkLength(lengthOf(tensor), "the copy", into);
+  const target = ort.tensor("float32", tensor.shape, into);
+  ort.copy([tensor], [target]);
+  target.dispose();
+}
+
+/** Overwrites a flat array. Both are as long, or it throws `TRAINING_STATE`. */
+export function writeFrom(ort: OrtRuntime, tensor: OrtTensor, from: Float32Array): void {
+  checkLength(lengthOf(tensor), "what is loaded", from);
+  const source = ort.tensor("float32", tensor.shape, from);
+  ort.copy([source], [tensor]);
+  source.dispose();
 }
 
 /** Tensors over the views of a flat array, under `name(view)`. */
 export function viewTensors(
   ort: OrtRuntime,
   views: readonly WeightView[],
-  { flat, name = (view) => view }: { readonly flat: Float32Array; readonly name?: (view: string) => string },
+  { flat, name = (view) => view }: { readonly flat: OrtTensor; readonly name?: (view: string) => string },
 ): Tensors {
   return Object.fromEntries(
-    views.map(({ name: view, shape, offset, size }) => [
-      name(view),
-      ort.tensor("float32", shape, flat.subarray(offset, offset + size)),
-    ]),
+    views.map(({ name: view, shape, offset }) => [name(view), ort.view(flat, offset, shape)]),
   );
 }
 
-const zeros = (length: number): Float32Array => new Float32Array(length);
+/** Ends tensors: a card's memory goes with the last tensor over it. */
+export function disposeAll(...tensors: readonly (Tensors | OrtTensor | undefined)[]): void {
+  for (const given of tensors) {
+    if (given === undefined) continue;
+    for (const tensor of isTensor(given) ? [given] : Object.values(given)) tensor.dispose();
+  }
+}
+
+const isTensor = (given: Tensors | OrtTensor): given is OrtTensor => typeof given.dispose === "function";
 
 /** Throws `TRAINING_STATE` where an array does not have the layout's length. */
-function checkLength(layout: ParameterLayout, what: string, array: Float32Array): void {
-  if (array.length === layout.length) return;
+function checkLength(length: number, what: string, array: Float32Array): void {
+  if (array.length === length) return;
   throw new OarlockError(
     "TRAINING_STATE",
-    `${what} has ${array.length} elements, this model's layout ${layout.length}`,
+    `${what} has ${array.length} elements, this model's layout ${length}`,
   );
 }
 
-export function createFlatState(config: LlamaConfig, weights: Float32Array): FlatState {
+const lengthOf = ({ shape }: OrtTensor): number => shape[0] ?? 0;
+
+export function createFlatState(ort: OrtRuntime, config: LlamaConfig, weights: Float32Array): FlatState {
   const layout = parameterLayout(config);
-  checkLength(layout, "weights", weights);
+  checkLength(layout.length, "weights", weights);
+  const zeros = (): OrtTensor => resident(ort, new Float32Array(layout.length));
   return {
     layout,
-    weights: weights.slice(),
-    gradients: zeros(layout.length),
-    first: zeros(layout.length),
-    second: zeros(layout.length),
+    weights: resident(ort, weights.slice()),
+    gradients: zeros(),
+    first: zeros(),
+    second: zeros(),
   };
 }
 
 /** Overwrites weights and moments; all arrays are checked before the first is written. */
-export function restoreFlatState(state: FlatState, from: TrainerState): void {
-  checkLength(state.layout, "weights", from.weights);
-  checkLength(state.layout, "firstMoments", from.firstMoments);
-  checkLength(state.layout, "secondMoments", from.secondMoments);
-  if (from.reference !== undefined) checkLength(state.layout, "reference", from.reference);
-  state.weights.set(from.weights);
-  state.first.set(from.firstMoments);
-  state.second.set(from.secondMoments);
+export function restoreFlatState(ort: OrtRuntime, state: FlatState, from: TrainerState): void {
+  checkLength(state.layout.length, "weights", from.weights);
+  checkLength(state.layout.length, "firstMoments", from.firstMoments);
+  checkLength(state.layout.length, "secondMoments", from.secondMoments);
+  if (from.reference !== undefined) checkLength(state.layout.length, "reference", from.reference);
+  writeFrom(ort, state.weights, from.weights);
+  writeFrom(ort, state.first, from.firstMoments);
+  writeFrom(ort, state.second, from.secondMoments);
 }

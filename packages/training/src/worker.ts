@@ -63,9 +63,10 @@ const methods: TrainerMethods = {
   abort: ({ call }) => running.get(call)?.abort(),
   captureReference: inOrder(() => opened().captureReference()),
   policy: inOrder(() => {
-    const { weights } = opened();
-    const copy = new Float32Array(sharedMemory(weights.byteLength));
-    copy.set(weights);
+    const copy = new Float32Array(
+      sharedMemory(opened().stateFacts().elements * Float32Array.BYTES_PER_ELEMENT),
+    );
+    opened().copyState("weights", copy);
     return { weights: copy, digest: sha256Hex(bytesOf(copy)) };
   }),
   load: inOrder(({ weights }) => opened().load(weights)),

@@ -5,7 +5,18 @@
  *
  * D: hidden size, F: intermediate size, S: head size, V: vocabulary; […] the shape of the ids.
  */
-import { add, fusedMatMul, gather, mul, silu, split, type Value } from "@oarlock/onnx";
+import {
+  add,
+  fusedMatMul,
+  gather,
+  mul,
+  reciprocal,
+  reduceMean,
+  silu,
+  split,
+  sqrt,
+  type Value,
+} from "@oarlock/onnx";
 import type { LlamaConfig } from "../config.ts";
 import type { WeightLookup } from "./weights.ts";
 
@@ -60,6 +71,10 @@ export function llamaLogits({ config, weights, stream, temperature = 1 }: HeadOp
 
 /** x / √(mean(x²) + ε) · scale over the last axis (arXiv:1910.07467). */
 export function rmsNorm(x: Value, scale: Value, epsilon: number): Value {
+  if (x.graph.without.has("SimplifiedLayerNormalization")) {
+    const meanSquare = reduceMean(mul(x, x), { axes: [-1], keepdims: true });
+    return mul(mul(x, reciprocal(sqrt(add(meanSquare, epsilon)))), scale);
+  }
   const [normed = x] = x.graph.add("SimplifiedLayerNormalization", [x, scale], { epsilon });
   return normed;
 }

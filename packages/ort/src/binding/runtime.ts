@@ -5,7 +5,16 @@
 import { createRequire } from "node:module";
 import { OarlockError } from "@oarlock/errors";
 import { bytesPerElement, createTypedArray, type DType, type TypedArray } from "@oarlock/tensor";
-import { byteLengthOf, checkAlive, checkBinding, checkData } from "../check.ts";
+import {
+  byteLengthOf,
+  bytesOf,
+  checkAlive,
+  checkBinding,
+  checkData,
+  copyOnHost,
+  copyPairs,
+  viewLength,
+} from "../check.ts";
 import { instructionSet, platformName } from "../fingerprint.ts";
 import type {
   EngineFingerprint,
@@ -48,9 +57,6 @@ function pack(tensors: Tensors): { wire: WireTensor[]; transfer: ArrayBuffer[] }
   });
   return { wire, transfer: wire.map(({ data }) => data.buffer as ArrayBuffer) }; // createTypedArray's own default buffer
 }
-
-const bytesOf = (data: TypedArray): Uint8Array =>
-  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 interface ManagedBinding extends OrtBinding {
   readonly owner: object;
@@ -166,16 +172,6 @@ function createFingerprint(options: OpenOrtOptions): EngineFingerprint {
   };
 }
 
-function copyHost(sources: readonly OrtTensor[], targets: readonly OrtTensor[]): void {
-  for (const [i, source] of sources.entries()) {
-    const target = targets[i];
-    if (target === undefined || target.dtype !== source.dtype || target.byteLength !== source.byteLength) {
-      throw new OarlockError("ORT_SHAPE_MISMATCH", `copy: source ${i} and its target differ in type or size`);
-    }
-    bytesOf(target.data).set(bytesOf(source.data));
-  }
-}
-
 /** Opens the binding driver and starts its worker thread. */
 export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime {
   if (options.library !== undefined) {
@@ -214,14 +210,23 @@ export function openBinding(options: OpenOrtOptions, reason: string): OrtRuntime
     fingerprint,
     createSession: (model, session = {}) => create(model, session),
     tensor: createTensor,
-    deviceTensor(_session, dtype, shape) {
+    residence: "host",
+    deviceTensor(dtype, shape) {
       if (fingerprint.provider === "cpu") return createTensor(dtype, shape);
       throw new OarlockError(
         "ORT_UNSUPPORTED",
         "the binding driver cannot keep tensors on the device; use driver 'native'",
       );
     },
-    copy: copyHost,
+    view: (tensor, start, shape) =>
+      createTensor(
+        tensor.dtype,
+        shape,
+        tensor.data.subarray(start, start + viewLength(tensor, start, shape)),
+      ),
+    copy: (sources, targets) => {
+      for (const pair of copyPairs(sources, targets)) copyOnHost(...pair);
+    },
     close: () => worker.close(),
   };
 }

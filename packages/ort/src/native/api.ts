@@ -35,6 +35,7 @@ const statusFunctions = {
   RunOptionsSetTerminate: [46, "p"],
   CreateTensorAsOrtValue: [48, "ppzip"],
   CreateTensorWithDataAsOrtValue: [49, "ppzpzip"],
+  GetTensorMutableData: [51, "pp"],
   CastTypeInfoToTensorInfo: [55, "pp"],
   GetTensorElementType: [60, "pp"],
   GetDimensionsCount: [61, "pp"],
@@ -53,6 +54,7 @@ const statusFunctions = {
   UpdateCudaProviderOptions: [206, "pppz"],
   AddExternalInitializers: [210, "pppz"],
   AppendExecutionProvider: [216, "psppz"],
+  RegisterExecutionProviderLibrary: [301, "pss"],
   CopyTensors: [386, "ppppz"],
 } as const;
 

@@ -17,8 +17,12 @@ export interface NativeEngine {
   readonly provider: OrtProvider;
   readonly fingerprint: EngineFingerprint;
   readonly options: OpenOrtOptions;
+  /** Of `libonnxruntime`; providers lie beside it. */
+  readonly libraryPath: string;
   /** Limits asynchronous calls. */
   readonly pool: Gate;
+  /** Ordinal of the card, where the provider has several. */
+  readonly deviceId: number;
   /** One run at a time, where the provider needs that. */
   readonly exclusive: Gate | undefined;
 }

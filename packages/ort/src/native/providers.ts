@@ -2,8 +2,10 @@
  * Execution providers: what to load and append for each, and a clear refusal where one is missing.
  * `GetAvailableProviders` lists what was compiled in, not what works; nothing here asks it.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { platform } from "node:process";
 import { OarlockError } from "@oarlock/errors";
+import { readOrtEnvironment } from "../config.ts";
 import type { OpenOrtOptions, OrtProvider } from "../types.ts";
 import type { NativeEngine } from "./engine.ts";
 import { keepLibrary } from "./library.ts";
@@ -16,10 +18,11 @@ const CUDA_ERRORS: Readonly<Record<number, string>> = {
   35: "no NVIDIA driver, or one older than CUDA 13 needs",
   100: "no CUDA-capable device",
 };
-/** Parity with the CPU provider: TF32 rounds products to 10 bits. */
-const CUDA_DEFAULTS = { use_tf32: "0" };
+/** TF32 rounds products to 10 bits; an arena that doubles would hold twice what it needs, for each of many sessions. */
+const CUDA_DEFAULTS = { use_tf32: "0", arena_extend_strategy: "kSameAsRequested" };
 
-const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
+/** The error of a provider that cannot be used. */
+export const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
   new OarlockError(
     "ORT_PROVIDER_MISSING",
     `provider '${provider}' cannot be used here: ${why}`,
@@ -28,8 +31,8 @@ const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockEr
 
 /** Asks CUDA itself whether there is a device, before ONNX Runtime fails with less to say. */
 function probeCuda(options: OpenOrtOptions): void {
-  const path = (name: string): string =>
-    options.cudaLibraries === undefined ? name : join(options.cudaLibraries, name);
+  const folder = options.cudaLibraries ?? readOrtEnvironment().cudaLibraries;
+  const path = (name: string): string => (folder === undefined ? name : join(folder, name));
   let count: Int32Array;
   let status: number;
   try {
@@ -39,7 +42,7 @@ function probeCuda(options: OpenOrtOptions): void {
   } catch (cause) {
     throw missing(
       "cuda",
-      `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found; set cudaLibraries to their folder`,
+      `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found${folder === undefined ? "" : ` in ${folder}`}; name their folder in OARLOCK_CUDA_LIBRARIES or LD_LIBRARY_PATH`,
       cause,
     );
   }
@@ -79,6 +82,34 @@ function appendWebGpu({ api, options }: NativeEngine, target: Pointer): void {
   api.call.AppendExecutionProvider(target, "WebGPU", keys.address, values.address, entries.length);
 }
 
+const CUDA_PROVIDER: Readonly<Record<string, string>> = {
+  linux: "libonnxruntime_providers_cuda.so",
+  win32: "onnxruntime_providers_cuda.dll",
+};
+/** What the library says where another thread of the process was first. */
+const REGISTERED = /already registered/;
+
+/**
+ * Copies to and from a card need its provider's library registered with the environment, which is one per process: appending the
+ * provider to a session is not enough.
+ */
+function registerCuda({ api, environment, libraryPath }: NativeEngine): void {
+  const path = join(dirname(libraryPath), CUDA_PROVIDER[platform] ?? "onnxruntime_providers_cuda");
+  try {
+    api.call.RegisterExecutionProviderLibrary(environment, "CUDAExecutionProvider", path);
+  } catch (cause) {
+    if (cause instanceof OarlockError && REGISTERED.test(cause.rawMessage)) return;
+    throw cause;
+  }
+}
+
+/** What a provider needs once in a process, before its first session. */
+export const prepareProvider: { readonly [P in OrtProvider]: (engine: NativeEngine) => void } = {
+  cpu: () => undefined,
+  cuda: registerCuda,
+  webgpu: () => undefined,
+};
+
 const append: { readonly [P in OrtProvider]: (engine: NativeEngine, target: Pointer) => void } = {
   cpu: () => undefined,
   cuda: appendCuda,
@@ -94,22 +125,43 @@ export function appendProvider(engine: NativeEngine, target: Pointer): void {
   }
 }
 
-const DEVICE_MEMORY: { readonly [P in OrtProvider]: string | null } = {
+interface DeviceMemory {
+  /** Its name in the C API. */
+  readonly name: string;
+  /** Whether a tensor's address is one that others may lie within: WebGPU's are handles of buffers. */
+  readonly addressable: boolean;
+}
+
+const DEVICE_MEMORY: { readonly [P in OrtProvider]: DeviceMemory | null } = {
   cpu: null,
-  cuda: "Cuda",
-  webgpu: "WebGPU_Buf",
+  cuda: { name: "Cuda", addressable: true },
+  webgpu: { name: "WebGPU_Buf", addressable: false },
 };
 const DEVICE_ALLOCATOR = 0; // OrtDeviceAllocator
 const MEM_TYPE_DEFAULT = 0;
 
-/** A new allocator of the provider's memory for `session`; NULL where the provider uses host memory. */
-export function createDeviceAllocator({ api, provider }: NativeEngine, session: Pointer): Pointer {
-  const name = DEVICE_MEMORY[provider];
-  if (name === null) return NULL;
-  const info = api.out.CreateMemoryInfo(name, DEVICE_ALLOCATOR, 0, MEM_TYPE_DEFAULT);
-  try {
-    return api.out.CreateAllocator(session, info);
-  } finally {
-    api.release.ReleaseMemoryInfo(info);
-  }
+/** Whether tensors on the provider's device can have views. */
+export function hasDeviceViews(provider: OrtProvider): boolean {
+  return DEVICE_MEMORY[provider]?.addressable === true;
+}
+
+/** How the C API names the arena of a session's scratch memory. */
+export function scratchArena({ provider, deviceId }: NativeEngine): string | undefined {
+  return { cpu: "cpu:0", cuda: `gpu:${deviceId}`, webgpu: undefined }[provider];
+}
+
+/** The provider's memory: where new tensors are allocated, and what tensors over parts of them say. NULL: none. */
+export interface NativeDevice {
+  readonly allocator: Pointer;
+  readonly memory: Pointer;
+}
+
+export const NO_DEVICE: NativeDevice = { allocator: NULL, memory: NULL };
+
+/** The memory of `session`'s provider, for as long as the session lives. */
+export function openDevice({ api, provider, deviceId }: NativeEngine, session: Pointer): NativeDevice {
+  const kind = DEVICE_MEMORY[provider];
+  if (kind === null) return NO_DEVICE;
+  const memory = api.out.CreateMemoryInfo(kind.name, DEVICE_ALLOCATOR, deviceId, MEM_TYPE_DEFAULT);
+  return { allocator: api.out.CreateAllocator(session, memory), memory: kind.addressable ? memory : NULL };
 }

@@ -1,16 +1,26 @@
 /** The native driver: ONNX Runtime's C API in this process. */
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { copyOnHost, copyPairs } from "../check.ts";
 import { readOrtEnvironment } from "../config.ts";
 import { instructionSet, platformName } from "../fingerprint.ts";
-import type { EngineFingerprint, OpenOrtOptions, OrtRuntime, OrtSession, OrtTensor } from "../types.ts";
+import type { EngineFingerprint, OpenOrtOptions, OrtRuntime, OrtTensor } from "../types.ts";
 import { openApi, type OrtApi } from "./api.ts";
 import type { NativeEngine } from "./engine.ts";
 import { openGate } from "./gate.ts";
 import { shippedLibrary } from "./library.ts";
-import { NULL, pointerArray, type Pointer } from "./pointers.ts";
-import { createDeviceAllocator, probeProvider } from "./providers.ts";
+import { NULL, pointerArray } from "./pointers.ts";
+import {
+  hasDeviceViews,
+  missing,
+  type NativeDevice,
+  NO_DEVICE,
+  openDevice,
+  prepareProvider,
+  probeProvider,
+} from "./providers.ts";
+import { NEGATION } from "../smallest-model.ts";
 import { createNativeSession, type NativeSession } from "./session.ts";
-import { createDeviceTensor, createHostTensor, nativeTensor } from "./tensor.ts";
+import { createDeviceTensor, createHostTensor, createViewTensor, nativeTensor } from "./tensor.ts";
 
 /** Threads of libuv's pool that stay free for files, DNS and crypto. */
 const POOL_RESERVE = 2;
@@ -37,7 +47,8 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
   const environment = readOrtEnvironment();
   const provider = options.provider ?? "cpu";
   probeProvider(provider, options);
-  const api = openApi(options.library ?? environment.library ?? shippedLibrary());
+  const libraryPath = options.library ?? environment.library ?? shippedLibrary();
+  const api = openApi(libraryPath);
   return {
     api,
     environment: api.out.CreateEnv(LOG_FATAL_ONLY, "oarlock"),
@@ -46,56 +57,54 @@ function openEngine(options: OpenOrtOptions): NativeEngine {
     provider,
     fingerprint: createFingerprint(api, options),
     options,
+    libraryPath,
+    deviceId: Number(options.providerOptions?.["device_id"] ?? 0),
     pool: openGate("pool", Math.max(1, environment.threadPoolSize - POOL_RESERVE)),
     exclusive: provider === "webgpu" ? openGate("webgpu", 1) : undefined,
   };
 }
-
-const isNative = (session: OrtSession): session is NativeSession => "handle" in session;
 
 function copyTensors(
   { api, environment }: NativeEngine,
   sources: readonly OrtTensor[],
   targets: readonly OrtTensor[],
 ): void {
-  if (sources.length !== targets.length) {
-    throw new OarlockError(
-      "ORT_SHAPE_MISMATCH",
-      `copy: ${sources.length} sources, ${targets.length} targets`,
-    );
+  const pairs = copyPairs(sources, targets);
+  const isOnHost = ([from, to]: (typeof pairs)[number]): boolean =>
+    from.location === "host" && to.location === "host";
+  // ONNX Runtime has no transfer from host memory to host memory.
+  for (const pair of pairs.filter(isOnHost)) copyOnHost(...pair);
+  const crossing = pairs.filter((pair) => !isOnHost(pair));
+  if (crossing.length === 0) return;
+  const values = (side: 0 | 1): ReturnType<typeof pointerArray> =>
+    pointerArray(crossing.map((pair) => nativeTensor(pair[side], "copy").value.pointer));
+  const [from, to] = [values(0), values(1)];
+  api.call.CopyTensors(environment, from.address, to.address, NULL, crossing.length);
+}
+
+/**
+ * The provider's memory, owned by a session that is never closed: tensors in it may outlive every other one. It is also the first that
+ * the provider is asked to do. @throws OarlockError `ORT_PROVIDER_MISSING`
+ */
+async function deviceOf(engine: NativeEngine): Promise<NativeDevice> {
+  if (engine.provider === "cpu") return NO_DEVICE;
+  try {
+    prepareProvider[engine.provider](engine);
+    const { handle } = await createNativeSession(engine, NEGATION, {});
+    return openDevice(engine, handle.pointer);
+  } catch (cause) {
+    if (isOarlockError(cause, "ORT_PROVIDER_MISSING")) throw cause;
+    throw missing(engine.provider, cause instanceof OarlockError ? cause.rawMessage : String(cause), cause);
   }
-  for (const [i, source] of sources.entries()) {
-    const target = targets[i];
-    if (target === undefined || target.dtype !== source.dtype || target.byteLength !== source.byteLength) {
-      throw new OarlockError("ORT_SHAPE_MISMATCH", `copy: source ${i} and its target differ in type or size`);
-    }
-  }
-  if (sources.length === 0) return;
-  const values = (tensors: readonly OrtTensor[]): ReturnType<typeof pointerArray> =>
-    pointerArray(tensors.map((tensor, i) => nativeTensor(tensor, String(i)).value.pointer));
-  const from = values(sources);
-  const to = values(targets);
-  api.call.CopyTensors(environment, from.address, to.address, NULL, sources.length);
 }
 
 /** Opens the native driver, or fails with the reason (`ORT_LIBRARY_NOT_LOADED`, `ORT_API_TOO_OLD`, `ORT_PROVIDER_MISSING`). */
-export function openNative(options: OpenOrtOptions, reason: string): OrtRuntime {
+export async function openNative(options: OpenOrtOptions, reason: string): Promise<OrtRuntime> {
   const engine = openEngine(options);
   const sessions = new Set<NativeSession>();
-  const allocators = new Map<NativeSession, Pointer>();
+  const device = await deviceOf(engine);
+  const residence = hasDeviceViews(engine.provider) ? "device" : "host";
 
-  const closeSession = async (session: NativeSession, close: () => Promise<void>): Promise<void> => {
-    sessions.delete(session);
-    const allocator = allocators.get(session);
-    allocators.delete(session);
-    if (allocator !== undefined && allocator !== NULL) engine.api.release.ReleaseAllocator(allocator);
-    await close();
-  };
-  const allocatorOf = (session: NativeSession): Pointer => {
-    const found = allocators.get(session) ?? createDeviceAllocator(engine, session.handle.pointer);
-    allocators.set(session, found);
-    return found;
-  };
   return {
     driver: "native",
     driverReason: reason,
@@ -103,19 +112,24 @@ export function openNative(options: OpenOrtOptions, reason: string): OrtRuntime 
     fingerprint: engine.fingerprint,
     async createSession(model, sessionOptions = {}) {
       const inner = await createNativeSession(engine, model, sessionOptions);
-      const session: NativeSession = { ...inner, close: () => closeSession(session, () => inner.close()) };
+      const session: NativeSession = {
+        ...inner,
+        close() {
+          sessions.delete(session);
+          return inner.close();
+        },
+      };
       sessions.add(session);
       return session;
     },
     tensor: (dtype, shape, data) => createHostTensor(engine, dtype, shape, data),
-    deviceTensor(session, dtype, shape) {
-      if (!isNative(session))
-        throw new OarlockError("ORT_FOREIGN_SESSION", "the session belongs to another driver");
-      const allocator = allocatorOf(session);
-      return allocator === NULL
+    residence,
+    deviceTensor: (dtype, shape) =>
+      device.allocator === NULL
         ? createHostTensor(engine, dtype, shape)
-        : createDeviceTensor(engine, allocator, dtype, shape);
-    },
+        : createDeviceTensor(engine, device.allocator, dtype, shape),
+    view: (tensor, start, shape) =>
+      createViewTensor(engine, nativeTensor(tensor, "view"), { start, shape, deviceMemory: device.memory }),
     copy: (sources, targets) => copyTensors(engine, sources, targets),
     async close() {
       await Promise.all([...sessions].map((session) => session.close()));

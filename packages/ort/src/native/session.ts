@@ -6,7 +6,7 @@ import type { NativeEngine } from "./engine.ts";
 import { createHandle, type Handle } from "./handles.ts";
 import { readValueInfos } from "./metadata.ts";
 import { addressOf, NULL, pointerArray, stringArray, type Pointer } from "./pointers.ts";
-import { appendProvider } from "./providers.ts";
+import { appendProvider, scratchArena } from "./providers.ts";
 import { nativeTensor } from "./tensor.ts";
 
 /** GraphOptimizationLevel of the C API. */
@@ -104,11 +104,11 @@ export async function createNativeSession(
     engine.api.release.ReleaseSession(session);
     for (const letGo of holds) letGo();
   };
-  const releases = options.releasesScratch === true && engine.provider === "cpu";
-  return openSession(engine, createHandle("session", pointer, free), releases);
+  const scratch = options.releasesScratch === true ? scratchArena(engine) : undefined;
+  return openSession(engine, createHandle("session", pointer, free), scratch);
 }
 
-function openSession(engine: NativeEngine, handle: Handle, releasesScratch: boolean): NativeSession {
+function openSession(engine: NativeEngine, handle: Handle, scratch: string | undefined): NativeSession {
   const { api } = engine;
   const infos = {
     inputs: readValueInfos(engine, handle.pointer, "Input"),
@@ -139,7 +139,7 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
     try {
       leaves.push(await engine.pool.enter(signal));
       if (engine.exclusive !== undefined) leaves.push(await engine.exclusive.enter(signal));
-      await withRunOptions(engine, { signal, releasesScratch }, (runOptions) =>
+      await withRunOptions(engine, { signal, scratch }, (runOptions) =>
         api.callAsync("Run", ...words(binding, runOptions)),
       );
     } finally {
@@ -166,7 +166,7 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
       const mine = own(binding);
       const end = mine.begin();
       const leave = engine.exclusive?.enterSync();
-      const options = releasesScratch ? runOptionsOf(engine, releasesScratch) : undefined;
+      const options = scratch === undefined ? undefined : runOptionsOf(engine, scratch);
       try {
         api.call.Run(...words(mine, options?.pointer ?? NULL));
       } finally {
@@ -184,25 +184,25 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
 
 interface RunSettings {
   readonly signal: AbortSignal | undefined;
-  readonly releasesScratch: boolean;
+  /** The arena that gives its memory back. */
+  readonly scratch: string | undefined;
 }
 
-function runOptionsOf({ api }: NativeEngine, releasesScratch: boolean): Handle {
+function runOptionsOf({ api }: NativeEngine, scratch: string | undefined): Handle {
   const options = createHandle("run options", api.out.CreateRunOptions(), api.release.ReleaseRunOptions);
-  if (releasesScratch) {
-    api.call.AddRunConfigEntry(options.pointer, "memory.enable_memory_arena_shrinkage", "cpu:0");
-  }
+  if (scratch !== undefined)
+    api.call.AddRunConfigEntry(options.pointer, "memory.enable_memory_arena_shrinkage", scratch);
   return options;
 }
 
 /** Runs `call` with run options that `signal` can terminate; where there is nothing to say none are made. */
 async function withRunOptions(
   engine: NativeEngine,
-  { signal, releasesScratch }: RunSettings,
+  { signal, scratch }: RunSettings,
   call: (options: Pointer) => Promise<void>,
 ): Promise<void> {
-  if (signal === undefined && !releasesScratch) return call(NULL);
-  const options = runOptionsOf(engine, releasesScratch);
+  if (signal === undefined && scratch === undefined) return call(NULL);
+  const options = runOptionsOf(engine, scratch);
   const stop = (): void => engine.api.call.RunOptionsSetTerminate(options.pointer);
   signal?.addEventListener("abort", stop, { once: true });
   try {

@@ -1,12 +1,12 @@
 /** Tensors of the native driver: an OrtValue over the caller's own memory, or over memory of the device. */
 import { OarlockError } from "@oarlock/errors";
 import { createTypedArray, bytesPerElement, type DType, type TypedArray } from "@oarlock/tensor";
-import { byteLengthOf, checkData } from "../check.ts";
+import { byteLengthOf, checkData, viewLength } from "../check.ts";
 import { elementTypes } from "../element-types.ts";
 import type { OrtTensor } from "../types.ts";
 import type { NativeEngine } from "./engine.ts";
 import { createHandle, type Handle } from "./handles.ts";
-import { addressOf, type Pointer } from "./pointers.ts";
+import { addressOf, NULL, type Pointer } from "./pointers.ts";
 
 /** An `OrtTensor` of this driver, with its native value. */
 export interface NativeTensor extends OrtTensor {
@@ -67,7 +67,16 @@ export function createDeviceTensor(
     shape.length,
     elementTypes[dtype],
   );
-  const value = createHandle("device tensor", pointer, engine.api.release.ReleaseValue);
+  return deviceTensorOf(
+    { dtype, shape, byteLength },
+    createHandle("device tensor", pointer, engine.api.release.ReleaseValue),
+  );
+}
+
+function deviceTensorOf(
+  { dtype, shape, byteLength }: Pick<NativeTensor, "dtype" | "shape" | "byteLength">,
+  value: Handle,
+): NativeTensor {
   return {
     dtype,
     shape: [...shape],
@@ -85,6 +94,37 @@ export function createDeviceTensor(
     },
     dispose: () => value.release(),
   };
+}
+
+/** Part of another tensor's memory. `deviceMemory`: memory info of the parent, where that is on a device with plain addresses. */
+export function createViewTensor(
+  engine: NativeEngine,
+  parent: NativeTensor,
+  { start, shape, deviceMemory }: { start: number; shape: readonly number[]; deviceMemory: Pointer },
+): NativeTensor {
+  const { dtype } = parent;
+  const length = viewLength(parent, start, shape);
+  if (parent.location === "host")
+    return createHostTensor(engine, dtype, shape, parent.data.subarray(start, start + length));
+  if (deviceMemory === NULL)
+    throw new OarlockError("ORT_UNSUPPORTED", `tensors of provider '${engine.provider}' have no views`);
+  const byteLength = length * bytesPerElement(dtype);
+  const letGo = parent.value.hold();
+  const pointer = engine.api.out.CreateTensorWithDataAsOrtValue(
+    deviceMemory,
+    engine.api.out.GetTensorMutableData(parent.value.pointer) + BigInt(start * bytesPerElement(dtype)),
+    byteLength,
+    dims(shape),
+    shape.length,
+    elementTypes[dtype],
+  );
+  return deviceTensorOf(
+    { dtype, shape, byteLength },
+    createHandle("device view", pointer, (value) => {
+      engine.api.release.ReleaseValue(value);
+      letGo();
+    }),
+  );
 }
 
 /** The native tensor behind `tensor`; an error for one of another driver. */
