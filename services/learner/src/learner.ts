@@ -277,10 +277,16 @@ async function proceed(
       progress: LearnerProgress,
       action: Action,
     ) => Promise<LearnerProgress>;
-    const after = await rule(parts, progress, action);
+    const after = await rule(parts, progress, action).catch(unlessAbandoned);
+    // Told to end while nobody answered: the action has not begun, and another incarnation begins it again.
+    if (after === undefined) continue;
     progress = { ...after, position: advance(after.position, action) };
     parts.versions.know(progress.results);
   }
+}
+
+function unlessAbandoned(reason: unknown): undefined {
+  if (!isOarlockError(reason, "STEP_ABANDONED")) throw reason;
 }
 
 /** A refusal is the asker's; the run goes on. */

@@ -35,6 +35,8 @@ const FINAL: ReadonlySet<string> = new Set([
   "POLICY_FENCED",
 ]);
 
+/** A learner that is told to end waits so long for the batch of its step. */
+const BATCH_PATIENCE_MS = 15_000;
 /** Default: the run folder is kept nowhere else. */
 const KEEP_BYTES = { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 };
 
@@ -129,7 +131,13 @@ async function serve(
   lifecycle.onEnd("learner", async () => {
     learner.dispatch({ type: "stop", reason: "the process is told to end" });
     const wait = { timeoutMs: config.graceMs };
-    await waitFor("the learner to reach a checkpoint", stopped, wait).finally(() => giveUp.abort());
+    // Actors and reward workers may have been told to end with us, and others may not come.
+    const patienceMs = Math.min(BATCH_PATIENCE_MS, config.graceMs / 2);
+    const late = parts.clock.after(patienceMs, () => learner.rollouts.abandon());
+    await waitFor("the learner to reach a checkpoint", stopped, wait).finally(() => {
+      late.cancel();
+      giveUp.abort();
+    });
   });
   return { address, stopped };
 }

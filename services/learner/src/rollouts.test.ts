@@ -9,7 +9,8 @@ import { createRollouts } from "./rollouts.ts";
 
 const names = subjects("rollouts-1");
 
-test("F1: a superseded learner takes nothing that its successor waits for, and ends", async () => {
+/** A conductor that issues nothing, and the stream that its messages come through. */
+async function conductor() {
   const bus = createMemoryBus();
   onTestFinished(() => bus.close());
   const limits = { retention: "work-queue", maxMessages: 100, maxBytes: 1_000_000 } as const;
@@ -40,6 +41,11 @@ test("F1: a superseded learner takes nothing that its successor waits for, and e
     clock: systemClock,
     log: silentLog,
   });
+  return { first, stream, scored };
+}
+
+test("F1: a superseded learner takes nothing that its successor waits for, and ends", async () => {
+  const { first, stream, scored } = await conductor();
   const giveUp = new AbortController();
   onTestFinished(() => giveUp.abort());
   const reading = first.run(giveUp.signal);
@@ -63,4 +69,14 @@ test("F1: a superseded learner takes nothing that its successor waits for, and e
   expect((await scored.next({ timeoutMs: 1_000 }))?.data).toHaveLength(
     toBinary(TrajectoryBatchSchema, batch).length,
   );
+});
+
+test("a learner that is told to end gives a batch up that nobody makes any more", async () => {
+  const { first } = await conductor();
+  const name = { purpose: "rollout", stage: 0, step: 0 } as const;
+  const { signal } = new AbortController();
+  const waiting = first.collect(name, signal);
+  first.abandon();
+  await expect(waiting).rejects.toMatchObject({ code: "STEP_ABANDONED" });
+  await expect(first.collect(name, signal)).rejects.toMatchObject({ code: "STEP_ABANDONED" });
 });

@@ -76,6 +76,11 @@ export interface Rollouts {
    * moved for the limit, naming who waits for whom (L1).
    */
   collect(name: BatchName, signal: AbortSignal): Promise<Trajectory[][]>;
+  /**
+   * Ends the wait for a batch that is not there, now and later, with `STEP_ABANDONED`: whoever would make it may be gone, and
+   * nothing of its step has begun.
+   */
+  abandon(): void;
   /** Consumes scored messages until the signal aborts; rejects when the bus fails. */
   run(signal: AbortSignal): Promise<void>;
   /** A message was parked, by whomever: what it was of will not come. */
@@ -90,6 +95,7 @@ export interface Rollouts {
 export function createRollouts(options: RolloutsOptions): Rollouts {
   const { clock, log } = options;
   const collection = createCollection();
+  const abandoned = new AbortController();
   const watchers = new Map<string, () => void>();
   let failure: unknown;
   let state = createConductor({
@@ -144,8 +150,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     },
     waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
-    async collect(name, signal) {
+    abandon() {
+      abandoned.abort(new OarlockError("STEP_ABANDONED", "told to end before the step's batch was there"));
+    },
+    async collect(name, given) {
       const key = batchKey(name);
+      const signal = AbortSignal.any([given, abandoned.signal]);
       const reportStall = stallReporter(options);
       for (;;) {
         if (failure !== undefined) throw failure;
@@ -157,7 +167,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
           timeoutMs: WATCH_INTERVAL_MS,
           signal,
         }).catch((reason: unknown) => {
-          if (!isOarlockError(reason, "DEADLINE_EXCEEDED")) throw reason;
+          if (!isOarlockError(reason, "DEADLINE_EXCEEDED") && !abandoned.signal.aborted) throw reason;
         });
         reportStall(state);
       }
