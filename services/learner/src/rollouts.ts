@@ -154,8 +154,8 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       abandoned.abort(new OarlockError("STEP_ABANDONED", "told to end before the step's batch was there"));
     },
     async collect(name, given) {
-      const key = batchKey(name);
       const signal = AbortSignal.any([given, abandoned.signal]);
+      const key = batchKey(name);
       const reportStall = stallReporter(options);
       for (;;) {
         if (failure !== undefined) throw failure;
@@ -163,12 +163,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
         if (groups !== undefined) return collection.take(groups);
         signal.throwIfAborted();
         const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
-        await waitFor(`the batch ${key} from actors and reward workers`, ready, {
-          timeoutMs: WATCH_INTERVAL_MS,
-          signal,
-        }).catch((reason: unknown) => {
-          if (!isOarlockError(reason, "DEADLINE_EXCEEDED") && !abandoned.signal.aborted) throw reason;
-        });
+        await readyOrLook(key, ready, signal);
         reportStall(state);
       }
     },
@@ -180,6 +175,18 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     },
   };
 }
+
+/** Until the batch is ready, somebody gives up, or it is time to look at who waits for whom. */
+async function readyOrLook(key: string, ready: Promise<void>, signal: AbortSignal): Promise<void> {
+  const options = { timeoutMs: WATCH_INTERVAL_MS, signal };
+  await waitFor(`the batch ${key} from actors and reward workers`, ready, options).catch(
+    (reason: unknown) => {
+      if (!isOarlockError(reason, "DEADLINE_EXCEEDED") && !isAbandoned(signal)) throw reason;
+    },
+  );
+}
+
+const isAbandoned = ({ reason }: AbortSignal): boolean => isOarlockError(reason, "STEP_ABANDONED");
 
 type Admit = (batch: TrajectoryBatch, delivery: Delivery) => void;
 
