@@ -238,7 +238,7 @@ const lacking = new Set<OpName>(lackingOperators(testedEngine().provider));
 
 describe("reference and engine agree", () => {
   for (const [number, { op, inputs, build }] of cases.entries()) {
-    it.skipIf(lacking.has(op))(`${op} (${number})`, async () => {
+    it.skipIf(op === "SimplifiedLayerNormalization" && lacking.has(op))(`${op} (${number})`, async () => {
       const graph = createGraph(op);
       const values = inputs.map(({ dtype, shape }, i) => graph.input(`x${i}`, dtype, shape));
       const results = build(graph, values);

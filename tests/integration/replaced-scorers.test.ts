@@ -4,6 +4,7 @@
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -163,7 +164,7 @@ describe("a reward model that is replaced", () => {
       /SCORER_UNKNOWN.*"nobody".*accepted: preferred/,
     );
     expect(await refusal(learner, { scorer: "short", version: "2" })).toMatch(
-      /SCORER_REPLACE_REFUSED.*type length; accepted: model, http and grpc/,
+      /SCORER_REPLACE_REFUSED.*type length; accepted: model, http, grpc and judge/,
     );
     expect(await refusal(learner, { scorer: "preferred", version: "2" })).toMatch(
       /SCORER_REPLACE_REFUSED.*accepted: model, the folder/,
@@ -199,14 +200,18 @@ async function serveHttp(versions: readonly string[]) {
     const results = body.samples.map(({ completion }) => ({ score: sign * (1 + completion.length) }));
     response.end(JSON.stringify({ version, results }));
   });
+  return { asked, url: await listen(server, "/score") };
+}
+
+/** The URL of a path of the server, which is closed with the test. */
+async function listen(server: Server, path: string): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });
   // What a socket server listens at is an address with a port.
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/score`;
-  return { asked, url };
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
 }
 
 /** Serves these versions of a scorer that likes completions longer (7) or shorter (8); the first where none is asked for. */
@@ -295,6 +300,32 @@ describe("a scorer in another process that is replaced", () => {
     }
     expect(new Set(asked)).toEqual(new Set(["7", "8"]));
     expect(digests[1]).toEqual(digests[0]);
+  });
+
+  test("a judge's successor is another model of its API, from its step on", async () => {
+    const asked: string[] = [];
+    const server = createServer(async (request, response) => {
+      const parts: Uint8Array[] = [];
+      for await (const part of request) parts.push(part);
+      const { model }: { readonly model: string } = JSON.parse(Buffer.concat(parts).toString());
+      asked.push(model);
+      const content = model === "kind-2" ? "9" : "1";
+      response.end(JSON.stringify({ model, choices: [{ message: { content }, finish_reason: "stop" }] }));
+    });
+    const url = await listen(server, "/v1");
+    const plan = additionPlan([
+      `stages.grpo.grpo.rewards=[{name: judged, type: judge, judge: {url: "${url}", model: kind-1, rubric: kind}}]`,
+      "evaluation.metric=judged",
+    ]);
+    const folder = temporaryFolder("judge");
+    const local = await start(plan, folder);
+    const made = await replace(local.addresses.learner, { scorer: "judged", version: "kind-2", step: 4 });
+    expect(made).toMatchObject({ stageName: "grpo", step: 4, version: "kind-2" });
+    await local.finished;
+    const steps = stepsOf(folder, "grpo").map(({ metrics }) => metrics);
+    expect(steps.map((metrics) => metrics["critic/score/min"])).toEqual([1, 1, 1, 9, 9, 9]);
+    expect(steps.map((metrics) => metrics["critic/score/max"])).toEqual([1, 1, 1, 9, 9, 9]);
+    expect(new Set(asked)).toEqual(new Set(["kind-1", "kind-2"]));
   });
 
   test("in streaming mode each group is judged by the version of its place in the data, and by no other", async () => {

@@ -103,18 +103,21 @@ describe("SFT, a reward model and PPO in one run", () => {
     }
   });
 
-  test("T3: a run abandoned at once in PPO continues from its last checkpoint to the same weights", async () => {
+  test("T3: a run abandoned at once in each stage continues from its last checkpoint to the same weights", async () => {
     const whole = await wholeRun();
     const folder = await newFolder();
-    let reach: () => void = () => undefined;
-    const reached = new Promise<void>((resolve) => (reach = resolve));
-    const onEvent = (event: RunEvent): void => {
-      if (event.type === "step" && event.globalStep === 13) reach();
-    };
     const plan = await rlhfPlan(folder);
-    const local = await startLocalRun(plan, { outDir: folder, baseDir: folder, uid: "run-2", onEvent });
-    await reached;
-    await local.abandon();
+    for (const [stage, dieAt] of [2, 7, 13].entries()) {
+      let reach: () => void = () => undefined;
+      const reached = new Promise<void>((resolve) => (reach = resolve));
+      const onEvent = (event: RunEvent): void => {
+        if (event.type === "step" && event.globalStep === dieAt) reach();
+      };
+      const run = { outDir: folder, baseDir: folder, uid: "run-2", resume: stage > 0, onEvent };
+      const local = await startLocalRun(plan, run);
+      await reached;
+      await local.abandon();
+    }
     const resumed = await runPlan([], { folder, uid: "run-2", resume: true });
     expect(resumed.digests).toEqual(whole.digests);
   });

@@ -52,11 +52,16 @@ export async function gatherFacts(
     return openModel(spec.model, options);
   });
   const data = new Map<string, DataFacts>();
+  const training = new Map<string, ReadonlySet<string>>();
   for (const use of dataUses(spec)) {
     const facts = await namedAt(file, use.path, async () => {
       if (use.data.type === "file") refuseUnmounted(use.data.file.path, baseDir);
       const dataset = await openData(use.data, options);
-      return dataFacts(dataset, use, model.tokenizer);
+      const known = dataFacts(dataset, use, model.tokenizer);
+      // It comes last.
+      if (use.purpose === "evaluation") return { ...known, shared: sharedPrompts(dataset, training) };
+      if (spec.evaluation !== undefined) training.set(use.path, new Set(dataset.rows.map(promptKey)));
+      return known;
     });
     data.set(use.path, facts);
   }
@@ -95,13 +100,10 @@ function referenceOf(model: ResolvedSpec["model"]): string {
   return tokenizer.type === "file" ? tokenizer.file.path : "";
 }
 
+type OpenedData = Awaited<ReturnType<typeof openData>>;
 type DataFacts = PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never;
 
-function dataFacts(
-  dataset: Awaited<ReturnType<typeof openData>>,
-  { data, purpose }: DataUse,
-  tokenizer: Tokenizer,
-): DataFacts {
+function dataFacts(dataset: OpenedData, { data, purpose }: DataUse, tokenizer: Tokenizer): DataFacts {
   const measured = MEASURED[purpose];
   // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
   const isMeasurable =
@@ -109,6 +111,23 @@ function dataFacts(
   const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), { tokenizer, measured }) : 0;
   const { digest, rows, parts, partial = {} } = dataset;
   return { digest, rows: rows.length, longestPrompt, parts, partial };
+}
+
+/** How many rows have a prompt that is among these, by whose they are. */
+function sharedPrompts(
+  { rows }: OpenedData,
+  training: ReadonlyMap<string, ReadonlySet<string>>,
+): Readonly<Record<string, number>> {
+  const counts = [...training].map(([path, prompts]) => {
+    const shared = rows.filter((row) => prompts.has(promptKey(row)));
+    return [path, shared.length] as const;
+  });
+  return Object.fromEntries(counts);
+}
+
+/** What is equal for equal prompts. */
+function promptKey({ prompt }: OpenedData["rows"][number]): string {
+  return typeof prompt === "string" ? prompt : JSON.stringify(prompt);
 }
 
 /** What is wrong with something that the run file names, with the place that names it (X1). `path` is below `spec`. */

@@ -8,13 +8,13 @@ import {
   parameterLayout,
   tokenLogprobs,
 } from "@oarlock/nn";
-import { type LackingOperator, lackingOperators, openOrt, type OrtRuntime } from "@oarlock/ort";
+import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Batcher } from "./batcher.ts";
 import { DecodeEngine } from "./engine.ts";
-import { seededRequest, seededWeights, tinyConfig } from "./testing.ts";
-import type { Completion, GenerationRequest, WeightLayout } from "./types.ts";
+import { runToEnd, seededRequest, seededWeights, type Setup, tinyConfig, tokensOf } from "./testing.ts";
+import type { Completion, GenerationRequest } from "./types.ts";
 
 let ort: OrtRuntime;
 beforeAll(async () => {
@@ -22,61 +22,12 @@ beforeAll(async () => {
 });
 afterAll(() => ort.close());
 
-interface Setup {
-  readonly config: LlamaConfig;
-  readonly weights: Float32Array;
-  readonly layout?: WeightLayout;
-  readonly threads?: number;
-  readonly slots?: number;
-  /** Default: the model's positions. */
-  readonly maxLength?: number;
-  /** Default: the native driver. */
-  readonly engine?: OrtRuntime;
-  readonly without?: readonly LackingOperator[];
-}
-
-/** Runs requests to their end on this thread. */
-async function generate(
-  setup: Setup,
-  requests: readonly GenerationRequest[],
-): Promise<Map<string, readonly Completion[]>> {
-  const { config, weights, layout = "inputs", threads = 1, slots = 8 } = setup;
-  const { maxLength = config.maxPositions, without = lackingOperators(ort.provider) } = setup;
-  const engine = new DecodeEngine({
-    ort: setup.engine ?? ort,
-    config,
-    layout,
-    threads,
-    slots,
-    maxLength,
-    without,
-  });
-  const results = new Map<string, readonly Completion[]>();
-  const batcher = new Batcher({
-    engine,
-    vocabulary: config.vocabSize,
-    slots,
-    maxWaiting: 1000,
-    handlers: {
-      completed: (id, completions) => results.set(id, completions),
-      failed: (_, reason) => {
-        throw reason;
-      },
-    },
-  });
-  batcher.barrier("weights", async () => {
-    await engine.load(weights);
-    return { number: 3, digest: "d" };
-  });
-  for (const request of requests) batcher.submit(request);
-  while (batcher.busy) await batcher.tick();
-  await engine.close();
-  return results;
-}
+const generate = (setup: Omit<Setup, "engine"> & Partial<Setup>, requests: readonly GenerationRequest[]) =>
+  runToEnd({ engine: ort, ...setup }, requests);
 
 /** As `generate` of one request, with other weights from the decode step of that number on. */
 async function switched(
-  { config, weights }: Setup,
+  { config, weights }: Pick<Setup, "config" | "weights">,
   request: GenerationRequest,
   to: { readonly weights: Float32Array; readonly afterTicks: number },
 ): Promise<readonly Completion[]> {
@@ -300,31 +251,6 @@ describe.skipIf(testedEngine().provider !== "cpu")(
   },
 );
 
-describe("without GroupQueryAttention", () => {
-  it.each([
-    ["grouped heads", {}],
-    ["a head for each query", { kvHeads: tinyConfig.heads }],
-    ["normalised heads", { qkNorm: true }],
-    ["interleaved pairs", { ropeConvention: "interleaved" as const }],
-  ])("plain operators draw the same tokens with the same log-probs: %s", async (_, changed) => {
-    const config = { ...tinyConfig, ...changed };
-    const weights = seededWeights(config);
-    // Ragged prompts, more samples than slots: rows start, move and end at different times.
-    const requests = [3, 12, 1, 7, 20].map((length, group) =>
-      seededRequest({ config, group, length, samples: 3, params: { maxNewTokens: 6 + 5 * group } }),
-    );
-    const fused = await generate({ config, weights, slots: 6 }, requests);
-    const plain = await generate({ config, weights, slots: 6, without: ["GroupQueryAttention"] }, requests);
-    for (const { id } of requests) {
-      fused.get(id)!.forEach((completion, i) => {
-        const other = plain.get(id)![i]!;
-        expect([...other.tokens]).toEqual([...completion.tokens]);
-        other.logprobs.forEach((logprob, t) => expect(logprob).toBeCloseTo(completion.logprobs[t]!, 4));
-      });
-    }
-  });
-});
-
 describe("the portable driver", () => {
   it.each(["inputs", "initializers"] as const)("draws the same tokens, weights as %s", async (layout) => {
     const binding = await openOrt({ driver: "binding", threads: 1 });
@@ -333,11 +259,9 @@ describe("the portable driver", () => {
       const requests = [3, 12].map((length, group) =>
         seededRequest({ config: tinyConfig, group, length, samples: 3 }),
       );
-      const tokens = (results: Map<string, readonly Completion[]>) =>
-        requests.map(({ id }) => results.get(id)!.map((completion) => [...completion.tokens]));
       const expected = await generate({ config: tinyConfig, weights, layout }, requests);
       const got = await generate({ config: tinyConfig, weights, layout, engine: binding }, requests);
-      expect(tokens(got)).toEqual(tokens(expected));
+      expect(tokensOf(got)).toEqual(tokensOf(expected));
     } finally {
       await binding.close();
     }

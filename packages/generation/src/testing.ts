@@ -1,7 +1,10 @@
 /** Small seeded models and requests for this package's tests. Not part of its interface. */
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals, type SampleKey } from "@oarlock/rl";
-import type { GenerationRequest, SamplingParams } from "./types.ts";
+import { type LackingOperator, lackingOperators, type OrtRuntime } from "@oarlock/ort";
+import { Batcher } from "./batcher.ts";
+import { DecodeEngine } from "./engine.ts";
+import type { Completion, GenerationRequest, SamplingParams, WeightLayout } from "./types.ts";
 
 /** Grouped heads of a size that needs padding, rotary pairs side by side: the conventions of llama2.c checkpoints. */
 export const tinyConfig: LlamaConfig = {
@@ -57,4 +60,61 @@ export function seededRequest(options: {
     samples: Array.from({ length: samples }, (_, sample) => sampleKey(group, sample)),
     params: { ...plainSampling, ...params },
   };
+}
+
+/** One engine and what it is to do. */
+export interface Setup {
+  readonly config: LlamaConfig;
+  readonly weights: Float32Array;
+  readonly layout?: WeightLayout;
+  readonly threads?: number;
+  readonly slots?: number;
+  /** Default: the model's positions. */
+  readonly maxLength?: number;
+  readonly engine: OrtRuntime;
+  readonly without?: readonly LackingOperator[];
+}
+
+export type Results = Map<string, readonly Completion[]>;
+
+/** By request, in the order of their names. */
+export const tokensOf = (results: Results): number[][][] =>
+  [...results]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, completions]) => completions.map(({ tokens }) => [...tokens]));
+
+/** Runs requests to their end on this thread. */
+export async function runToEnd(setup: Setup, requests: readonly GenerationRequest[]): Promise<Results> {
+  const { config, weights, layout = "inputs", threads = 1, slots = 8 } = setup;
+  const { engine: ort, maxLength = config.maxPositions, without = lackingOperators(ort.provider) } = setup;
+  const engine = new DecodeEngine({
+    ort,
+    config,
+    layout,
+    threads,
+    slots,
+    maxLength,
+    without,
+  });
+  const results = new Map<string, readonly Completion[]>();
+  const batcher = new Batcher({
+    engine,
+    vocabulary: config.vocabSize,
+    slots,
+    maxWaiting: 1000,
+    handlers: {
+      completed: (id, completions) => results.set(id, completions),
+      failed: (_, reason) => {
+        throw reason;
+      },
+    },
+  });
+  batcher.barrier("weights", async () => {
+    await engine.load(weights);
+    return { number: 3, digest: "d" };
+  });
+  for (const request of requests) batcher.submit(request);
+  while (batcher.busy) await batcher.tick();
+  await engine.close();
+  return results;
 }

@@ -86,7 +86,7 @@ export type { DataFacts, MachineFacts, ModelFacts, PlanFacts } from "./plan/fact
 export { dataUses, functionUses } from "./plan/inputs.ts";
 export type { DataUse, FunctionUse } from "./plan/inputs.ts";
 export { initShape, parameterCount } from "./plan/shape.ts";
-export { estimateMemory } from "./plan/memory.ts";
+export { DEAD_BYTES, estimateMemory, LARGE_PARAMETERS } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
 export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";

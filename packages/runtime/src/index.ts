@@ -61,7 +61,7 @@ export {
   type Recorder,
   type Telemetry,
 } from "./meter.ts";
-export { countShared, sharedMemory } from "./shared-memory.ts";
+export { countShared, sharedMemory, UNCOLLECTED_BYTES } from "./shared-memory.ts";
 export { bytesOf, createHasher, sha256Hex, sha256HexOffLoop, type Hasher } from "./digest.ts";
 export {
   WorkerClient,

@@ -5,6 +5,7 @@
 import type { Verdict } from "@oarlock/rewards";
 import { canonicalJson } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
+import { ofOneVersion } from "./external/one-version.ts";
 import type { BatchScorer } from "./model-scorer.ts";
 import type { TrajectoryInput } from "./scorer-set.ts";
 
@@ -38,6 +39,27 @@ export function cachedScorer(
     const [oldest] = cache.keys();
     if (cache.size > entries && oldest !== undefined) cache.delete(oldest);
   };
+  const ask = async (
+    inputs: readonly TrajectoryInput[],
+    signal: AbortSignal | undefined,
+    pinned: string,
+  ): Promise<Verdict[]> => {
+    const keys = inputs.map((input) => contentKey(input, pinned));
+    const verdicts = keys.map(recall);
+    // The same content twice in one question is asked once.
+    const asked = new Map<string, TrajectoryInput>();
+    inputs.forEach((input, i) => {
+      const key = keys[i];
+      if (key !== undefined && verdicts[i] === undefined && !asked.has(key)) asked.set(key, input);
+    });
+    hits += inputs.length - asked.size;
+    misses += asked.size;
+    if (asked.size === 0) return verdicts.flatMap((verdict) => verdict ?? []);
+    const given = await scorer.score([...asked.values()], signal, pinned);
+    const fresh = new Map([...asked.keys()].map((key, i) => [key, given[i]]));
+    for (const [key, verdict] of fresh) remember(key, verdict, pinned);
+    return inputs.flatMap((_, i) => verdicts[i] ?? fresh.get(keys[i] ?? "") ?? []);
+  };
   return {
     get info() {
       return scorer.info;
@@ -47,23 +69,11 @@ export function cachedScorer(
       cacheHits: hits,
       cacheMisses: misses,
     }),
-    async score(inputs, signal, pinned = "") {
-      const keys = inputs.map((input) => contentKey(input, pinned));
-      const verdicts = keys.map(recall);
-      // The same content twice in one question is asked once.
-      const asked = new Map<string, TrajectoryInput>();
-      inputs.forEach((input, i) => {
-        const key = keys[i];
-        if (key !== undefined && verdicts[i] === undefined && !asked.has(key)) asked.set(key, input);
-      });
-      hits += inputs.length - asked.size;
-      misses += asked.size;
-      if (asked.size === 0) return verdicts.flatMap((verdict) => verdict ?? []);
-      const given = await scorer.score([...asked.values()], signal, pinned);
-      const fresh = new Map([...asked.keys()].map((key, i) => [key, given[i]]));
-      for (const [key, verdict] of fresh) remember(key, verdict, pinned);
-      return inputs.flatMap((_, i) => verdicts[i] ?? fresh.get(keys[i] ?? "") ?? []);
-    },
+    // A new version forgets what the older one said: where both are in one answer, the second try has the new one's alone.
+    score: (inputs, signal, pinned = "") =>
+      pinned === ""
+        ? ofOneVersion(scorer.info.name, () => ask(inputs, signal, pinned))
+        : ask(inputs, signal, pinned),
     close: () => scorer.close(),
   };
 }

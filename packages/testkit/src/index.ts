@@ -13,6 +13,7 @@ export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";
 export type { FakeHub, FakeHubOptions } from "./fake-hub.ts";
 export { requirePython } from "./python.ts";
 export { requireNatsServer } from "./require-nats.ts";
+export { requireSoftwareVulkan } from "./software-vulkan.ts";
 export {
   requireGrpcurl,
   requirePromtool,

@@ -3,6 +3,7 @@ export { createTrainer } from "./trainer.ts";
 export { createScoreModel } from "./score-model.ts";
 export type { ScoreCallOptions, ScoreModel, ScoreModelOptions } from "./score-model.ts";
 export { openScoreCore } from "./score-core.ts";
+export { LARGE_PARAMETERS } from "./sessions.ts";
 export { TrainerCore } from "./core.ts";
 export { sequenceRow } from "./sequence-row.ts";
 export type {

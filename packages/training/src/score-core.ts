@@ -6,7 +6,7 @@ import { checkRows, isTrained } from "./packing.ts";
 import { forwardPass } from "./passes.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import { createSessionCache } from "./sessions.ts";
-import { resident, viewTensors } from "./state.ts";
+import { disposeAll, resident, viewTensors } from "./state.ts";
 import type { ScoreModelOptions } from "./score-model.ts";
 
 export interface ScoreCore {
@@ -32,8 +32,9 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
     extents: { maxPositions: config.maxPositions },
     concurrent: false,
   };
+  const flat = resident(ort, weights);
   const pass = {
-    weights: viewTensors(ort, layout.views, { flat: resident(ort, weights) }),
+    weights: viewTensors(ort, layout.views, { flat }),
     temperature: 1,
     wanted: isTrained,
   };
@@ -49,6 +50,7 @@ export async function openScoreCore({ config, weights, ort: engine }: ScoreModel
     },
     async close() {
       await sessions.close();
+      disposeAll(pass.weights, flat);
       await ort.close();
     },
   };

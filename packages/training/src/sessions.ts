@@ -13,7 +13,7 @@ export interface SessionCache {
 }
 
 /** Parameters from which a session's scratch memory counts: each length would keep its own. */
-const LARGE_PARAMETERS = 20e6;
+export const LARGE_PARAMETERS = 20e6;
 
 export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): SessionCache {
   const isLarge = parameterCount(config) >= LARGE_PARAMETERS;

@@ -48,7 +48,8 @@ function openLine(reward: ServiceReward, credentials: LineCredentials): ScorerLi
   const { name, timeoutMs, service } = reward;
   const { scope } = service;
   if (reward.type === "http") return createHttpLine({ scorer: name, scope, ...reward.http, ...credentials });
-  if (reward.type === "judge") return createJudgeLine(reward.judge, credentials);
+  if (reward.type === "judge")
+    return createJudgeLine(reward.judge, { ...credentials, version: service.version });
   const { address, scorer } = reward.grpc;
   const { tls, token } = credentials;
   return createGrpcLine({ address, scorer, scope, tls, token, timeoutMs });

@@ -10,6 +10,7 @@ import type { SampleRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
+import { collectBatch } from "./collect-batch.ts";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluationMetrics } from "./evaluation.ts";
@@ -55,7 +56,7 @@ async function evaluateUnder(
   at: EvaluationPlace & { readonly evaluation: ResolvedEvaluation; readonly span: Span },
 ): Promise<LearnerProgress> {
   const { evaluation, span } = at;
-  const { clock, rollouts, publication, data, tracer } = parts;
+  const { clock, rollouts, publication, data } = parts;
   const startMs = clock.monotonicMs();
   const { policy } = progress.current;
   await publication.publish(progress.current, at);
@@ -63,7 +64,7 @@ async function evaluateUnder(
   const groupSizes = evaluationGroupSizes(evaluation, data.evaluation.length);
   const window = evaluationWindow(parts.run);
   rollouts.dispatch({ type: "evaluation-began", step: at.step, policy, groupSizes, window });
-  const groups = await traced(tracer, { name: "collect" }, () => rollouts.collect(batch, parts.signal));
+  const groups = await collectBatch(parts, batch);
   const rewards: Rewards = new Map(
     groups.flat().map((trajectory) => [trajectory, sampleReward(trajectory, evaluation.rewards)]),
   );

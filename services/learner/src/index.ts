@@ -7,7 +7,7 @@ export type { EvaluationRecord, LearnerEvent, ModelPorts, PromptRow, RunData, Ru
 export { evaluationMetrics } from "./evaluation.ts";
 export { whyFailed } from "./sample-reward.ts";
 export type { EvaluatedPrompt } from "./evaluation.ts";
-export type { StallLimits } from "./rollouts.ts";
+export type { StallLimits } from "./stalling-waits.ts";
 export { BUS_INSTRUMENTS } from "./bus-metrics.ts";
 export { LEARNER_INSTRUMENTS } from "./instruments.ts";
 export { KEPT_FILE } from "./kept-stages.ts";

@@ -8,7 +8,7 @@ import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import type { CheckpointInfo } from "@oarlock/checkpoint";
 import type { Consumer, Stream } from "@oarlock/bus";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
-import { START, advance, isPolicyServed, nextAction } from "@oarlock/run";
+import { START, advance, groupsInFlightBound, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { isSampled, traced } from "@oarlock/runtime";
@@ -33,11 +33,12 @@ import { programOf } from "./plan.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import { createPublication } from "./publication.ts";
 import { createRollouts } from "./rollouts.ts";
-import type { Rollouts, StallLimits } from "./rollouts.ts";
+import type { Rollouts } from "./rollouts.ts";
 import { restoreCheckpoint, saveCheckpoint } from "./save.ts";
 import { replaceScorer } from "./replace-scorer.ts";
 import type { ScorerVersions } from "./scorer-versions.ts";
 import { createScoreTrainer } from "./score-trainer.ts";
+import type { StallLimits } from "./stalling-waits.ts";
 import { announceStage, beginStage, finishStage } from "./stage-borders.ts";
 import { trainStep } from "./train-step.ts";
 import { createDescriber } from "./work-items.ts";
@@ -53,6 +54,9 @@ export interface LearnerOptions {
   readonly checkpoints: RunCheckpoints;
   readonly work: Stream;
   readonly workSubject: string;
+  /** Where actors put what they have generated. */
+  readonly generated: Pick<Stream, "publish">;
+  readonly generatedSubject: string;
   readonly scored: Consumer;
   readonly journal: RunJournal;
   /** Default: every stage runs. */
@@ -185,6 +189,7 @@ function partsOf(
     ...kept,
     incarnation,
     fingerprint: run.digest,
+    mostGroups: Math.max(1, groupsInFlightBound(run)),
     traces: groupTraces,
     queueWait: recorders.queueWait,
     describe,

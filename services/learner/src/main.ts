@@ -23,7 +23,7 @@ import type { KeptStages } from "./kept-stages.ts";
 import type { Learner } from "./learner.ts";
 import type { LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
 import type { ScorerVersions } from "./scorer-versions.ts";
-import type { StallLimits } from "./rollouts.ts";
+import type { StallLimits } from "./stalling-waits.ts";
 
 /** What the learner is given: it opens none of these itself, so that one process can share them. */
 export interface LearnerServiceParts {
@@ -114,6 +114,8 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     heldUp: () => onBus.heldUp() || heldUpHere(processWaits.open()),
     work: work.stream,
     workSubject: names.workRollout,
+    generated: trajectories.stream,
+    generatedSubject: names.trajectoryGenerated,
     scored,
     telemetry: {
       tracer: telemetry.tracer,

@@ -9,6 +9,7 @@ import { correctionOf } from "@oarlock/runfile";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import { collectBatch } from "./collect-batch.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { batchMoments, judgeSamples } from "./grpo-batch.ts";
 import type { JudgedSample } from "./grpo-batch.ts";
@@ -20,7 +21,6 @@ import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { needsReference } from "./ppo-settings.ts";
-import { checkPins } from "./scorer-pins.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 import { tracedUpdate } from "./step-traces.ts";
@@ -62,12 +62,10 @@ export async function ppoStep(
   progress: LearnerProgress,
   { ppo, at, onCollected }: PpoStep,
 ): Promise<PpoOutcome> {
-  const { clock, rollouts, tracer, signal } = parts;
+  const { clock, tracer } = parts;
   const startMs = clock.monotonicMs();
-  const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
-  const trajectories = await traced(tracer, { name: "collect" }, () => rollouts.collect(name, signal));
+  const trajectories = await collectBatch(parts, { purpose: "rollout", stage: at.stage, step: at.step });
   onCollected(trajectories);
-  checkPins(trajectories, parts.versions);
   const collectedMs = clock.monotonicMs();
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, ppo);
   const groups = judgeSamples(trajectories, ppo, rewardMoments);

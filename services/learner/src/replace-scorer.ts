@@ -88,11 +88,12 @@ function targetOf({ run }: LearnerParts, { position }: LearnerProgress, scorer: 
   if (target !== undefined && isReplaceable(reward)) return target;
   throw new OarlockError(
     "SCORER_REPLACE_REFUSED",
-    `${scorer} is of type ${reward.type}; accepted: model, http and grpc, and stage/<name> for a member of an ensemble`,
+    `${scorer} is of type ${reward.type}; accepted: model, http, grpc and judge, and stage/<name> for a member of an ensemble`,
   );
 }
 
-const isReplaceable = ({ type }: ResolvedReward): boolean => ["model", "http", "grpc"].includes(type);
+const isReplaceable = ({ type }: ResolvedReward): boolean =>
+  ["model", "http", "grpc", "judge"].includes(type);
 
 function checkRequest({ scorer, version, model }: ReplaceRequest, isModel: boolean): void {
   const isGiven = isModel ? model !== "" && version === "" : version !== "" && model === "";

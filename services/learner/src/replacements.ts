@@ -26,6 +26,7 @@ export type WorkPlace = Pick<Replacement, "stage" | "step">;
 export function targetsOf(reward: ResolvedReward): readonly string[] {
   if (reward.type === "http") return [`http ${reward.http.url} ${reward.name}`];
   if (reward.type === "grpc") return [`grpc ${reward.grpc.address} ${reward.grpc.scorer}`];
+  if (reward.type === "judge") return [`judge ${reward.judge.url} ${reward.name}`];
   return modelsOf(reward).map(({ from }) => from);
 }
 

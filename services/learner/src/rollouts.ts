@@ -22,32 +22,29 @@ import type {
   WorkItem,
 } from "@oarlock/run";
 import { waitFor } from "@oarlock/runtime";
-import type { Clock, Log, Recorder } from "@oarlock/runtime";
+import type { Log, Recorder } from "@oarlock/runtime";
 import { deliveryOf, queueSeconds } from "@oarlock/telemetry";
 import type { Delivery } from "@oarlock/telemetry";
 import { createCollection } from "./collection.ts";
 import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
+import { createHeardVersions } from "./one-version.ts";
+import type { HeardVersions, Question } from "./one-version.ts";
+import { createSecondJudgements } from "./second-judgements.ts";
+import type { SecondJudgementsOptions } from "./second-judgements.ts";
+import { createStallingWaits } from "./stalling-waits.ts";
+import type { StallingWaitsOptions } from "./stalling-waits.ts";
 
 const PULL_TIMEOUT_MS = 30_000;
 /** Pulls under way: one message costs two round trips, and no order is lost by it (D1). */
 const PULLS = 16;
 /** Twice the patience of the bus: what it gives up on, it names itself. */
 const PUBLISH_TIMEOUT_MS = 120_000;
-/** How often a wait for a batch looks at the clock. */
-const WATCH_INTERVAL_MS = 1_000;
 
-export interface StallLimits {
-  /** Without progress for so long, the cause is reported, and again after as long. Default 30 s. */
-  readonly warnMs: number;
-  /** Without progress for so long, the run stops as stalled (D1c). Default 15 min. */
-  readonly stopMs: number;
-}
-
-export interface RolloutsOptions {
+export interface RolloutsOptions
+  extends Omit<SecondJudgementsOptions, "waits">, Omit<StallingWaitsOptions, "idleMs"> {
   readonly uid: string;
-  readonly incarnation: number;
   readonly fingerprint: string;
   readonly ledger?: Ledger;
   readonly work: Stream;
@@ -57,15 +54,9 @@ export interface RolloutsOptions {
   readonly describe: (item: WorkItem) => RolloutWork;
   /** Whether a trajectory's rewards make a number (S1). */
   readonly isScored: (trajectory: Trajectory) => boolean;
-  readonly stall: StallLimits;
-  readonly onStalled: (message: string) => void;
-  /** Where groups are held up as far as the bus shows it, or "". */
-  readonly heldUp: () => string;
   readonly traces: GroupTraces;
   /** Seconds that scored messages wait for the learner. */
   readonly queueWait: Recorder;
-  readonly clock: Clock;
-  readonly log: Log;
 }
 
 export interface Rollouts {
@@ -76,11 +67,10 @@ export interface Rollouts {
    * moved for the limit, naming who waits for whom (L1).
    */
   collect(name: BatchName, signal: AbortSignal): Promise<Trajectory[][]>;
-  /**
-   * Ends the wait for a batch that is not there, now and later, with `STEP_ABANDONED`: whoever would make it may be gone, and
-   * nothing of its step has begun.
-   */
-  abandon(): void;
+  /** The same trajectories of collected groups with the verdicts of these versions. Ends as `collect` does. */
+  readonly judgeAgain: (questions: readonly Question[], signal: AbortSignal) => Promise<Trajectory[][]>;
+  /** Of a scorer, as far as anything that came says it. */
+  readonly newestVersion: HeardVersions["newest"];
   /** Consumes scored messages until the signal aborts; rejects when the bus fails. */
   run(signal: AbortSignal): Promise<void>;
   /** A message was parked, by whomever: what it was of will not come. */
@@ -89,15 +79,15 @@ export interface Rollouts {
   waits(): string;
   /** Ends every wait with this reason: a part that the batches depend on failed. */
   fail(reason: unknown): void;
+  /** Ends every wait for what is not there, with `STEP_ABANDONED`: nothing of its step has begun. */
+  abandon(): void;
 }
 
 /** A conductor that has issued nothing. */
 export function createRollouts(options: RolloutsOptions): Rollouts {
   const { clock, log } = options;
   const collection = createCollection();
-  const abandoned = new AbortController();
-  const watchers = new Map<string, () => void>();
-  let failure: unknown;
+  const heard = createHeardVersions();
   let state = createConductor({
     uid: options.uid,
     incarnation: options.incarnation,
@@ -105,14 +95,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     nowMs: clock.monotonicMs(),
     ...(options.ledger === undefined ? {} : { ledger: options.ledger }),
   });
-  const wake = (key: string): void => {
-    watchers.get(key)?.();
-    watchers.delete(key);
-  };
-  const fail = (reason: unknown): void => {
-    failure ??= reason;
-    for (const key of watchers.keys()) wake(key);
-  };
+  const waits = createStallingWaits({
+    ...options,
+    idleMs: () => Math.min(idleMs(state, clock.monotonicMs()), second.idleMs()),
+  });
+  const { wake, fail, abandon } = waits;
+  const second = createSecondJudgements({ ...options, waits });
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
     keep: ({ identity, samples }, payload) => collection.keep(identity, payload, samples),
@@ -134,38 +122,36 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
   const admit: Admit = (batch, delivery) => {
     options.queueWait(queueSeconds(delivery));
     options.traces.admit(batch, delivery, () => {
+      heard.note(batch.trajectories);
+      if (second.take(batch)) return [];
       const message = scoredHead(batch, options.isScored);
       const effects = react({ type: "received", message }, batch.trajectories);
       if (!effects.some((effect) => effect.type === "drop" && effect.reason === "malformed")) return effects;
       throw new OarlockError("SCORED_MALFORMED", "it names samples that are not of its group, or one twice");
     });
   };
-
   return {
     state: () => state,
+    newestVersion: heard.newest,
+    judgeAgain: second.judge,
     dispatch: (event) => void react(event, []),
     parked({ msgId = "", reason }) {
       const of = groupOfMessage(msgId);
-      if (of !== undefined) react({ type: "parked", ...of, reason }, []);
+      if (of !== undefined && second.isOut(msgId)) fail(lostGroup({ ...of, reason }));
+      else if (of !== undefined) react({ type: "parked", ...of, reason }, []);
     },
     waits: () => describeWaits(state, clock.monotonicMs()),
     fail,
-    abandon() {
-      abandoned.abort(new OarlockError("STEP_ABANDONED", "told to end before the step's batch was there"));
-    },
-    async collect(name, given) {
-      const signal = AbortSignal.any([given, abandoned.signal]);
+    abandon,
+    async collect(name, signal) {
       const key = batchKey(name);
-      const reportStall = stallReporter(options);
-      for (;;) {
-        if (failure !== undefined) throw failure;
-        const groups = readyBatch(state, name);
-        if (groups !== undefined) return collection.take(groups);
-        signal.throwIfAborted();
-        const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
-        await readyOrLook(key, ready, signal);
-        reportStall(state);
-      }
+      const wait = {
+        key,
+        name: `the batch ${key} from actors and reward workers`,
+        get: () => readyBatch(state, name),
+        who: () => describeWaits(state, clock.monotonicMs()),
+      };
+      return collection.take(await waits.until(wait, signal));
     },
     async run(signal) {
       // Every pull listens to it: more than Node's alarm for leaks expects.
@@ -175,18 +161,6 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     },
   };
 }
-
-/** Until the batch is ready, somebody gives up, or it is time to look at who waits for whom. */
-async function readyOrLook(key: string, ready: Promise<void>, signal: AbortSignal): Promise<void> {
-  const options = { timeoutMs: WATCH_INTERVAL_MS, signal };
-  await waitFor(`the batch ${key} from actors and reward workers`, ready, options).catch(
-    (reason: unknown) => {
-      if (!isOarlockError(reason, "DEADLINE_EXCEEDED") && !isAbandoned(signal)) throw reason;
-    },
-  );
-}
-
-const isAbandoned = ({ reason }: AbortSignal): boolean => isOarlockError(reason, "STEP_ABANDONED");
 
 type Admit = (batch: TrajectoryBatch, delivery: Delivery) => void;
 
@@ -231,7 +205,10 @@ function forget(
 }
 
 /** A restart makes it anew. */
-function lostGroup({ identity, reason }: Extract<ConductorEffect, { type: "group-lost" }>): OarlockError {
+function lostGroup({
+  identity,
+  reason,
+}: Omit<Extract<ConductorEffect, { type: "group-lost" }>, "type">): OarlockError {
   const { purpose, stage, step, group } = identity;
   const which = `${purpose} group ${group} of step ${step}, stage ${stage}`;
   return new OarlockError("GROUP_LOST", `${which} will not come: ${reason}`);
@@ -291,25 +268,4 @@ async function take(
 function superseded(incarnation: number, by: number): OarlockError {
   const message = `a trajectory of incarnation ${by} came to incarnation ${incarnation}: another learner has taken over`;
   return new OarlockError("LEARNER_SUPERSEDED", message);
-}
-
-/** Reports that nothing moves, again and again, until it is time to stop (D1c, L1). */
-function stallReporter({
-  stall,
-  clock,
-  onStalled,
-  heldUp,
-}: RolloutsOptions): (state: ConductorState) => void {
-  let reportedMs = 0;
-  return (state) => {
-    const nowMs = clock.monotonicMs();
-    const idle = idleMs(state, nowMs);
-    if (idle < stall.warnMs) reportedMs = 0;
-    if (idle < Math.min(reportedMs + stall.warnMs, stall.stopMs)) return;
-    const parts = [describeWaits(state, nowMs), heldUp()].filter((part) => part !== "");
-    const said = `nothing moved for ${Math.round(idle / 1000)} s: ${parts.join("; ")}`;
-    if (idle >= stall.stopMs) throw new OarlockError("STALLED", said);
-    reportedMs = idle;
-    onStalled(said);
-  };
 }

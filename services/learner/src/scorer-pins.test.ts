@@ -16,16 +16,15 @@ const trajectory = (scorerVersion: string, verdict: "scored" | "failed") =>
       }),
     ],
   });
-const of = (pins: ReadonlyMap<string, string>) => ({ pinsOf: () => pins });
-const pins = of(new Map([["helpful", "sha256:abc"]]));
+const pins = new Map([["helpful", "sha256:abc"]]);
 
 describe("pins of reward models", () => {
   test("W2: a score counts with the pinned digest only; a failure needs none (S1)", () => {
-    expect(() => checkPins([[trajectory("sha256:abc", "scored")]], pins)).not.toThrow();
-    expect(() => checkPins([[trajectory("", "failed")]], pins)).not.toThrow();
-    expect(() => checkPins([[trajectory("sha256:other", "scored")]], pins)).toThrow(
+    expect(() => checkPins([trajectory("sha256:abc", "scored")], pins)).not.toThrow();
+    expect(() => checkPins([trajectory("", "failed")], pins)).not.toThrow();
+    expect(() => checkPins([trajectory("sha256:other", "scored")], pins)).toThrow(
       /SCORER_VERSION.*helpful scored with sha256:other; accepted in step 4: sha256:abc/,
     );
-    expect(() => checkPins([[trajectory("sha256:other", "scored")]], of(new Map()))).not.toThrow();
+    expect(() => checkPins([trajectory("sha256:other", "scored")], new Map())).not.toThrow();
   });
 });

@@ -4,23 +4,17 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import type { Trajectory } from "@oarlock/proto";
-import type { ScorerVersions } from "./scorer-versions.ts";
+import type { Pins } from "./one-version.ts";
 
 /** Throws `SCORER_VERSION` where a score was given by another version than the pinned one. A failure has no version (S1). */
-export function checkPins(
-  trajectories: readonly (readonly Trajectory[])[],
-  versions: Pick<ScorerVersions, "pinsOf">,
-): void {
-  for (const { rewards, group } of trajectories.flat()) {
-    if (group === undefined) continue;
-    // In streaming mode a batch holds groups of several steps.
-    const pins = versions.pinsOf({ purpose: "rollout", stage: group.stage, step: group.step });
+export function checkPins(trajectories: readonly Trajectory[], pins: Pins): void {
+  for (const { rewards, group } of trajectories) {
     for (const { name, scorerVersion, verdict } of rewards) {
       const pinned = pins.get(name);
       if (pinned === undefined || verdict.case !== "scored" || scorerVersion === pinned) continue;
       throw new OarlockError(
         "SCORER_VERSION",
-        `scorer ${name} scored with ${scorerVersion}; accepted in step ${group.step + 1}: ${pinned}`,
+        `scorer ${name} scored with ${scorerVersion}; accepted in step ${(group?.step ?? 0) + 1}: ${pinned}`,
       );
     }
   }

@@ -11,6 +11,7 @@ import type { StepResult, TrainingRow } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
+import { collectBatch } from "./collect-batch.ts";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
@@ -28,7 +29,6 @@ import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { sampleReward } from "./sample-reward.ts";
-import { checkPins } from "./scorer-pins.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 import { checkScored, unscoredOf } from "./unscored.ts";
@@ -231,10 +231,8 @@ async function grpoStep(
   // A guard may have raised it.
   const coefficient = progress.klCoefficient ?? planned.kl.coefficient;
   const grpo = { ...planned, kl: { ...planned.kl, coefficient } };
-  const name = { purpose: "rollout", stage: at.stage, step: at.step } as const;
   const startMs = clock.monotonicMs();
-  const trajectories = await traced(tracer, { name: "collect" }, () => parts.rollouts.collect(name, signal));
-  checkPins(trajectories, parts.versions);
+  const trajectories = await collectBatch(parts, { purpose: "rollout", stage: at.stage, step: at.step });
   const collectedMs = clock.monotonicMs();
   linkBatch(parts, at, { groups: trajectories, rewards: grpo.rewards });
   const rewardMoments = batchMoments(progress.rewardMoments, trajectories, grpo);

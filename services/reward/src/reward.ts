@@ -168,6 +168,6 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
 
 /** A batch's identity on the bus; a redelivery of the same samples has the same one. */
 function batchId(batch: TrajectoryBatch): string | undefined {
-  const { group, incarnation, firstSample } = batch;
-  return group && groupMessageId(group, incarnation, `${purposeOf(batch)}/${firstSample}`);
+  const { group, incarnation, firstSample, again } = batch;
+  return group && groupMessageId(group, incarnation, `${purposeOf(batch)}/${again ? "again" : firstSample}`);
 }

@@ -244,6 +244,11 @@ export const TRAP_CASES: readonly BadInput[] = [
     says: ["EVALUATION_ON_TRAINING_DATA", "another split"],
   },
   {
+    title: "an evaluation on part of the training data",
+    set: ["evaluation={data: {type: task, task: {name: addition, limit: 7}}}"],
+    says: ["EVALUATION_ON_TRAINING_DATA", "7 of its 7 prompts", "another split"],
+  },
+  {
     title: "a model that does not fit in memory",
     set: ["model.init.hiddenSize=65536", "model.init.intermediateSize=1048576", "model.init.layers=64"],
     says: ["MEMORY", "may use"],

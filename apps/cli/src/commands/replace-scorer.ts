@@ -24,12 +24,15 @@ export function replaceScorerCommand({ terminal }: CommandContext): Command {
   const command = new Command("replace-scorer")
     .description("Give a scorer of a running run another version: a reward model's successor, a service's.")
     .argument("<dir>", "run folder")
-    .argument("<scorer>", "name of a reward of type model, http or grpc, or stage/<name>")
+    .argument("<scorer>", "name of a reward of type model, http, grpc or judge, or stage/<name>")
     .option(
       "--model <folder>",
       "reward model that takes over: a folder that the learner reads, or hf://org/name",
     )
-    .option("--scorer-version <version>", "of a scorer in another process: the version of its verdicts")
+    .option(
+      "--scorer-version <version>",
+      "of a scorer in another process: the version of its verdicts; of a judge: the model",
+    )
     .option(
       "--step <n>",
       "first step of the new version (default: the first whose work is not out)",

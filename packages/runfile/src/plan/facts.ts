@@ -34,6 +34,8 @@ export interface DataFacts {
   readonly parts: readonly string[];
   /** Parts that only some rows have, each with the place of the first row that lacks it. */
   readonly partial?: Readonly<Record<string, string>>;
+  /** Of the evaluation's: how many rows have a prompt that the data at this path has too. */
+  readonly shared?: Readonly<Record<string, number>>;
 }
 
 export interface MachineFacts {

@@ -12,16 +12,18 @@ import { parameterCount } from "./shape.ts";
 const FLOAT_BYTES = 4;
 /** Node and its threads with what their heaps grow to, the engine's library and code, whatever the model. */
 const RUNTIME_BYTES = 900 * 1024 * 1024;
-/** Lengths whose scratch memory the trainer's sessions keep; large models give it back after each pass (packages/training). */
+/** Lengths whose scratch memory the trainer's sessions keep. */
 const KEPT_LENGTHS = 4;
-const LARGE_PARAMETERS = 20e6;
+/** Models from this size on give it back after each pass: packages/training's own number, held to it by a test. */
+export const LARGE_PARAMETERS = 20e6;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
 /** Versions that an actor holds: two, and the one that it fetches. */
 const ACTOR_VERSIONS = 3;
-/** Dead shared memory that waits for a collection, at most; and so many versions' worth of it (packages/runtime). */
-const DEAD_BYTES = 256 * 1024 * 1024;
+/** Dead shared memory that waits for a collection, at most: packages/runtime's own number, held to it by a test. */
+export const DEAD_BYTES: number = 256 * 1024 * 1024;
+/** So many versions' worth of it. */
 const DEAD_VERSIONS = 100;
 
 /** Bytes by what they hold; `total` is their sum. */

@@ -187,6 +187,20 @@ describe("traps", () => {
     expect(tight.run).toEqual(plan().run);
   });
 
+  it.each([
+    [499, []],
+    [500, ["EVALUATION_ON_TRAINING_DATA"]],
+  ])("counts prompts that are trained on among those of the evaluation: %d of 5000", (shared, codes) => {
+    const held = { ...rows, shared: { "stages.0.sft.data": 3, "stages.1.grpo.data": shared } };
+    const { problems } = plan(["evaluation={data: {type: task, task: {name: addition, split: test}}}"], {
+      data: new Map([...facts().data, ["evaluation.data", held]]),
+    });
+    expect(problems.map(({ code }) => code)).toEqual(codes);
+    if (shared === 500) {
+      expect(problems[0]?.message).toMatch(/500 of its 5000 prompts .* stages\.1\.grpo\.data/);
+    }
+  });
+
   it("lets a run enter an allowable trap on purpose", () => {
     const { problems, allowed } = plan([
       `${GRPO}.optimizer={learningRate: 1e-3}`,

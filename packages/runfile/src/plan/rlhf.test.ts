@@ -29,6 +29,15 @@ function plan(set: readonly string[] = [], preferences: typeof pairs = pairs): P
   return resolvePlan(read.file, facts);
 }
 
+describe("the tokens of a step of PPO", () => {
+  it("are trained by policy and critic, and once where the critic is a head on the policy's trunk", () => {
+    const trained = (set: readonly string[]) => plan(set).tokens[2]?.trainedTokens ?? Number.NaN;
+    const trunk = trained(["stages.learn.ppo.critic={network: trunk}"]);
+    expect(trunk).toBeGreaterThan(0);
+    expect(trained([])).toBe(2 * trunk);
+  });
+});
+
 describe("the three stages", () => {
   it("start from one another unless the file says otherwise, and say so", () => {
     const { run, origins, problems } = plan();

@@ -43,7 +43,8 @@ export function stageTokens(stage: ResolvedStage, longestPrompt: number): StageT
     const sequences = answers * batchSize;
     return { stage: stage.name, steps, sequences, generatedTokens: 0, trainedTokens: sequences * length };
   }
-  const networks = stage.type === "ppo" ? 2 : 1; // the critic reads and learns what the policy does
+  // A critic of its own reads and learns what the policy does; on one trunk it is one network.
+  const networks = stage.type === "ppo" && stage.ppo.critic.network === "own" ? 2 : 1;
   const { steps, promptsPerStep, groupSize, epochs, maxPromptLength, sampling } =
     stage.type === "grpo" ? stage.grpo : stage.ppo;
   const sequences = promptsPerStep * groupSize;

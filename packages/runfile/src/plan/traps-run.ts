@@ -66,16 +66,29 @@ const dataSize: TrapCheck = ({ spec, facts }) =>
     }));
   });
 
-const evaluationOnTraining: TrapCheck = ({ spec }) => {
+/** Prompts come twice in large data sets by chance; from this share on, the numbers of an evaluation are of memory. */
+const SHARED_TOO_MANY = 0.1;
+
+const evaluationOnTraining: TrapCheck = ({ spec, facts }) => {
   const [held, ...training] = dataUses(spec).toReversed();
   if (held?.purpose !== "evaluation") return [];
-  const same = training.find(({ data }) => canonicalJson(data) === canonicalJson(held.data));
-  return trapWhen(same !== undefined, (): AllowableTrap => ({
+  const { rows = 0, shared = {} } = facts.data.get(held.path) ?? {};
+  const trap = (message: string): AllowableTrap => ({
     code: "EVALUATION_ON_TRAINING_DATA",
     path: ["spec", "evaluation", "data"],
-    message: `evaluates on the rows that ${same?.path} trains on: it would measure memory`,
+    message: `${message}: it would measure memory`,
     accepted: "another split or file, or allow: [EVALUATION_ON_TRAINING_DATA]",
-  }));
+  });
+  const same = training.find(({ data }) => canonicalJson(data) === canonicalJson(held.data));
+  if (same !== undefined) return [trap(`evaluates on the rows that ${same.path} trains on`)];
+  const overlap = training.find(({ path }) => {
+    const count = shared[path] ?? 0;
+    return count > 0 && count >= SHARED_TOO_MANY * rows;
+  });
+  if (overlap === undefined) return [];
+  return [
+    trap(`${shared[overlap.path]} of its ${rows} prompts are among those that ${overlap.path} trains on`),
+  ];
 };
 
 function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number): Trap[] {

@@ -232,4 +232,16 @@ describe("a scorer that remembers", () => {
     expect(sizes).toEqual([3, 1, 1, 1]);
     expect(made.activity?.()).toMatchObject({ cacheHits: 5, cacheMisses: 6 });
   });
+
+  test("S1: what is remembered of an older version is not mixed with scores of another in one group", async () => {
+    let version = "1";
+    const { url } = await serve((samples, response) => {
+      response.end(JSON.stringify({ version, results: samples.map(() => ({ score: 1 })) }));
+    });
+    const made = cachedScorer(scorer(url));
+    await made.score(["a", "bb"].map(input));
+    version = "2";
+    const verdicts = await made.score(["a", "ccc", "bb"].map(input));
+    expect(verdicts).toMatchObject(["2", "2", "2"].map((one) => ({ type: "scored", version: one })));
+  });
 });

@@ -13,13 +13,24 @@ import type { LineCredentials, ScorerLine } from "./scorer-line.ts";
 const MAX_QUOTED = 100;
 const MAX_VERSION = 128;
 
-/** Asks an OpenAI-compatible chat API for a number about each sample, one call a sample. */
-export function createJudgeLine(judge: ResolvedJudge, credentials: LineCredentials): ScorerLine {
+export interface JudgeLineOptions extends LineCredentials {
+  /** What the API calls the judge's own model in its answers, where that is pinned; "": any name will do. */
+  readonly version: string;
+}
+
+/**
+ * Asks an OpenAI-compatible chat API for a number about each sample, one call a sample. Another version than the judge's own is
+ * another model of the API, asked for by that name.
+ */
+export function createJudgeLine(
+  judge: ResolvedJudge,
+  { version: own, ...credentials }: JudgeLineOptions,
+): ScorerLine {
   const url = `${judge.url.replace(/\/+$/, "")}/chat/completions`;
   const poster = openJsonPoster(url, credentials);
-  const ask = async (input: TrajectoryInput, signal: AbortSignal): Promise<Verdict> => {
+  const ask = async (input: TrajectoryInput, signal: AbortSignal, version: string): Promise<Verdict> => {
     const body = {
-      model: judge.model,
+      model: version === "" || version === own ? judge.model : version,
       messages: [{ role: "user", content: judgePrompt(judge, input) }],
       temperature: judge.temperature,
       max_tokens: judge.maxTokens,
@@ -28,7 +39,7 @@ export function createJudgeLine(judge: ResolvedJudge, credentials: LineCredentia
   };
   return {
     address: url,
-    call: (inputs, signal) => Promise.all(inputs.map((input) => ask(input, signal))),
+    call: (inputs, signal, version) => Promise.all(inputs.map((input) => ask(input, signal, version))),
     close: () => poster.close(),
   };
 }

@@ -274,14 +274,14 @@ export const StopResponseSchema: GenMessage<StopResponse> = /*@__PURE__*/
  */
 export type ReplaceScorerRequest = Message<"oarlock.v1.ReplaceScorerRequest"> & {
   /**
-   * A reward of type model, http or grpc, or stage/<name>: the reward model of that stage.
+   * A reward of type model, http, grpc or judge, or stage/<name>: the reward model of that stage.
    *
    * @generated from field: string scorer = 1;
    */
   scorer: string;
 
   /**
-   * Of a scorer in another process: the version that its verdicts carry from then on.
+   * Of a scorer in another process: the version that its verdicts carry from then on. Of a judge, the model that it is asked for.
    *
    * @generated from field: string version = 2;
    */
