@@ -21,7 +21,8 @@ export async function rows(): Promise<readonly (BenchRow | SkippedRow)[]> {
   await plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]);
   const connection = connect({ kubeconfig: plane.kubeconfig() });
   let number = 0;
-  const start = (): Promise<Candidate> => startCandidate(plane, `controller-${number++}`, LEASE_SECONDS);
+  const start = (): Promise<Candidate> =>
+    startCandidate(plane, `controller-${number++}`, { OARLOCK_LEASE_SECONDS: String(LEASE_SECONDS) });
   let leader = await leaderOf([await start()]);
   const measured: BenchRow[] = [];
   try {

@@ -16,7 +16,8 @@ const suites: Readonly<Record<string, () => Promise<readonly (BenchRow | Skipped
   "policy.": async () => (await import("./policy.ts")).rows(),
   "bus.": async () => (await import("./bus-scale.ts")).rows(),
   "actors.": async () => (await import("./actors.ts")).rows(),
-  "kube.": async () => (await import("./kube.ts")).rows(),
+  "kube.fail_over.": async () => (await import("./kube.ts")).rows(),
+  "kube.load.": async () => (await import("./kube-load.ts")).rows(),
 };
 
 const given = process.argv.slice(2);

@@ -320,19 +320,23 @@ describe.skipIf(jaegerBinary.absent)(`traces of a run in Jaeger${jaegerBinary.no
     const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: jaeger.otlpUrl };
     const telemetry = await openTelemetry({ environment, resource: {}, log: silentLog });
     const caller = telemetry.service({ role: "console", instance: "console" });
-    let traceId = "";
+    let [traceId, ofStep] = ["", ""];
     await run({
       environment: { OTEL_EXPORTER_OTLP_ENDPOINT: jaeger.otlpUrl },
       onStep: async ({ addresses }) => {
         const channel = openChannel(addresses.learner, { telemetry: caller });
         await traced(caller.tracer, { name: "ask", parent: "none" }, async ({ context }) => {
           traceId = context?.traceId ?? "";
-          await channel.client(LearnerService).getRunStatus({});
+          const { run: told } = await channel.client(LearnerService).getRunStatus({});
+          ofStep = told?.traceId ?? "";
         });
         channel.close();
       },
     });
     await telemetry.end();
+    // What it answers leads to the newest step.
+    const step = await jaeger.wholeTrace(ofStep, (all) => all.some(({ name }) => name === "train step"));
+    expect(step.map(({ name }) => name)).toContain("train step");
     const spans = await jaeger.wholeTrace(traceId, (all) => all.length === 3);
     const method = "oarlock.v1.LearnerService/GetRunStatus";
     expect(shape(spans)).toEqual([`- > ask`, `ask > ${method}`, `${method} > ${method}`]);

@@ -1,6 +1,6 @@
 /**
- * The addition run on a cluster, from `kubectl apply` to `Complete`: scaled, its pods deleted, suspended and resumed, its
- * controller killed; and the weights are those of one undisturbed process, bit for bit (D1).
+ * The addition run on a cluster, from `kubectl apply` to `Complete`: scaled, also to zero, its pods deleted and evicted, suspended
+ * and resumed, its controller killed, the API server away; and the weights are those of one undisturbed process, bit for bit (D1).
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -127,6 +127,23 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     return pod.metadata.name;
   };
 
+  /** As a drain of its node asks for it: budgets are heard, and it counts as nobody's fault. */
+  const evictPod = async (role: string): Promise<string> => {
+    const pod = (await pods(role)).find(({ metadata }) => metadata.deletionTimestamp === undefined);
+    const name = pod?.metadata.name ?? "";
+    const metadata = { name, namespace: NAMESPACE };
+    const input = JSON.stringify({ apiVersion: "policy/v1", kind: "Eviction", metadata });
+    const path = `/api/v1/namespaces/${NAMESPACE}/pods/${name}/eviction`;
+    const { code, stderr } = await cluster.plane.kubectl(["create", "--raw", path, "-f", "-"], { input });
+    if (code !== 0) throw new Error(stderr);
+    return name;
+  };
+  /** Steps of the present stage, as a learner's metrics have them. */
+  const stepsOf = async (learner: Pods["items"][number] | undefined): Promise<number> => {
+    const page = await (await fetch(`http://${learner?.status.podIP}:9464/metrics`)).text();
+    return Number(/^oarlock_learner_step(?:\{.*\})? (\d+)/m.exec(page)?.[1]);
+  };
+
   beforeAll(async () => {
     writeFileSync(join(folder, "run.yaml"), RUN);
     cluster = await startCluster(folder);
@@ -162,12 +179,16 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     const learners = (await get()).status?.roles?.find(({ name }) => name === "learner")?.devices;
     expect(learners).toEqual([{ ...devices[0], pods: 1 }]);
     await reach(35);
+    await evictPod("actor");
+    await expect(evictPod("actor")).rejects.toThrow("violate the pod's disruption budget");
     await deletePod("actor");
+    await kubectl("scale", "rpool/addition-actor", "--replicas=0");
+    await ready("actor", 0);
     await kubectl("scale", "rpool/addition-actor", "--replicas=2");
     await reach(60);
 
     // The learner's pod: it drains to a checkpoint, and the Job makes another, which is no failure.
-    const gone = await deletePod("learner");
+    const gone = await evictPod("learner");
     await eventually(
       "another learner",
       async () => (await pods("learner")).find(({ metadata }) => metadata.name !== gone),
@@ -177,10 +198,16 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
 
     // The learner's process, without a warning: a failure that counts, and that the Job bears.
     const [learner] = await pods("learner");
-    const metrics = await fetch(`http://${learner?.status.podIP}:9464/metrics`);
-    expect(await metrics.text()).toMatch(/^oarlock_learner_\w+\S* \d/m);
     kubelet.kill(`${NAMESPACE}/${learner?.metadata.name}`);
     await reach(100);
+
+    // Nobody of the run asks the API server for anything.
+    const [alive] = await pods("learner");
+    await plane.killApiServer();
+    const before = await stepsOf(alive);
+    const trains = async () => ((await stepsOf(alive)) >= before + 10 ? true : undefined);
+    await eventually("steps without an API server", trains, { timeoutMs: 60_000 });
+    await plane.startApiServer();
 
     // The controller dies; the run does not notice, and another controller goes on.
     const controllers = await plane.get<Pods>(["-n", "oarlock-system", "pods"]);
@@ -250,6 +277,24 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     expect(await cluster.kubectl("describe", "trun", "carded")).toMatch(/Warning\s+DeviceMissing/);
     await cluster.kubectl("delete", "trun", "carded", "--timeout=60s");
   }, 240_000);
+
+  it("fails at its deadline, and goes by itself once its time to live is over", async () => {
+    const late = RUN.replace(
+      "name: addition }\nspec:",
+      "name: late }\nspec:\n  activeDeadlineSeconds: 2\n  ttlSecondsAfterFinished: 5",
+    );
+    writeFileSync(join(folder, "late.yaml"), late);
+    await cluster.kubectl("apply", "-f", join(folder, "late.yaml"));
+    await cluster.kubectl("wait", "trun/late", "--for=condition=Failed", "--timeout=60s");
+    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "late"]);
+    expect(status?.conditions?.find(({ type }) => type === "Failed")?.reason).toBe("DeadlineExceeded");
+    await cluster.kubectl("wait", "trun/late", "--for=delete", "--timeout=60s");
+    const left = () =>
+      cluster.kubectl("get", "job,deploy,pod,rpool", "-l", "oarlock.dev/run=late", "-o", "name");
+    await eventually("its parts to go with it", async () => ((await left()) === "" ? true : undefined), {
+      timeoutMs: 60_000,
+    });
+  }, 200_000);
 
   it("leaves no object and no stream behind when it is deleted", async () => {
     const { uid } = (await get()).metadata;

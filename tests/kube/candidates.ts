@@ -29,13 +29,15 @@ export interface Candidate extends ServerProcess {
   readonly identity: string;
   /** What it says of itself on its metrics page. */
   leads(): Promise<boolean>;
+  /** Its metrics page. */
+  page(): Promise<string>;
 }
 
-/** Starts a controller that waits for the lead. */
+/** Starts a controller that waits for the lead; `more` are settings of its environment. */
 export async function startCandidate(
   plane: ControlPlane,
   identity: string,
-  leaseSeconds: number,
+  more: Readonly<Record<string, string>>,
 ): Promise<Candidate> {
   const port = await freePort();
   const settings = {
@@ -43,7 +45,7 @@ export async function startCandidate(
     OARLOCK_INSTANCE: identity,
     OARLOCK_NAMESPACE: "default",
     OARLOCK_PORT: String(port),
-    OARLOCK_LEASE_SECONDS: String(leaseSeconds),
+    ...more,
   };
   const words = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
   const program = join(repositoryRoot(), "services/controller/bin/oarlock-controller.js");
@@ -53,6 +55,7 @@ export async function startCandidate(
   return {
     ...process_,
     identity,
+    page,
     leads: async () => /^leader_election_master_status\{[^}]*\} 1$/m.test(await page()),
   };
 }

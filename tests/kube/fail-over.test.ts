@@ -14,7 +14,9 @@ describe.skipIf(kube.absent)(`the lead${kube.note}`, () => {
   let connection: Connection;
   const candidates: Candidate[] = [];
   const start = async (identity: string): Promise<Candidate> => {
-    const candidate = await startCandidate(plane, identity, LEASE_SECONDS);
+    const candidate = await startCandidate(plane, identity, {
+      OARLOCK_LEASE_SECONDS: String(LEASE_SECONDS),
+    });
     candidates.push(candidate);
     return candidate;
   };

@@ -1,6 +1,7 @@
 /**
  * Two runs that contend for a quota which holds one: Kueue's own controller admits learner, actors and reward workers together or
- * not at all, and what one run frees the other gets. Both end with the same weights (D1).
+ * not at all, what one run frees the other gets, and a run of a higher class takes it from one of a lower. Both end with the same
+ * weights (D1).
  */
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,6 +16,7 @@ interface Run {
     readonly policyDigest?: string;
     readonly progress?: { readonly step: number };
     readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+    readonly roles?: readonly { readonly name: string; readonly restarts: number }[];
   };
 }
 
@@ -33,13 +35,17 @@ const needs = [clusterNeeds(), kueueNeeds()];
 /** Room for one run: each of its three pods asks for one. */
 const QUOTA = 3;
 
-const run = (name: string): object => {
+const run = (name: string, priorityClass?: string): object => {
   const data = { type: "task", task: { name: "addition", digits: 2, split: "train" } };
   const resources = { requests: { cpu: "1" } };
+  const labels = {
+    "kueue.x-k8s.io/queue-name": "oarlock",
+    ...(priorityClass === undefined ? {} : { "kueue.x-k8s.io/priority-class": priorityClass }),
+  };
   return {
     apiVersion: "oarlock.dev/v1alpha1",
     kind: "TrainingRun",
-    metadata: { name, namespace: NAMESPACE, labels: { "kueue.x-k8s.io/queue-name": "oarlock" } },
+    metadata: { name, namespace: NAMESPACE, labels },
     spec: {
       seed: 7,
       model: {
@@ -125,9 +131,50 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       rmSync(folder, { recursive: true, force: true });
     }, 60_000);
 
+    const apply = (name: string, priorityClass?: string) =>
+      cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name, priorityClass)) });
+    /** Deletes runs, and waits until nothing of them is left. */
+    const remove = async (...names: readonly string[]): Promise<void> => {
+      await cluster.kubectl("delete", "trun", ...names, "--timeout=60s");
+      const left = async (): Promise<true | undefined> =>
+        (await cluster.kubectl("get", "pods,workloads.kueue.x-k8s.io", "-o", "name")) === ""
+          ? true
+          : undefined;
+      await eventually("pods and workloads to go", left, { timeoutMs: 60_000 });
+    };
+    const sameDigest = async (...names: readonly string[]): Promise<void> => {
+      const digests = await Promise.all(names.map(async (name) => (await get(name)).status?.policyDigest));
+      expect(digests[0]).toMatch(/^[0-9a-f]{64}$/);
+      expect(digests[1]).toBe(digests[0]);
+    };
+
+    it("is taken from a run by one of a higher class, which costs no failure and no bit", async () => {
+      const priority = {
+        apiVersion: "kueue.x-k8s.io/v1beta2",
+        kind: "WorkloadPriorityClass",
+        metadata: { name: "urgent" },
+        value: 1_000,
+      };
+      const input = JSON.stringify(priority);
+      expect(await cluster.plane.kubectl(["apply", "-f", "-"], { input })).toMatchObject({ code: 0 });
+      expect(await apply("modest")).toMatchObject({ code: 0 });
+      const trained = async () => ((await get("modest")).status?.progress?.step ?? 0) >= 10;
+      await eventually("some steps", async () => ((await trained()) ? true : undefined), {
+        timeoutMs: 120_000,
+        detail: () => kueue.output().slice(-4_000),
+      });
+      expect(await apply("urgent", "urgent")).toMatchObject({ code: 0 });
+      await becomes("urgent", "Training");
+      await becomes("modest", "WaitingForQuota");
+      expect(await pods("modest")).toEqual({ gated: 3, placed: 0 });
+      await cluster.kubectl("wait", "trun/urgent", "--for=condition=Complete", "--timeout=240s");
+      await cluster.kubectl("wait", "trun/modest", "--for=condition=Complete", "--timeout=240s");
+      expect((await get("modest")).status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(0);
+      await sameDigest("urgent", "modest");
+      await remove("urgent", "modest");
+    }, 600_000);
+
     it("goes to one of two runs, whole, and to the other when it is free", async () => {
-      const apply = (name: string) =>
-        cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name)) });
       expect(await apply("first")).toMatchObject({ code: 0 });
       await becomes("first", "Training");
       // A pod of the group that goes is replaced within the group: its place is still the run's.
@@ -173,18 +220,8 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       );
       await cluster.kubectl("wait", "trun/second", "--for=condition=Complete", "--timeout=240s");
       await cluster.kubectl("wait", "trun/first", "--for=condition=Complete", "--timeout=240s");
-      const digests = await Promise.all(
-        ["first", "second"].map(async (name) => (await get(name)).status?.policyDigest),
-      );
-      expect(digests[0]).toMatch(/^[0-9a-f]{64}$/);
-      expect(digests[1]).toBe(digests[0]);
-
-      await cluster.kubectl("delete", "trun", "first", "second", "--timeout=60s");
-      const left = async (): Promise<true | undefined> =>
-        (await cluster.kubectl("get", "pods,workloads.kueue.x-k8s.io", "-o", "name")) === ""
-          ? true
-          : undefined;
-      await eventually("pods and workloads to go", left, { timeoutMs: 60_000 });
+      await sameDigest("first", "second");
+      await remove("first", "second");
     }, 600_000);
   },
 );

@@ -139,6 +139,7 @@ const CASES: readonly (readonly [string, Plain])[] = [
     { security: { tls: { type: "certManager", certManager: { issuerRef: { name: "a", kind: "CA" } } } } },
   ],
   ["checkpoints that may be lost", { storage: { type: "emptyDir", emptyDir: { acceptLoss: false } } }],
+  ["a bucket without its size", { storage: { type: "objectStore", objectStore: {} } }],
   ["a claim without its name", { storage: { type: "claim", claim: {} } }],
 ];
 

@@ -1,18 +1,18 @@
 /**
  * Runs that protect themselves, on a cluster: mutual TLS between the controller and the run's pods under an authority of the
- * run's own, a message server of the run's own, volumes that are only read; and the weights are those of one process, bit for
- * bit (D1).
+ * run's own, a message server of the run's own, or one that asks for certificates and keeps the run folder, volumes that are
+ * only read; and the weights are those of one process, bit for bit (D1).
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connectJetStreamBus } from "@oarlock/bus";
+import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel, type TlsOptions } from "@oarlock/rpc";
-import { eventually } from "@oarlock/testkit";
+import { eventually, repositoryRoot, requireNatsServer } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
-import { finalDigest, oarlockHere } from "../one-process.ts";
+import { finalDigest, kubectlOarlock, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const needs = clusterNeeds();
@@ -50,7 +50,10 @@ interface Run {
 }
 
 interface Pods {
-  readonly items: readonly { readonly status: { readonly podIP?: string } }[];
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly status: { readonly podIP?: string; readonly phase?: string };
+  }[];
 }
 
 interface Secret {
@@ -199,6 +202,89 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       "name",
     );
     expect(described).toBe("");
+  }, 600_000);
+
+  it("D1: a learner that is lost with its disk goes on from what a message server keeps, reached by mutual TLS", async () => {
+    const certificate = (file: string): string => join(repositoryRoot(), "packages/rpc/src/fixtures", file);
+    const { path } = requireNatsServer();
+    const files = { cert_file: "server.crt", key_file: "server.key", ca_file: "ca.crt" };
+    const named = Object.entries(files).map(
+      ([field, file]) => `${field}: ${JSON.stringify(certificate(file))}`,
+    );
+    const configuration = `tls { ${named.join(", ")}, verify: true }`;
+    const server = await startNatsServer({ path, folder: join(folder, "tls-nats"), configuration });
+    try {
+      const url = server.url.replace("nats://", "tls://");
+      const own = { "ca.crt": "ca.crt", "tls.crt": "client.crt", "tls.key": "client.key" };
+      const from = Object.entries(own).map(([key, file]) => `--from-file=${key}=${certificate(file)}`);
+      await cluster.kubectl("create", "secret", "generic", "nats-client", ...from);
+      const nats = `  nats: { url: "${url}", tls: { secretName: nats-client, clientCertificate: true } }\n`;
+      const storage = "  storage: { type: objectStore, objectStore: { size: 16Mi } }\n";
+      const text = run("kept", nats + storage).replace("every: 1000", "every: 2");
+      writeFileSync(join(folder, "kept.yaml"), text);
+      await cluster.kubectl("apply", "-f", join(folder, "kept.yaml"));
+      const learner = (): Promise<string> =>
+        eventually("a learner's pod to run", async () => {
+          const selector = "oarlock.dev/run=kept,oarlock.dev/role=learner";
+          const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+          return items.find(({ status }) => status.phase === "Running")?.metadata.name;
+        });
+      const incarnation = async (): Promise<string | undefined> =>
+        /"incarnation":(\d+)/.exec(cluster.kubelet.log(`${NAMESPACE}/${await learner()}`))?.[1];
+      await eventually(
+        "some steps",
+        async () => (((await get("kept")).status?.progress?.step ?? 0) >= 8 ? true : undefined),
+        { timeoutMs: 120_000 },
+      );
+      // No claim is made, and nothing lies on a volume of the cluster.
+      const { uid } = (await get("kept")).metadata;
+      expect(await cluster.kubectl("get", "pvc", "-l", "oarlock.dev/run=kept", "-o", "name")).toBe("");
+      expect(existsSync(join(cluster.volume, "runs", uid))).toBe(false);
+      expect(await incarnation()).toBe("1");
+      cluster.kubelet.kill(`${NAMESPACE}/${await learner()}`);
+      // A learner that found nothing would be the first again.
+      await eventually(
+        "a learner that goes on",
+        async () => ((await incarnation()) === "2" ? true : undefined),
+        {
+          timeoutMs: 60_000,
+        },
+      );
+      await cluster.kubectl("wait", "trun/kept", "--for=condition=Complete", "--timeout=300s");
+
+      const env = {
+        NATS_CA: certificate("ca.crt"),
+        NATS_CERT: certificate("client.crt"),
+        NATS_KEY: certificate("client.key"),
+      };
+      const plugin = (...args: readonly string[]): string =>
+        kubectlOarlock({ ...env, KUBECONFIG: cluster.plane.kubeconfig() }, ...args, "-n", NAMESPACE);
+      const fetched = join(folder, "fetched");
+      expect(plugin("fetch", "kept", fetched)).toBe(`${fetched}\n`);
+      expect(finalDigest(fetched)).toBe(finalDigest(alone));
+
+      // With the right that the namespace gives, the controller cleans up there, too.
+      const account = "--serviceaccount=oarlock-system:oarlock-controller";
+      const role = "oarlock-nats-client";
+      await cluster.kubectl(
+        "create",
+        "role",
+        role,
+        "--verb=get",
+        "--resource=secrets",
+        "--resource-name=nats-client",
+      );
+      await cluster.kubectl("create", "rolebinding", role, `--role=${role}`, account);
+      const stored = (): string[] =>
+        readdirSync(join(folder, "tls-nats"), { recursive: true, encoding: "utf8" }).filter((each) =>
+          each.includes(uid),
+        );
+      expect(stored().length).toBeGreaterThan(0);
+      await cluster.kubectl("delete", "trun", "kept", "--timeout=120s");
+      expect(stored()).toEqual([]);
+    } finally {
+      await server.stop();
+    }
   }, 600_000);
 
   it("D1: data and a reward on a volume are planned and read where it is mounted, read-only", async () => {

@@ -4,11 +4,11 @@
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { eventually, repositoryRoot } from "@oarlock/testkit";
+import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
 import { finalDigest, oarlockHere } from "../one-process.ts";
-import { NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
+import { GIVEN_CLAIM, NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
 import { NEXT_IMAGE, openImageStore, TARGETS } from "./images.ts";
 import { nodeNeeds } from "./needs.ts";
 
@@ -41,20 +41,49 @@ const needs = nodeNeeds();
 /** Imitation up to where the second stage is right now and then; then long enough to be disturbed. */
 const [SFT_STEPS, GRPO_STEPS] = [150, 200];
 
+/** A sample with some of its lines changed. */
+function changed(name: string, changes: readonly (readonly [from: string, to: string])[]): string {
+  const sample = readFileSync(join(repositoryRoot(), "deploy/k8s/samples", name), "utf8");
+  return changes.reduce((text, [from, to]) => {
+    expect(text).toContain(from);
+    return text.replace(from, to);
+  }, sample);
+}
+
 /** The sample with fewer steps, on a node of two cores. */
 function shortSample(): string {
-  const sample = readFileSync(join(repositoryRoot(), "deploy/k8s/samples/addition.yaml"), "utf8");
-  const changes = [
+  return changed("addition.yaml", [
     ["steps: 600", `steps: ${SFT_STEPS}`],
     ["steps: 250", `steps: ${GRPO_STEPS}`],
     ["checkpoints: { every: 100 }", "checkpoints: { every: 10 }"],
     ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
     ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
-  ] as const;
-  return changes.reduce((text, [from, to]) => {
-    expect(text).toContain(from);
-    return text.replace(from, to);
-  }, sample);
+  ]);
+}
+
+/** The self-contained sample, whose demonstrations and reward lie in files. */
+const REWARD = `import { defineReward } from "@oarlock/rewards";
+export const reward = defineReward(({ completion, row }) => (completion === String(row["answer"]) ? 1 : 0));
+`;
+function rows(): string {
+  const all = Array.from({ length: 64 }, (_, at) => {
+    const [a, b] = [(at * 37) % 100, (at * 53) % 100];
+    const sum = String(a + b);
+    return JSON.stringify({ prompt: `${a}+${b}=`, completion: sum, answer: sum });
+  });
+  return `${all.join("\n")}\n`;
+}
+function selfContained(files: string): string {
+  const task = "{ type: task, task: { name: addition, digits: 2, split: train } }";
+  const data = `{ type: file, file: { path: "${files}/rows.jsonl" } }`;
+  return changed("self-contained.yaml", [
+    [task, data],
+    [task, data],
+    [
+      "{ name: answer, type: exact }",
+      `{ name: mine, type: function, function: { file: "${files}/reward.ts" } }`,
+    ],
+  ]);
 }
 
 describe.skipIf(needs.absent)(`images${needs.note}`, () => {
@@ -112,6 +141,13 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
       .then((all) => console.log(JSON.stringify(all.map(({ address }) => address).sort())))`;
     return JSON.parse(await kubectl("exec", pod, "--", "node", "-e", ask)) as readonly string[];
   };
+  /** `kubectl oarlock` on the node, with the kubectl that the cluster came with. */
+  const plugin = (...args: readonly string[]): Promise<string> => {
+    const path = [dirname(findKube().path("kubectl")), process.env["PATH"] ?? ""].join(":");
+    const settings = [`PATH=${path}`, `KUBECONFIG=${cluster.machine.plane.kubeconfig()}`];
+    const program = join(repositoryRoot(), "apps/cli/bin/kubectl-oarlock.js");
+    return cluster.machine.run("env", ...settings, process.execPath, program, ...args, "-n", NAMESPACE);
+  };
   const killProcess = (program: string): Promise<string> =>
     cluster.machine.run("pkill", "-KILL", "--oldest", "--full", program);
   const changeActor = async (fields: object): Promise<void> => {
@@ -152,6 +188,12 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     expect(await lookUp(actor!.metadata.name, "addition-actor")).toEqual(addresses);
     // Now the actors have work.
     await reach(SFT_STEPS + 3);
+    expect(await plugin("samples", "addition", "--count", "2")).toMatch(
+      /── grpo step \d+, prompt \d+[\s\S]*\d\+\d+=/,
+    );
+    expect(JSON.parse(await plugin("doctor", "-o", "json"))).toContainEqual(
+      expect.objectContaining({ check: "controller", state: "ok" }),
+    );
   }, 300_000);
 
   it("finishes the work in flight when an actor is told to end, within its grace", async () => {
@@ -213,8 +255,11 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     expect(finalDigest(cluster.checkpoints(metadata.uid))).toBe(finalDigest(alone));
   }, 900_000);
 
-  it("D1: a run with a message server and an authority of its own finds both by name, also when the server moves", async () => {
-    const file = join(repositoryRoot(), "deploy/k8s/samples/self-contained.yaml");
+  it("D1: a run with a message server and an authority of its own finds both by name, also when the server moves, and reads a volume", async () => {
+    const file = join(folder, "self-contained.yaml");
+    writeFileSync(join(cluster.given, "rows.jsonl"), rows());
+    writeFileSync(join(cluster.given, "reward.ts"), REWARD);
+    writeFileSync(file, selfContained(`pvc://${GIVEN_CLAIM}`));
     const own = (): Promise<Run> =>
       cluster.machine.plane.get<Run>(["-n", NAMESPACE, "trun", "self-contained"]);
     await kubectl("apply", "-f", file);
@@ -230,7 +275,9 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
     await kubectl("delete", "pod", server);
     await kubectl("wait", "trun/self-contained", "--for=condition=Complete", "--timeout=300s");
     const alone = join(folder, "self-contained");
-    oarlockHere("run", file, "--out", alone);
+    const here = join(folder, "here.yaml");
+    writeFileSync(here, selfContained(cluster.given));
+    oarlockHere("run", here, "--out", alone);
     expect(finalDigest(cluster.checkpoints((await own()).metadata.uid))).toBe(finalDigest(alone));
     await kubectl("delete", "trun", "self-contained", "--timeout=60s");
     const kinds = "secrets,statefulsets,services,pvc,pods";

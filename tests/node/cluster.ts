@@ -16,11 +16,15 @@ const SYSTEM = "oarlock-system";
 const USER = 10_001;
 /** For the cluster's message server, and for two runs of which one has its own. Whoever asks first gets the first. */
 const VOLUMES = ["volume-0", "volume-1", "volume-2", "volume-3"];
+/** Claim in the namespace of runs, of a volume that is nobody else's: files that runs read. */
+export const GIVEN_CLAIM = "given";
 
 export interface NodeCluster extends AsyncDisposable {
   readonly machine: Machine;
   /** Folder on the node with the checkpoints of a run. */
   checkpoints(uid: string): string;
+  /** Folder on the node behind `GIVEN_CLAIM`. */
+  readonly given: string;
   /** Runs kubectl in the namespace of runs, and fails where it fails. */
   kubectl(...args: readonly string[]): Promise<string>;
 }
@@ -29,7 +33,7 @@ export interface NodeCluster extends AsyncDisposable {
 export async function startNodeCluster(needs: NodeNeeds, folder: string): Promise<NodeCluster> {
   const images = join(folder, "images");
   const volume = (name: string): string => join(folder, "volumes", name);
-  for (const path of [images, ...VOLUMES.map(volume)]) mkdirSync(path, { recursive: true });
+  for (const path of [images, ...[...VOLUMES, GIVEN_CLAIM].map(volume)]) mkdirSync(path, { recursive: true });
   for (const name of VOLUMES) chownSync(volume(name), USER, USER);
   const store = openImageStore();
   const built = store.build("cli");
@@ -50,6 +54,7 @@ export async function startNodeCluster(needs: NodeNeeds, folder: string): Promis
       if (folders.length !== 1) throw new Error(`${folders.length} volumes hold run ${uid}`);
       return folders[0] ?? "";
     },
+    given: volume(GIVEN_CLAIM),
     kubectl: (...args) => kubectl("-n", NAMESPACE, ...args),
     async [Symbol.asyncDispose]() {
       await machine[Symbol.asyncDispose]();
@@ -74,7 +79,7 @@ export async function startNodeCluster(needs: NodeNeeds, folder: string): Promis
 }
 
 function surroundings(volume: (name: string) => string): object {
-  const volumes = VOLUMES.map((name) => ({
+  const persistentVolume = (name: string, more: object): object => ({
     apiVersion: "v1",
     kind: "PersistentVolume",
     metadata: { name },
@@ -83,13 +88,27 @@ function surroundings(volume: (name: string) => string): object {
       accessModes: ["ReadWriteOnce"],
       persistentVolumeReclaimPolicy: "Retain",
       hostPath: { path: volume(name) },
+      ...more,
     },
-  }));
+  });
+  // A class of its own, so that no run's claim takes it.
+  const given = {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: GIVEN_CLAIM, namespace: NAMESPACE },
+    spec: {
+      storageClassName: GIVEN_CLAIM,
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage: "1Gi" } },
+    },
+  };
   const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
   const items = [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE, labels } },
     ...dnsObjects(),
-    ...volumes,
+    ...VOLUMES.map((name) => persistentVolume(name, {})),
+    persistentVolume(GIVEN_CLAIM, { storageClassName: GIVEN_CLAIM }),
+    given,
   ];
   return { apiVersion: "v1", kind: "List", items };
 }

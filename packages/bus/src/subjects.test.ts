@@ -15,9 +15,9 @@ const subject = fc
 
 describe("subjects", () => {
   it("carry the uid everywhere but in keys of its own buckets", () => {
-    const { policyPointerKey, runStateKey, ...names } = subjects("4f2a-7");
+    const { policyPointerKey, runStateKey, folderKey, ...names } = subjects("4f2a-7");
     for (const name of Object.values(names)) expect(name).toContain("4f2a-7");
-    expect([policyPointerKey, runStateKey]).toEqual(["policy", "run"]);
+    expect([policyPointerKey, runStateKey, folderKey]).toEqual(["policy", "run", "folder"]);
   });
 
   it.each(["", "a.b", "a b", "a_b", "*", ">", "x".repeat(65)])("refuse the uid %j", (uid) => {

@@ -22,10 +22,14 @@ export interface RunSubjects {
   readonly policyBucket: string;
   /** Object bucket of the files that the run reads. */
   readonly bundleBucket: string;
+  /** Object bucket of the run folder's files, where the folder is kept there. */
+  readonly folderBucket: string;
   /** Key of the policy pointer in `stateBucket`. */
   readonly policyPointerKey: string;
   /** Key of the run's state in `stateBucket`. */
   readonly runStateKey: string;
+  /** Key in `stateBucket` of what the folder's bucket holds. */
+  readonly folderKey: string;
 }
 
 const UID = /^[A-Za-z0-9-]{1,64}$/;
@@ -48,8 +52,10 @@ export function subjects(uid: string): RunSubjects {
     stateBucket: `OARLOCK_${uid}_STATE`,
     policyBucket: `OARLOCK_${uid}_POLICY`,
     bundleBucket: `OARLOCK_${uid}_BUNDLE`,
+    folderBucket: `OARLOCK_${uid}_FOLDER`,
     policyPointerKey: "policy",
     runStateKey: "run",
+    folderKey: "folder",
   };
 }
 

@@ -20,5 +20,7 @@ export {
   readNewestCheckpoint,
 } from "./run-checkpoints.ts";
 export { asDiskError, replaceDurably, syncFolder } from "./durable-file.ts";
+export { fetchKeptFolder, openKeptFolder, type KeptFolder, type KeptFolderOptions } from "./kept-folder.ts";
+export { openKeptCheckpoints } from "./kept-checkpoints.ts";
 export { openStageArtifacts } from "./stage-artifacts.ts";
 export type { StageArtifact, StageArtifacts } from "./stage-artifacts.ts";

@@ -87,5 +87,6 @@ export interface StorageSpec {
   readonly type: StorageType;
   readonly claim?: { readonly name: string } | undefined;
   readonly new?: { readonly size: string; readonly storageClassName?: string | undefined } | undefined;
+  readonly objectStore?: { readonly size: string } | undefined;
   readonly emptyDir?: { readonly acceptLoss: boolean } | undefined;
 }

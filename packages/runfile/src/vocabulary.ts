@@ -166,7 +166,7 @@ export type RoleName = (typeof ROLE_NAMES)[number];
 export const SCALING_MODES = ["Static", "External", "Balanced"] as const;
 export type ScalingMode = (typeof SCALING_MODES)[number];
 
-export const STORAGE_TYPES = ["claim", "new", "emptyDir"] as const;
+export const STORAGE_TYPES = ["claim", "new", "objectStore", "emptyDir"] as const;
 export type StorageType = (typeof STORAGE_TYPES)[number];
 
 export const TLS_TYPES = ["secret", "certManager", "runCA"] as const;

@@ -17,9 +17,17 @@ export interface RunStatus {
   readonly progress?: Progress;
   readonly metrics?: readonly { readonly name: string; readonly value: string }[];
   readonly roles?: readonly RoleStatus[];
-  readonly checkpoint?: { readonly step?: number; readonly request?: string };
+  readonly checkpoint?: CheckpointStatus;
   readonly planDigest?: string;
   readonly policyDigest?: string;
+  readonly traceID?: string;
+}
+
+export interface CheckpointStatus {
+  readonly step?: number;
+  readonly request?: string;
+  readonly uri?: string;
+  readonly time?: string;
 }
 
 export interface Progress {

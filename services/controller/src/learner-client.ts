@@ -85,7 +85,7 @@ export function addressOf({ status }: Pod): string | undefined {
 }
 
 function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): LearnerReport {
-  const { remaining, policy, lastCheckpointStep } = run;
+  const { remaining, policy, lastCheckpointStep, traceId } = run;
   // A work queue keeps an item until it is answered.
   const work = service?.queues.find(({ name }) => name === `messages in ${subjects(run.runUid).workStream}`);
   return {
@@ -98,6 +98,7 @@ function reportOf(run: RunStatusMessage, service: ServiceStatus | undefined): Le
     ...(remaining === undefined ? {} : { remainingSeconds: Number(remaining.seconds) }),
     metrics: run.metrics,
     ...(lastCheckpointStep === 0 ? {} : { checkpointStep: lastCheckpointStep }),
+    ...(traceId === "" ? {} : { traceId }),
     ...(work === undefined ? {} : { unansweredGroups: Number(work.depth) }),
   };
 }

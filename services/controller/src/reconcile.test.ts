@@ -167,11 +167,44 @@ describe("a run that trains", () => {
         { name: "reward_mean", value: "0.1235" },
         { name: "kl", value: "0.01" },
       ],
-      checkpoint: { step: 15 },
+      checkpoint: { step: 15, uri: "pvc://demo-checkpoints/runs/u-1", time: "2026-01-01T00:00:00Z" },
       policyDigest: "abc",
+      traceID: "4bf92f3577b34da6a3ce929d0e0e4736",
       planDigest: "d".repeat(64),
     });
     expect(ready(world)).toMatchObject({ status: "True", reason: "Training" });
+  });
+
+  it("counts the steps of stages of every type", () => {
+    const data = { type: "task", task: { name: "addition" } } as const;
+    const world = running({
+      stages: [
+        { name: "a", type: "sft", sft: { data, steps: 1 } },
+        { name: "b", type: "reward-model", "reward-model": { data, steps: 2 } },
+        { name: "c", type: "ppo", ppo: { data, steps: 40, rewards: [] } },
+        { name: "d", type: "grpo", grpo: { data, steps: 800, rewards: [] } },
+      ],
+    });
+    world.more = { report: { ...report, stage: 2, step: 5 } };
+    world.settle();
+    expect(world.run.status?.progress).toMatchObject({ stage: "c", step: 8, totalSteps: 843 });
+  });
+
+  it("says where and when the checkpoint was written, wherever it lies", () => {
+    const objectStore = { type: "objectStore", objectStore: { size: "2Gi" } } as const;
+    const world = running({ storage: objectStore });
+    const first = world.run.status?.checkpoint;
+    expect(first?.uri).toBe("bucket://OARLOCK_u-1_FOLDER");
+    const pod = JSON.stringify(world.child("Job", "learner"));
+    expect(pod).toContain('{"name":"OARLOCK_KEEP_BYTES","value":"2147483648"}');
+    expect(pod).toContain('{"name":"checkpoints","emptyDir":{}}');
+    expect(world.child("PersistentVolumeClaim", "checkpoints")).toBeUndefined();
+    world.nowMs += 5_000;
+    world.settle();
+    expect(world.run.status?.checkpoint).toEqual(first);
+    world.more = { report: { ...report, checkpointStep: 16 } };
+    world.settle();
+    expect(world.run.status?.checkpoint).toMatchObject({ step: 16, time: "2026-01-01T00:00:05Z" });
   });
 
   it("writes nothing while nothing changes, whatever the time", () => {

@@ -16,13 +16,15 @@ export interface LearnerReport {
   readonly remainingSeconds?: number;
   readonly metrics: Readonly<Record<string, number>>;
   readonly checkpointStep?: number;
+  /** Of the newest step, where it is recorded. */
+  readonly traceId?: string;
   /** Groups that no actor has answered yet. */
   readonly unansweredGroups?: number;
 }
 
 /** Steps of each stage. */
 function stageSteps(spec: RunSpec): readonly number[] {
-  return spec.stages.map(({ sft, grpo }) => sft?.steps ?? grpo?.steps ?? 0);
+  return spec.stages.map((stage) => stage[stage.type]?.steps ?? 0);
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

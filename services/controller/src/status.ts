@@ -1,7 +1,8 @@
 /** The status of a run and of its pools, from what is observed. Pure; the same observation gives the same status. */
 import { conditionOf, type Observation, withTimes } from "@oarlock/kube";
-import type { RoleName, RunSpec } from "@oarlock/runfile";
-import type { PoolRole, PoolStatus, RoleStatus, RunStatus } from "./api.ts";
+import type { RoleName } from "@oarlock/runfile";
+import type { CheckpointStatus, PoolRole, PoolStatus, RoleStatus, RunStatus, TrainingRun } from "./api.ts";
+import { checkpointPlace } from "./children/storage.ts";
 import { devicesOf, endedWithoutDevice, podsWithoutDevice } from "./devices.ts";
 import { selectorLabels, selectorText } from "./names.ts";
 import {
@@ -29,13 +30,13 @@ export function runStatus(observed: Observed, situation: Situation): RunStatus {
   const serves = livePods(podsOf(observed, "learner")).some(isReady);
   const startTime = before.startTime ?? (serves ? time : undefined);
   const completionTime = hasEnded(situation) ? (before.completionTime ?? time) : undefined;
-  const { progress, metrics, policyDigest, checkpoint } = newest(observed, { before, time });
+  const { progress, metrics, policyDigest, checkpoint, traceID } = newest(observed, { before, time });
   const planDigest = planOf(observed)?.metadata.annotations?.[DIGEST_ANNOTATION] ?? before.planDigest;
   return {
     observedGeneration: run.metadata.generation ?? 0,
     ...given({ startTime, completionTime }),
     conditions: withTimes(before.conditions ?? [], conditions(observed, situation), time),
-    ...given({ progress, metrics, checkpoint, planDigest, policyDigest }),
+    ...given({ progress, metrics, checkpoint, planDigest, policyDigest, traceID }),
     roles: (["actor", "reward", "learner"] as const).map((role) => roleStatus(observed, role)),
   };
 }
@@ -45,8 +46,7 @@ function newest(
   { run, report, checkpointed }: Observed,
   { before, time }: { readonly before: RunStatus; readonly time: string },
 ): RunStatus {
-  const known =
-    report === undefined ? before : { ...before, ...reported(run.spec, report, { before, time }) };
+  const known = report === undefined ? before : { ...before, ...reported(run, report, { before, time }) };
   return checkpointed === undefined
     ? known
     : { ...known, checkpoint: { ...known.checkpoint, request: checkpointed } };
@@ -54,18 +54,30 @@ function newest(
 
 /** What the learner's answer says; what it does not say stays as it was. */
 function reported(
-  spec: RunSpec,
+  run: TrainingRun,
   report: LearnerReport,
   { before, time }: { readonly before: RunStatus; readonly time: string },
 ): Partial<RunStatus> {
   return {
-    progress: progressOf(spec, report, before.progress, time),
+    progress: progressOf(run.spec, report, before.progress, time),
     metrics: metricsOf(report),
     ...(report.checkpointStep === undefined
       ? {}
-      : { checkpoint: { ...before.checkpoint, step: report.checkpointStep } }),
+      : { checkpoint: checkpointOf(run, report.checkpointStep, { before: before.checkpoint, time }) }),
     ...(report.policyDigest === "" ? {} : { policyDigest: report.policyDigest }),
+    ...(report.traceId === undefined ? {} : { traceID: report.traceId }),
   };
+}
+
+/** Where and when a checkpoint of a step was written: the time is that at which it was first seen. */
+function checkpointOf(
+  run: TrainingRun,
+  step: number,
+  { before, time }: { readonly before: CheckpointStatus | undefined; readonly time: string },
+): CheckpointStatus {
+  const uri = checkpointPlace(run);
+  const seen = before?.step === step ? (before.time ?? time) : time;
+  return { ...before, step, ...given({ uri }), time: seen };
 }
 
 /** Times of conditions have whole seconds. */

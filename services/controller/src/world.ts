@@ -51,6 +51,7 @@ export const report: LearnerReport = {
   remainingSeconds: 60.4,
   metrics: { "critic/score/mean": 0.123_456, "actor/ppo_kl": 0.01 },
   checkpointStep: 15,
+  traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
 };
 
 /** A world in which one run was just made. */

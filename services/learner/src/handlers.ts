@@ -113,7 +113,7 @@ function boundOf(run: ResolvedRun): number {
 
 function runStatus(parts: HandlerParts): RunStatusInit {
   const { learner, run, uid, incarnation, startedAtMs, onBus } = parts;
-  const { phase, message, position, policy, metrics, lastCheckpointStep } = learner.state();
+  const { phase, message, position, policy, metrics, lastCheckpointStep, traceId } = learner.state();
   const conductor = learner.rollouts.state();
   const stage = run.spec.stages[position.stage];
   const { messagesDropped } = conductor.ledger;
@@ -141,5 +141,6 @@ function runStatus(parts: HandlerParts): RunStatusInit {
     reproducible: because === undefined,
     irreproducibleReason: because ?? "",
     lastCheckpointStep,
+    traceId,
   };
 }

@@ -11,7 +11,7 @@ import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { START, advance, groupsInFlightBound, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { traced } from "@oarlock/runtime";
+import { isSampled, traced } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { Destination } from "@oarlock/telemetry";
@@ -264,7 +264,8 @@ async function proceed(
     const action = nextAction(parts.program, position);
     if (action.type === "done") return outcomeOf(parts, progress, "completed");
     // Between two actions: waits while paused, writes what was asked for, stops where it is told to.
-    control.dispatch({ type: "moved", position, policy: current.policy, metrics });
+    const traceId = isSampled(progress.trace) ? progress.trace.traceId : "";
+    control.dispatch({ type: "moved", position, policy: current.policy, metrics, traceId });
     if (control.state().checkpointWanted) await saveCheckpoint(parts, progress);
     await answerAsked(parts, control, progress);
     while (control.state().phase === "paused") {
@@ -282,10 +283,16 @@ async function proceed(
       progress: LearnerProgress,
       action: Action,
     ) => Promise<LearnerProgress>;
-    const after = await rule(parts, progress, action);
+    const after = await rule(parts, progress, action).catch(unlessAbandoned);
+    // Told to end while nobody answered: the action has not begun, and another incarnation begins it again.
+    if (after === undefined) continue;
     progress = { ...after, position: advance(after.position, action) };
     parts.versions.know(progress.results);
   }
+}
+
+function unlessAbandoned(reason: unknown): undefined {
+  if (!isOarlockError(reason, "STEP_ABANDONED")) throw reason;
 }
 
 /** A refusal is the asker's; the run goes on. */

@@ -4,7 +4,8 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { openRunCheckpoints } from "@oarlock/checkpoint";
+import { openKeptCheckpoints, openKeptFolder, openRunCheckpoints } from "@oarlock/checkpoint";
+import type { KeptFolder } from "@oarlock/checkpoint";
 import {
   openRunData,
   openRunPolicies,
@@ -33,12 +34,19 @@ export type OpenLearnerParts = Omit<
   readonly outDir: string;
   /** Continues from the newest valid checkpoint in `outDir`, if there is one. */
   readonly resume: boolean;
+  /** Bytes for the run folder on the message server, where it is kept there: the disk may go with the node. */
+  readonly keepBytes?: number;
   readonly signal?: AbortSignal;
 };
 
+export interface OpenedLearner extends RunningLearner {
+  /** Where the run folder is kept; whoever writes to it after the last checkpoint keeps it again. */
+  readonly kept: KeptFolder | undefined;
+}
+
 /** Opens and starts it; `learner.run` trains. */
-export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearner> {
-  const { run, uid, bus, model, baseDir, outDir, resume, lifecycle, log, signal } = parts;
+export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearner> {
+  const { run, uid, bus, model, baseDir, outDir, resume, keepBytes, lifecycle, log, signal } = parts;
   const { tokenizer, stopTokens } = model;
   const data = await openRunData({
     run,
@@ -50,12 +58,20 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
   const runStreams = await openRunStreams(bus, run, uid);
   const folder = join(outDir, "checkpoints");
   await mkdir(folder, { recursive: true });
-  const checkpoints = await openRunCheckpoints({
+  const options = {
     folder,
     keep: run.spec.checkpoints.keep,
     resume,
-    onSkipped: (path, reason) => log.warn("skipped a checkpoint", { path, reason }),
-  });
+    onSkipped: (path: string, reason: string) => log.warn("skipped a checkpoint", { path, reason }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const keptFolder =
+    keepBytes === undefined
+      ? undefined
+      : await openKeptFolder({ bus, uid, folder: outDir, maxBytes: keepBytes });
+  const checkpoints = await (keptFolder === undefined
+    ? openRunCheckpoints(options)
+    : openKeptCheckpoints(keptFolder, options));
   const { resumed, incarnation } = checkpoints;
   const position = resumed && readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).position;
   const cut = resume ? { position, stages: run.spec.stages.map(({ name }) => name) } : undefined;
@@ -76,5 +92,5 @@ export async function openLearner(parts: OpenLearnerParts): Promise<RunningLearn
   const kept = await readKeptStages(outDir);
   const versions = await openScorerVersions(run, outDir);
   const opened = { runStreams, policies, checkpoints, trainer, models, versions, data, journal, kept };
-  return startLearner({ ...parts, ...opened });
+  return { ...(await startLearner({ ...parts, ...opened })), kept: keptFolder };
 }

@@ -35,7 +35,15 @@ const FINAL: ReadonlySet<string> = new Set([
   "POLICY_FENCED",
 ]);
 
-/** Runs a learner by the process's environment, in the run folder `OARLOCK_OUT`; gives the exit code. */
+/** A learner that is told to end waits so long for the batch of its step. */
+const BATCH_PATIENCE_MS = 15_000;
+/** Default: the run folder is kept nowhere else. */
+const KEEP_BYTES = { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 };
+
+/**
+ * Runs a learner by the process's environment, in the run folder `OARLOCK_OUT`, which is kept in `OARLOCK_KEEP_BYTES` bytes of the
+ * message server where those are given; gives the exit code.
+ */
 export async function main(): Promise<number> {
   const environment = processEnvironment();
   const config = readLearnerConfig(environment);
@@ -48,7 +56,8 @@ export async function main(): Promise<number> {
   };
   const code = await runServiceProcess(environment, { ...config, role: "learner", final: FINAL }, (parts) => {
     const outDir = settings.text("OARLOCK_OUT");
-    if (outDir !== undefined) return serve(parts, { config, outDir, onComplete });
+    const keepBytes = settings.integer("OARLOCK_KEEP_BYTES", KEEP_BYTES);
+    if (outDir !== undefined) return serve(parts, { config, outDir, keepBytes, onComplete });
     throw new OarlockError(
       "SETTING_MISSING",
       "environment variable OARLOCK_OUT is not set; accepted: the path of a run folder",
@@ -93,16 +102,18 @@ async function serve(
   of: {
     readonly config: LearnerConfig;
     readonly outDir: string;
+    readonly keepBytes: number;
     readonly onComplete: (report: LastReport) => Promise<void>;
   },
 ): Promise<ServingProcess> {
-  const { config, outDir, onComplete } = of;
+  const { config, outDir, keepBytes, onComplete } = of;
   const { lifecycle, model, run } = parts;
-  const { learner, address } = await openLearner({
+  const { learner, address, kept } = await openLearner({
     ...parts,
     config: { ...config, security },
     outDir,
     resume: true,
+    ...(keepBytes === 0 ? {} : { keepBytes }),
     onEvent: say,
     ...(config.stallWarnMs === undefined ? {} : { stall: { warnMs: config.stallWarnMs } }),
     signal: lifecycle.signal,
@@ -111,6 +122,7 @@ async function serve(
   const train = async (): Promise<void> => {
     const { weights, ...outcome } = await learner.run(giveUp.signal);
     const saved = outcome.status === "completed" ? await saveFinal(model, weights, outDir) : {};
+    await kept?.keep();
     say({ type: "ended", ...outcome, ...saved });
     if (outcome.status === "completed") await onComplete(lastReport(run, outcome));
   };
@@ -119,7 +131,13 @@ async function serve(
   lifecycle.onEnd("learner", async () => {
     learner.dispatch({ type: "stop", reason: "the process is told to end" });
     const wait = { timeoutMs: config.graceMs };
-    await waitFor("the learner to reach a checkpoint", stopped, wait).finally(() => giveUp.abort());
+    // Actors and reward workers may have been told to end with us, and others may not come.
+    const patienceMs = Math.min(BATCH_PATIENCE_MS, config.graceMs / 2);
+    const late = parts.clock.after(patienceMs, () => learner.rollouts.abandon());
+    await waitFor("the learner to reach a checkpoint", stopped, wait).finally(() => {
+      late.cancel();
+      giveUp.abort();
+    });
   });
   return { address, stopped };
 }

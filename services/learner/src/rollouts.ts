@@ -81,6 +81,8 @@ export interface Rollouts {
   waits(): string;
   /** Ends every wait with this reason: a part that the batches depend on failed. */
   fail(reason: unknown): void;
+  /** Ends every wait for what is not there, with `STEP_ABANDONED`: nothing of its step has begun. */
+  abandon(): void;
 }
 
 /** A conductor that has issued nothing. */
@@ -101,7 +103,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     heldUp: () => joined(otherPlans.described(), options.heldUp()),
     idleMs: () => Math.min(idleMs(state, clock.monotonicMs()), second.idleMs()),
   });
-  const { wake, fail } = waits;
+  const { wake, fail, abandon } = waits;
   const second = createSecondJudgements({ ...options, waits });
   const apply: Apply = {
     issue: ({ items }) => void issue(options, items).catch(fail),
@@ -144,6 +146,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     },
     waits: () => joined(describeWaits(state, clock.monotonicMs()), otherPlans.described()),
     fail,
+    abandon,
     async collect(name, signal) {
       const key = batchKey(name);
       const wait = {

@@ -38,6 +38,8 @@ export interface StallingWaits {
   readonly wake: (key: string) => void;
   /** Ends every wait, also those to come, with this reason. */
   readonly fail: (reason: unknown) => void;
+  /** Ends every wait, also those to come, for what is not there, with `STEP_ABANDONED`: whoever would do it may be gone. */
+  readonly abandon: () => void;
 }
 
 /** How often a wait looks at the clock. */
@@ -51,11 +53,19 @@ export function createStallingWaits(options: StallingWaitsOptions): StallingWait
     watchers.get(key)?.();
     watchers.delete(key);
   };
+  let abandoned = false;
+  const wakeAll = (): void => {
+    for (const key of watchers.keys()) wake(key);
+  };
   return {
     wake,
     fail(reason) {
       failure ??= reason;
-      for (const key of watchers.keys()) wake(key);
+      wakeAll();
+    },
+    abandon() {
+      abandoned = true;
+      wakeAll();
     },
     async until({ key, name, get, who }, signal) {
       const reportStall = stallReporter(options, who);
@@ -63,6 +73,7 @@ export function createStallingWaits(options: StallingWaitsOptions): StallingWait
         if (failure !== undefined) throw failure;
         const there = get();
         if (there !== undefined) return there;
+        if (abandoned) throw new OarlockError("STEP_ABANDONED", `told to end before ${name} came`);
         signal.throwIfAborted();
         const ready = new Promise<void>((resolve) => watchers.set(key, resolve));
         await waitFor(name, ready, { timeoutMs: WATCH_INTERVAL_MS, signal }).catch((reason: unknown) => {

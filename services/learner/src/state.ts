@@ -15,6 +15,8 @@ export interface LearnerState {
   readonly checkpointWanted: boolean;
   readonly lastCheckpointStep: number;
   readonly metrics: Readonly<Record<string, number>>;
+  /** Of the newest step; empty where nobody records its trace. */
+  readonly traceId: string;
 }
 
 export type LearnerStateEvent =
@@ -29,6 +31,7 @@ export type LearnerStateEvent =
       readonly position: Position;
       readonly policy: PolicyVersion;
       readonly metrics: Readonly<Record<string, number>>;
+      readonly traceId: string;
     }
   | {
       readonly type: "ended";
@@ -46,6 +49,7 @@ export function createLearnerState(): LearnerState {
     checkpointWanted: false,
     lastCheckpointStep: 0,
     metrics: {},
+    traceId: "",
   };
 }
 
@@ -70,7 +74,13 @@ const rules: { readonly [Type in LearnerStateEvent["type"]]: Rule<Type> } = {
     checkpointWanted: false,
     lastCheckpointStep: globalStep,
   }),
-  moved: (state, { position, policy, metrics }) => ({ ...state, position, policy, metrics }),
+  moved: (state, { position, policy, metrics, traceId }) => ({
+    ...state,
+    position,
+    policy,
+    metrics,
+    traceId,
+  }),
   ended: (state, { phase, message }) => ({ ...state, phase, message }),
 };
 

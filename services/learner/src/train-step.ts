@@ -14,6 +14,7 @@ import type { Span } from "@oarlock/runtime";
 import { collectBatch } from "./collect-batch.ts";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { checkFirstUpdate } from "./first-update.ts";
 import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch, JudgedSample } from "./grpo-batch.ts";
 import { checkStop, guardStep, raisedBeta } from "./guards.ts";
@@ -51,10 +52,16 @@ interface StepOutcome {
 async function stepOf(parts: LearnerParts, progress: LearnerProgress, at: StepPlace): Promise<StepOutcome> {
   const stage = stageAt(parts.run, at.stage);
   switch (stage.type) {
-    case "sft":
-      return sftStep(parts, stage.sft, at);
-    case "reward-model":
-      return { ...(await rewardModelStep(parts, stage, at)), sampleLines: () => [] };
+    case "sft": {
+      const outcome = await sftStep(parts, stage.sft, at);
+      checkFirstUpdate(stage.name, at.step + 1, outcome.result);
+      return outcome;
+    }
+    case "reward-model": {
+      const outcome = await rewardModelStep(parts, stage, at);
+      checkFirstUpdate(stage.name, at.step + 1, outcome.result);
+      return { ...outcome, sampleLines: () => [] };
+    }
     case "grpo":
       return grpoStep(parts, progress, { grpo: stage.grpo, at });
     case "ppo": {
@@ -200,7 +207,7 @@ async function sftStep(
   parts: LearnerParts,
   sft: ResolvedSft,
   at: { readonly stage: number; readonly step: number },
-): Promise<StepOutcome> {
+): Promise<StepOutcome & { readonly result: StepResult }> {
   const rows = parts.data.demonstrations(at.stage);
   const { seed } = parts.run.spec;
   const order = dataOrder({ seed, stage: at.stage, count: rows.length, perStep: sft.batchSize });

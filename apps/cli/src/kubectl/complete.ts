@@ -9,6 +9,7 @@ export const COMPLETED_COMMANDS: readonly string[] = [
   "suspend",
   "resume",
   "checkpoint",
+  "fetch",
   "doctor",
 ];
 

@@ -129,7 +129,7 @@ const storage: Check = async ({ client }) => {
       check: "storage",
       state: "warning",
       message: "no default storage class: claims for checkpoints stay unbound",
-      fix: "set spec.storage.new.storageClassName, or spec.storage.claim",
+      fix: "set spec.storage.new.storageClassName, spec.storage.claim, or storage of type objectStore",
     },
   ];
 };

@@ -7,6 +7,7 @@ import { processTerminal, type Terminal } from "../terminal.ts";
 import { type Cluster, type ClusterFlags, openCluster } from "./cluster.ts";
 import { checkpointCommand } from "./commands/checkpoint.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { fetchCommand } from "./commands/fetch.ts";
 import { logsCommand } from "./commands/logs.ts";
 import { samplesCommand } from "./commands/samples.ts";
 import { submitCommand } from "./commands/submit.ts";
@@ -29,6 +30,7 @@ export const PLUGIN_COMMANDS: readonly ((context: PluginContext) => Command)[] =
   suspendCommand,
   resumeCommand,
   checkpointCommand,
+  fetchCommand,
   doctorCommand,
 ];
 

@@ -106,12 +106,12 @@ const status = block("What is observed of the run.", {
   checkpoint: block("The newest checkpoint: where a resume continues.", {
     step: count("Steps that it holds."),
     request: words("The last wish (annotation oarlock.dev/checkpoint) that was fulfilled.", 64),
-    uri: words("Where it lies.", 2048),
-    time: moment("When it was written."),
+    uri: words("Run folder: pvc://CLAIM/runs/UID, or bucket://NAME on the message server.", 2048),
+    time: moment("When it was first seen."),
   }),
   planDigest: words("SHA-256 of the resolved plan: runs of one digest have the same bits.", 64),
   policyDigest: words("SHA-256 of the newest policy version's weights.", 64),
-  traceID: words("Trace of the latest step.", 32),
+  traceID: words("Trace of the latest step, where traces are recorded.", 32),
 });
 
 const ready = (field: string): string => `.status.conditions[?(@.type=="Ready")].${field}`;
@@ -130,6 +130,7 @@ const columns = [
   { name: "Policy", type: "integer", priority: 1, jsonPath: ".status.progress.policyVersion" },
   { name: "Actors", type: "integer", priority: 1, jsonPath: role("actor") },
   { name: "ETA", type: "integer", priority: 1, jsonPath: ".status.progress.estimatedRemainingSeconds" },
+  { name: "Trace", type: "string", priority: 1, jsonPath: ".status.traceID" },
 ];
 
 /** Version `v1alpha1` of the resource. */

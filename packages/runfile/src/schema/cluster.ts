@@ -249,6 +249,11 @@ const storage: z.ZodType<StorageSpec> = union(
     })
       .describe("A claim made for this run and deleted with it.")
       .optional(),
+    objectStore: closed({ size: claimSize })
+      .describe(
+        "A bucket of the run on its message server, deleted with it; size holds one checkpoint more than kept.",
+      )
+      .optional(),
     emptyDir: ruled(
       closed({
         acceptLoss: z.boolean().describe("true: a lost learner pod may lose the run."),
@@ -258,7 +263,7 @@ const storage: z.ZodType<StorageSpec> = union(
           rule: "self.acceptLoss",
           message: "checkpoints in an emptyDir are lost with the pod",
           path: ["acceptLoss"],
-          accepted: "acceptLoss: true, or storage of type new or claim",
+          accepted: "acceptLoss: true, or storage of type new, claim or objectStore",
           holds: ({ acceptLoss }) => acceptLoss !== false,
         },
       ],

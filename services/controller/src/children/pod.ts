@@ -11,7 +11,7 @@ import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "./pod-
 import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
-import { CHECKPOINT_MOUNT, checkpointVolume } from "./storage.ts";
+import { CHECKPOINT_MOUNT, checkpointVolume, storageEnvironment } from "./storage.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
 
@@ -115,7 +115,9 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),
     // The root file system is read-only: caches of models go where there is room.
     { name: "HOME", value: "/tmp" },
-    ...(role === "learner" ? [{ name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` }] : []),
+    ...(role === "learner"
+      ? [{ name: "OARLOCK_OUT", value: `${CHECKPOINT_MOUNT}/runs/${uid}` }, ...storageEnvironment(run)]
+      : []),
     { name: "OARLOCK_TERMINATION_MESSAGE", value: "/dev/termination-log" },
   ];
 }

@@ -10,6 +10,8 @@ import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "../
 import { type ChildSettings, GRPC_PORT } from "../children/settings.ts";
 import { childName, labelsOf, ROLE_LABEL } from "../names.ts";
 import { roleSpec } from "../roles.ts";
+import { hasBundles } from "../run-sources.ts";
+import { natsTls, type PodAdditions } from "../tls/pod.ts";
 
 /** Value of the role label of its pod. */
 export const PLANNER = "planner";
@@ -35,14 +37,29 @@ export function plannerJob(run: TrainingRun, settings: ChildSettings): Child {
       ...given("tolerations", learner.tolerations),
       ...given("priorityClassName", learner.priorityClassName),
       containers: [container(run, settings)],
-      volumes: [{ name: "scratch", emptyDir: {} }, ...sourceVolumes(run, READERS)],
+      volumes: [
+        { name: "scratch", emptyDir: {} },
+        ...sourceVolumes(run, READERS),
+        ...bundleAccess(run, settings).volumes,
+      ],
     },
   };
   const spec = { backoffLimit: BACKOFF_LIMIT, activeDeadlineSeconds: DEADLINE_SECONDS, template };
   return child(run, { kind: "Job", name: childName(name, PLANNER) }, { spec });
 }
 
+/** The message server, where bundles lie: a run without any is planned before it has a server of its own. */
+function bundleAccess(
+  run: TrainingRun,
+  settings: ChildSettings,
+): Pick<PodAdditions, "env" | "volumes" | "volumeMounts"> {
+  if (!hasBundles(run)) return { env: [], volumes: [], volumeMounts: [] };
+  const tls = natsTls(run);
+  return { ...tls, env: [...natsEnvironment(run, settings), ...tls.env] };
+}
+
 function container(run: TrainingRun, settings: ChildSettings): Fields {
+  const bundles = bundleAccess(run, settings);
   const { image, resources } = roleSpec(run, "learner");
   const { cpu, memory } = resources?.requests ?? {};
   const requests = Object.entries({ cpu, memory }).filter(([, amount]) => amount !== undefined);
@@ -56,7 +73,7 @@ function container(run: TrainingRun, settings: ChildSettings): Fields {
       { name: "OARLOCK_UID", value: run.metadata.uid ?? "" },
       { name: "OARLOCK_HOST", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
       { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
-      ...natsEnvironment(run, settings),
+      ...bundles.env,
       { name: "HOME", value: "/tmp" },
     ],
     ports: [{ name: "plan", containerPort: GRPC_PORT, protocol: "TCP" }],
@@ -64,7 +81,11 @@ function container(run: TrainingRun, settings: ChildSettings): Fields {
     readinessProbe: { httpGet: { path: "/", port: "plan" }, periodSeconds: 2 },
     terminationMessagePolicy: "FallbackToLogsOnError",
     ...RESTRICTED_CONTAINER,
-    volumeMounts: [{ name: "scratch", mountPath: "/tmp" }, ...sourceMounts(run, READERS)],
+    volumeMounts: [
+      { name: "scratch", mountPath: "/tmp" },
+      ...sourceMounts(run, READERS),
+      ...bundles.volumeMounts,
+    ],
   };
 }
 

@@ -67,6 +67,24 @@ it("a run that reads volumes has a Job plan it, walled in as the run, and remove
   expect(world.children.has("Job/demo-planner")).toBe(false);
 });
 
+it("its pod is told of the message server where it reads bundles, and how to trust it; else it needs none", () => {
+  const bundle = `bundle://sha256-${"0".repeat(64)}/reward.mjs` as const;
+  const rewards = [{ name: "mine", type: "function", function: { file: bundle } }] as const;
+  const stages = [{ name: "learn", type: "grpo", grpo: { ...grpo, rewards } }] as const;
+  const tls = { secretName: "trust", clientCertificate: true };
+  const planner = (more: Partial<RunSpec>): string => {
+    const world = newWorld({ ...READS, ...more });
+    world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
+    world.settle();
+    return JSON.stringify(world.child("Job", "planner"));
+  };
+  const bundled = planner({ stages, nats: { url: "tls://nats:4222", tls } });
+  for (const text of ["tls://nats:4222", '"NATS_CA"', '"NATS_KEY"', '"secretName":"trust"'])
+    expect(bundled).toContain(text);
+  // A server of the run's own, and its password, come after the plan.
+  expect(planner({ nats: { managed: {} } })).not.toContain("NATS_");
+});
+
 it("each role mounts what it reads, and no more", () => {
   const world = newWorld(READS);
   world.settle();

@@ -1,14 +1,13 @@
 /** `kubectl oarlock submit FILE`: packs every local file that a run names, makes the run, and stores the files with it. */
 import { Command, Option } from "commander";
-import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
-import { OarlockError } from "@oarlock/errors";
-import { processEnvironment } from "@oarlock/runtime";
+import { connectJetStreamBus } from "@oarlock/bus";
 import { formatBytes } from "@oarlock/runfile";
 import { storeBundle } from "@oarlock/workload";
 import { setOption } from "../../options.ts";
 import { loadRunFile } from "../../run-file-source.ts";
 import { type Cluster, TRAINING_RUNS, type TrainingRun } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
+import { natsOption, natsOptions } from "../nats.ts";
 import { type PackedRun, packRun } from "../pack.ts";
 
 interface SubmitOptions {
@@ -23,7 +22,7 @@ export function submitCommand({ terminal, withCluster }: PluginContext): Command
     .description("Make a run from a run file, with every file of this machine that it names.")
     .argument("<file>", "run file, YAML or JSON")
     .addOption(setOption())
-    .option("--nats <url>", "message server as this machine reaches it (default: NATS_URL, or the run's)")
+    .addOption(natsOption())
     .option("--dry-run", "print the run with its files packed, and make nothing")
     .addOption(new Option("-o, --output <form>", "print the run").choices(["json", "yaml", "wide", "name"]))
     .addHelpText("after", EXAMPLES);
@@ -53,7 +52,8 @@ async function submit(
   options: SubmitOptions,
 ): Promise<TrainingRun> {
   const metadata = { namespace, ...given(run.metadata) };
-  const nats = bundles.length === 0 ? undefined : natsOptions(run, options);
+  const nats =
+    bundles.length === 0 ? undefined : natsOptions(run.spec, { ...options, why: FILES_ARE_STORED });
   // Reached before anything is made.
   await using bus = nats && (await connectJetStreamBus({ ...nats, name: "kubectl-oarlock" }));
   const { apiVersion, kind, spec } = run;
@@ -84,20 +84,7 @@ function given({
   };
 }
 
-function natsOptions(
-  { spec }: PackedRun["run"],
-  { nats }: SubmitOptions,
-): Parameters<typeof connectJetStreamBus>[0] {
-  const environment = processEnvironment();
-  const servers = nats ?? spec.nats?.url;
-  const found = readNatsOptions(servers === undefined ? environment : { ...environment, NATS_URL: servers });
-  if (found !== undefined) return found;
-  throw new OarlockError(
-    "NATS_UNKNOWN",
-    "the run names files of this machine, which are stored on its message server; accepted: --nats URL as this machine " +
-      "reaches it, e.g. nats://127.0.0.1:4222 after `kubectl port-forward -n oarlock-system svc/nats 4222`",
-  );
-}
+const FILES_ARE_STORED = "the run names files of this machine, which are stored on its message server";
 
 const EXAMPLES = `
 Examples:
