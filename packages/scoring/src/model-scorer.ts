@@ -4,14 +4,14 @@
  * that gave it.
  */
 import type { PolicyAnnouncement, PolicyStore, PolicyVersion } from "@oarlock/checkpoint";
-import { setImmediate as immediate } from "node:timers/promises";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
-import { failed, scored, scoredTokens } from "@oarlock/rewards";
+import { failed } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
 import { sleep, systemClock, waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
-import type { ScoreModel, ScorePlaces } from "@oarlock/training";
-import { rangeOf } from "./scorer-set.ts";
+import type { ScoreModel } from "@oarlock/training";
+import { modelVerdicts } from "./model-verdicts.ts";
+import type { StepFinder } from "./model-verdicts.ts";
 import type { ScorerActivity, TrajectoryInput } from "./scorer-set.ts";
 import { modelVersion } from "./version.ts";
 
@@ -29,8 +29,8 @@ export interface ModelScorerOptions {
   readonly store: RewardModelSource;
   /** Opens the model in a thread. */
   readonly open: (weights: Float32Array) => Promise<ScoreModel>;
-  /** Of a process reward model: the last token of each step of a completion, ascending. Absent: one score of the whole. */
-  readonly stepEnds?: (completion: readonly number[]) => readonly number[];
+  /** Of a process reward model. Absent: one score of the whole. */
+  readonly stepEnds?: StepFinder;
 }
 
 /** One scorer of a set, judging whole batches. */
@@ -113,22 +113,12 @@ export function createModelScorer(options: ModelScorerOptions): BatchScorer {
     calls.set(loading, (calls.get(loading) ?? 0) + 1);
     try {
       const { model, version } = await loading;
-      const texts = inputs.map(({ tokens }) => tokens);
-      const places = stepEnds && (await placesOf(inputs, stepEnds));
-      const call = {
-        timeoutMs,
-        ...(signal === undefined ? {} : { signal }),
-        ...(places === undefined ? {} : { places }),
-      };
-      const values = await model.score(texts, call).catch((reason: unknown) => {
+      const call = { timeoutMs, stepEnds, ...(signal === undefined ? {} : { signal }) };
+      const verdicts = await modelVerdicts(model, inputs, call).catch((reason: unknown) => {
         // Its thread may be gone: the next call opens the model anew.
         if (signal?.aborted !== true && opened.get(pinned) === loading) opened.delete(pinned);
         throw reason;
       });
-      const verdicts =
-        places === undefined
-          ? Array.from(values, (value) => scored(value))
-          : verdictsAt(inputs, places, values);
       return verdicts.map((verdict) => versioned(verdict, version));
     } finally {
       leave(pinned, loading);
@@ -214,36 +204,6 @@ async function patiently<T>(attempt: () => Promise<T>, signal: AbortSignal): Pro
       await sleep(RETRY_DELAY_MS, { signal });
     }
   }
-}
-
-/** The ends of each completion's steps among all tokens. The event loop answers after each completion (P1). */
-async function placesOf(
-  inputs: readonly TrajectoryInput[],
-  stepEndsOf: (completion: readonly number[]) => readonly number[],
-): Promise<ScorePlaces> {
-  const places: number[][] = [];
-  for (const input of inputs) {
-    const { promptLength } = rangeOf(input);
-    const completion = Array.from(input.tokens.subarray(promptLength));
-    places.push(stepEndsOf(completion).map((end) => promptLength + end));
-    await immediate();
-  }
-  return places;
-}
-
-/** Scores of steps, as those of other processes travel. A completion without a token has none (S1). */
-function verdictsAt(
-  inputs: readonly TrajectoryInput[],
-  places: ScorePlaces,
-  values: Float32Array,
-): Verdict[] {
-  let from = 0;
-  return inputs.map((input, i) => {
-    const positions = places[i] ?? [];
-    if (positions.length === 0) return failed("COMPLETION_EMPTY", "a completion without tokens has no steps");
-    const ofInput = Array.from(values.subarray(from, (from += positions.length)));
-    return scoredTokens({ positions, values: ofInput }, rangeOf(input));
-  });
 }
 
 async function closeModel(loading: Promise<Loaded>): Promise<void> {
