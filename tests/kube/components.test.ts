@@ -57,12 +57,31 @@ describe.skipIf(kube.absent || crds.absent)(`a component${kube.note}${crds.note}
       ["clusterissuer.cert-manager.io/oarlock", "certificate.cert-manager.io/oarlock-authority"],
     ],
     ["kueue", ["clusterqueue.kueue.x-k8s.io/oarlock", "localqueue.kueue.x-k8s.io/oarlock"]],
+    ["keda", ["clusterrole.rbac.authorization.k8s.io/oarlock-keda"]],
     ["otel-collector", ["deployment.apps/otel-collector", "service/otel-collector"]],
   ])("%s is taken, without a warning", async (component, made) => {
     const args = ["apply", "--dry-run=server", "--validate=strict", "-o", "name", "-k", overlay(component)];
     const { code, stdout, stderr } = await plane.kubectl(args);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout.split("\n")).toEqual(expect.arrayContaining(made));
+  });
+
+  it("keda's operator may scale role pools and nothing else of a run", async () => {
+    const rights = join(deploy, "components/keda/rights.yaml");
+    for (const made of [
+      ["-k", join(deploy, "crds")],
+      ["-f", rights],
+    ])
+      expect(await plane.kubectl(["apply", "--server-side", ...made])).toMatchObject({ code: 0 });
+    await plane.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+    const may = async (verb: string, ...what: readonly string[]): Promise<string> => {
+      const who = ["--as", "system:serviceaccount:keda:keda-operator"];
+      return (await plane.kubectl(["auth", "can-i", verb, ...what, "-n", "default", ...who])).stdout.trim();
+    };
+    expect(await may("patch", "rolepools.oarlock.dev", "--subresource=scale")).toBe("yes");
+    expect(await may("list", "rolepools.oarlock.dev")).toBe("yes");
+    expect(await may("patch", "trainingruns.oarlock.dev")).toBe("no");
+    expect(await may("delete", "rolepools.oarlock.dev")).toBe("no");
   });
 
   it("otel-collector tells the controller where pods send their traces", async () => {

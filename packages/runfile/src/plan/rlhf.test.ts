@@ -4,21 +4,21 @@ import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
 import { threeStageRun } from "../specimens.ts";
 import { policyBefore, restartsPolicy } from "../stage-parts.ts";
-import type { PlanFacts } from "./facts.ts";
+import type { DataFacts, PlanFacts } from "./facts.ts";
 import { type Plan, resolvePlan } from "./plan.ts";
 
 const GIB = 1024 ** 3;
 const rows = { digest: "rows", rows: 5000, longestPrompt: 6, parts: ["prompt", "completion", "answer"] };
 const pairs = { ...rows, longestPrompt: 20, parts: ["prompt", "chosen", "rejected"] };
 
-function plan(set: readonly string[] = [], preferences: typeof pairs = pairs): Plan {
+function plan(set: readonly string[] = [], preferences: typeof pairs = pairs, held: DataFacts = rows): Plan {
   const facts: PlanFacts = {
     model: { vocabSize: 15, digest: "", tokenizerDigest: "t", chatTemplateDigest: "" },
     data: new Map([
       ["stages.0.sft.data", rows],
       ["stages.1.reward-model.data", preferences],
       ["stages.2.ppo.data", rows],
-      ["evaluation.data", rows],
+      ["evaluation.data", held],
     ]),
     functions: new Map(),
     engine: { oarlock: "0.1.0", onnxruntime: "1.30.0", instructionSet: "x64-avx2" },
@@ -36,6 +36,15 @@ describe("the tokens of a step of PPO", () => {
     expect(trunk).toBeGreaterThan(0);
     expect(trained([])).toBe(2 * trunk);
   });
+});
+
+it("an evaluation may share its prompts with a reward model, and not with what the policy is trained on", () => {
+  const answer = "rewards: [{name: answer, type: exact}]";
+  const set = [`evaluation={data: {type: task, task: {name: addition, split: test}}, ${answer}}`];
+  const codes = (path: string) =>
+    plan(set, pairs, { ...rows, shared: { [path]: 5000 } }).problems.map(({ code }) => code);
+  expect(codes("stages.1.reward-model.data")).toEqual([]);
+  expect(codes("stages.0.sft.data")).toEqual(["EVALUATION_ON_TRAINING_DATA"]);
 });
 
 describe("the three stages", () => {

@@ -81,7 +81,9 @@ const evaluationOnTraining: TrapCheck = ({ spec, facts }) => {
   });
   const same = training.find(({ data }) => canonicalJson(data) === canonicalJson(held.data));
   if (same !== undefined) return [trap(`evaluates on the rows that ${same.path} trains on`)];
-  const overlap = training.find(({ path }) => {
+  // A reward model learns which answers are better, not to give them.
+  const ofPolicy = training.filter(({ purpose }) => purpose !== "reward-model");
+  const overlap = ofPolicy.find(({ path }) => {
     const count = shared[path] ?? 0;
     return count > 0 && count >= SHARED_TOO_MANY * rows;
   });
