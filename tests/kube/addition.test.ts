@@ -53,7 +53,11 @@ interface Pool {
 interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
-    readonly status: { readonly phase: string; readonly podIP?: string };
+    readonly status: {
+      readonly phase: string;
+      readonly podIP?: string;
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    };
   }[];
 }
 
@@ -129,8 +133,11 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
 
   /** As a drain of its node asks for it: budgets are heard, and it counts as nobody's fault. */
   const evictPod = async (role: string): Promise<string> => {
-    const pod = (await pods(role)).find(({ metadata }) => metadata.deletionTimestamp === undefined);
-    const name = pod?.metadata.name ?? "";
+    // The budget protects pods that serve: one that took the place of another a moment ago may always be evicted.
+    const serves = ({ metadata, status }: Pods["items"][number]): boolean =>
+      metadata.deletionTimestamp === undefined &&
+      status.conditions?.find(({ type }) => type === "Ready")?.status === "True";
+    const name = (await pods(role)).find(serves)?.metadata.name ?? "";
     const metadata = { name, namespace: NAMESPACE };
     const input = JSON.stringify({ apiVersion: "policy/v1", kind: "Eviction", metadata });
     const path = `/api/v1/namespaces/${NAMESPACE}/pods/${name}/eviction`;
