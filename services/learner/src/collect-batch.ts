@@ -5,8 +5,8 @@ import { rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LearnerParts } from "./context.ts";
-import { ofOneVersion } from "./one-version.ts";
-import type { Pins } from "./one-version.ts";
+import { settleVersions } from "./settle-versions.ts";
+import type { Pins } from "./settle-versions.ts";
 import { checkPins } from "./scorer-pins.ts";
 
 /** Trajectories `[group][sample]`. Throws `STALLED`, and `SCORER_VERSION` where a score is not of the version that it had to be of. */
@@ -20,8 +20,8 @@ export async function collectBatch(
     return versions.pinsOf({ purpose: name.purpose, stage, step });
   };
   const groups = await traced(tracer, { name: "collect" }, async () =>
-    ofOneVersion(await rollouts.collect(name, signal), {
-      changeable: rewardsOf(run, name).flatMap((reward) => ("service" in reward ? [reward.name] : [])),
+    settleVersions(await rollouts.collect(name, signal), {
+      changeable: rewardsOfBatch(run, name).flatMap((reward) => ("service" in reward ? [reward.name] : [])),
       pinsOf,
       newest: rollouts.newestVersion,
       async judgeAgain(questions) {
@@ -35,7 +35,10 @@ export async function collectBatch(
   return groups;
 }
 
-function rewardsOf({ spec }: LearnerParts["run"], { purpose, stage }: BatchName): readonly ResolvedReward[] {
+function rewardsOfBatch(
+  { spec }: LearnerParts["run"],
+  { purpose, stage }: BatchName,
+): readonly ResolvedReward[] {
   const rewards =
     purpose === "evaluation" ? spec.evaluation?.rewards : rolloutsOf(spec.stages[stage])?.rewards;
   return rewards ?? [];

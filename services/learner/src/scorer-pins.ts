@@ -4,7 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import type { Trajectory } from "@oarlock/proto";
-import type { Pins } from "./one-version.ts";
+import type { Pins } from "./settle-versions.ts";
 
 /** Throws `SCORER_VERSION` where a score was given by another version than the pinned one. A failure has no version (S1). */
 export function checkPins(trajectories: readonly Trajectory[], pins: Pins): void {

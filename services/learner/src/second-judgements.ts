@@ -9,7 +9,7 @@ import type { Trajectory, TrajectoryBatch } from "@oarlock/proto";
 import { workPurpose } from "@oarlock/run";
 import { waitFor } from "@oarlock/runtime";
 import type { Clock, Log } from "@oarlock/runtime";
-import type { Pins, Question } from "./one-version.ts";
+import type { Pins, Question } from "./settle-versions.ts";
 import type { StallingWaits } from "./stalling-waits.ts";
 
 /** Twice the patience of the bus: what it gives up on, it names itself. */

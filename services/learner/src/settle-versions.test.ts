@@ -1,8 +1,8 @@
 import { NamedRewardSchema, TrajectorySchema, create } from "@oarlock/proto";
 import type { Trajectory } from "@oarlock/proto";
 import { describe, expect, test, vi } from "vitest";
-import { createHeardVersions, ofOneVersion } from "./one-version.ts";
-import type { Pins, Question } from "./one-version.ts";
+import { createHeardVersions, settleVersions } from "./settle-versions.ts";
+import type { Pins, Question } from "./settle-versions.ts";
 
 /** A group of two samples, each with a score by these versions. */
 const groupOf = (step: number, versions: Readonly<Record<string, string>>): Trajectory[] =>
@@ -40,10 +40,10 @@ describe("scores of one version", () => {
 
   test("D1: where nothing changed, nothing is asked and the groups are the same", async () => {
     const groups = [groupOf(0, { mine: "1", other: "a" }), groupOf(0, { mine: "1", other: "a" })];
-    expect(await ofOneVersion(groups, options)).toEqual(groups);
-    expect(await ofOneVersion([groupOf(0, { code: "1" }), groupOf(0, { code: "2" })], options)).toHaveLength(
-      2,
-    );
+    expect(await settleVersions(groups, options)).toEqual(groups);
+    expect(
+      await settleVersions([groupOf(0, { code: "1" }), groupOf(0, { code: "2" })], options),
+    ).toHaveLength(2);
     expect(judgeAgain).not.toHaveBeenCalled();
   });
 
@@ -53,7 +53,7 @@ describe("scores of one version", () => {
       groupOf(0, { mine: "2", other: "a" }),
       groupOf(0, { mine: "1", other: "a" }),
     ];
-    const settled = await ofOneVersion(groups, options);
+    const settled = await settleVersions(groups, options);
     const asked = judgeAgain.mock.calls.flatMap(([questions]) => questions.map(({ group }) => group));
     expect(asked).toEqual([groups[0], groups[2]]);
     expect(settled[1]).toBe(groups[1]);
@@ -64,7 +64,7 @@ describe("scores of one version", () => {
     const pinsOf = (group: readonly Trajectory[]): Pins =>
       group[0]?.group?.step === 0 ? none : new Map([["mine", "8"]]);
     const groups = [groupOf(0, { mine: "1" }), groupOf(1, { mine: "8" }), groupOf(0, { mine: "2" })];
-    const settled = await ofOneVersion(groups, { ...options, pinsOf });
+    const settled = await settleVersions(groups, { ...options, pinsOf });
     expect(settled.map(versionsOf)).toEqual([
       ["mine 2", "mine 2"],
       ["mine 8", "mine 8"],

@@ -41,7 +41,7 @@ export interface Question {
   readonly pins: Pins;
 }
 
-export interface OneVersionOptions {
+export interface SettleOptions {
   /** Names of scorers that may change by themselves. */
   readonly changeable: readonly string[];
   /** What the group was issued with. */
@@ -52,9 +52,9 @@ export interface OneVersionOptions {
 }
 
 /** The groups with the scores of one version of each scorer, as far as nothing else is pinned. */
-export async function ofOneVersion(
+export async function settleVersions(
   groups: readonly Trajectory[][],
-  { changeable, pinsOf, newest, judgeAgain }: OneVersionOptions,
+  { changeable, pinsOf, newest, judgeAgain }: SettleOptions,
 ): Promise<Trajectory[][]> {
   const free = (group: Group, name: string): boolean => !pinsOf(group).has(name);
   const wanted = new Map<string, string>();
