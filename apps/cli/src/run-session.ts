@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { isOarlockError } from "@oarlock/errors";
+import { isOarlockError, shortDigest } from "@oarlock/errors";
 import {
   HISTORY,
   type MetricsRecord,
@@ -174,7 +174,7 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
     },
     kept: ({ stage, steps, digest }) =>
       terminal.note(
-        `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${digest.slice(0, 12)}`)}`,
+        `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${shortDigest(digest)}`)}`,
       ),
     step({ stage, step, steps, metrics }) {
       stepsInSitting++;

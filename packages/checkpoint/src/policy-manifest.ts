@@ -1,5 +1,5 @@
 /** The manifest and the pointer of policy versions as bytes, checked on the way in: they come from another process. */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shortDigest } from "@oarlock/errors";
 import {
   create,
   fromBinary,
@@ -161,6 +161,6 @@ function parse<T>(version: PolicyVersion, read: () => T): T {
 
 /** The error of a version that must not be used. */
 export function corrupt(version: PolicyVersion, why: string, cause?: unknown): OarlockError {
-  const message = `policy ${version.number} (${version.digest.slice(0, 12)}): ${why}`;
+  const message = `policy ${version.number} (${shortDigest(version.digest)}): ${why}`;
   return new OarlockError("POLICY_CORRUPT", message, { cause });
 }

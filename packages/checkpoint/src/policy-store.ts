@@ -4,7 +4,7 @@
  * compare-and-set after everything else is stored and verified (W1).
  */
 import { setImmediate as immediate } from "node:timers/promises";
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError, shortDigest } from "@oarlock/errors";
 import { type Bus, type KeyValue, type ObjectStore, subjects } from "@oarlock/bus";
 import {
   bytesOf,
@@ -108,7 +108,7 @@ class BusPolicyStore implements PolicyStore {
     const pointer = await this.#read();
     if (pointer === undefined || !pointer.held.some((held) => sameVersion(held, version))) {
       const held = pointer?.held.map(({ number }) => number).join(", ") ?? "";
-      const message = `policy ${version.number} (${version.digest.slice(0, 12)}) is not announced; held: ${held || "none"}`;
+      const message = `policy ${version.number} (${shortDigest(version.digest)}) is not announced; held: ${held || "none"}`;
       throw new OarlockError("POLICY_MISSING", message, { retryable: true });
     }
     const manifest = await this.#manifest(version, pointer.incarnation, signal);

@@ -40,6 +40,14 @@ export function plainMessage(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
 }
 
+/** Digits of a digest, where people read it: nobody compares more. */
+const SHOWN_DIGITS = 12;
+
+/** A digest in a sentence; "none" where there is none. */
+export function shortDigest(digest: string): string {
+  return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
+}
+
 /** The messages of an error and of its causes, outermost first. */
 export function causeChain(reason: unknown): string[] {
   const messages: string[] = [];

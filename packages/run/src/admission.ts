@@ -2,6 +2,7 @@
  * The learner's admission check: whether a scored message may count, else why not, by name. Pure; order matters, since
  * a message can be wrong in several ways and the most telling reason is given.
  */
+import { shortDigest } from "@oarlock/errors";
 import type { BatchState, GroupState, SampleVerdict } from "./batch.ts";
 import { batchKey, isSamePolicy } from "./identity.ts";
 import type { GroupIdentity, PolicyVersion } from "./identity.ts";
@@ -44,8 +45,6 @@ export interface ScoredHead {
   readonly producedBy: string;
 }
 
-/** Of a digest, where people read it. */
-const SHOWN_DIGITS = 12;
 /** Of samples, where people read them. */
 const SHOWN_SAMPLES = 16;
 
@@ -148,7 +147,7 @@ const details: { readonly [Reason in DropReason]?: Detail } = {
     return `${producedBy} answered with ${listed(samples)} of a group of ${size}${pieces}`;
   },
   "other-fingerprint": ({ fingerprint }, message) =>
-    `${message.producedBy} made it by plan ${short(message.fingerprint)}, this run's is ${short(fingerprint)}`,
+    `${message.producedBy} made it by plan ${shortDigest(message.fingerprint)}, this run's is ${shortDigest(fingerprint)}`,
   "unknown-policy": ({ batches, published }, { identity, policies, producedBy }) => {
     const batch = batches[batchKey(identity)];
     const expected = batch === undefined ? published : [batch.policy];
@@ -170,11 +169,9 @@ function listed(samples: readonly SampleVerdict[]): string {
 }
 
 function named(policies: readonly PolicyVersion[]): string {
-  return policies.map(({ number, digest }) => `policy version ${number} (${short(digest)})`).join(" or ");
-}
-
-function short(digest: string): string {
-  return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
+  return policies
+    .map(({ number, digest }) => `policy version ${number} (${shortDigest(digest)})`)
+    .join(" or ");
 }
 
 function isPast(context: AdmissionContext, identity: GroupIdentity): boolean {

@@ -2,6 +2,7 @@
  * Who said that it follows another plan than the run, and hands the run's work back (D1b, L1). Pure: for what is told to people;
  * it decides nothing.
  */
+import { shortDigest } from "@oarlock/errors";
 
 /** One process, as it was last heard of. */
 export interface OtherPlanHeard {
@@ -19,7 +20,6 @@ const REMEMBERED_MS = 60_000;
 const MAX_REMEMBERED = 64;
 /** Names in one sentence. */
 const LISTED = 8;
-const SHOWN_DIGITS = 12;
 
 /** With what was just heard. */
 export function hearOtherPlan(known: OtherPlans, heard: OtherPlanHeard): OtherPlans {
@@ -35,12 +35,8 @@ export function describeOtherPlans(known: OtherPlans, ownDigest: string, nowMs: 
   const groups = plans.map((plan) => {
     const names = lately.filter(({ planDigest }) => planDigest === plan).map(({ instance }) => instance);
     const more = names.length > LISTED ? `, … (${names.length})` : "";
-    return `${names.toSorted().slice(0, LISTED).join(", ")}${more} (plan ${short(plan)})`;
+    return `${names.toSorted().slice(0, LISTED).join(", ")}${more} (plan ${shortDigest(plan)})`;
   });
-  const own = short(ownDigest);
+  const own = shortDigest(ownDigest);
   return `this run's plan is ${own}, and who follows another hands its work back: ${groups.join(", ")}`;
-}
-
-function short(digest: string): string {
-  return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
 }

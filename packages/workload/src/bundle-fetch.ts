@@ -4,7 +4,7 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Bus, type ObjectStore, subjects } from "@oarlock/bus";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shortDigest } from "@oarlock/errors";
 import { clusterSource, type RunSpec, sourcesOf } from "@oarlock/runfile";
 import { type BundleFile, MAX_MANIFEST_BYTES, parseManifest } from "./bundle-manifest.ts";
 
@@ -86,7 +86,7 @@ async function fetchFile(
 function missing(digest: string): OarlockError {
   return new OarlockError(
     "BUNDLE_MISSING",
-    `bundle ${digest.slice(0, 12)} is not in the run's object store; \`kubectl oarlock submit\` puts it there`,
+    `bundle ${shortDigest(digest)} is not in the run's object store; \`kubectl oarlock submit\` puts it there`,
     { retryable: true },
   );
 }

@@ -3,7 +3,7 @@
  * and the learner hears of it: who hands everything back looks, from there, like nobody at all (L1).
  */
 import type { Stream } from "@oarlock/bus";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shortDigest } from "@oarlock/errors";
 import { TrajectoryBatchSchema, create, toBinary } from "@oarlock/proto";
 import { sleep, waitFor } from "@oarlock/runtime";
 import type { Clock, Log } from "@oarlock/runtime";
@@ -12,8 +12,6 @@ import type { Clock, Log } from "@oarlock/runtime";
 const PAUSE_MS = 1_000;
 /** The learner hears of it once in so long. */
 const SAY_EVERY_MS = 10_000;
-/** Digits of a digest, where people read it. */
-const SHOWN_DIGITS = 12;
 
 export interface OwnPlan {
   /** Instance, e.g. actor-0. */
@@ -50,9 +48,7 @@ export function createPlanRefusal(own: OwnPlan): RefuseOtherPlan {
       .catch((reason: unknown) => log.warn("the learner was not told of another plan", { err: reason }));
   };
   return async (work, signal) => {
-    const [asked, followed] = [work.planDigest, own.planDigest].map((digest) =>
-      digest.slice(0, SHOWN_DIGITS),
-    );
+    const [asked, followed] = [shortDigest(work.planDigest), shortDigest(own.planDigest)];
     const plans = `work is of plan ${asked}, ${own.instance} follows ${followed}`;
     void say(work);
     const pause = sleep(PAUSE_MS, { signal });

@@ -1,6 +1,6 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
 import type { Dataset } from "@oarlock/data";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shortDigest } from "@oarlock/errors";
 import { dataUses, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
@@ -100,7 +100,7 @@ async function opened(options: RunDataOptions, path: string): Promise<Dataset> {
   if (planned === "" || planned === dataset.digest) return dataset;
   throw new OarlockError(
     "DATA_CHANGED",
-    `${path}: the data's SHA-256 is ${dataset.digest.slice(0, 12)}, the plan was made with ` +
-      `${planned.slice(0, 12)}: make a new plan, or bring the data back`,
+    `${path}: the data's SHA-256 is ${shortDigest(dataset.digest)}, the plan was made with ` +
+      `${shortDigest(planned)}: make a new plan, or bring the data back`,
   );
 }

@@ -2,7 +2,7 @@
  * What a checkpoint of the learner holds besides arrays, and the names of the arrays (T3). Written as JSON, so what is
  * read back is checked field by field. Pure.
  */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shortDigest } from "@oarlock/errors";
 import type { GuardState, Ledger, PolicyVersion, Position, StreamCursor } from "@oarlock/run";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { EvaluationRecord } from "./ports.ts";
@@ -77,8 +77,8 @@ export function readLearnerCheckpoint(
   if (value.planDigest !== expected.planDigest) {
     throw new OarlockError(
       "CHECKPOINT_MISMATCH",
-      `the checkpoint is of plan ${value.planDigest.slice(0, 12)}, this plan is ` +
-        `${expected.planDigest.slice(0, 12)}: resume with the folder's own plan`,
+      `the checkpoint is of plan ${shortDigest(value.planDigest)}, this plan is ` +
+        `${shortDigest(expected.planDigest)}: resume with the folder's own plan`,
     );
   }
   return value;
