@@ -55,7 +55,8 @@ export class KeyValueCache {
     const [oldStride, stride] = [this.#capacity * this.#size, capacity * this.#size];
     const blocks = Array.from({ length: this.#rows * kvHeads }, (_, block) => block);
     this.#buffers = Array.from({ length: 2 * layers }, (_, i) => {
-      const grown = this.#storage.allocate(rows * kvHeads * stride);
+      // Hidden positions are read too, with weight 0: 0 · NaN, of memory that nobody wrote, would be NaN.
+      const grown = this.#storage.zeros(rows * kvHeads * stride);
       const old = this.#buffers[i];
       if (old === undefined) return grown;
       const move = { from: old, to: grown, count: oldStride };

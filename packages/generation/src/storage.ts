@@ -16,8 +16,9 @@ export interface Move<M extends Memory> {
 }
 
 export interface Storage<M extends Memory> {
-  /** Zeros. */
+  /** Its content is nothing to rely on. */
   allocate(length: number): M;
+  zeros(length: number): M;
   /** In order; one move may overlap itself. */
   copy(moves: readonly Move<M>[]): void;
   /** A tensor over the first floats of it. */
@@ -33,6 +34,7 @@ export function storageOf(ort: OrtRuntime): Storage<Memory> {
 function hostStorage(ort: OrtRuntime): Storage<Float32Array> {
   return {
     allocate: (length) => new Float32Array(length),
+    zeros: (length) => new Float32Array(length),
     copy(moves) {
       for (const { from, start, to, at, count } of moves) {
         if (from === to) to.copyWithin(at, start, start + count);
@@ -46,8 +48,8 @@ function hostStorage(ort: OrtRuntime): Storage<Float32Array> {
 
 function deviceStorage(ort: OrtRuntime): Storage<OrtTensor> {
   return {
-    allocate(length) {
-      // What lies in fresh memory may be no number, and 0 · NaN is NaN.
+    allocate: (length) => ort.deviceTensor("float32", [length]),
+    zeros(length) {
       const zeros = ort.tensor("float32", [length]);
       const memory = ort.deviceTensor("float32", [length]);
       ort.copy([zeros], [memory]);

@@ -4,9 +4,10 @@
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { isOarlockError, plainMessage } from "@oarlock/errors";
 import { instructionSet } from "./fingerprint.ts";
 import { openOrt } from "./open.ts";
+import { providerMissing } from "./provider-missing.ts";
 import { NEGATION } from "./smallest-model.ts";
 import type { EngineFingerprint, OpenOrtOptions, OrtProvider, OrtRuntime } from "./types.ts";
 
@@ -39,12 +40,6 @@ export async function probeDevice(options: OpenOrtOptions): Promise<ProbedDevice
 
 /** One operation on the device itself. */
 async function computeOnce(ort: OrtRuntime): Promise<void> {
-  const refuse = (why: string, cause?: unknown): OarlockError =>
-    new OarlockError(
-      "ORT_PROVIDER_MISSING",
-      `provider '${ort.provider}' cannot be used here: ${why}`,
-      cause === undefined ? {} : { cause },
-    );
   const y = ort.tensor("float32", [1]);
   try {
     // Entries are for other providers: this one is the fallback.
@@ -54,9 +49,9 @@ async function computeOnce(ort: OrtRuntime): Promise<void> {
     await session.run(session.bind({ x }, { y }));
   } catch (cause) {
     if (isOarlockError(cause, "ORT_PROVIDER_MISSING")) throw cause;
-    throw refuse(cause instanceof OarlockError ? cause.rawMessage : String(cause), cause);
+    throw providerMissing(ort.provider, plainMessage(cause), cause);
   }
-  if (y.data[0] !== -2) throw refuse(`it computes −2 as ${y.data[0]}`);
+  if (y.data[0] !== -2) throw providerMissing(ort.provider, `it computes −2 as ${y.data[0]}`);
 }
 
 interface Described {

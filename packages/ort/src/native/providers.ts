@@ -4,8 +4,9 @@
  */
 import { dirname, join } from "node:path";
 import { platform } from "node:process";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, plainMessage } from "@oarlock/errors";
 import { readOrtEnvironment } from "../config.ts";
+import { providerMissing } from "../provider-missing.ts";
 import type { OpenOrtOptions, OrtProvider } from "../types.ts";
 import type { NativeEngine } from "./engine.ts";
 import { keepLibrary } from "./library.ts";
@@ -21,14 +22,6 @@ const CUDA_ERRORS: Readonly<Record<number, string>> = {
 /** TF32 rounds products to 10 bits; an arena that doubles would hold twice what it needs, for each of many sessions. */
 const CUDA_DEFAULTS = { use_tf32: "0", arena_extend_strategy: "kSameAsRequested" };
 
-/** The error of a provider that cannot be used. */
-export const missing = (provider: OrtProvider, why: string, cause?: unknown): OarlockError =>
-  new OarlockError(
-    "ORT_PROVIDER_MISSING",
-    `provider '${provider}' cannot be used here: ${why}`,
-    cause === undefined ? {} : { cause },
-  );
-
 /** Asks CUDA itself whether there is a device, before ONNX Runtime fails with less to say. */
 function probeCuda(options: OpenOrtOptions): void {
   const folder = options.cudaLibraries ?? readOrtEnvironment().cudaLibraries;
@@ -40,25 +33,14 @@ function probeCuda(options: OpenOrtOptions): void {
     count = new Int32Array(1);
     status = Number(runtime?.func("int cudaGetDeviceCount(void *count)")(count));
   } catch (cause) {
-    throw missing(
+    throw providerMissing(
       "cuda",
       `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found${folder === undefined ? "" : ` in ${folder}`}; name their folder in OARLOCK_CUDA_LIBRARIES or LD_LIBRARY_PATH`,
       cause,
     );
   }
   if (status !== 0 || count[0] === 0)
-    throw missing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
-}
-
-const probes: { readonly [P in OrtProvider]: (options: OpenOrtOptions) => void } = {
-  cpu: () => undefined,
-  cuda: probeCuda,
-  webgpu: () => undefined, // the first session says whether an adapter was found
-};
-
-/** Fails early and clearly where the provider cannot work. */
-export function probeProvider(provider: OrtProvider, options: OpenOrtOptions): void {
-  probes[provider](options);
+    throw providerMissing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
 }
 
 function appendCuda({ api, options }: NativeEngine, target: Pointer): void {
@@ -103,28 +85,6 @@ function registerCuda({ api, environment, libraryPath }: NativeEngine): void {
   }
 }
 
-/** What a provider needs once in a process, before its first session. */
-export const prepareProvider: { readonly [P in OrtProvider]: (engine: NativeEngine) => void } = {
-  cpu: () => undefined,
-  cuda: registerCuda,
-  webgpu: () => undefined,
-};
-
-const append: { readonly [P in OrtProvider]: (engine: NativeEngine, target: Pointer) => void } = {
-  cpu: () => undefined,
-  cuda: appendCuda,
-  webgpu: appendWebGpu,
-};
-
-/** Adds the engine's provider to session options. */
-export function appendProvider(engine: NativeEngine, target: Pointer): void {
-  try {
-    append[engine.provider](engine, target);
-  } catch (cause) {
-    throw missing(engine.provider, cause instanceof OarlockError ? cause.rawMessage : String(cause), cause);
-  }
-}
-
 interface DeviceMemory {
   /** Its name in the C API. */
   readonly name: string;
@@ -132,22 +92,61 @@ interface DeviceMemory {
   readonly addressable: boolean;
 }
 
-const DEVICE_MEMORY: { readonly [P in OrtProvider]: DeviceMemory | null } = {
-  cpu: null,
-  cuda: { name: "Cuda", addressable: true },
-  webgpu: { name: "WebGPU_Buf", addressable: false },
+/** What a provider needs beyond what every session does. */
+interface ProviderParts {
+  /** Fails early and clearly where it cannot work. Without: its first session says so. */
+  readonly probe?: (options: OpenOrtOptions) => void;
+  /** Once in a process, before its first session. */
+  readonly prepare?: (engine: NativeEngine) => void;
+  /** Adds it to session options; the processor's is always there. */
+  readonly append?: (engine: NativeEngine, target: Pointer) => void;
+  /** Without: host memory. */
+  readonly memory?: DeviceMemory;
+  /** How the C API names the arena of a session's scratch memory. */
+  readonly scratchArena?: (deviceId: number) => string;
+}
+
+const PROVIDERS: { readonly [P in OrtProvider]: ProviderParts } = {
+  cpu: { scratchArena: () => "cpu:0" },
+  cuda: {
+    probe: probeCuda,
+    prepare: registerCuda,
+    append: appendCuda,
+    memory: { name: "Cuda", addressable: true },
+    scratchArena: (deviceId) => `gpu:${deviceId}`,
+  },
+  webgpu: { append: appendWebGpu, memory: { name: "WebGPU_Buf", addressable: false } },
 };
 const DEVICE_ALLOCATOR = 0; // OrtDeviceAllocator
 const MEM_TYPE_DEFAULT = 0;
 
-/** Whether tensors on the provider's device can have views. */
-export function hasDeviceViews(provider: OrtProvider): boolean {
-  return DEVICE_MEMORY[provider]?.addressable === true;
+/** Fails early and clearly where the provider cannot work. */
+export function probeProvider(provider: OrtProvider, options: OpenOrtOptions): void {
+  PROVIDERS[provider].probe?.(options);
 }
 
-/** How the C API names the arena of a session's scratch memory. */
+/** What the engine's provider needs once in a process, before its first session. */
+export function prepareProvider(engine: NativeEngine): void {
+  PROVIDERS[engine.provider].prepare?.(engine);
+}
+
+/** Adds the engine's provider to session options. */
+export function appendProvider(engine: NativeEngine, target: Pointer): void {
+  try {
+    PROVIDERS[engine.provider].append?.(engine, target);
+  } catch (cause) {
+    throw providerMissing(engine.provider, plainMessage(cause), cause);
+  }
+}
+
+/** Whether tensors on the provider's device can have views. */
+export function hasDeviceViews(provider: OrtProvider): boolean {
+  return PROVIDERS[provider].memory?.addressable === true;
+}
+
+/** How the C API names the arena of a session's scratch memory; undefined: it cannot be given back. */
 export function scratchArena({ provider, deviceId }: NativeEngine): string | undefined {
-  return { cpu: "cpu:0", cuda: `gpu:${deviceId}`, webgpu: undefined }[provider];
+  return PROVIDERS[provider].scratchArena?.(deviceId);
 }
 
 /** The provider's memory: where new tensors are allocated, and what tensors over parts of them say. NULL: none. */
@@ -160,8 +159,8 @@ export const NO_DEVICE: NativeDevice = { allocator: NULL, memory: NULL };
 
 /** The memory of `session`'s provider, for as long as the session lives. */
 export function openDevice({ api, provider, deviceId }: NativeEngine, session: Pointer): NativeDevice {
-  const kind = DEVICE_MEMORY[provider];
-  if (kind === null) return NO_DEVICE;
+  const { memory: kind } = PROVIDERS[provider];
+  if (kind === undefined) return NO_DEVICE;
   const memory = api.out.CreateMemoryInfo(kind.name, DEVICE_ALLOCATOR, deviceId, MEM_TYPE_DEFAULT);
   return { allocator: api.out.CreateAllocator(session, memory), memory: kind.addressable ? memory : NULL };
 }

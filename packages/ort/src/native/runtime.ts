@@ -1,5 +1,5 @@
 /** The native driver: ONNX Runtime's C API in this process. */
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { isOarlockError, plainMessage } from "@oarlock/errors";
 import { copyOnHost, copyPairs } from "../check.ts";
 import { readOrtEnvironment } from "../config.ts";
 import { instructionSet, platformName } from "../fingerprint.ts";
@@ -11,13 +11,13 @@ import { shippedLibrary } from "./library.ts";
 import { NULL, pointerArray } from "./pointers.ts";
 import {
   hasDeviceViews,
-  missing,
   type NativeDevice,
   NO_DEVICE,
   openDevice,
   prepareProvider,
   probeProvider,
 } from "./providers.ts";
+import { providerMissing } from "../provider-missing.ts";
 import { NEGATION } from "../smallest-model.ts";
 import { createNativeSession, type NativeSession } from "./session.ts";
 import { createDeviceTensor, createHostTensor, createViewTensor, nativeTensor } from "./tensor.ts";
@@ -89,12 +89,12 @@ function copyTensors(
 async function deviceOf(engine: NativeEngine): Promise<NativeDevice> {
   if (engine.provider === "cpu") return NO_DEVICE;
   try {
-    prepareProvider[engine.provider](engine);
+    prepareProvider(engine);
     const { handle } = await createNativeSession(engine, NEGATION, {});
     return openDevice(engine, handle.pointer);
   } catch (cause) {
     if (isOarlockError(cause, "ORT_PROVIDER_MISSING")) throw cause;
-    throw missing(engine.provider, cause instanceof OarlockError ? cause.rawMessage : String(cause), cause);
+    throw providerMissing(engine.provider, plainMessage(cause), cause);
   }
 }
 

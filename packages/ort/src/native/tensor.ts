@@ -20,6 +20,19 @@ const dims = (shape: readonly number[]): BigInt64Array =>
 const nonEmpty = (dtype: DType, data: TypedArray): TypedArray =>
   data.byteLength > 0 ? data : createTypedArray(dtype, 1);
 
+type TensorType = Pick<NativeTensor, "dtype" | "shape" | "byteLength">;
+
+/** A value of ONNX Runtime over memory that is somebody else's. `memory`: what kind it is of. */
+function valueOver(
+  { api }: NativeEngine,
+  memory: Pointer,
+  address: Pointer,
+  { dtype, shape, byteLength }: TensorType,
+): Pointer {
+  const size = [dims(shape), shape.length] as const;
+  return api.out.CreateTensorWithDataAsOrtValue(memory, address, byteLength, ...size, elementTypes[dtype]);
+}
+
 export function createHostTensor(
   engine: NativeEngine,
   dtype: DType,
@@ -30,16 +43,8 @@ export function createHostTensor(
   const array = data ?? createTypedArray(dtype, byteLength / bytesPerElement(dtype));
   checkData(dtype, shape, array);
   const memory = nonEmpty(dtype, array);
-  const { api, hostMemory } = engine;
-  const pointer = api.out.CreateTensorWithDataAsOrtValue(
-    hostMemory,
-    addressOf(memory),
-    byteLength,
-    dims(shape),
-    shape.length,
-    elementTypes[dtype],
-  );
-  const value = createHandle("tensor", pointer, api.release.ReleaseValue, memory);
+  const pointer = valueOver(engine, engine.hostMemory, addressOf(memory), { dtype, shape, byteLength });
+  const value = createHandle("tensor", pointer, engine.api.release.ReleaseValue, memory);
   return {
     dtype,
     shape: [...shape],
@@ -73,10 +78,7 @@ export function createDeviceTensor(
   );
 }
 
-function deviceTensorOf(
-  { dtype, shape, byteLength }: Pick<NativeTensor, "dtype" | "shape" | "byteLength">,
-  value: Handle,
-): NativeTensor {
+function deviceTensorOf({ dtype, shape, byteLength }: TensorType, value: Handle): NativeTensor {
   return {
     dtype,
     shape: [...shape],
@@ -110,16 +112,11 @@ export function createViewTensor(
     throw new OarlockError("ORT_UNSUPPORTED", `tensors of provider '${engine.provider}' have no views`);
   const byteLength = length * bytesPerElement(dtype);
   const letGo = parent.value.hold();
-  const pointer = engine.api.out.CreateTensorWithDataAsOrtValue(
-    deviceMemory,
-    engine.api.out.GetTensorMutableData(parent.value.pointer) + BigInt(start * bytesPerElement(dtype)),
-    byteLength,
-    dims(shape),
-    shape.length,
-    elementTypes[dtype],
-  );
+  const begin = engine.api.out.GetTensorMutableData(parent.value.pointer);
+  const type = { dtype, shape, byteLength };
+  const pointer = valueOver(engine, deviceMemory, begin + BigInt(start * bytesPerElement(dtype)), type);
   return deviceTensorOf(
-    { dtype, shape, byteLength },
+    type,
     createHandle("device view", pointer, (value) => {
       engine.api.release.ReleaseValue(value);
       letGo();
