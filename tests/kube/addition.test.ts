@@ -145,6 +145,15 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     if (code !== 0) throw new Error(stderr);
     return name;
   };
+  /** Applies a run file under another name, and waits until it has failed. */
+  const failureOf = async (name: string, file: string, timeout = "60s") => {
+    const path = join(folder, `${name}.yaml`);
+    writeFileSync(path, file.replace("name: addition }", `name: ${name} }`));
+    await cluster.kubectl("apply", "-f", path);
+    await cluster.kubectl("wait", `trun/${name}`, "--for=condition=Failed", `--timeout=${timeout}`);
+    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
+    return { status, failed: status?.conditions?.find(({ type }) => type === "Failed") };
+  };
   /** Steps of the present stage, as a learner's metrics have them. */
   const stepsOf = async (learner: Pods["items"][number] | undefined): Promise<number> => {
     const page = await (await fetch(`http://${learner?.status.podIP}:9464/metrics`)).text();
@@ -244,15 +253,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
   }, 900_000);
 
   it("is refused for good where its plan walks into a trap, in the command line's words", async () => {
-    const uneven = RUN.replace("name: addition }\nspec", "name: uneven }\nspec").replace(
-      "batchSize: 32\n",
-      "batchSize: 32\n        microBatchSize: 5\n",
-    );
-    writeFileSync(join(folder, "uneven.yaml"), uneven);
-    await cluster.kubectl("apply", "-f", join(folder, "uneven.yaml"));
-    await cluster.kubectl("wait", "trun/uneven", "--for=condition=Failed", "--timeout=60s");
-    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "uneven"]);
-    const failed = status?.conditions?.find(({ type }) => type === "Failed");
+    const uneven = RUN.replace("batchSize: 32\n", "batchSize: 32\n        microBatchSize: 5\n");
+    const { failed } = await failureOf("uneven", uneven);
     expect(failed?.reason).toBe("PlanRefused");
     expect(failed?.message).toContain("32 sequences do not split into micro-batches of 5");
     const { code } = await cluster.plane.kubectl(["-n", NAMESPACE, "get", "job", "uneven-learner"]);
@@ -261,15 +263,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
   }, 180_000);
 
   it("fails where it asks for a card that is not there, and never computes on the CPU instead", async () => {
-    const carded = RUN.replace(
-      "name: addition }\nspec:",
-      "name: carded }\nspec:\n  compute: { provider: cuda }",
-    );
-    writeFileSync(join(folder, "carded.yaml"), carded);
-    await cluster.kubectl("apply", "-f", join(folder, "carded.yaml"));
-    await cluster.kubectl("wait", "trun/carded", "--for=condition=Failed", "--timeout=120s");
-    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "carded"]);
-    const failed = status?.conditions?.find(({ type }) => type === "Failed");
+    const carded = RUN.replace("\nspec:", "\nspec:\n  compute: { provider: cuda }");
+    const { failed, status } = await failureOf("carded", carded, "120s");
     expect(failed?.reason).toBe("DeviceMissing");
     expect(failed?.message).toMatch(/computes on 'cuda' and finds no such device.*libcudart/);
     expect(status?.progress?.step ?? 0).toBe(0);
@@ -286,15 +281,9 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
   }, 240_000);
 
   it("fails at its deadline, and goes by itself once its time to live is over", async () => {
-    const late = RUN.replace(
-      "name: addition }\nspec:",
-      "name: late }\nspec:\n  activeDeadlineSeconds: 2\n  ttlSecondsAfterFinished: 5",
-    );
-    writeFileSync(join(folder, "late.yaml"), late);
-    await cluster.kubectl("apply", "-f", join(folder, "late.yaml"));
-    await cluster.kubectl("wait", "trun/late", "--for=condition=Failed", "--timeout=60s");
-    const { status } = await cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "late"]);
-    expect(status?.conditions?.find(({ type }) => type === "Failed")?.reason).toBe("DeadlineExceeded");
+    const late = RUN.replace("\nspec:", "\nspec:\n  activeDeadlineSeconds: 2\n  ttlSecondsAfterFinished: 5");
+    const { failed } = await failureOf("late", late);
+    expect(failed?.reason).toBe("DeadlineExceeded");
     await cluster.kubectl("wait", "trun/late", "--for=delete", "--timeout=60s");
     const left = () =>
       cluster.kubectl("get", "job,deploy,pod,rpool", "-l", "oarlock.dev/run=late", "-o", "name");
