@@ -6,7 +6,7 @@ import { eventFileHeader, eventFileName, type MetricsRecord, scalarRecord } from
 export interface TensorboardFile {
   /** Writes one record; calls are written in their order. */
   append(record: MetricsRecord): void;
-  /** Resolves when everything is on disk. */
+  /** Resolves when everything is written; rejects with what could not be, behind which nothing was. */
   close(): Promise<void>;
 }
 
@@ -18,14 +18,19 @@ export async function openTensorboardFile(
 ): Promise<TensorboardFile> {
   await mkdir(folder, { recursive: true });
   const path = join(folder, eventFileName(timeMs, host));
-  let written = appendFile(path, eventFileHeader(timeMs));
+  let written = Promise.resolve();
+  const write = (bytes: Uint8Array): void => {
+    written = written.then(() => appendFile(path, bytes));
+    // Told by `close`: until then nobody waits for it, and a full disk is no reason for the process to end.
+    written.catch(() => undefined);
+  };
+  write(eventFileHeader(timeMs));
   return {
     append({ timeMs: wallTimeMs, globalStep: step, metrics, stage }) {
       const scalars = Object.fromEntries(
         Object.entries(metrics).map(([name, value]) => [`${stage}/${name}`, value]),
       );
-      const bytes = scalarRecord({ wallTimeMs, step, scalars });
-      written = written.then(() => appendFile(path, bytes));
+      write(scalarRecord({ wallTimeMs, step, scalars }));
     },
     close: () => written,
   };
