@@ -21,6 +21,8 @@ export interface ClusterUser {
 export interface ControlPlaneOptions {
   /** Also runs kube-controller-manager and kube-scheduler. Default false. */
   readonly controllers?: boolean;
+  /** Seconds without a word from a node until it counts as lost. Default Kubernetes': 50. */
+  readonly nodeGraceSeconds?: number;
   /** Users besides `admin`; each one's token is `<name>-token`. */
   readonly users?: readonly ClusterUser[];
   /** Where it runs; default: here, on loopback, without a real node. */
@@ -72,7 +74,7 @@ export interface ControlPlane extends AsyncDisposable {
 
 /** Starts a control plane; ready when it resolves. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { controllers = false, users = [], place } = options;
+  const { controllers = false, users = [], place, nodeGraceSeconds } = options;
   const assets = findKube(
     controllers
       ? ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler"]
@@ -124,7 +126,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     await stop();
     throw reason;
   });
-  if (controllers) startControllers(start, kubeconfig(), folder);
+  if (controllers) startControllers(start, kubeconfig(), { folder, nodeGraceSeconds });
   return {
     url,
     certificate: readFileSync(join(folder, "apiserver.crt"), "utf8"),
@@ -202,7 +204,7 @@ function apiServerFlags(folder: string, { etcdPort, port, place }: ApiServerPlac
 function startControllers(
   start: (name: "kube-controller-manager" | "kube-scheduler", args: readonly string[]) => void,
   kubeconfig: string,
-  folder: string,
+  { folder, nodeGraceSeconds }: { readonly folder: string; readonly nodeGraceSeconds: number | undefined },
 ): void {
   const common = [`--kubeconfig=${kubeconfig}`, "--secure-port=0", "--leader-elect=false"];
   start("kube-controller-manager", [
@@ -214,6 +216,9 @@ function startControllers(
     `--root-ca-file=${folder}/apiserver.crt`,
     "--use-service-account-credentials=false",
     "--horizontal-pod-autoscaler-sync-period=2s",
+    ...(nodeGraceSeconds === undefined
+      ? []
+      : [`--node-monitor-grace-period=${nodeGraceSeconds}s`, "--node-monitor-period=1s"]),
   ]);
   start("kube-scheduler", common);
 }
