@@ -114,3 +114,4 @@ export {
 export type { StageBlock } from "./stage-parts.ts";
 export { batchesInFlight, correctionOf, laggingVersions } from "./pipeline.ts";
 export { passOf } from "./plan/memory.ts";
+export { yamlText } from "./yaml-text.ts";
