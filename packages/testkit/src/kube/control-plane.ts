@@ -11,6 +11,8 @@ import { findKube, type KubeAssets } from "./assets.ts";
 import { eventually, freePort, type ServerProcess, startProcess } from "./process.ts";
 
 const LOOPBACK = "127.0.0.1";
+/** Longer than any `kubectl wait --timeout` of a test: what is ended by this leaves no word of why. */
+const KUBECTL_TIMEOUT_MS = 600_000;
 
 /** A user of the cluster, known by a static token. */
 export interface ClusterUser {
@@ -242,7 +244,7 @@ function runKubectl(
   input: string | undefined,
 ): Promise<KubectlResult> {
   return new Promise((done) => {
-    const options = { maxBuffer: 64 * 1024 * 1024, timeout: 120_000 };
+    const options = { maxBuffer: 64 * 1024 * 1024, timeout: KUBECTL_TIMEOUT_MS };
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr });
