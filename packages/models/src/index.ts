@@ -21,6 +21,6 @@ export type { SnapshotOptions } from "./hub/snapshot.ts";
 export { openHubDataset } from "./hub/dataset.ts";
 export type { DataFile } from "./hub/dataset.ts";
 export type { DataSelection } from "./hub/data-files.ts";
-export type { HubOptions, RepositoryOptions } from "./hub/repository.ts";
+export type { HubOptions } from "./hub/repository.ts";
 export { hubSettings } from "./hub/config.ts";
 export type { HubSettings } from "./hub/config.ts";

@@ -9,15 +9,22 @@ import {
   taskDataset,
 } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
-import { type DataFile, openHubDataset, parseHubReference, type RepositoryOptions } from "@oarlock/models";
+import {
+  type DataFile,
+  type HubOptions,
+  type LoadProgress,
+  openHubDataset,
+  parseHubReference,
+} from "@oarlock/models";
 import { type ResolvedData, type ResolvedHubData, sourcePath } from "@oarlock/runfile";
 
 export interface OpenDataOptions {
   /** Relative paths are relative to this folder. */
   readonly baseDir: string;
   readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
   /** Where the hub is and what it is told. Default: what the environment says. */
-  readonly hub?: RepositoryOptions;
+  readonly hub?: HubOptions;
 }
 
 /** Opens one data block. */
@@ -28,9 +35,16 @@ export async function openData(data: ResolvedData, options: OpenDataOptions): Pr
 }
 
 /** Throws as `openHubDataset`, `HUB_TOO_LARGE`, and as `tablesDataset`. */
-async function openHubData(data: ResolvedHubData, { signal, hub }: OpenDataOptions): Promise<Dataset> {
+async function openHubData(
+  data: ResolvedHubData,
+  { signal, onProgress, hub }: OpenDataOptions,
+): Promise<Dataset> {
   const reference = parseHubReference(data.dataset);
-  const files = await openHubDataset(reference, data, { ...hub, ...(signal && { signal }) });
+  const files = await openHubDataset(reference, data, {
+    ...hub,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
   return tablesDataset(reference.name.replace(/^.*\//, ""), partsOf(files, data, signal), data);
 }
 
