@@ -98,7 +98,7 @@ export async function runServiceProcess(
   const log = createLog({ level, fields: { instance, pid: process.pid } });
   const lifecycle = new Lifecycle({ name: instance, log, graceMs: graceMs + CLOSING_MS });
   lifecycle.listenToSignals();
-  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(log);
+  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin();
   const toldExit = SERVICE_EXIT[settings.flag("OARLOCK_END_INTERRUPTED", false) ? "interrupted" : "ok"];
   let serving = false;
   try {
@@ -150,13 +150,12 @@ function codeOf(reason: unknown): string {
  * A supervisor holds our standard input open while it lives. When it is killed nobody is left behind, and nobody hurries: what
  * is needed to go on is in checkpoints, as after any other death.
  */
-function endWithStdin(log: Log): void {
-  const end = (): void => {
-    log.error("the supervisor is gone");
-    // Not `exit`, which waits for threads that compute.
-    process.kill(process.pid, "SIGKILL");
-  };
+function endWithStdin(): void {
+  // Not `exit`, which waits for threads that compute; and no line, which only the supervisor would read.
+  const end = (): void => void process.kill(process.pid, "SIGKILL");
   process.stdin.once("end", end).once("error", end).resume();
+  // A line that nobody takes any more would end us as an error that nobody handles: by way of `exit`.
+  process.stdout.once("error", end);
 }
 
 async function open(
