@@ -7,8 +7,8 @@ import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { openData } from "./data.ts";
 import { renderingOf } from "./tokens.ts";
-import { demonstrationRows, preferenceRankings, promptRows } from "./rows.ts";
-import type { Preferences, PromptRow } from "./rows.ts";
+import { demonstrationRows, labelledSteps, preferenceRankings, promptRows } from "./rows.ts";
+import type { Preferences, PromptRow, Split, StepLabels } from "./rows.ts";
 
 /** Data of a run, tokenised once, before the first step. */
 export interface RunData {
@@ -16,8 +16,10 @@ export interface RunData {
   demonstrations(stage: number): readonly TrainingRow[];
   /** Of a rollout stage. */
   prompts(stage: number): readonly PromptRow[];
-  /** Of a reward model's stage. */
+  /** Of a reward model's stage that learns from preferences. */
   preferences(stage: number): Preferences;
+  /** Of a reward model's stage that learns from labelled steps. */
+  stepLabels(stage: number): StepLabels;
   readonly evaluation: readonly PromptRow[];
   /** Name of the evaluation data in metrics, e.g. "addition". */
   readonly evaluationName: string;
@@ -36,7 +38,7 @@ export interface RunDataOptions {
   readonly signal?: AbortSignal;
 }
 
-const NO_PREFERENCES: Preferences = { training: [], heldOut: [], overlong: 0, otherCount: 0 };
+const NOTHING: Split<never> = { training: [], heldOut: [], overlong: 0, otherCount: 0 };
 
 /** Opens every data set of the plan. Throws `DATA_CHANGED` where one is not what the plan was made with. */
 export async function openRunData(options: RunDataOptions): Promise<RunData> {
@@ -45,6 +47,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const demonstrations: (readonly TrainingRow[])[] = [];
   const prompts: (readonly PromptRow[])[] = [];
   const preferences: Preferences[] = [];
+  const stepLabels: StepLabels[] = [];
   for (const [index, stage] of stages.entries()) {
     const { rows } = await opened(options, `stages.${index}.${stage.type}.data`);
     const rollouts = rolloutsOf(stage);
@@ -53,11 +56,11 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
     } else if (stage.type === "reward-model") {
-      const { data, maxLength, heldOut, fold, answers } = stage["reward-model"];
-      const { seed } = run.spec;
-      const split = { heldOut, fold, answers };
-      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, seed, ...split };
-      preferences[index] = await preferenceRankings(rows, settings);
+      const { data, maxLength, heldOut, fold, answers, stepEnd } = stage["reward-model"];
+      const split = { heldOut, fold, seed: run.spec.seed };
+      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, ...split };
+      if (stepEnd !== undefined) stepLabels[index] = await labelledSteps(rows, { ...settings, stepEnd });
+      else preferences[index] = await preferenceRankings(rows, { ...settings, answers });
     } else if (rollouts !== undefined) {
       const { data, maxPromptLength } = rollouts;
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
@@ -82,7 +85,8 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   return {
     demonstrations: (stage) => demonstrations[stage] ?? [],
     prompts: (stage) => prompts[stage] ?? [],
-    preferences: (stage) => preferences[stage] ?? NO_PREFERENCES,
+    preferences: (stage) => preferences[stage] ?? NOTHING,
+    stepLabels: (stage) => stepLabels[stage] ?? NOTHING,
     evaluation: evaluationPrompts,
     evaluationName: evaluated?.name ?? "",
     stopTokens,
