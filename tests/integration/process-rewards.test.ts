@@ -62,7 +62,7 @@ async function digests(folder: string, { model, set = [], deaths = [] }: Ways): 
 /** The reward model learns from labelled steps. */
 const LABELLED = [
   "loss=binary-cross-entropy",
-  "stepEnd==",
+  "stepEnd=1",
   "data={type: file, file: {path: steps.jsonl}}",
   "steps=200",
   "maxLength=24",
@@ -71,7 +71,7 @@ const LABELLED = [
 
 test("D1, T3: a reward model learns from labelled steps, PPO and GRPO from its scores of steps, also after deaths", async () => {
   const folder = await newFolder();
-  const process = { model: ', scope: step, stepEnd: "="', set: LABELLED };
+  const process = { model: ', scope: step, stepEnd: "1"', set: LABELLED };
   const whole = await digests(folder, process);
   const found = (await recordsOf(folder)).find(({ kind, stage }) => kind === "evaluation" && stage === "rm");
   const metrics = found?.metrics ?? {};

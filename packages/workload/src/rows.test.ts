@@ -74,7 +74,7 @@ describe("labelled steps", () => {
     const { training } = await labelled([answer(["one", "two\n", "three"])]);
     const [{ tokens, steps } = { tokens: new Int32Array(), steps: [] }] = training;
     const upTo = (end: number) =>
-      tokenizer.decode([...tokens.slice(0, end + 1)], { skipSpecialTokens: true });
+      tokenizer.decode(Array.from(tokens.slice(0, end + 1)), { skipSpecialTokens: true });
     expect(steps.map(({ end }) => upTo(end))).toEqual([
       "question 0\none\n",
       "question 0\none\ntwo\n",

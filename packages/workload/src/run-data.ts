@@ -1,8 +1,8 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
-import type { Dataset } from "@oarlock/data";
+import type { Dataset, Row } from "@oarlock/data";
 import { OarlockError, shortDigest } from "@oarlock/errors";
 import { dataUses, rolloutsOf } from "@oarlock/runfile";
-import type { ResolvedRun } from "@oarlock/runfile";
+import type { ResolvedRewardModel, ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { openData } from "./data.ts";
@@ -46,8 +46,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const { evaluation, stages } = run.spec;
   const demonstrations: (readonly TrainingRow[])[] = [];
   const prompts: (readonly PromptRow[])[] = [];
-  const preferences: Preferences[] = [];
-  const stepLabels: StepLabels[] = [];
+  const judged: RewardRows[] = [];
   for (const [index, stage] of stages.entries()) {
     const { rows } = await opened(options, `stages.${index}.${stage.type}.data`);
     const rollouts = rolloutsOf(stage);
@@ -56,11 +55,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
     } else if (stage.type === "reward-model") {
-      const { data, maxLength, heldOut, fold, answers, stepEnd } = stage["reward-model"];
-      const split = { heldOut, fold, seed: run.spec.seed };
-      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, ...split };
-      if (stepEnd !== undefined) stepLabels[index] = await labelledSteps(rows, { ...settings, stepEnd });
-      else preferences[index] = await preferenceRankings(rows, { ...settings, answers });
+      judged[index] = await rewardRows(rows, stage["reward-model"], { seed: run.spec.seed, tokenizer });
     } else if (rollouts !== undefined) {
       const { data, maxPromptLength } = rollouts;
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
@@ -85,13 +80,30 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   return {
     demonstrations: (stage) => demonstrations[stage] ?? [],
     prompts: (stage) => prompts[stage] ?? [],
-    preferences: (stage) => preferences[stage] ?? NOTHING,
-    stepLabels: (stage) => stepLabels[stage] ?? NOTHING,
+    preferences: (stage) => judged[stage]?.preferences ?? NOTHING,
+    stepLabels: (stage) => judged[stage]?.stepLabels ?? NOTHING,
     evaluation: evaluationPrompts,
     evaluationName: evaluated?.name ?? "",
     stopTokens,
     decode: (tokens) => tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };
+}
+
+/** What a reward model's stage learns from, by its loss. */
+interface RewardRows {
+  readonly preferences?: Preferences;
+  readonly stepLabels?: StepLabels;
+}
+
+async function rewardRows(
+  rows: readonly Row[],
+  { data, maxLength, heldOut, fold, answers, stepEnd }: ResolvedRewardModel,
+  common: { readonly seed: number; readonly tokenizer: Tokenizer },
+): Promise<RewardRows> {
+  const settings = { ...common, rendering: renderingOf(data), maxTokens: maxLength, heldOut, fold };
+  return stepEnd === undefined
+    ? { preferences: await preferenceRankings(rows, { ...settings, answers }) }
+    : { stepLabels: await labelledSteps(rows, { ...settings, stepEnd }) };
 }
 
 /** The data set of the block at `path`, if it is the one that the plan was made with. */
