@@ -2,7 +2,7 @@
  * The run on the bus: streams and consumers with limits derived from the plan (Q1), the same for every service, since
  * a stream that is opened with other limits is refused. Plain data in the bus's terms; nothing here opens anything.
  */
-import { batchesInFlight, rolloutsOf } from "@oarlock/runfile";
+import { batchesInFlight, longestGenerated, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 
 /** What of the bus's names the topology needs: `subjects(uid)` of `@oarlock/bus`. */
@@ -77,7 +77,8 @@ function samplesPerGroupBound(run: ResolvedRun): number {
 export function topologyOf(run: ResolvedRun, names: TopologyNames): RunTopology {
   const messages = ROOM_FACTOR * Math.max(1, groupsInFlightBound(run));
   const samples = samplesPerGroupBound(run);
-  const trajectory = BYTES_PER_TRAJECTORY + BYTES_PER_TOKEN * run.inputs.model.shape.maxPositions;
+  // What the plan may generate, not what the model could: a server sets the bytes aside when the stream is made.
+  const trajectory = BYTES_PER_TRAJECTORY + BYTES_PER_TOKEN * longestGenerated(run.spec);
   const limits = {
     retention: "work-queue",
     // A group of long samples may be larger than a broker's message.

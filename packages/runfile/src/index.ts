@@ -101,6 +101,7 @@ export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,
+  longestGenerated,
   modelsOf,
   policyBefore,
   referencedStage,
