@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
-import { sequenceRow, TrainerCore, type Objective, type TrainingRow } from "@oarlock/training";
+import { sequenceRow, stepsRow, TrainerCore, type Objective, type TrainingRow } from "@oarlock/training";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flatten, gap, type PackedArray, unpack } from "./llama-fixture.ts";
 
@@ -29,6 +29,12 @@ interface ScoreFixture {
       { readonly loss: number; readonly gradients: Readonly<Record<string, PackedArray>> }
     >
   >;
+  readonly steps: {
+    /** Row, index of the step's last token, label. */
+    readonly places: readonly (readonly [number, number, number])[];
+    readonly loss: number;
+    readonly gradients: Readonly<Record<string, PackedArray>>;
+  };
   readonly values: {
     readonly clip: number;
     readonly returns: string;
@@ -121,6 +127,19 @@ describe("a model with a score head", () => {
       expectGradients(own.gradient, gradients);
     },
   );
+
+  it("has the process reward model's loss and gradients of PyTorch, over labelled steps", async () => {
+    const { places, loss, gradients } = fixture.steps;
+    const rows = texts.map((text, row) =>
+      stepsRow(
+        text,
+        places.filter(([of]) => of === row).map(([, end, label]) => ({ end, label })),
+      ),
+    );
+    const own = await gradientsOf(rows, { type: "steps" });
+    expect(Math.abs(own.loss - loss) / loss).toBeLessThan(NOISE.forward);
+    expectGradients(own.gradient, gradients);
+  });
 
   it("has the critic's loss and gradients of PyTorch", async () => {
     const { clip, loss, gradients } = fixture.values;

@@ -70,6 +70,24 @@ export function writeRankings(folder: string): void {
   writeFileSync(join(folder, "rankings.jsonl"), `${lines.join("\n")}\n`);
 }
 
+/**
+ * Answers of three steps with labels, in TRL's stepwise supervision: a step is right as long as the last digit of every step so
+ * far is 5 or more. A 1 ends a step, and is in none but the very first. Writes `steps.jsonl` into `folder`.
+ */
+export function writeSteps(folder: string): void {
+  const digit = (i: number): number => (i * 7 + Math.floor(i / 10) * 3) % 10;
+  const lines = Array.from({ length: 300 }, (_, i) => {
+    const digits = [0, 1, 2]
+      .map((step) => (i % 3 === 0 ? 5 + (digit(i + step) % 5) : digit(3 * i + 5 * step)))
+      .map((one) => (one === 1 ? 0 : one));
+    const labels = digits.map((__, step) => digits.slice(0, step + 1).every((one) => one >= 5));
+    // A step that says where steps end cannot be told from two.
+    const completions = i === 0 ? ["212", "3", "4"] : digits.map((one) => `${2 + (i % 8)}${one}`);
+    return JSON.stringify({ prompt: `${Math.floor(i / 10)}+${i % 10}=`, completions, labels });
+  });
+  writeFileSync(join(folder, "steps.jsonl"), `${lines.join("\n")}\n`);
+}
+
 /** A fourth stage: GRPO that goes on from the supervised policy, against the same reward model. */
 export const BRANCH = `    - name: branch
       type: grpo

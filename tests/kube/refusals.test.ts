@@ -102,6 +102,7 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a reward with the block of another type", reward({ regex: { pattern: "x" } })],
   ["a deadline of 0", reward({ timeoutMs: 0 })],
   ["a ranking of one answer", judge({ loss: "all-pairs", answers: 1 })],
+  ["the end of steps for a loss over pairs", judge({ stepEnd: "." })],
   ["rows that are mixed in without a weight", ppo({ ptx: { data: task } })],
   ["a guard that watches nothing known", grpo({ guards: [{ name: "g", watch: "mood", reaction: "stop" }] })],
   ["a guard without a reaction", grpo({ guards: [{ name: "g", watch: "kl" }] })],

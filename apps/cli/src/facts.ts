@@ -110,12 +110,22 @@ function referenceOf(model: ResolvedSpec["model"]): string {
 type OpenedData = Awaited<ReturnType<typeof openData>>;
 type DataFacts = PlanFacts["data"] extends ReadonlyMap<string, infer D> ? D : never;
 
-function dataFacts(dataset: OpenedData, { data, purpose }: DataUse, tokenizer: Tokenizer): DataFacts {
-  const measured = MEASURED[purpose];
+/** Parts of which a row needs one to be measured: without any, it is the plan's to refuse. */
+const NEEDED: { readonly [M in Measured]?: readonly string[] } = {
+  pair: ["rejected", "ranking"],
+  steps: ["steps"],
+};
+
+function dataFacts(
+  dataset: OpenedData,
+  { data, purpose, stepEnd }: DataUse,
+  tokenizer: Tokenizer,
+): DataFacts {
+  const measured = stepEnd === undefined ? MEASURED[purpose] : "steps";
   // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
-  const isMeasurable =
-    measured !== "pair" || ["rejected", "ranking"].some((part) => dataset.parts.includes(part));
-  const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), { tokenizer, measured }) : 0;
+  const isMeasurable = NEEDED[measured]?.some((part) => dataset.parts.includes(part)) ?? true;
+  const how = { tokenizer, measured, ...(stepEnd === undefined ? {} : { stepEnd }) };
+  const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), how) : 0;
   const { digest, rows, parts, partial = {} } = dataset;
   return { digest, rows: rows.length, longestPrompt, parts, partial };
 }

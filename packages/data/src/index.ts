@@ -1,5 +1,5 @@
 /** Training data: built-in tasks and files of rows, as rows of one form. */
-export type { ChatMessage, Dataset, Prompt, Row } from "./row.ts";
+export type { ChatMessage, Dataset, LabelledText, Prompt, Row } from "./row.ts";
 export { sideOf, TASK_NAMES, taskAlphabet, taskDataset } from "./tasks/index.ts";
 export type { TaskName } from "./tasks/index.ts";
 export type { TaskSettings, TaskSide } from "./tasks/task.ts";

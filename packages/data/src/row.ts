@@ -9,6 +9,12 @@ export interface ChatMessage {
 /** A plain text, or a conversation that the model's chat template renders. */
 export type Prompt = string | readonly ChatMessage[];
 
+/** A step: what it says, and whether it is right, from 0 to 1. */
+export interface LabelledText {
+  readonly text: string;
+  readonly label: number;
+}
+
 export interface Row {
   readonly prompt: Prompt;
   /** What SFT trains on: the text (or the assistant's turns) after the prompt. */
@@ -18,6 +24,8 @@ export interface Row {
   readonly rejected?: Prompt;
   /** Continuations that were ranked, the best first. */
   readonly ranking?: readonly Prompt[];
+  /** The steps of one continuation, in order, each with its label. */
+  readonly steps?: readonly LabelledText[];
   /** What verifiers compare with. */
   readonly answer?: string;
   /** The row as its source had it, for reward functions: JSON values only. */

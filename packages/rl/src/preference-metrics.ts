@@ -1,27 +1,30 @@
 /**
  * What held-out pairs say of a reward model: how often the preferred answer scores higher, whether its probabilities can be
- * believed, and how scores are spread. Pure: scores in, numbers out.
+ * believed, and how scores are spread. Decisions of another kind (a step is right or wrong) are leads too. Pure: scores in,
+ * numbers out.
  */
 import { type Estimate, estimateShare } from "./pass-at-k.ts";
+import { softplus } from "./softplus.ts";
 
 export interface PairScores {
   readonly preferred: number;
   readonly rejected: number;
 }
 
-/** A bar of a histogram: `from` ≤ R_w − R_l < `to`. */
+/** A bar of a histogram: `from` ≤ lead < `to`. */
 export interface HistogramBar {
   readonly from: number;
   readonly to: number;
   readonly count: number;
 }
 
-export interface PairReport {
-  /** Share of pairs with R_w > R_l, a tie counting half, with its 95 % interval (Wilson). */
+/** What leads say: of each decision, by how much the right side is ahead, in log-odds. Of a pair: R_w − R_l. */
+export interface LeadReport {
+  /** Share of leads above 0, a tie counting half, with its 95 % interval (Wilson). */
   readonly accuracy: Estimate;
-  /** Expected calibration error of σ(|R_w − R_l|), over ten bins of equal width. */
+  /** Expected calibration error of σ(|lead|), over ten bins of equal width. */
   readonly calibrationError: number;
-  /** −log σ(R_w − R_l), mean. */
+  /** −log σ(lead), mean. */
   readonly loss: number;
   readonly meanLead: number;
   readonly margins: readonly HistogramBar[];
@@ -32,26 +35,31 @@ const HISTOGRAM_BARS = 20;
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-/** Throws nothing: no pairs give an accuracy of 0 over 0 and an empty histogram. */
-export function pairReport(pairs: readonly PairScores[]): PairReport {
-  const leads = pairs.map(({ preferred, rejected }) => preferred - rejected);
+/** What pairs say; see `leadReport`. */
+export function pairReport(pairs: readonly PairScores[]): LeadReport {
+  return leadReport(pairs.map(({ preferred, rejected }) => preferred - rejected));
+}
+
+/** Throws nothing: no leads give an accuracy of 0 over 0 and an empty histogram. */
+export function leadReport(leads: readonly number[]): LeadReport {
   const count = Math.max(1, leads.length);
   const wins = leads.reduce((total, lead) => total + winOf(lead), 0);
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   return {
     accuracy: estimateShare(wins, leads.length),
     calibrationError: calibrationError(leads),
-    loss: sum(leads.map((lead) => Math.log1p(Math.exp(-Math.abs(lead))) + Math.max(-lead, 0))) / count,
+    loss: sum(leads.map((lead) => softplus(-lead))) / count,
     meanLead: sum(leads) / count,
     margins: histogram(leads, HISTOGRAM_BARS),
   };
 }
 
-const winOf = (lead: number): number => (lead > 0 ? 1 : lead === 0 ? 0.5 : 0);
+/** Half where nothing is ahead. */
+export const winOf = (lead: number): number => (lead > 0 ? 1 : lead === 0 ? 0.5 : 0);
 
 /**
- * Expected calibration error (Guo et al., arXiv:1706.04599) of pairs: the winner is predicted with confidence σ(|lead|),
- * from ½ to 1; Σ over the bins of their share · |accuracy − mean confidence|.
+ * Expected calibration error (Guo et al., arXiv:1706.04599) of decisions: the side that is ahead is predicted with confidence
+ * σ(|lead|), from ½ to 1; Σ over the bins of their share · |accuracy − mean confidence|.
  */
 function calibrationError(leads: readonly number[]): number {
   const bins = Array.from({ length: CALIBRATION_BINS }, () => ({ count: 0, confidence: 0, wins: 0 }));

@@ -3,8 +3,7 @@
  * reward model; the answer that people preferred comes first.
  */
 
-/** log(1 + e^x) without overflow. */
-const softplus = (x: number): number => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+import { softplus } from "./softplus.ts";
 
 export interface PairSettings {
   /** m (Llama 2, arXiv:2307.09288, eq. 2): by how much the preferred answer should lead. Default 0. */

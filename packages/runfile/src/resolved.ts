@@ -23,7 +23,7 @@ import type {
   LossMask,
   NumericExtraction,
   OptimizationLevel,
-  PreferenceLoss,
+  RewardLoss,
   Precision,
   Provider,
   RopeConvention,
@@ -197,6 +197,8 @@ export interface ResolvedFields {
   readonly chosen?: string;
   readonly rejected?: string;
   readonly ranking?: string;
+  readonly completions?: string;
+  readonly labels?: string;
 }
 
 interface ResolvedTable {
@@ -267,18 +269,20 @@ export interface ResolvedSft {
 export interface ResolvedRewardModel {
   /** Whose trunk it starts from; a policy's head is replaced by one of zeros. */
   readonly model: ResolvedStart;
-  /** Preference pairs. */
+  /** Preference pairs, rankings, or answers with labelled steps. */
   readonly data: ResolvedData;
   readonly steps: number;
-  /** Pairs per step. */
+  /** Pairs (rankings, answers with labelled steps) per step. */
   readonly batchSize: number;
   /** Pairs per gradient pass; divides `batchSize`. */
   readonly microBatchSize: number;
   /** Tokens of prompt and answer at most; pairs with a longer side are left out. */
   readonly maxLength: number;
-  readonly loss: PreferenceLoss;
-  /** Answers of each ranking; 2: pairs. Rows with another number are left out. */
+  readonly loss: RewardLoss;
+  /** Answers of each ranking; 2: pairs; 1: an answer whose steps are labelled. Rows with another number are left out. */
   readonly answers: number;
+  /** Of labelled steps: what stands between two of them. */
+  readonly stepEnd?: string;
   /** Share of the pairs that is kept from training; all pairs of one first turn lie on one side. */
   readonly heldOut: number;
   /** Which share: the first turns whose hash lies in [fold × heldOut, (fold + 1) × heldOut). */

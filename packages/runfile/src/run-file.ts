@@ -25,7 +25,7 @@ import type {
   NumericExtraction,
   OptimizationLevel,
   PipelineMode,
-  PreferenceLoss,
+  RewardLoss,
   Precision,
   Provider,
   RewardType,
@@ -146,6 +146,8 @@ export interface FieldMapSpec {
   readonly chosen?: string | undefined;
   readonly rejected?: string | undefined;
   readonly ranking?: string | undefined;
+  readonly completions?: string | undefined;
+  readonly labels?: string | undefined;
 }
 
 interface TableDataSpec {
@@ -205,8 +207,9 @@ interface GivenRowsSpec {
 }
 
 export interface RewardModelSpec extends GivenRowsSpec {
-  readonly loss?: PreferenceLoss | undefined;
+  readonly loss?: RewardLoss | undefined;
   readonly answers?: number | undefined;
+  readonly stepEnd?: string | undefined;
   readonly heldOut?: number | undefined;
   readonly fold?: number | undefined;
   readonly margin?: number | undefined;

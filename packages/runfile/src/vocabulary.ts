@@ -86,9 +86,9 @@ export type StageType = (typeof STAGE_TYPES)[number];
 export const KL_ESTIMATORS = ["k1", "k2", "k3"] as const;
 export type KlEstimator = (typeof KL_ESTIMATORS)[number];
 
-/** Of a reward model: over pairs, or over rankings of several answers. */
-export const PREFERENCE_LOSSES = ["bradley-terry", "plackett-luce", "all-pairs"] as const;
-export type PreferenceLoss = (typeof PREFERENCE_LOSSES)[number];
+/** Of a reward model: over pairs, over rankings of several answers, or over the labelled steps of an answer. */
+export const REWARD_LOSSES = ["bradley-terry", "plackett-luce", "all-pairs", "binary-cross-entropy"] as const;
+export type RewardLoss = (typeof REWARD_LOSSES)[number];
 
 /** What a guard watches. */
 export const GUARD_TYPES = [

@@ -5,7 +5,7 @@ export type { ScoreCallOptions, ScoreModel, ScoreModelOptions, ScorePlaces } fro
 export { openScoreCore } from "./score-core.ts";
 export { LARGE_PARAMETERS } from "./sessions.ts";
 export { TrainerCore } from "./core.ts";
-export { sequenceRow } from "./sequence-row.ts";
+export { type LabelledStep, sequenceRow, stepsRow } from "./sequence-row.ts";
 export type {
   ForwardOptions,
   LogprobOptions,

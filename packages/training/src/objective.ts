@@ -18,7 +18,7 @@ import {
   squeeze,
   type Value,
 } from "@oarlock/onnx";
-import { criticLoss, grpoLoss, pairLoss, rankingLoss, sftLoss } from "@oarlock/rl";
+import { criticLoss, grpoLoss, pairLoss, rankingLoss, sftLoss, stepLossGraph } from "@oarlock/rl";
 import type { Objective, StepSums } from "./types.ts";
 
 /** What the model gives for each chosen token. */
@@ -46,7 +46,8 @@ export type TokenInput =
   | "refLogprobs"
   | "returns"
   | "oldValues"
-  | "margins";
+  | "margins"
+  | "labels";
 
 const heads: { readonly [T in Objective["type"]]: LlamaHead } = {
   sft: "logits",
@@ -54,6 +55,7 @@ const heads: { readonly [T in Objective["type"]]: LlamaHead } = {
   value: "score",
   pairs: "score",
   ranking: "score",
+  steps: "score",
 };
 
 /** Rows that stay together in one micro-batch: those of a pair or a ranking. */
@@ -84,6 +86,7 @@ export const KL_COEFFICIENT = "klCoefficient";
 export function objectiveInputs(objective: Objective, old: OldLogprobs): readonly TokenInput[] {
   if (objective.type === "sft" || objective.type === "ranking") return [];
   if (objective.type === "pairs") return ["margins"];
+  if (objective.type === "steps") return ["labels"];
   if (objective.type === "value") return objective.clip > 0 ? ["returns", "oldValues"] : ["returns"];
   return policyInputs(objective, old);
 }
@@ -149,6 +152,10 @@ function scoreLoss({ scores, weight, perToken }: ScoreInputs, objective: Objecti
     return { ...sums, loss };
   }
   if (objective.type === "ranking") return rankingSums(scores, weight, objective);
+  if (objective.type === "steps") {
+    const { loss, sums } = stepLossGraph({ scores, labels: perToken("labels"), weight });
+    return { ...sums, loss };
+  }
   const [preferred, rejected] = columns(scores);
   const [margin] = columns(perToken("margins"));
   const pairs = { preferred, rejected, margin, weight: add(...columns(weight)) };

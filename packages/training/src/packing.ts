@@ -57,6 +57,7 @@ export function checkRows(
       returns: row.returns,
       oldValues: row.oldValues,
       margins: row.margins,
+      labels: row.labels,
     };
     for (const [name, array] of Object.entries(sideArrays)) {
       if (array !== undefined && array.length !== length)

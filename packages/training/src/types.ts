@@ -29,6 +29,8 @@ export interface TrainingRow {
   readonly oldValues?: Float32Array;
   /** Reward models only; as long as `tokens`: by how much the score of a preferred row should lead, at its trained token. */
   readonly margins?: Float32Array;
+  /** Process reward models only; as long as `tokens`: whether the step that the trained token follows is right, 0 to 1. */
+  readonly labels?: Float32Array;
   /** Which prompt's group the row belongs to, for `token-mean-group`. Default: one of its own. */
   readonly group?: number;
 }
@@ -64,7 +66,9 @@ export type Objective =
       readonly type: "ranking";
       readonly loss: "plackett-luce" | "all-pairs";
       readonly answers: number;
-    };
+    }
+  /** A process reward model: each trained token follows the end of a step, and its score says whether the step is right (`labels`). */
+  | { readonly type: "steps" };
 
 /** AdamW with decoupled weight decay (Loshchilov & Hutter 2019) after clipping by global norm. */
 export interface OptimizerSettings {
@@ -130,7 +134,10 @@ export interface StepSums {
   readonly valueClipFraction: number;
   /** Of a value head on the policy's trunk: its part of the loss, before its coefficient. */
   readonly valueLoss: number;
-  /** Reward models, means over pairs (of a ranking, over all of its pairs): whether the preferred row leads, by how much, and the score of both. */
+  /**
+   * Reward models, means over pairs (of a ranking, over all of its pairs): whether the preferred row leads, by how much, and the
+   * score of both. Over steps: whether the sign of the score is the label's, by how much, and the score.
+   */
   readonly accuracy: number;
   readonly lead: number;
   readonly score: number;

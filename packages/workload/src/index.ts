@@ -8,10 +8,11 @@ export {
   renderingOf,
   type Rendering,
   type TokenizedRanking,
+  type TokenizedSteps,
   type TokenizedPrompt,
 } from "./tokens.ts";
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
-export type { Preferences, PromptRow } from "./rows.ts";
+export type { Preferences, PromptRow, Split, StepLabels } from "./rows.ts";
 export { openRunScorers, type OpenedScorers, openScorerSet, type RewardModels } from "./scorers.ts";
 export type { ScorerSet } from "@oarlock/scoring";
 export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";

@@ -1,8 +1,8 @@
-/** Preference pairs: no first turn on both sides of the split, and what is too long is counted. */
+/** Preference pairs and labelled steps: no first turn on both sides of the split, and what is left out is counted. */
 import type { Row } from "@oarlock/data";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, test } from "vitest";
-import { preferenceRankings } from "./rows.ts";
+import { labelledSteps, preferenceRankings } from "./rows.ts";
 
 const tokenizer = createTokenizer(
   characterTokenizer({ alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n" }),
@@ -57,5 +57,36 @@ describe("preference pairs", () => {
     await expect(preferenceRankings(rows, { ...options, maxTokens: 10 })).rejects.toThrow(
       /DATA_EMPTY.*200 rows.*training pairs of at most 10 tokens a side/,
     );
+  });
+});
+
+describe("labelled steps", () => {
+  const { answers: _, ...split } = options;
+  const answer = (texts: readonly string[], i = 0): Row => ({
+    prompt: `question ${i}\n`,
+    steps: texts.map((text, k) => ({ text, label: k % 2 })),
+    fields: {},
+  });
+  const labelled = (rows: readonly Row[], maxTokens = 200) =>
+    labelledSteps(rows, { ...split, maxTokens, heldOut: 0, stepEnd: "\n" });
+
+  test("end where a scorer of steps looks: behind what ends each, and at the end of the text", async () => {
+    const { training } = await labelled([answer(["one", "two\n", "three"])]);
+    const [{ tokens, steps } = { tokens: new Int32Array(), steps: [] }] = training;
+    const upTo = (end: number) =>
+      tokenizer.decode(Array.from(tokens.slice(0, end + 1)), { skipSpecialTokens: true });
+    expect(steps.map(({ end }) => upTo(end))).toEqual([
+      "question 0\none\n",
+      "question 0\none\ntwo\n",
+      "question 0\none\ntwo\nthree",
+    ]);
+    expect(steps.at(-1)).toEqual({ end: tokens.length - 1, label: 0 });
+    expect(tokens.at(-1)).toBe(tokenizer.eosTokenId);
+  });
+
+  test("that cannot be told apart are left out and counted, and those too long", async () => {
+    const rows = [answer(["a", "b"]), answer(["a\nb", "c"], 1), answer(["a".repeat(99)], 2)];
+    expect(await labelled(rows, 60)).toMatchObject({ otherCount: 1, overlong: 1, training: { length: 1 } });
+    await expect(labelled(rows.slice(1), 60)).rejects.toThrow(/DATA_EMPTY.*whose steps "\\n" tells apart/);
   });
 });

@@ -9,8 +9,8 @@ import { OarlockError } from "@oarlock/errors";
 import type { LossMask } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { demonstrationTokens, promptTokens, rankingTokens } from "./tokens.ts";
-import type { Rendering, TokenizedRanking } from "./tokens.ts";
+import { demonstrationTokens, promptTokens, rankingTokens, stepTokens } from "./tokens.ts";
+import type { Rendering, TokenizedRanking, TokenizedSteps } from "./tokens.ts";
 
 const SLICE_MS = 5;
 
@@ -82,51 +82,90 @@ export async function demonstrationRows(
   return nonEmpty(demonstrations, rows.length, `demonstrations of at most ${maxTokens} tokens`);
 }
 
-/** The rankings of a reward model's stage: tokens of the whole texts. */
-export interface Preferences {
-  readonly training: readonly TokenizedRanking[];
+/** What a reward model's stage learns from and is held against. */
+export interface Split<T> {
+  readonly training: readonly T[];
   /** No first turn of these is among those of `training`. */
-  readonly heldOut: readonly TokenizedRanking[];
-  /** Rankings that were left out because an answer was too long. */
+  readonly heldOut: readonly T[];
+  /** Rows that were left out because an answer was too long. */
   readonly overlong: number;
-  /** Rankings that were left out because they have another number of answers. */
+  /** Rows that were left out because they have another number of answers, or steps that cannot be told apart. */
   readonly otherCount: number;
 }
 
-/** How rankings are chosen and split. */
-export interface PreferenceOptions extends RowOptions {
-  /** Answers of each ranking; 2: pairs. */
-  readonly answers: number;
-  /** Share of first turns whose rankings are kept from training. */
+/** Rankings: tokens of the whole texts. */
+export type Preferences = Split<TokenizedRanking>;
+/** Answers whose steps are labelled. */
+export type StepLabels = Split<TokenizedSteps>;
+
+/** How rows are split. */
+export interface SplitOptions extends RowOptions {
+  /** Share of first turns whose rows are kept from training. */
   readonly heldOut: number;
   /** Which share of them, from 0: folds do not overlap. */
   readonly fold: number;
   readonly seed: number;
 }
 
-/**
- * The rankings of `rows`. Those of one first turn lie on one side of the split: answers to one question on both sides would let
- * a model that remembers look like one that judges.
- */
+/** The rankings of `rows`: those of so many answers; 2: pairs. */
 export async function preferenceRankings(
   rows: readonly Row[],
-  options: PreferenceOptions,
+  options: SplitOptions & { readonly answers: number },
 ): Promise<Preferences> {
   const { tokenizer, rendering, maxTokens, answers } = options;
+  return splitRows(rows, options, {
+    tokenize(row) {
+      const ranking = rankingTokens(row, rendering, tokenizer);
+      return ranking.length === answers ? ranking : undefined;
+    },
+    fits: (ranking) => ranking.every(({ length }) => length <= maxTokens),
+    what: `${answers === 2 ? "pairs" : `rankings of ${answers} answers`} of at most ${maxTokens} tokens a side`,
+  });
+}
+
+/** The answers of `rows` with their labelled steps, which `stepEnd` tells apart. */
+export async function labelledSteps(
+  rows: readonly Row[],
+  options: SplitOptions & { readonly stepEnd: string },
+): Promise<StepLabels> {
+  const { tokenizer, rendering, maxTokens, stepEnd } = options;
+  return splitRows(rows, options, {
+    tokenize: (row) => stepTokens(row, rendering, { tokenizer, stepEnd }),
+    fits: ({ tokens }) => tokens.length <= maxTokens,
+    what: `answers of at most ${maxTokens} tokens whose steps ${JSON.stringify(stepEnd)} tells apart`,
+  });
+}
+
+interface SplitKind<T> {
+  /** Undefined: the row is counted among those of another count. */
+  readonly tokenize: (row: Row) => T | undefined;
+  readonly fits: (one: T) => boolean;
+  /** For the error where none is left. */
+  readonly what: string;
+}
+
+/**
+ * Rows of one first turn lie on one side of the split: answers to one question on both sides would let a model that remembers
+ * look like one that judges.
+ */
+async function splitRows<T>(
+  rows: readonly Row[],
+  options: SplitOptions,
+  { tokenize, fits, what }: SplitKind<T>,
+): Promise<Split<T>> {
   let [overlong, otherCount] = [0, 0];
-  const rankings = await inSlices(rows, (row) => {
-    const ranking = rankingTokens(row, rendering, tokenizer);
-    if (ranking.length !== answers) {
+  const found = await inSlices(rows, (row) => {
+    const one = tokenize(row);
+    if (one === undefined) {
       otherCount++;
       return undefined;
     }
-    const fits = ranking.every(({ length }) => length <= maxTokens);
-    if (!fits) overlong++;
-    return fits ? { ranking, isHeldOut: isHeldOut(row.prompt, options) } : undefined;
+    if (fits(one)) return { one, isHeldOut: isHeldOut(row.prompt, options) };
+    overlong++;
+    return undefined;
   });
-  const side = (heldOut: boolean): TokenizedRanking[] =>
-    rankings.filter((one) => one.isHeldOut === heldOut).map(({ ranking }) => ranking);
-  const what = `${answers === 2 ? "pairs" : `rankings of ${answers} answers`} of at most ${maxTokens} tokens a side`;
+  const side = (heldOut: boolean): T[] =>
+    found.filter(({ isHeldOut: held }) => held === heldOut).map(({ one }) => one);
   const training = nonEmpty(side(false), rows.length, `training ${what}`);
   const heldOut = side(true);
   if (options.heldOut > 0) nonEmpty(heldOut, rows.length, `held-out ${what}`);
@@ -134,7 +173,7 @@ export async function preferenceRankings(
 }
 
 /** By a hash of the first turn and the seed: neither the order of the rows nor which others there are decides. */
-function isHeldOut(prompt: Prompt, { heldOut, fold, seed }: PreferenceOptions): boolean {
+function isHeldOut(prompt: Prompt, { heldOut, fold, seed }: SplitOptions): boolean {
   const hash = createHash("sha256")
     .update(`${seed}\n${firstTurn(prompt)}`)
     .digest();

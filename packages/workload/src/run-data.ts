@@ -1,14 +1,14 @@
 /** The data of a run, read, checked against the plan's digests (D1) and tokenised. */
-import type { Dataset } from "@oarlock/data";
+import type { Dataset, Row } from "@oarlock/data";
 import { OarlockError, shortDigest } from "@oarlock/errors";
 import { dataUses, rolloutsOf } from "@oarlock/runfile";
-import type { ResolvedRun } from "@oarlock/runfile";
+import type { ResolvedRewardModel, ResolvedRun } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { openData } from "./data.ts";
 import { renderingOf } from "./tokens.ts";
-import { demonstrationRows, preferenceRankings, promptRows } from "./rows.ts";
-import type { Preferences, PromptRow } from "./rows.ts";
+import { demonstrationRows, labelledSteps, preferenceRankings, promptRows } from "./rows.ts";
+import type { Preferences, PromptRow, Split, StepLabels } from "./rows.ts";
 
 /** Data of a run, tokenised once, before the first step. */
 export interface RunData {
@@ -16,8 +16,10 @@ export interface RunData {
   demonstrations(stage: number): readonly TrainingRow[];
   /** Of a rollout stage. */
   prompts(stage: number): readonly PromptRow[];
-  /** Of a reward model's stage. */
+  /** Of a reward model's stage that learns from preferences. */
   preferences(stage: number): Preferences;
+  /** Of a reward model's stage that learns from labelled steps. */
+  stepLabels(stage: number): StepLabels;
   readonly evaluation: readonly PromptRow[];
   /** Name of the evaluation data in metrics, e.g. "addition". */
   readonly evaluationName: string;
@@ -36,7 +38,7 @@ export interface RunDataOptions {
   readonly signal?: AbortSignal;
 }
 
-const NO_PREFERENCES: Preferences = { training: [], heldOut: [], overlong: 0, otherCount: 0 };
+const NOTHING: Split<never> = { training: [], heldOut: [], overlong: 0, otherCount: 0 };
 
 /** Opens every data set of the plan. Throws `DATA_CHANGED` where one is not what the plan was made with. */
 export async function openRunData(options: RunDataOptions): Promise<RunData> {
@@ -44,7 +46,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   const { evaluation, stages } = run.spec;
   const demonstrations: (readonly TrainingRow[])[] = [];
   const prompts: (readonly PromptRow[])[] = [];
-  const preferences: Preferences[] = [];
+  const judged: RewardRows[] = [];
   for (const [index, stage] of stages.entries()) {
     const { rows } = await opened(options, `stages.${index}.${stage.type}.data`);
     const rollouts = rolloutsOf(stage);
@@ -53,11 +55,7 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, mask };
       demonstrations[index] = await demonstrationRows(rows, settings);
     } else if (stage.type === "reward-model") {
-      const { data, maxLength, heldOut, fold, answers } = stage["reward-model"];
-      const { seed } = run.spec;
-      const split = { heldOut, fold, answers };
-      const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxLength, seed, ...split };
-      preferences[index] = await preferenceRankings(rows, settings);
+      judged[index] = await rewardRows(rows, stage["reward-model"], { seed: run.spec.seed, tokenizer });
     } else if (rollouts !== undefined) {
       const { data, maxPromptLength } = rollouts;
       const settings = { tokenizer, rendering: renderingOf(data), maxTokens: maxPromptLength };
@@ -82,12 +80,30 @@ export async function openRunData(options: RunDataOptions): Promise<RunData> {
   return {
     demonstrations: (stage) => demonstrations[stage] ?? [],
     prompts: (stage) => prompts[stage] ?? [],
-    preferences: (stage) => preferences[stage] ?? NO_PREFERENCES,
+    preferences: (stage) => judged[stage]?.preferences ?? NOTHING,
+    stepLabels: (stage) => judged[stage]?.stepLabels ?? NOTHING,
     evaluation: evaluationPrompts,
     evaluationName: evaluated?.name ?? "",
     stopTokens,
     decode: (tokens) => tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };
+}
+
+/** What a reward model's stage learns from, by its loss. */
+interface RewardRows {
+  readonly preferences?: Preferences;
+  readonly stepLabels?: StepLabels;
+}
+
+async function rewardRows(
+  rows: readonly Row[],
+  { data, maxLength, heldOut, fold, answers, stepEnd }: ResolvedRewardModel,
+  common: { readonly seed: number; readonly tokenizer: Tokenizer },
+): Promise<RewardRows> {
+  const settings = { ...common, rendering: renderingOf(data), maxTokens: maxLength, heldOut, fold };
+  return stepEnd === undefined
+    ? { preferences: await preferenceRankings(rows, { ...settings, answers }) }
+    : { stepLabels: await labelledSteps(rows, { ...settings, stepEnd }) };
 }
 
 /** The data set of the block at `path`, if it is the one that the plan was made with. */

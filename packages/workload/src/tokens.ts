@@ -7,7 +7,9 @@
 import type { ChatMessage, Dataset, Prompt, Row } from "@oarlock/data";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import type { LossMask, ResolvedData } from "@oarlock/runfile";
+import { stepEnds } from "@oarlock/scoring";
 import type { Tokenizer } from "@oarlock/tokenizer";
+import type { LabelledStep } from "@oarlock/training";
 
 export interface TokenizedPrompt {
   readonly tokens: Int32Array;
@@ -87,6 +89,45 @@ export function rankingTokens(row: Row, rendering: Rendering, tokenizer: Tokeniz
   return ranked.map((answer) => wholeTokens(row.prompt, answer, { prompt, rendering, tokenizer }));
 }
 
+/** Prompt and answer with the end token, and where the steps of the answer end. */
+export interface TokenizedSteps {
+  readonly tokens: Int32Array;
+  readonly steps: readonly LabelledStep[];
+}
+
+/** What tells the steps of an answer apart. */
+export interface StepOptions {
+  readonly tokenizer: Tokenizer;
+  /** Stands between two steps. */
+  readonly stepEnd: string;
+}
+
+/**
+ * The tokens of an answer whose steps are labelled. They end where a scorer with `scope: step` finds the ends of steps, so that
+ * it reads the scores where they were trained; undefined where that cannot be told, as a step has `stepEnd` within it. Throws
+ * `DATA_STEPS_MISSING` where the row has no labelled steps.
+ */
+export function stepTokens(
+  row: Row,
+  rendering: Rendering,
+  { tokenizer, stepEnd }: StepOptions,
+): TokenizedSteps | undefined {
+  if (row.steps === undefined) {
+    throw new OarlockError(
+      "DATA_STEPS_MISSING",
+      "a process reward model needs labelled steps in every row; accepted: columns completions and labels, or a field mapping",
+    );
+  }
+  const texts = row.steps.map(({ text }) => (text.endsWith(stepEnd) ? text.slice(0, -stepEnd.length) : text));
+  const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
+  const tokens = wholeTokens(row.prompt, texts.join(stepEnd), { prompt, rendering, tokenizer });
+  const decode = (part: readonly number[]): string => tokenizer.decode(part, { skipSpecialTokens: true });
+  const ends = stepEnds(Array.from(tokens.subarray(prompt.length)), { decode, end: stepEnd });
+  if (ends.length !== texts.length || texts.some((text) => text.includes(stepEnd))) return undefined;
+  const labels = row.steps.map(({ label }) => label);
+  return { tokens, steps: ends.map((end, i) => ({ end: prompt.length + end, label: labels[i] ?? 0 })) };
+}
+
 interface Whole {
   readonly prompt: Int32Array;
   readonly rendering: Rendering;
@@ -123,30 +164,38 @@ function plainText(prompt: Prompt): string {
   return typeof prompt === "string" ? prompt : prompt.map(({ content }) => content).join("\n");
 }
 
-/** What of a row is as long as it gets: its prompt, the whole demonstration, or the longest answer of a ranking. */
-export type Measured = "prompt" | "demonstration" | "pair";
+/** What of a row is as long as it gets: its prompt, the whole demonstration, the longest answer of a ranking, or all steps. */
+export type Measured = "prompt" | "demonstration" | "pair" | "steps";
 
 const lengths: {
-  readonly [M in Measured]: (row: Row, rendering: Rendering, tokenizer: Tokenizer) => number;
+  readonly [M in Measured]: (row: Row, rendering: Rendering, options: StepOptions) => number;
 } = {
-  prompt: ({ prompt }, rendering, tokenizer) => promptTokens(prompt, rendering, tokenizer).tokens.length,
-  demonstration: (row, rendering, tokenizer) =>
+  prompt: ({ prompt }, rendering, { tokenizer }) => promptTokens(prompt, rendering, tokenizer).tokens.length,
+  demonstration: (row, rendering, { tokenizer }) =>
     demonstrationTokens(row, rendering, { tokenizer, mask: "all" }).tokens.length,
-  pair(row, rendering, tokenizer) {
+  pair(row, rendering, { tokenizer }) {
     return Math.max(...rankingTokens(row, rendering, tokenizer).map(({ length }) => length));
   },
+  steps: (row, rendering, options) => stepTokens(row, rendering, options)?.tokens.length ?? 0,
 };
+
+interface LongestOptions {
+  readonly tokenizer: Tokenizer;
+  readonly measured: Measured;
+  /** Of labelled steps. */
+  readonly stepEnd?: string;
+}
 
 /** Tokens of the longest row of a data set; 0 for no rows. What is wrong with a row is said with its place. */
 export function longestTokens(
   dataset: Dataset,
   rendering: Rendering,
-  { tokenizer, measured }: { readonly tokenizer: Tokenizer; readonly measured: Measured },
+  { tokenizer, measured, stepEnd = "" }: LongestOptions,
 ): number {
   const lengthOf = lengths[measured];
   return dataset.rows.reduce((longest, row, index) => {
     try {
-      return Math.max(longest, lengthOf(row, rendering, tokenizer));
+      return Math.max(longest, lengthOf(row, rendering, { tokenizer, stepEnd }));
     } catch (reason) {
       if (!isOarlockError(reason)) throw reason;
       const { code, rawMessage, retryable } = reason;

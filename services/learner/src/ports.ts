@@ -8,7 +8,7 @@ import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
 import type { Unscored } from "./unscored.ts";
 
-export type { PromptRow, RunData, TokenizedRanking } from "@oarlock/workload";
+export type { Preferences, PromptRow, RunData, StepLabels, TokenizedRanking } from "@oarlock/workload";
 
 /** `both`: a policy with a value head on its trunk. */
 export type ScoreHead = "score" | "both";

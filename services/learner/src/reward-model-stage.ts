@@ -1,61 +1,44 @@
 /**
- * A reward model in training: pairs into rows, one step, the verdict of held-out pairs when it is done, and the gate that
- * keeps a run from going on with a model that does not know which answer people preferred.
+ * A reward model in training: one step, the verdict of what is held out when it is done, and the gate that keeps a run from
+ * going on with a model that does not know which answer people preferred, or which step is right.
  */
 import { OarlockError } from "@oarlock/errors";
-import { pairReport } from "@oarlock/rl";
-import type { PairReport, PairScores } from "@oarlock/rl";
 import type { ResolvedRewardModel, ResolvedStage } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
-import { sequenceRow } from "@oarlock/training";
-import type { StepOptions, StepResult, TrainingRow } from "@oarlock/training";
+import type { StepOptions, StepResult } from "@oarlock/training";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { dataOrder } from "./order.ts";
-import type { EvaluationRecord, TokenizedRanking } from "./ports.ts";
+import type { EvaluationRecord } from "./ports.ts";
+import { gateStatistic, heldOutName, rewardExamples, rewardObjective } from "./reward-examples.ts";
 import { optimizerAt } from "./step-options.ts";
 import { stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type RewardModelStage = Extract<ResolvedStage, { type: "reward-model" }>;
 
-/** A ranking as rows of one forward pass, the best first; `margin` is that of a pair. */
-export function rankingRows(ranking: TokenizedRanking, margin = 0): TrainingRow[] {
-  return ranking.map((answer, place) => sequenceRow(answer, place === 0 ? margin : 0));
-}
-
 /** Of one step (0-based). */
 export function rewardModelOptions(plan: ResolvedRewardModel, step: number): StepOptions {
-  const { loss, answers, centering } = plan;
   return {
-    objective: loss === "bradley-terry" ? { type: "pairs", centering } : { type: "ranking", loss, answers },
-    aggregation: "seq-mean-token-mean",
+    objective: rewardObjective(plan),
+    // Of pairs and rankings one token a row: both means are one. Of steps each weighs the same, however many an answer has.
+    aggregation: plan.loss === "binary-cross-entropy" ? "token-mean-global" : "seq-mean-token-mean",
     optimizer: optimizerAt(plan.optimizer, step, plan.steps),
-    microBatchSize: answers * plan.microBatchSize,
+    microBatchSize: plan.answers * plan.microBatchSize,
   };
 }
 
-/** Every pair of a ranking, the better score first. */
-function pairsOf(scores: readonly number[]): PairScores[] {
-  return scores.flatMap((preferred, place) =>
-    scores.slice(place + 1).map((rejected) => ({ preferred, rejected })),
-  );
-}
-
-/** Trains one step on the next pairs of the data's order. */
+/** Trains one step on the next examples of the data's order. */
 export async function rewardModelStep(
   parts: LearnerParts,
   stage: RewardModelStage,
   at: { readonly stage: number; readonly step: number },
 ): Promise<{ readonly result: StepResult; readonly metrics: Numbers }> {
   const plan = stage["reward-model"];
-  const { training } = parts.data.preferences(at.stage);
+  const examples = rewardExamples(parts.data, { stage: at.stage, name: stage.name, plan });
   const { seed } = parts.run.spec;
-  const order = dataOrder({ seed, stage: at.stage, count: training.length, perStep: plan.batchSize });
-  const rows = order.rowsOf(at.step).flatMap((index) => {
-    const ranking = training[index];
-    return ranking === undefined ? [] : rankingRows(ranking, plan.margin);
-  });
+  const order = dataOrder({ seed, stage: at.stage, count: examples.count, perStep: plan.batchSize });
+  const rows = order.rowsOf(at.step).flatMap((index) => examples.rowsOf(index));
   const options = rewardModelOptions(plan, at.step);
   const startMs = parts.clock.monotonicMs();
   const result = await tracedUpdate(parts, "reward-model", () =>
@@ -79,39 +62,7 @@ export async function rewardModelStep(
   return { result, metrics };
 }
 
-const accuracyName = (stage: string): string => `val-core/held-out/${stage}/accuracy`;
-
-/** Pairs that were scored, and rankings that were left out. */
-interface Counts {
-  readonly pairs: number;
-  readonly overlong: number;
-  readonly otherCount: number;
-}
-
-/** What held-out pairs say, as metrics: a bar of the histogram is named by where it begins. */
-export function pairMetrics(
-  stage: string,
-  report: PairReport,
-  { pairs, overlong, otherCount }: Counts,
-): Numbers {
-  const { accuracy, calibrationError, loss, meanLead, margins } = report;
-  const name = accuracyName(stage);
-  const bars = margins.map(({ from, count }) => [`val-aux/${stage}/margins/${from.toFixed(3)}`, count]);
-  return {
-    [name]: accuracy.mean,
-    [`${name}/ci_low`]: accuracy.low,
-    [`${name}/ci_high`]: accuracy.high,
-    [`val-aux/${stage}/calibration_error`]: calibrationError,
-    [`val-aux/${stage}/loss`]: loss,
-    [`val-aux/${stage}/margin`]: meanLead,
-    [`val-aux/${stage}/pairs`]: pairs,
-    [`val-aux/${stage}/pairs_overlong`]: overlong,
-    ...(otherCount === 0 ? {} : { [`val-aux/${stage}/rankings_of_other_counts`]: otherCount }),
-    ...Object.fromEntries(bars),
-  };
-}
-
-/** Scores the held-out pairs, in a trace of its own. Returns the progress with the record added. */
+/** Scores what is held out, in a trace of its own. Returns the progress with the record added. */
 export function evaluateRewardModel(
   parts: LearnerParts,
   progress: LearnerProgress,
@@ -120,7 +71,8 @@ export function evaluateRewardModel(
   const attributes = { ...stepAttributes(parts, at), "rl.evaluation.when": "after" };
   return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, async (span) => {
     const after = await evaluateUnder(parts, progress, at);
-    const accuracy = after.evaluations.at(-1)?.metrics[accuracyName(stageAt(parts.run, at.stage).name)];
+    const accuracy =
+      after.evaluations.at(-1)?.metrics[heldOutName(stageAt(parts.run, at.stage).name, "accuracy")];
     span.set({ "rl.reward_model.accuracy": accuracy });
     return after;
   });
@@ -133,21 +85,16 @@ async function evaluateUnder(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, at.stage);
   if (stage.type !== "reward-model") return progress;
-  const { heldOut, overlong, otherCount } = parts.data.preferences(at.stage);
+  const plan = stage["reward-model"];
+  const examples = rewardExamples(parts.data, { stage: at.stage, name: stage.name, plan });
   const startMs = parts.clock.monotonicMs();
   const scorer = parts.scorer.get();
-  const { microBatchSize } = rewardModelOptions(stage["reward-model"], 0);
-  const { answers } = stage["reward-model"];
-  const rows = heldOut.flatMap((ranking) => rankingRows(ranking));
+  const { microBatchSize } = rewardModelOptions(plan, 0);
   const found = await traced(parts.tracer, { name: "score pairs" }, () =>
-    scorer.scores(rows, { microBatchSize, trainedOnly: true }, parts.signal),
+    scorer.scores(examples.heldOutRows(), { microBatchSize, trainedOnly: true }, parts.signal),
   );
-  const scores = found.map((row) => row.at(-1) ?? Number.NaN);
-  const pairs = heldOut.flatMap((_, r) => pairsOf(scores.slice(answers * r, answers * (r + 1))));
   const metrics = {
-    ...(pairs.length === 0
-      ? {}
-      : pairMetrics(stage.name, pairReport(pairs), { pairs: pairs.length, overlong, otherCount })),
+    ...examples.report(found),
     "timing_s/testing": (parts.clock.monotonicMs() - startMs) / 1000,
   };
   const { number } = progress.current.policy;
@@ -174,13 +121,14 @@ export function checkGate(stage: RewardModelStage, evaluations: readonly Evaluat
   const { minimumAccuracy } = stage["reward-model"];
   if (minimumAccuracy === 0) return;
   const record = evaluations.findLast((one) => one.stage === stage.name && one.when === "after");
-  const accuracy = record?.metrics[accuracyName(stage.name)];
+  const statistic = gateStatistic(stage["reward-model"]);
+  const accuracy = record?.metrics[heldOutName(stage.name, statistic)];
   if (accuracy !== undefined && accuracy >= minimumAccuracy) return;
   const found = accuracy === undefined ? "was not measured" : `is ${accuracy.toFixed(4)}`;
   throw new OarlockError(
     "GATE_NOT_PASSED",
-    `stage ${stage.name}: the held-out accuracy ${found}, minimumAccuracy is ${minimumAccuracy}: the next stage does not start. ` +
-      "Train longer, on more or cleaner pairs, or lower stages." +
+    `stage ${stage.name}: the held-out ${statistic.replace("_", " ")} ${found}, minimumAccuracy is ${minimumAccuracy}: the next stage does not start. ` +
+      "Train longer, on more or cleaner rows, or lower stages." +
       `${stage.name}.reward-model.minimumAccuracy`,
   );
 }

@@ -20,6 +20,21 @@ export const RLHF_CASES: readonly BadInput[] = [
     says: ["ANSWERS_NOT_A_PAIR", "plackett-luce or all-pairs"],
   },
   {
+    title: "labelled steps without labels",
+    change: [rewardModel("loss: binary-cross-entropy")],
+    says: ["PREFERENCES_MISSING", "completions (a list of steps) and labels"],
+  },
+  {
+    title: "a margin between labelled steps",
+    change: [rewardModel("loss: binary-cross-entropy, margin: 1")],
+    says: ["STEP_LABELS_WITHOUT_EFFECT", "no margin, or loss: bradley-terry"],
+  },
+  {
+    title: "the end of steps that pairs do not have",
+    change: [rewardModel('stepEnd: "."')],
+    says: ["reward-model.stepEnd", "loss: binary-cross-entropy"],
+  },
+  {
     title: "a gold scorer that is trained on",
     set: ["stages.grpo.grpo.rewards.answer.heldOut=true", "stages.grpo.grpo.rewards.answer.weight=1"],
     says: ["HELD_OUT_TRAINED_ON", "weight: 0"],

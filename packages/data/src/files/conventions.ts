@@ -1,11 +1,12 @@
 /**
- * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, conversational), verl (prompt as
+ * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision, conversational), verl (prompt as
  * messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and Anthropic's hh-rlhf, and a
  * mapping of the user's own. A record in, a row out, or an error that names place, field and value.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { Prompt, Row } from "../row.ts";
+import type { LabelledText, Prompt, Row } from "../row.ts";
 import { splitLastReply, toMessages } from "./messages.ts";
+import { labelledSteps } from "./labelled-steps.ts";
 import { describe, type TableRecord } from "./table.ts";
 
 /** Column names of the user's, each a name or a path ("reward_model.ground_truth"); what is left out is found by convention. */
@@ -17,6 +18,8 @@ export interface ColumnNames {
   readonly chosen?: string;
   readonly rejected?: string;
   readonly ranking?: string;
+  readonly completions?: string;
+  readonly labels?: string;
 }
 
 /** Tried in this order where the user names none. */
@@ -28,6 +31,8 @@ const conventions: { readonly [Part in keyof Required<ColumnNames>]: readonly st
   chosen: ["chosen"],
   rejected: ["rejected"],
   ranking: ["ranking"],
+  completions: ["completions"],
+  labels: ["labels"],
 };
 
 function valueAt(values: Readonly<Record<string, unknown>>, path: string): unknown {
@@ -97,12 +102,14 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
   const ranking = rankingOf(record, names);
+  const steps = stepsOf(record, names);
   return {
     prompt,
     ...(completion !== undefined && { completion }),
     ...(parts.chosen !== undefined && { chosen: parts.chosen }),
     ...(parts.rejected !== undefined && { rejected: parts.rejected }),
     ...(ranking !== undefined && { ranking }),
+    ...(steps !== undefined && { steps }),
     ...(answer !== undefined && { answer }),
     fields: jsonFields(record.values),
   };
@@ -127,6 +134,19 @@ function rankingOf(record: TableRecord, names: ColumnNames): readonly Prompt[] |
     column,
     `is ${describe(value)}; accepted: a list of two answers or more, the best first`,
   );
+}
+
+/** Labelled steps, where both of their columns are there. */
+function stepsOf(record: TableRecord, names: ColumnNames): readonly LabelledText[] | undefined {
+  const [completions, labels] = [find(record, "completions", names), find(record, "labels", names)];
+  if (completions === undefined || labels === undefined) return undefined;
+  const isNamed = names.completions !== undefined || names.labels !== undefined;
+  const steps = labelledSteps(completions.value, labels.value);
+  if (!("isMeant" in steps)) return steps;
+  // Columns that only happen to have these names are none.
+  if (!isNamed && !steps.isMeant) return undefined;
+  const { column } = steps.of === "labels" ? labels : completions;
+  throw refusal(record, column, steps.message);
 }
 
 /** The prompt column; Alpaca's `input` is appended to its instruction. */

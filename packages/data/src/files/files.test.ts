@@ -42,6 +42,28 @@ describe("conventions", () => {
       rejected: [other],
     });
   });
+  test("TRL: stepwise supervision, labels true or false or shares", () => {
+    const completions = ["a", "b"];
+    expect(row({ prompt: "q", completions, labels: [true, 0] }).steps).toEqual([
+      { text: "a", label: 1 },
+      { text: "b", label: 0 },
+    ]);
+    expect(
+      row({ prompt: "q", parts: ["a"], right: [0.25] }, { completions: "parts", labels: "right" }).steps,
+    ).toEqual([{ text: "a", label: 0.25 }]);
+    expect(() => row({ prompt: "q", completions, labels: [true] })).toThrow(
+      /DATA_ROW.*field "labels": has 1 labels of 2 steps/,
+    );
+    expect(() => row({ prompt: "q", completions, labels: [1, -1] })).toThrow(
+      /field "labels": label 2 is -1 \(number\); accepted: a list of true or false/,
+    );
+    // Columns that only have these names, unless they were named.
+    expect(row({ prompt: "q", completions: [{ text: "a" }], labels: [1] }).steps).toBeUndefined();
+    expect(row({ prompt: "q", completions, labels: "good" }).steps).toBeUndefined();
+    expect(() => row({ prompt: "q", parts: "a", labels: [1] }, { completions: "parts" })).toThrow(
+      /field "parts": is "a" \(string\); accepted: a list of texts/,
+    );
+  });
   test("verl: messages and reward_model.ground_truth", () => {
     expect(
       row({ prompt: [user], reward_model: { style: "rule", ground_truth: "42" }, data_source: "x" }),

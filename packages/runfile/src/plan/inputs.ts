@@ -9,12 +9,21 @@ export interface DataUse {
   readonly path: string;
   readonly data: ResolvedData;
   readonly purpose: StageType | "evaluation";
+  /** Of labelled steps: what stands between two of them. */
+  readonly stepEnd?: string;
 }
 
 /** Every data block, stages in order, the evaluation last. */
 export function dataUses(spec: ResolvedSpec): DataUse[] {
   const ofStages = spec.stages.flatMap((stage, index): DataUse[] => [
-    { path: `stages.${index}.${stage.type}.data`, data: blockOf(stage).data, purpose: stage.type },
+    {
+      path: `stages.${index}.${stage.type}.data`,
+      data: blockOf(stage).data,
+      purpose: stage.type,
+      ...(stage.type === "reward-model" && stage["reward-model"].stepEnd !== undefined
+        ? { stepEnd: stage["reward-model"].stepEnd }
+        : {}),
+    },
     // Rows that are mixed in are demonstrations.
     ...(stage.type === "ppo" && stage.ppo.ptx !== undefined
       ? [{ path: `stages.${index}.ppo.ptx.data`, data: stage.ppo.ptx.data, purpose: "sft" } as const]

@@ -152,6 +152,9 @@ describe("traps", () => {
     ["ANSWERS_NOT_A_PAIR", `${JUDGE}.answers=3`],
     ["RANKING_WITHOUT_EFFECT", [`${JUDGE}.loss=all-pairs`, `${JUDGE}.margin=1`]],
     ["PREFERENCES_MISSING", `${JUDGE}.loss=plackett-luce`],
+    ["PREFERENCES_MISSING", `${JUDGE}.loss=binary-cross-entropy`],
+    ["STEP_LABELS_WITHOUT_EFFECT", [`${JUDGE}.loss=binary-cross-entropy`, `${JUDGE}.centering=1`]],
+    ["STEP_LABELS_WITHOUT_EFFECT", [`${JUDGE}.loss=binary-cross-entropy`, `${JUDGE}.answers=2`]],
     ["FOLD_UNKNOWN", `${JUDGE}.fold=10`],
     ["LAG_TOO_LONG", `${PPO}.steps=1`],
     ["GUARD_GOLD_UNKNOWN", `${PPO}.guards=[{name: g, watch: reward-hacking, reaction: stop}]`],
@@ -170,6 +173,24 @@ describe("traps", () => {
   it("PREFERENCES_MISSING: rows without a preferred and a rejected answer", () => {
     const { problems } = plan([], { ...pairs, parts: ["prompt", "completion"] });
     expect(problems.map(({ code }) => code)).toEqual(["PREFERENCES_MISSING"]);
+  });
+
+  it("labelled steps have an end of their own, and a scorer looks for the same", () => {
+    const steps = { ...pairs, parts: ["prompt", "steps"] };
+    const loss = `${JUDGE}.loss=binary-cross-entropy`;
+    const scorer = (options: string) => [
+      loss,
+      `${JUDGE}.stepEnd=;`,
+      `${PPO}.rewards.preferred.model={from: stage/judge${options}}`,
+    ];
+    const judge = plan([loss], steps).run.spec.stages[1];
+    expect(judge).toMatchObject({ "reward-model": { answers: 1, centering: 0, stepEnd: "\n" } });
+    expect(plan(scorer(', scope: step, stepEnd: ";"'), steps).problems).toEqual([]);
+    expect(plan(scorer(""), steps).problems).toEqual([]); // its score of the whole
+    const [differs] = plan(scorer(", scope: step"), steps).problems;
+    expect(differs).toMatchObject({ code: "STEP_ENDS_DIFFER", accepted: 'stepEnd: ";"' });
+    const [pairsOfSteps] = plan([], steps).problems;
+    expect(pairsOfSteps?.accepted).toMatch(/^loss: binary-cross-entropy for labelled steps/);
   });
 
   it("guards need what they look at, and what they change", () => {

@@ -37,45 +37,73 @@ export const rewardModel: StageCheck<ResolvedRewardModel> = (stage, path, outer)
     value: String(stage.fold),
     accepted: "heldOut above 0, or fold: 0",
   })),
-  ...trapWhen(preferencesMissing(stage, outer, path), () => ({
-    code: "PREFERENCES_MISSING",
-    path: [...path, "data"],
-    message:
-      stage.answers === 2
-        ? "the rows have no preferred and rejected answer"
-        : `the rows have no ranking of ${stage.answers} answers`,
-    accepted:
-      stage.answers === 2
-        ? "columns chosen and rejected, or data fields: {chosen: <column>, rejected: <column>}"
-        : "a column ranking (a list, the best first), or data fields: {ranking: <column>}",
-  })),
+  ...rowsMissing(stage, outer, path),
 ];
 
-/** What is said of pairs alone, said of rankings, would have no effect. */
-function lossTraps({ loss, answers, margin, centering }: ResolvedRewardModel, path: Path): Trap[] {
-  const isPairs = loss === "bradley-terry";
-  return [
-    ...trapWhen(isPairs && answers !== 2, () => ({
+/** What is said of pairs alone would have no effect on rankings or labelled steps. */
+function lossTraps(stage: ResolvedRewardModel, path: Path): Trap[] {
+  const { loss, answers } = stage;
+  if (loss === "bradley-terry") {
+    return trapWhen(answers !== 2, () => ({
       code: "ANSWERS_NOT_A_PAIR",
       path: [...path, "answers"],
       message: "bradley-terry compares two answers",
       value: String(answers),
       accepted: "answers: 2, or loss: plackett-luce or all-pairs",
-    })),
-    ...(["margin", "centering"] as const).flatMap((name) =>
-      trapWhen(!isPairs && { margin, centering }[name] !== 0, () => ({
-        code: "RANKING_WITHOUT_EFFECT",
-        path: [...path, name],
-        message: `${loss} has no ${name}`,
-        value: String({ margin, centering }[name]),
-        accepted: `${name}: 0, or loss: bradley-terry`,
-      })),
-    ),
-  ];
+    }));
+  }
+  const isSteps = loss === "binary-cross-entropy";
+  const neutral = { margin: 0, centering: 0, ...(isSteps ? { answers: 1 } : {}) };
+  return Object.entries(neutral).flatMap(([name, none]) => {
+    const value = stage[name as keyof typeof neutral]; // a key of the table above
+    return trapWhen(value !== none, () => ({
+      code: isSteps ? "STEP_LABELS_WITHOUT_EFFECT" : "RANKING_WITHOUT_EFFECT",
+      path: [...path, name],
+      message: `${loss} has no ${name}`,
+      value: String(value),
+      accepted: `no ${name}, or loss: ${name === "answers" ? "plackett-luce or all-pairs" : "bradley-terry"}`,
+    }));
+  });
 }
 
-function preferencesMissing({ answers }: ResolvedRewardModel, { facts }: TrapContext, path: Path): boolean {
+/** What the rows of each loss have, and how it is found. */
+interface NeededRows {
+  readonly has: (parts: readonly string[]) => boolean;
+  readonly missing: string;
+  readonly accepted: string;
+}
+
+function neededRows({ loss, answers }: ResolvedRewardModel): NeededRows {
+  if (loss === "binary-cross-entropy") {
+    return {
+      has: (parts) => parts.includes("steps"),
+      missing: "labelled steps",
+      accepted:
+        "columns completions (a list of steps) and labels, or data fields: {completions: <column>, labels: <column>}",
+    };
+  }
+  if (answers !== 2) {
+    return {
+      has: (parts) => parts.includes("ranking"),
+      missing: `ranking of ${answers} answers`,
+      accepted: "a column ranking (a list, the best first), or data fields: {ranking: <column>}",
+    };
+  }
+  return {
+    has: (parts) => parts.includes("ranking") || (parts.includes("chosen") && parts.includes("rejected")),
+    missing: "preferred and rejected answer",
+    accepted: "columns chosen and rejected, or data fields: {chosen: <column>, rejected: <column>}",
+  };
+}
+
+function rowsMissing(stage: ResolvedRewardModel, { facts }: TrapContext, path: Path): Trap[] {
   const parts = facts.data.get(path.slice(1).concat("data").join("."))?.parts;
-  if (parts === undefined || parts.includes("ranking")) return false;
-  return answers !== 2 || !(parts.includes("chosen") && parts.includes("rejected"));
+  const { has, missing, accepted } = neededRows(stage);
+  const isSteps = parts?.includes("steps") === true && stage.loss !== "binary-cross-entropy";
+  return trapWhen(parts !== undefined && !has(parts), () => ({
+    code: "PREFERENCES_MISSING",
+    path: [...path, "data"],
+    message: `the rows have no ${missing}`,
+    accepted: isSteps ? `loss: binary-cross-entropy for labelled steps, or ${accepted}` : accepted,
+  }));
 }

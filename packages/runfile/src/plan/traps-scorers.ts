@@ -1,7 +1,7 @@
 /** Traps in scorers of other processes, of stages and of the evaluation alike. */
 import type { Path } from "../problem.ts";
-import type { ResolvedReward } from "../resolved.ts";
-import { rolloutsOf } from "../stage-parts.ts";
+import type { ResolvedReward, ResolvedStage } from "../resolved.ts";
+import { referencedStage, rolloutsOf } from "../stage-parts.ts";
 import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 /** Certificates for a connection that is plain text would protect nothing. */
@@ -60,15 +60,31 @@ function tokenScope(reward: ResolvedReward, path: Path): Trap[] {
   ];
 }
 
-const checkAll = (rewards: readonly ResolvedReward[], path: Path): Trap[] =>
-  rewards.flatMap((reward, index) =>
-    [plainText, tokenScope].flatMap((check) => check(reward, [...path, "rewards", index])),
-  );
+/** A model that was trained at the ends of steps is read where it was trained. */
+function otherSteps(stages: readonly ResolvedStage[], reward: ResolvedReward, path: Path): Trap[] {
+  if (reward.type !== "model" || reward.model.stepEnd === undefined) return [];
+  const stage = stages[referencedStage(stages, reward.model.from) ?? -1];
+  const trained = stage?.type === "reward-model" ? stage["reward-model"].stepEnd : undefined;
+  return trapWhen(trained !== undefined && trained !== reward.model.stepEnd, () => ({
+    code: "STEP_ENDS_DIFFER",
+    path: [...path, "model", "stepEnd"],
+    message: `${reward.model.from} was trained where steps end with ${JSON.stringify(trained)}`,
+    value: JSON.stringify(reward.model.stepEnd),
+    accepted: `stepEnd: ${JSON.stringify(trained)}`,
+  }));
+}
+
+function checkAll(stages: readonly ResolvedStage[], rewards: readonly ResolvedReward[], path: Path): Trap[] {
+  return rewards.flatMap((reward, index) => {
+    const at = [...path, "rewards", index];
+    return [...plainText(reward, at), ...tokenScope(reward, at), ...otherSteps(stages, reward, at)];
+  });
+}
 
 /** Checks of every list of rewards. */
 export const scorerTraps: TrapCheck = ({ spec: { stages, evaluation } }) => [
   ...stages.flatMap((stage, index) =>
-    checkAll(rolloutsOf(stage)?.rewards ?? [], ["spec", "stages", index, stage.type]),
+    checkAll(stages, rolloutsOf(stage)?.rewards ?? [], ["spec", "stages", index, stage.type]),
   ),
-  ...(evaluation === undefined ? [] : checkAll(evaluation.rewards, ["spec", "evaluation"])),
+  ...(evaluation === undefined ? [] : checkAll(stages, evaluation.rewards, ["spec", "evaluation"])),
 ];

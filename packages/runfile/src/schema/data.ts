@@ -16,6 +16,8 @@ const fields = closed({
   chosen: column("preferred completion"),
   rejected: column("rejected completion"),
   ranking: column("list of ranked completions, the best first"),
+  completions: column("list of steps of one completion"),
+  labels: column("list of labels of the steps"),
 }).describe("Which column plays which part; TRL's and verl's names are found without it.");
 
 const table = {

@@ -19,12 +19,23 @@ import {
   KL_ESTIMATORS,
   KL_PLACEMENTS,
   LOSS_MASKS,
-  PREFERENCE_LOSSES,
+  REWARD_LOSSES,
   SCHEDULES,
   STAGE_TYPES,
 } from "../vocabulary.ts";
 import { dataSchema } from "./data.ts";
-import { choice, closed, integer, name, namedList, real, startReference, union } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  name,
+  namedList,
+  real,
+  ruled,
+  startReference,
+  text,
+  union,
+} from "./primitives.ts";
 import { rewardsSchema } from "./rewards.ts";
 
 const MAX_STAGES = 16;
@@ -164,22 +175,33 @@ const ppo: z.ZodType<PpoSpec> = closed({
     .optional(),
 }).describe("Proximal policy optimisation with a critic.");
 
-const rewardModel: z.ZodType<RewardModelSpec> = closed({
+const rewardModelFields = closed({
   model: start,
   data: dataSchema,
   steps,
   batchSize: integer(1, MAX_BATCH).describe("Pairs per step.").optional(),
   microBatchSize: integer(1, MAX_BATCH).describe("Pairs per gradient pass; divides the batch.").optional(),
   maxLength: integer(2, MAX_TOKENS).describe("Tokens of prompt and answer at most.").optional(),
-  loss: choice(PREFERENCE_LOSSES).describe("Over pairs, or over rankings.").optional(),
+  loss: choice(REWARD_LOSSES).describe("Over pairs, rankings, or labelled steps.").optional(),
   answers: integer(2, 16).describe("Answers of each ranking; rows with others are left out.").optional(),
+  stepEnd: text(64).describe("What ends a labelled step (default a newline).").optional(),
   heldOut: real(0, 0.9).describe("Share of the pairs kept from training.").optional(),
   fold: integer(0, 99).describe("Which share is held out, from 0: one of 1 / heldOut.").optional(),
   margin: real(0, 100).describe("By how much the preferred answer should lead.").optional(),
   centering: real(0, 100).describe("Weight of the squared sum of a pair's scores.").optional(),
   minimumAccuracy: real(0, 1).describe("Held-out accuracy without which the run ends here.").optional(),
   optimizer: optimizer.optional(),
-}).describe("A reward model from preferences.");
+});
+
+const rewardModel: z.ZodType<RewardModelSpec> = ruled(rewardModelFields, [
+  {
+    rule: "!has(self.stepEnd) || (has(self.loss) && self.loss == 'binary-cross-entropy')",
+    message: "only labelled steps need to know what ends one",
+    path: ["stepEnd"],
+    accepted: "loss: binary-cross-entropy beside it, or no stepEnd",
+    holds: ({ loss, stepEnd }) => stepEnd === undefined || loss === "binary-cross-entropy",
+  },
+]).describe("A reward model from preferences or labelled steps.");
 
 const stage: z.ZodType<StageSpec> = union(
   closed({
