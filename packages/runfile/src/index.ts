@@ -103,6 +103,7 @@ export {
   blockOf,
   modelsOf,
   policyBefore,
+  referenceBy,
   referencedStage,
   referencesOf,
   restartsPolicy,

@@ -16,6 +16,7 @@ import type {
   GenerationLayout,
   GuardReaction,
   GuardType,
+  ComputedBy,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -322,6 +323,7 @@ export interface ResolvedRollouts {
   /** Lower bound c of the dual clip (> 1); 0 = off. */
   readonly dualClip: number;
   readonly kl: ResolvedKl;
+  readonly reference: ResolvedReference;
   readonly entropyCoefficient: number;
   readonly aggregation: Aggregation;
   readonly guards: readonly ResolvedGuard[];
@@ -350,6 +352,15 @@ export interface ResolvedKl {
   readonly placement: KlPlacement;
   readonly estimator: KlEstimator;
   readonly coefficient: number;
+}
+
+/** The policy of the stage's start, to which the KL is. */
+export interface ResolvedReference {
+  /**
+   * Who computes its log-probs of the samples: the learner when a batch is whole, or the actor that generated them, which then
+   * holds its weights and sends the log-probs with them.
+   */
+  readonly computedBy: ComputedBy;
 }
 
 export interface ResolvedGrpo extends ResolvedRollouts {

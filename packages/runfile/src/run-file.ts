@@ -10,6 +10,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  ComputedBy,
   CriticType,
   DataFormat,
   CorrectionLevel,
@@ -241,6 +242,7 @@ export interface RolloutSpec {
   readonly dualClip?: number | undefined;
   readonly entropyCoefficient?: number | undefined;
   readonly aggregation?: Aggregation | undefined;
+  readonly reference?: ReferenceSpec | undefined;
   readonly guards?: readonly GuardSpec[] | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
@@ -254,6 +256,10 @@ export interface GuardSpec {
   readonly window?: number | undefined;
   readonly gold?: string | undefined;
   readonly factor?: number | undefined;
+}
+
+export interface ReferenceSpec {
+  readonly computedBy?: ComputedBy | undefined;
 }
 
 export interface GrpoSpec extends RolloutSpec {

@@ -9,11 +9,11 @@ import { parameterLayout } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson, laggingVersions, rolloutsOf } from "@oarlock/runfile";
+import { canonicalJson, laggingVersions, referenceBy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
-import { createTrainer } from "@oarlock/training";
-import type { Trainer, TrainerOptions } from "@oarlock/training";
+import { createLogprobModel, createTrainer } from "@oarlock/training";
+import type { LogprobModel, Trainer, TrainerOptions } from "@oarlock/training";
 import type { OpenedModel } from "./model.ts";
 
 /** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
@@ -78,6 +78,15 @@ export async function openRunGenerator(run: ResolvedRun, config: LlamaConfig): P
   });
 }
 
+/** The reference policy of a stage, in an actor: one thread, as each lane of the trainer has, for its bits. */
+export function openRunReference(
+  run: ResolvedRun,
+  config: LlamaConfig,
+  weights: Float32Array,
+): Promise<LogprobModel> {
+  return createLogprobModel({ config, weights, ort: engineOf(run, 1) });
+}
+
 /**
  * How a trainer is opened: a lane for each training thread, which is faster than several threads on every operation (they
  * share the micro-batches of a step), and changes bits, so the plan says how many (D1).
@@ -108,7 +117,12 @@ export interface RunPolicyOptions {
 /** The run's policy versions on the bus. */
 export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
   const { bus, run, uid, config, incarnation } = options;
-  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
+  const fetched = run.spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts !== undefined && referenceBy(rollouts) === "actors";
+  });
+  const references = fetched.includes(true) ? 1 : 0;
+  const versions = laggingVersions(run.spec.pipeline) + references + SPARE_VERSIONS;
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,

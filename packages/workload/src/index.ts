@@ -19,6 +19,7 @@ export {
   trainingEngine,
   openRunGenerator,
   openRunPolicies,
+  openRunReference,
   openRunTrainer,
   type RunPolicyOptions,
 } from "./engines.ts";

@@ -25,12 +25,19 @@ import { partSpans, recordTokens } from "./generation-spans.ts";
 import type { ActorRecorders } from "./metrics.ts";
 import { createPolicyHolder } from "./policies.ts";
 import type { PolicyHolder, PolicySource } from "./policies.ts";
+import type { ReferencePolicy } from "./reference.ts";
 import { createActorState, reduceActor, wantsWork } from "./state.ts";
 import type { ActorEvent, ActorState } from "./state.ts";
 import { createSubmission } from "./submission.ts";
 import type { Submission } from "./submission.ts";
-import { completionAttributes, generationWork, trajectoryBatch, workAttributes } from "./work.ts";
-import type { GenerationWork, Provenance } from "./work.ts";
+import {
+  completionAttributes,
+  generationWork,
+  judgedByReference,
+  trajectoryBatch,
+  workAttributes,
+} from "./work.ts";
+import type { Answered, GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
@@ -41,6 +48,7 @@ const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => is
 export interface ActorOptions {
   readonly generator: Pick<Generator, "load" | "switchTo" | "plan" | "submit">;
   readonly policies: PolicySource;
+  readonly reference: Pick<ReferencePolicy, "ensure" | "logprobs">;
   /** Whether the newest announced policy takes over in mid-sequence: the run streams. Default false. */
   readonly streaming?: boolean;
   readonly work: Consumer;
@@ -178,19 +186,8 @@ function rolloutHandler(
     if (!item.parsed.followNewest && !done.every((one) => isOfOnePolicy(one, item.parsed.policy))) {
       throw givenUp(`${id} by policy version ${item.parsed.policy.number}`);
     }
-    await publish(options, item.work, { id, done, signal });
-  };
-  /**
-   * Nobody waits for it, and its policy will not come back: of a superseded learner (F1), or of a version that its learner has
-   * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
-   * such work behind.
-   */
-  const isOver = async ({ policy }: GenerationWork, { incarnation }: RolloutWork): Promise<boolean> => {
-    const announced = await options.policies.current();
-    if (announced === undefined || announced.incarnation < incarnation) return false;
-    const { current, held } = announced;
-    const isWithdrawn = current.number > policy.number && !held.some((one) => isSamePolicy(one, policy));
-    return announced.incarnation > incarnation || isWithdrawn;
+    const answered = await judged(options, item.parsed, { done, signal });
+    await publish(options, item.work, { id, answered, signal });
   };
   const dropped = (id: string): { readonly done: Promise<void> } => {
     options.log.info("dropped work that nobody waits for", { item: id });
@@ -201,6 +198,8 @@ function rolloutHandler(
    * that is over, since nothing is announced while one goes on.
    */
   const submit = async (parsed: GenerationWork, work: RolloutWork, signal: AbortSignal): Submitted => {
+    // Nothing is generated in vain: one that is not to be had is found out first.
+    if (parsed.reference !== undefined) await options.reference.ensure(parsed.reference, signal);
     if (options.streaming !== true) return submission.submit(parsed, signal);
     const reached = await follower.reach(parsed.policy, work.incarnation, signal);
     const isWanted = reached !== undefined && (parsed.followNewest || isSamePolicy(reached, parsed.policy));
@@ -217,7 +216,7 @@ function rolloutHandler(
     async start(item, id, signal) {
       const { work, parsed, delivery } = item;
       if (work.fingerprintDigest !== options.provenance.fingerprintDigest) {
-        if (await isOver(parsed, work)) return dropped(id);
+        if (await isOver(options, parsed, work)) return dropped(id);
         const { fingerprintDigest: planDigest, incarnation } = work;
         await options.refuseOtherPlan({ planDigest, incarnation }, signal);
       }
@@ -238,11 +237,29 @@ function rolloutHandler(
         await submitted;
         return { done: finished };
       } catch (reason) {
-        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(parsed, work))) throw reason;
+        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(options, parsed, work))) throw reason;
         return dropped(id);
       }
     },
   };
+}
+
+/**
+ * Nobody waits for it, and its policies will not come back: of a superseded learner (F1), or of a version that its learner has
+ * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
+ * such work behind.
+ */
+async function isOver(
+  { policies }: Pick<ActorOptions, "policies">,
+  { policy, reference = policy }: GenerationWork,
+  { incarnation }: RolloutWork,
+): Promise<boolean> {
+  const announced = await policies.current();
+  if (announced === undefined || announced.incarnation < incarnation) return false;
+  const { current, held } = announced;
+  const isWithdrawn = (wanted: PolicyVersion): boolean =>
+    current.number > wanted.number && !held.some((one) => isSamePolicy(one, wanted));
+  return announced.incarnation > incarnation || isWithdrawn(policy) || isWithdrawn(reference);
 }
 
 /** What a submission leads to; a superseded learner's work leads to nothing (F1). */
@@ -280,13 +297,28 @@ function described(
   return endingWith(span, told());
 }
 
+/** In the order of the samples, with what the reference gives them where it is asked: a function of the item alone (D1). */
+async function judged(
+  { reference }: Pick<ActorOptions, "reference">,
+  parsed: GenerationWork,
+  { done, signal }: { readonly done: readonly Completion[]; readonly signal: AbortSignal },
+): Promise<readonly Answered[]> {
+  const ordered = done.toSorted((a, b) => a.sample - b.sample);
+  if (parsed.reference === undefined) return ordered.map((completion) => ({ completion }));
+  const found = await reference.logprobs(parsed.reference, judgedByReference(parsed, ordered), signal);
+  return ordered.map((completion, i) => ({
+    completion,
+    referenceLogprobs: found[i] ?? new Float32Array(),
+  }));
+}
+
 function publish(
   { answerSubject, answers, provenance, telemetry }: ActorOptions,
   work: RolloutWork,
-  answer: { readonly id: string; readonly done: readonly Completion[]; readonly signal: AbortSignal },
+  answer: { readonly id: string; readonly answered: readonly Answered[]; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { id, done, signal } = answer;
-  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, provenance));
+  const { id, answered, signal } = answer;
+  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, answered, provenance));
   const messageId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
   const { tracer, answers: destination } = telemetry;
   const place = { stream: answers, subject: answerSubject, tracer, destination };

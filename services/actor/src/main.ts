@@ -16,6 +16,8 @@ import type { Actor } from "./actor.ts";
 import type { ActorConfig } from "./config.ts";
 import { actorHandlers } from "./handlers.ts";
 import { actorRecorders, observeActor } from "./metrics.ts";
+import type { ReferencePolicy } from "./reference.ts";
+import type { Provenance } from "./work.ts";
 
 /** What an actor is given: it opens none of these itself, so that one process can share them. */
 export interface ActorParts {
@@ -25,6 +27,7 @@ export interface ActorParts {
   readonly bus: Bus;
   readonly policies: PolicyStore;
   readonly generator: Generator;
+  readonly reference: ReferencePolicy;
   readonly lifecycle: Lifecycle;
   /** What it computes on, where that was probed. */
   readonly device?: DeviceFacts;
@@ -52,16 +55,12 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   const actor = createActor({
     generator,
     policies: parts.policies,
+    reference: parts.reference,
     streaming: run.spec.pipeline.mode === "streaming",
     work: await work.consumer(consumers.actors),
     answers,
     answerSubject: names.trajectoryGenerated,
-    provenance: {
-      producedBy: config.instance,
-      fingerprintDigest: run.digest,
-      tokenizerDigest: run.inputs.model.tokenizerDigest,
-      templateDigest: run.inputs.model.chatTemplateDigest,
-    },
+    provenance: provenanceOf(run, config.instance),
     refuseOtherPlan: createPlanRefusal({
       instance: config.instance,
       planDigest: run.digest,
@@ -122,4 +121,9 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   });
   log.info("actor serves", { address, slots: generator.plan.slots });
   return { actor, address, stopped };
+}
+
+function provenanceOf({ digest, inputs }: ResolvedRun, producedBy: string): Provenance {
+  const { tokenizerDigest, chatTemplateDigest: templateDigest } = inputs.model;
+  return { producedBy, fingerprintDigest: digest, tokenizerDigest, templateDigest };
 }

@@ -33,6 +33,8 @@ export interface LearnerCheckpoint {
   readonly rewardMoments?: RewardMoments;
   /** What the guards of the stage have seen. */
   readonly guards?: GuardState;
+  /** The reference that actors compute with; its weights are the array `reference`, which else is the trainer's. */
+  readonly referencePolicy?: PolicyVersion;
   /** What a roll-back goes back to; its weights are the array `good`. */
   readonly goodPolicy?: PolicyVersion;
   /** Updates of the critic or reward model; its weights and moments are arrays `scorer-…`. */

@@ -177,7 +177,9 @@ function partsOf(
     if (event.type === "rejected") log.error("rejected an update", { ...event });
     options.onEvent?.(event);
   };
-  const { describe, isScored } = createDescriber({ run, data, incarnation, versions });
+  const publication = createPublication(options.policies, signal, tracer);
+  const referenceOf = (stage: number): PolicyVersion | undefined => publication.reference(stage)?.policy;
+  const { describe, isScored } = createDescriber({ run, data, incarnation, versions, referenceOf });
   const { resumed } = checkpoints;
   // T1: what the surviving lineage has trained stays on record.
   const kept =
@@ -194,6 +196,7 @@ function partsOf(
     queueWait: recorders.queueWait,
     describe,
     isScored,
+    referenceOf,
     stall: { ...DEFAULT_STALL, ...options.stall },
     onStalled: (message) => onEvent({ type: "stalled", message }),
   });
@@ -210,7 +213,6 @@ function partsOf(
     onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
   };
   const program = programOf(run);
-  const publication = createPublication(options.policies, signal, tracer);
   const known = { run, program, uid, data, kept: keptStages ?? new Map() };
   const parts = { ...known, trainer, scorer, models, versions, checkpoints, journal, rollouts };
   const listeners = { publication, onEvent, onCheckpoint, tracer, groupTraces, recorders };
@@ -323,7 +325,7 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
       startedMs,
     };
   }
-  const { state, current, lagging, guards } = await restoreCheckpoint(parts, checkpoints.resumed);
+  const { state, current, lagging, guards, reference } = await restoreCheckpoint(parts, checkpoints.resumed);
   const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient, rewardMoments } = state;
   const progress = {
     position,
@@ -340,6 +342,10 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
   };
   const at = { stage: position.stage, step: position.step };
   parts.versions.know(results);
+  if (reference !== undefined) {
+    await parts.publication.publish(reference, { stage: position.stage, step: 0 });
+    parts.publication.keepReference({ stage: position.stage, served: reference });
+  }
   for (const served of lagging) await parts.publication.publish(served, at);
   const isServed = isPolicyServed(parts.program, position);
   if (isServed) await parts.publication.publish(current, at);

@@ -7,6 +7,7 @@ import { rolloutPurpose, workPurpose } from "@oarlock/run";
 import type { GroupIdentity, PolicyVersion, SampleVerdict, ScoredHead, WorkItem } from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
+import { checkReference } from "./reference-logprobs.ts";
 
 /** What a work message says besides the item. */
 export interface WorkContext {
@@ -14,6 +15,8 @@ export interface WorkContext {
   readonly seed: number;
   readonly prompt: PromptRow;
   readonly sampling: SamplingPlan;
+  /** Whose log-probs the actor sends along. */
+  readonly reference: PolicyVersion | undefined;
   readonly stopTokens: readonly number[];
   readonly fingerprintDigest: string;
   /** Versions of the scorers, by name. */
@@ -23,7 +26,7 @@ export interface WorkContext {
 /** An item as a message. */
 export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
   const { identity, policy } = item;
-  const { prompt } = context;
+  const { prompt, reference } = context;
   return create(RolloutWorkSchema, {
     group: groupMessage(identity),
     incarnation: context.incarnation,
@@ -37,6 +40,9 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
     followNewest: item.followNewest,
+    ...(reference === undefined
+      ? {}
+      : { reference: { version: reference.number, digest: reference.digest } }),
     scorers: [...context.pins].map(([name, version]) => ({ name, version })),
   });
 }
@@ -64,21 +70,30 @@ export function groupOfMessage(
   return { identity: { uid: runUid, purpose, ...place }, incarnation: read.incarnation };
 }
 
+/** What is asked of the samples of a message. */
+export interface ScoredExpectation {
+  /** Whether a sample's rewards make a number (S1). */
+  readonly isScored: (trajectory: Trajectory) => boolean;
+  /** Whose log-probs come with the rollouts of a stage, if anyone's do. */
+  readonly referenceOf: (stage: number) => PolicyVersion | undefined;
+}
+
 /**
- * The head of a scored message, as far as admission looks. `isScored` says whether a sample's rewards make a number.
- * Throws `SCORED_MALFORMED` where there is nothing to admit, or where it is not said of every token which policy drew it (W2).
+ * The head of a scored message, as far as admission looks. Throws `SCORED_MALFORMED` where there is nothing to admit, where it is
+ * not said of every token which policy drew it (W2), or where log-probs are missing.
  */
-export function scoredHead(
-  batch: TrajectoryBatch,
-  isScored: (trajectory: Trajectory) => boolean,
-): ScoredHead {
+export function scoredHead(batch: TrajectoryBatch, { isScored, referenceOf }: ScoredExpectation): ScoredHead {
   const [first] = batch.trajectories;
   if (batch.group === undefined || first === undefined) {
     throw new OarlockError("SCORED_MALFORMED", "scored message without group or trajectories");
   }
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = workPurpose(first.purpose) ?? "rollout";
-  for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
+  const reference = purpose === "rollout" ? referenceOf(stage) : undefined;
+  for (const trajectory of batch.trajectories) {
+    checkLogprobs(trajectory);
+    if (reference !== undefined) checkReference(trajectory, reference);
+  }
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,

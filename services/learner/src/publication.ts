@@ -3,6 +3,7 @@
  * never waits for it unless something needs the version. Versions that lag or the last checkpoint still needs are kept.
  */
 import type { PolicyStore } from "@oarlock/checkpoint";
+import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
 import { isSampled, traced, waitFor } from "@oarlock/runtime";
 import type { Tracer } from "@oarlock/runtime";
@@ -23,8 +24,16 @@ export interface Publication {
   settled(): Promise<void>;
   /** The newest `count` versions published, oldest first, with their weights. */
   recent(count: number): readonly ServedPolicy[];
+  /** The reference that actors compute with in a stage: what is published of it is not forgotten before another stage's. */
+  keepReference(reference: StageReference | undefined): void;
+  reference(stage: number): ServedPolicy | undefined;
   /** Queues forgetting the versions below `number`. */
   forget(number: number): void;
+}
+
+export interface StageReference {
+  readonly stage: number;
+  readonly served: ServedPolicy;
 }
 
 /** A publication that has announced nothing. */
@@ -37,12 +46,13 @@ export function createPublication(store: PolicyStore, signal: AbortSignal, trace
     return queue;
   };
   let held: readonly ServedPolicy[] = [];
+  let reference: StageReference | undefined;
 
   return {
     publish(served, { stage, step }) {
       const { policy, weights } = served;
       const newest = held.at(-1);
-      if (newest?.policy.number === policy.number && newest.policy.digest === policy.digest) return queue;
+      if (newest !== undefined && isSamePolicy(newest.policy, policy)) return queue;
       held = [...held, served];
       const wait = { timeoutMs: PUBLISH_TIMEOUT_MS, signal };
       return enqueue(async () => {
@@ -59,8 +69,14 @@ export function createPublication(store: PolicyStore, signal: AbortSignal, trace
     },
     settled: () => queue,
     recent: (count) => (count <= 0 ? [] : held.slice(-count)),
+    keepReference(next) {
+      reference = next;
+    },
+    reference: (stage) => (reference?.stage === stage ? reference.served : undefined),
     forget(number) {
-      const kept = held.filter(({ policy }) => policy.number >= number);
+      const isReference = ({ policy }: ServedPolicy): boolean =>
+        reference !== undefined && isSamePolicy(policy, reference.served.policy);
+      const kept = held.filter((served) => served.policy.number >= number || isReference(served));
       if (kept.length === held.length) return;
       held = kept;
       const versions = kept.map(({ policy }) => policy);

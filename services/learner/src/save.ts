@@ -47,6 +47,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const scorer = parts.scorer.isOpen() ? await savedState(parts.scorer.get()) : undefined;
   const lagging = laggingPolicies(parts, progress);
   const good = progress.guards?.good;
+  const reference = parts.publication.reference(progress.position.stage);
   const state: LearnerCheckpoint = {
     uid: parts.uid,
     incarnation: checkpoints.incarnation,
@@ -63,6 +64,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
     ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
     ...(progress.guards === undefined ? {} : { guards: progress.guards.state }),
+    ...(reference === undefined ? {} : { referencePolicy: reference.policy }),
     ...(good === undefined ? {} : { goodPolicy: good.policy }),
     ...(scorer === undefined ? {} : stepsOf(scorer)),
     seconds: secondsOf(parts, progress),
@@ -72,7 +74,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     [ARRAYS.weights]: trained.array("weights"),
     [ARRAYS.m]: trained.array("firstMoments"),
     [ARRAYS.v]: trained.array("secondMoments"),
-    ...(trained.arrays.includes("reference") ? { [ARRAYS.reference]: trained.array("reference") } : {}),
+    ...referenceArray(trained, reference),
     ...(good === undefined ? {} : { [ARRAYS.good]: good.weights }),
     ...(scorer === undefined
       ? {}
@@ -87,6 +89,15 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
   parts.onCheckpoint(info);
   return info;
+}
+
+/** The actors' reference, else the trainer's, if there is one. */
+function referenceArray(
+  trained: SavedState,
+  ofActors: ServedPolicy | undefined,
+): Readonly<Record<string, Float32Array | DeferredArray>> {
+  if (ofActors !== undefined) return { [ARRAYS.reference]: ofActors.weights };
+  return trained.arrays.includes("reference") ? { [ARRAYS.reference]: trained.array("reference") } : {};
 }
 
 type SavedState = StateFacts & { readonly array: (name: StateArray) => DeferredArray };
@@ -129,6 +140,8 @@ export interface RestoredLearner {
   readonly state: LearnerCheckpoint;
   readonly current: ServedPolicy;
   readonly lagging: readonly ServedPolicy[];
+  /** What actors compute with. */
+  readonly reference: ServedPolicy | undefined;
   readonly guards: GuardProgress | undefined;
 }
 
@@ -139,20 +152,24 @@ export async function restoreCheckpoint(
 ): Promise<RestoredLearner> {
   const state = readLearnerCheckpoint(loaded.state, { uid: parts.uid, planDigest: parts.run.digest });
   const weights = arrayOf(loaded, ARRAYS.weights);
-  const { optimizerStep } = state;
+  const { optimizerStep, referencePolicy } = state;
+  const reference =
+    loaded.arrays[ARRAYS.reference] === undefined ? undefined : arrayOf(loaded, ARRAYS.reference);
   await parts.trainer.restore({
     weights,
     firstMoments: arrayOf(loaded, ARRAYS.m),
     secondMoments: arrayOf(loaded, ARRAYS.v),
     optimizerStep,
-    ...(loaded.arrays[ARRAYS.reference] === undefined
-      ? {}
-      : { reference: arrayOf(loaded, ARRAYS.reference) }),
+    ...(reference === undefined || referencePolicy !== undefined ? {} : { reference }),
   });
   if (state.scorerStep !== undefined) await restoreScorer(parts, loaded, state);
   return {
     state,
     current: { policy: state.policy, weights },
+    reference: referencePolicy && {
+      policy: referencePolicy,
+      weights: arrayOf(loaded, ARRAYS.reference),
+    },
     guards: restoredGuards(loaded, state),
     lagging: state.laggingPolicies.map((policy) => ({
       policy,

@@ -5,9 +5,9 @@
 import type { Trajectory } from "@oarlock/proto";
 import { groupsDropped, isPolicyServed } from "@oarlock/run";
 import type { Alarm, PolicyVersion } from "@oarlock/run";
-import { correctionOf, rolloutsOf } from "@oarlock/runfile";
+import { correctionOf, referenceBy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
-import type { StepResult, TrainingRow } from "@oarlock/training";
+import type { StepResult } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
@@ -23,8 +23,8 @@ import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { oldestServed } from "./plan.ts";
-import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
+import { referenceLogprobsOf } from "./reference-logprobs.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
 import { announceStage } from "./stage-borders.ts";
 import { rolloutSamples } from "./samples.ts";
@@ -342,13 +342,15 @@ function linkBatch(
   linkGroups(parts, at.span, { batch, groups, rewardOf, policyNumber: at.before.number });
 }
 
-/** Of every sample in order, if the plan has a KL term. */
+/** Of every sample in order, if the plan has a KL term: computed here, or by the actor that sent it. */
 async function referenceLogprobs(
   parts: LearnerParts,
   grpo: ResolvedGrpo,
-  samples: readonly { readonly row: TrainingRow }[],
+  samples: readonly JudgedSample[],
 ): Promise<Float32Array[] | undefined> {
-  if (!needsReference(grpo)) return undefined;
+  const by = referenceBy(grpo);
+  if (by === undefined) return undefined;
+  if (by === "actors") return samples.map(({ trajectory }) => referenceLogprobsOf(trajectory));
   const options = { microBatchSize: grpo.microBatchSize, temperature: grpo.sampling.temperature };
   const rows = samples.map(({ row }) => row);
   return traced(parts.tracer, { name: "reference logprobs" }, () =>

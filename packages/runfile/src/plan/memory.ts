@@ -6,7 +6,7 @@
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
-import { modelsOf, rolloutsOf } from "../stage-parts.ts";
+import { modelsOf, referenceBy, rolloutsOf } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -31,7 +31,7 @@ export interface MemoryEstimate {
   readonly runtime: number;
   /** Weights of the trainer, its gradients and both moments. */
   readonly trainer: number;
-  /** The frozen reference policy of a stage with KL. */
+  /** The frozen reference policy of a stage with KL: the learner's, or those of the actors with what their passes keep. */
   readonly reference: number;
   /** Weights, gradients and moments of a critic or a reward model in training, and reward models that score. */
   readonly scorers: number;
@@ -53,13 +53,12 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   const weights = parameterCount(shape) * FLOAT_BYTES;
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
-  const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
   const lanes = spec.compute.trainingThreads;
   const parts = {
     runtime: RUNTIME_BYTES,
     // Each lane has gradients of its own.
     trainer: (3 + lanes) * weights,
-    reference: reference ? weights : 0,
+    reference: Math.max(...spec.stages.map((stage) => referenceBytes(spec, shape, stage))),
     scorers: scorerWeights(spec) * weights,
     snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
     checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
@@ -69,7 +68,7 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
       : 0,
     activations:
       lanes *
-      (parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1) *
+      keptLengths(shape) *
       Math.max(
         0,
         ...spec.stages.map((stage) =>
@@ -79,6 +78,9 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
+
+const keptLengths = (shape: ModelShape): number =>
+  parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1;
 
 /** Sequences of one gradient pass, and their length at most. */
 export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
@@ -90,6 +92,22 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
   const { microBatchSize, maxPromptLength, sampling } = stage.type === "grpo" ? stage.grpo : stage.ppo;
   const mixed = stage.type === "ppo" ? (stage.ppo.ptx?.maxLength ?? 0) : 0;
   return { sequences: microBatchSize, length: Math.max(maxPromptLength + sampling.maxNewTokens, mixed) };
+}
+
+/**
+ * Of a stage whose reference the actors compute with: each holds the weights, and the scratch memory of a forward pass, which
+ * needs one layer at a time; the learner and the bus keep the snapshot that actors fetch.
+ */
+function referenceBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
+  const rollouts = rolloutsOf(stage);
+  const by = rollouts && referenceBy(rollouts);
+  if (rollouts === undefined || by === undefined) return 0;
+  const weights = parameterCount(shape) * FLOAT_BYTES;
+  if (by === "learner") return weights;
+  const { sequences, length } = passOf(stage);
+  const tokens = Math.min(sequences, rollouts.groupSize) * length;
+  const scratch = (perTokenFloats(shape, length) + LOGIT_COPIES * shape.vocabSize) * tokens * FLOAT_BYTES;
+  return 2 * weights + spec.compute.actors * (weights + keptLengths(shape) * scratch);
 }
 
 /**
@@ -143,10 +161,16 @@ function activationBytes(
   { sequences, length, logits }: { sequences: number; length: number; logits: boolean },
 ): number {
   const tokens = sequences * length;
-  const { hiddenSize, intermediateSize, heads, kvHeads, headSize } = shape;
+  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
+  return (shape.layers * perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
+}
+
+/** What a layer makes of a token. */
+function perTokenFloats(
+  { hiddenSize, intermediateSize, heads, kvHeads, headSize }: ModelShape,
+  length: number,
+): number {
   // Residuals, norms and their outputs (6), projections with rotated copies (2 each), attention scores and weights.
   const attention = 2 * headSize * (heads + 2 * kvHeads) + 2 * heads * length;
-  const perToken = 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
-  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
-  return (shape.layers * perToken + head) * tokens * FLOAT_BYTES;
+  return 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
 }

@@ -12,6 +12,7 @@ import type {
 import {
   ADVANTAGES,
   AGGREGATIONS,
+  COMPUTED_BY,
   CRITIC_TYPES,
   GUARD_REACTIONS,
   GUARD_TYPES,
@@ -114,6 +115,11 @@ const rollouts = {
   dualClip: real(0, 100).describe("Bound c of the dual clip for negative advantages; 0 is off.").optional(),
   entropyCoefficient: real(0, 100).describe("Weight of the entropy bonus.").optional(),
   aggregation: choice(AGGREGATIONS).describe("How token losses become one number.").optional(),
+  reference: closed({
+    computedBy: choice(COMPUTED_BY).describe("Who computes its log-probs of the samples.").optional(),
+  })
+    .describe("The policy that the KL is to.")
+    .optional(),
   guards: namedList(guard, 0, MAX_GUARDS).describe("Alarms and what they do.").optional(),
   optimizer: optimizer.optional(),
 };

@@ -284,6 +284,8 @@ export type Trajectory = Message<"oarlock.v1.Trajectory"> & {
   values?: TokenSignal | undefined;
 
   /**
+   * Of every completion token, by the reference that the work named: at the sampling temperature, nothing cut off.
+   *
    * @generated from field: oarlock.v1.TokenSignal reference_logprobs = 17;
    */
   referenceLogprobs?: TokenSignal | undefined;
