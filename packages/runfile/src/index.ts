@@ -111,6 +111,7 @@ export {
   rolloutsOf,
   stageResult,
   trainsPolicy,
+  valuesBy,
 } from "./stage-parts.ts";
 export type { StageBlock } from "./stage-parts.ts";
 export { batchesInFlight, correctionOf, laggingVersions } from "./pipeline.ts";

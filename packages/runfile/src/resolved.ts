@@ -418,6 +418,11 @@ export interface ResolvedCritic {
   readonly clip: number;
   /** Steps at the stage's start that train the critic alone: on one trunk, the value head. */
   readonly warmupSteps: number;
+  /**
+   * Who computes the values of the samples: the learner at the start of a step, or the actor that generated them, by the critic
+   * that goes with the policy that it sampled from: with lag an older one.
+   */
+  readonly computedBy: ComputedBy;
   readonly optimizer: ResolvedOptimizer;
 }
 

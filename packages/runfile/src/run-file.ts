@@ -295,6 +295,7 @@ export interface CriticSpec {
   readonly from?: string | undefined;
   readonly clip?: number | undefined;
   readonly warmupSteps?: number | undefined;
+  readonly computedBy?: ComputedBy | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
 

@@ -43,6 +43,11 @@ export function referenceBy({
   return isUsed ? reference.computedBy : undefined;
 }
 
+/** Who computes the values of a stage's samples; undefined for one without a critic. */
+export function valuesBy(stage: ResolvedStage | undefined): ComputedBy | undefined {
+  return stage?.type === "ppo" ? stage.ppo.critic.computedBy : undefined;
+}
+
 /** Whether what the stage trains is the policy. */
 export function trainsPolicy({ type }: Pick<ResolvedStage, "type">): boolean {
   return type !== "reward-model";

@@ -11,7 +11,7 @@ export interface ScoreCore {
 }
 
 export async function openScoreCore(options: ScoreModelOptions): Promise<ScoreCore> {
-  const model = await openFrozenModel(options, "score");
+  const model = await openFrozenModel(options, ["score"]);
   return {
     async score(texts, places) {
       const scores: number[] = [];

@@ -5,15 +5,15 @@ import type { PolicyStore } from "@oarlock/checkpoint";
 import type { Bus } from "@oarlock/bus";
 import { createGenerator } from "@oarlock/generation";
 import type { Generator } from "@oarlock/generation";
-import { parameterLayout } from "@oarlock/nn";
+import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson, laggingVersions, referenceBy, rolloutsOf } from "@oarlock/runfile";
+import { canonicalJson, laggingVersions, referenceBy, rolloutsOf, valuesBy } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
-import { createLogprobModel, createTrainer } from "@oarlock/training";
-import type { LogprobModel, Trainer, TrainerOptions } from "@oarlock/training";
+import { createCompletionModel, createTrainer } from "@oarlock/training";
+import type { CompletionModel, Trainer, TrainerOptions } from "@oarlock/training";
 import type { OpenedModel } from "./model.ts";
 
 /** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
@@ -78,13 +78,13 @@ export async function openRunGenerator(run: ResolvedRun, config: LlamaConfig): P
   });
 }
 
-/** The reference policy of a stage, in an actor: one thread, as each lane of the trainer has, for its bits. */
-export function openRunReference(
+/** A model beside the policy in an actor, by its head a reference or a critic: one thread, as a trainer's lane has, for its bits. */
+export function openRunCompanion(
   run: ResolvedRun,
   config: LlamaConfig,
   weights: Float32Array,
-): Promise<LogprobModel> {
-  return createLogprobModel({ config, weights, ort: engineOf(run, 1) });
+): Promise<CompletionModel> {
+  return createCompletionModel({ config, weights, ort: engineOf(run, 1) });
 }
 
 /**
@@ -127,6 +127,26 @@ export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore>
   return openPolicyStore({
     bus,
     uid,
+    incarnation,
+    configDigest: sha256Hex(canonicalJson(config)),
+    maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),
+    fingerprintDigest: run.digest,
+  });
+}
+
+/** Whether actors of the run compute values. */
+export const hasCriticsInActors = (run: ResolvedRun): boolean =>
+  run.spec.stages.some((stage) => valuesBy(stage) === "actors");
+
+/** The critics that go with the policy versions, where actors compute values: a store like the policy's. */
+export function openRunCritics(options: RunPolicyOptions): Promise<PolicyStore> {
+  const { bus, run, uid, incarnation } = options;
+  const config = withScoreHead(options.config);
+  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
+  const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
+  return openPolicyStore({
+    bus,
+    uid: `${uid}-critic`,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),

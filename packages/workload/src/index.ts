@@ -18,8 +18,10 @@ export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";
 export {
   trainingEngine,
   openRunGenerator,
+  hasCriticsInActors,
+  openRunCompanion,
+  openRunCritics,
   openRunPolicies,
-  openRunReference,
   openRunTrainer,
   type RunPolicyOptions,
 } from "./engines.ts";

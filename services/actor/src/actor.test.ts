@@ -14,8 +14,8 @@ import { processWaits, silentLog, silentTelemetry, systemClock } from "@oarlock/
 import { createPlanRefusal } from "@oarlock/workload";
 import { expect, onTestFinished, test } from "vitest";
 import { createActor } from "./actor.ts";
+import { createCompanion } from "./companion.ts";
 import { actorRecorders } from "./metrics.ts";
-import { createReferencePolicy } from "./reference.ts";
 
 const names = subjects("actor-1");
 const ACK_WAIT_MS = 5_000;
@@ -74,12 +74,16 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?
       plan: { slots: 1 } as Parameters<typeof createActor>[0]["generator"]["plan"],
     },
     policies,
-    reference: createReferencePolicy({
+    reference: createCompanion({
+      name: "reference",
+      gives: "reference logprobs",
       source: policies,
       open: unexpected,
       microBatchSizeOf: () => 1,
+      capacity: 1,
       tracer,
     }),
+    critic: { ensure: unexpected, perToken: unexpected },
     work: await work.consumer({ name: "actors", ackWaitMs: ACK_WAIT_MS, maxAckPending: 10 }),
     answers,
     answerSubject: names.trajectoryGenerated,

@@ -19,24 +19,18 @@ import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
 import { publishAnswer } from "@oarlock/workload";
 import type { RefuseOtherPlan } from "@oarlock/workload";
+import type { Companion } from "./companion.ts";
 import { createFollower } from "./follower.ts";
 import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
 import type { ActorRecorders } from "./metrics.ts";
 import { createPolicyHolder } from "./policies.ts";
 import type { PolicyHolder, PolicySource } from "./policies.ts";
-import type { ReferencePolicy } from "./reference.ts";
 import { createActorState, reduceActor, wantsWork } from "./state.ts";
 import type { ActorEvent, ActorState } from "./state.ts";
 import { createSubmission } from "./submission.ts";
 import type { Submission } from "./submission.ts";
-import {
-  completionAttributes,
-  generationWork,
-  judgedByReference,
-  trajectoryBatch,
-  workAttributes,
-} from "./work.ts";
+import { completionAttributes, generationWork, judgedItem, trajectoryBatch, workAttributes } from "./work.ts";
 import type { Answered, GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
@@ -45,10 +39,14 @@ const GENERATE_TIMEOUT_MS = 600_000;
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
 
+/** What of a companion the work needs. */
+type Asked = Pick<Companion, "ensure" | "perToken">;
+
 export interface ActorOptions {
   readonly generator: Pick<Generator, "load" | "switchTo" | "plan" | "submit">;
   readonly policies: PolicySource;
-  readonly reference: Pick<ReferencePolicy, "ensure" | "logprobs">;
+  readonly reference: Asked;
+  readonly critic: Asked;
   /** Whether the newest announced policy takes over in mid-sequence: the run streams. Default false. */
   readonly streaming?: boolean;
   readonly work: Consumer;
@@ -200,6 +198,7 @@ function rolloutHandler(
   const submit = async (parsed: GenerationWork, work: RolloutWork, signal: AbortSignal): Submitted => {
     // Nothing is generated in vain: one that is not to be had is found out first.
     if (parsed.reference !== undefined) await options.reference.ensure(parsed.reference, signal);
+    if (parsed.critic !== undefined) await options.critic.ensure(parsed.critic, signal);
     if (options.streaming !== true) return submission.submit(parsed, signal);
     const reached = await follower.reach(parsed.policy, work.incarnation, signal);
     const isWanted = reached !== undefined && (parsed.followNewest || isSamePolicy(reached, parsed.policy));
@@ -297,18 +296,22 @@ function described(
   return endingWith(span, told());
 }
 
-/** In the order of the samples, with what the reference gives them where it is asked: a function of the item alone (D1). */
+/** In the order of the samples, with what reference and critic give them where they are asked: a function of the item (D1). */
 async function judged(
-  { reference }: Pick<ActorOptions, "reference">,
+  { reference, critic }: Pick<ActorOptions, "reference" | "critic">,
   parsed: GenerationWork,
   { done, signal }: { readonly done: readonly Completion[]; readonly signal: AbortSignal },
 ): Promise<readonly Answered[]> {
   const ordered = done.toSorted((a, b) => a.sample - b.sample);
-  if (parsed.reference === undefined) return ordered.map((completion) => ({ completion }));
-  const found = await reference.logprobs(parsed.reference, judgedByReference(parsed, ordered), signal);
+  const item = judgedItem(parsed, ordered);
+  const ask = async (of: Asked, policy: PolicyVersion | undefined): Promise<Float32Array[] | undefined> =>
+    policy && of.perToken(policy, item, signal);
+  const logprobs = await ask(reference, parsed.reference);
+  const values = await ask(critic, parsed.critic);
   return ordered.map((completion, i) => ({
     completion,
-    referenceLogprobs: found[i] ?? new Float32Array(),
+    referenceLogprobs: logprobs?.[i],
+    values: values?.[i],
   }));
 }
 

@@ -13,10 +13,10 @@ import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import { createPlanRefusal } from "@oarlock/workload";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
+import type { Companion } from "./companion.ts";
 import type { ActorConfig } from "./config.ts";
 import { actorHandlers } from "./handlers.ts";
 import { actorRecorders, observeActor } from "./metrics.ts";
-import type { ReferencePolicy } from "./reference.ts";
 import type { Provenance } from "./work.ts";
 
 /** What an actor is given: it opens none of these itself, so that one process can share them. */
@@ -27,7 +27,8 @@ export interface ActorParts {
   readonly bus: Bus;
   readonly policies: PolicyStore;
   readonly generator: Generator;
-  readonly reference: ReferencePolicy;
+  readonly reference: Companion;
+  readonly critic: Companion;
   readonly lifecycle: Lifecycle;
   /** What it computes on, where that was probed. */
   readonly device?: DeviceFacts;
@@ -56,6 +57,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     generator,
     policies: parts.policies,
     reference: parts.reference,
+    critic: parts.critic,
     streaming: run.spec.pipeline.mode === "streaming",
     work: await work.consumer(consumers.actors),
     answers,

@@ -13,11 +13,13 @@ import {
   create,
 } from "@oarlock/proto";
 import type {
+  MessageInitShape,
   PolicyIdentity,
   SamplingParams as SamplingMessage,
   Trajectory,
   TrajectoryBatch,
   RolloutWork,
+  TokenSignalSchema,
 } from "@oarlock/proto";
 import type { SampleKey } from "@oarlock/rl";
 import { workPurpose } from "@oarlock/run";
@@ -25,7 +27,7 @@ import type { PolicyVersion, WorkPurpose } from "@oarlock/run";
 import { bytesOf } from "@oarlock/runtime";
 import type { Attributes } from "@oarlock/runtime";
 import { generationAttributes, groupAttributes, policyAttributes } from "@oarlock/telemetry";
-import type { Judged } from "./reference.ts";
+import type { Judged } from "./companion.ts";
 
 /** A work item that can be generated: everything checked that a generator would trip over. */
 export interface GenerationWork {
@@ -33,14 +35,16 @@ export interface GenerationWork {
   /** Streaming: `policy` is the oldest that may begin, and the newest takes over at token boundaries. */
   readonly followNewest: boolean;
   readonly request: GenerationRequest;
-  /** Whose log-probs of the completions go with them. */
+  /** Whose log-probs of the completions go with them, and whose values. */
   readonly reference?: PolicyVersion;
+  readonly critic?: PolicyVersion;
 }
 
-/** A completion, and what the reference gave each of its tokens where the work asked for that. */
+/** A completion, and what reference and critic gave each of its tokens where the work asked for that. */
 export interface Answered {
   readonly completion: Completion;
-  readonly referenceLogprobs?: Float32Array;
+  readonly referenceLogprobs?: Float32Array | undefined;
+  readonly values?: Float32Array | undefined;
 }
 
 /** What every trajectory of an actor carries about where it came from. */
@@ -94,13 +98,14 @@ export function generationWork(work: RolloutWork): GenerationWork {
       timed: true,
     },
     ...(work.reference === undefined ? {} : { reference: versionOf(work.reference) }),
+    ...(work.critic === undefined ? {} : { critic: versionOf(work.critic) }),
   };
 }
 
 const versionOf = ({ version, digest }: PolicyIdentity): PolicyVersion => ({ number: version, digest });
 
-/** What the reference is asked: the completions of an item after their prompt, as they were drawn. */
-export function judgedByReference(
+/** What reference and critic are asked: the completions of an item after their prompt, as they were drawn. */
+export function judgedItem(
   { request }: Pick<GenerationWork, "request">,
   completions: readonly Completion[],
 ): Judged {
@@ -182,7 +187,7 @@ export function trajectoryBatch(
 
 function trajectory(
   work: RolloutWork,
-  { completion, referenceLogprobs }: Answered,
+  { completion, referenceLogprobs, values }: Answered,
   provenance: Provenance,
 ): Trajectory {
   const promptLength = work.promptTokens.length;
@@ -208,18 +213,26 @@ function trajectory(
       end: promptLength + end,
       policy: { version: version.number, digest: version.digest },
     })),
-    ...(referenceLogprobs === undefined || work.reference === undefined
+    ...(referenceLogprobs === undefined
       ? {}
-      : {
-          referenceLogprobs: {
-            source: work.reference,
-            values: [...referenceLogprobs],
-            positions: Array.from(referenceLogprobs, (_, token) => promptLength + token),
-          },
-        }),
+      : { referenceLogprobs: signal(work.reference, promptLength, referenceLogprobs) }),
+    ...(values === undefined ? {} : { values: signal(work.critic, promptLength, values) }),
     finishReason: FINISH_REASONS[completion.finishReason],
     seed: work.seed,
     replayable: !work.followNewest,
     ...provenance,
   });
+}
+
+/** Numbers of the completion's tokens. */
+function signal(
+  source: PolicyIdentity | undefined,
+  promptLength: number,
+  numbers: Float32Array,
+): MessageInitShape<typeof TokenSignalSchema> {
+  return {
+    ...(source === undefined ? {} : { source }),
+    values: [...numbers],
+    positions: Array.from(numbers, (_, token) => promptLength + token),
+  };
 }

@@ -4,7 +4,7 @@ import { bytesOf } from "@oarlock/runtime";
 import { describe, expect, it } from "vitest";
 import { scoredHead } from "./messages.ts";
 
-const expectation = { isScored: () => true, referenceOf: () => undefined };
+const expectation = { isScored: () => true, referenceOf: () => undefined, criticOf: () => undefined };
 
 /** One sample: a prompt of 2 tokens, a completion of 3, and so many log-probs. */
 const batchWith = (logprobs: number): TrajectoryBatch =>

@@ -7,7 +7,7 @@ import { rolloutPurpose, workPurpose } from "@oarlock/run";
 import type { GroupIdentity, PolicyVersion, SampleVerdict, ScoredHead, WorkItem } from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
-import { checkReference } from "./reference-logprobs.ts";
+import { checkSignal } from "./token-signals.ts";
 
 /** What a work message says besides the item. */
 export interface WorkContext {
@@ -17,6 +17,8 @@ export interface WorkContext {
   readonly sampling: SamplingPlan;
   /** Whose log-probs the actor sends along. */
   readonly reference: PolicyVersion | undefined;
+  /** Whose values. */
+  readonly critic: PolicyVersion | undefined;
   readonly stopTokens: readonly number[];
   readonly fingerprintDigest: string;
   /** Versions of the scorers, by name. */
@@ -26,7 +28,7 @@ export interface WorkContext {
 /** An item as a message. */
 export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
   const { identity, policy } = item;
-  const { prompt, reference } = context;
+  const { prompt, reference, critic } = context;
   return create(RolloutWorkSchema, {
     group: groupMessage(identity),
     incarnation: context.incarnation,
@@ -35,17 +37,21 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     sampleCount: item.samples,
     prompt: { promptId: prompt.id, fieldsJson: prompt.fieldsJson },
     promptTokens: Array.from(prompt.tokens),
-    policy: { version: policy.number, digest: policy.digest },
+    policy: identityOf(policy),
     sampling: { ...context.sampling, stopTokens: [...context.stopTokens] },
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
     followNewest: item.followNewest,
-    ...(reference === undefined
-      ? {}
-      : { reference: { version: reference.number, digest: reference.digest } }),
+    ...(reference === undefined ? {} : { reference: identityOf(reference) }),
+    ...(critic === undefined ? {} : { critic: identityOf(critic) }),
     scorers: [...context.pins].map(([name, version]) => ({ name, version })),
   });
 }
+
+const identityOf = ({ number, digest }: PolicyVersion): { version: number; digest: string } => ({
+  version: number,
+  digest,
+});
 
 /** A group's identity in the contract's terms. */
 export function groupMessage(identity: WorkItem["identity"]): {
@@ -76,28 +82,38 @@ export interface ScoredExpectation {
   readonly isScored: (trajectory: Trajectory) => boolean;
   /** Whose log-probs come with the rollouts of a stage, if anyone's do. */
   readonly referenceOf: (stage: number) => PolicyVersion | undefined;
+  /** Whose values come with what a policy version generated. */
+  readonly criticOf: (stage: number, policy: number) => PolicyVersion | undefined;
 }
 
 /**
  * The head of a scored message, as far as admission looks. Throws `SCORED_MALFORMED` where there is nothing to admit, where it is
  * not said of every token which policy drew it (W2), or where log-probs are missing.
  */
-export function scoredHead(batch: TrajectoryBatch, { isScored, referenceOf }: ScoredExpectation): ScoredHead {
+export function scoredHead(
+  batch: TrajectoryBatch,
+  { isScored, referenceOf, criticOf }: ScoredExpectation,
+): ScoredHead {
   const [first] = batch.trajectories;
   if (batch.group === undefined || first === undefined) {
     throw new OarlockError("SCORED_MALFORMED", "scored message without group or trajectories");
   }
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = workPurpose(first.purpose) ?? "rollout";
-  const reference = purpose === "rollout" ? referenceOf(stage) : undefined;
-  for (const trajectory of batch.trajectories) {
-    checkLogprobs(trajectory);
-    if (reference !== undefined) checkReference(trajectory, reference);
+  for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
+  const policies = policiesOf(batch.trajectories);
+  if (purpose === "rollout") {
+    const [policy] = policies;
+    const [reference, critic] = [referenceOf(stage), policy && criticOf(stage, policy.number)];
+    for (const trajectory of batch.trajectories) {
+      if (reference !== undefined) checkSignal(trajectory, { what: "reference log-probs", by: reference });
+      if (critic !== undefined) checkSignal(trajectory, { what: "values", by: critic });
+    }
   }
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,
-    policies: policiesOf(batch.trajectories),
+    policies,
     fingerprint: first.fingerprintDigest,
     producedBy: first.producedBy,
     samples: batch.trajectories.map((trajectory): SampleVerdict => {

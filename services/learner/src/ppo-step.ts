@@ -1,6 +1,6 @@
 /**
- * One step of PPO: the batch's log-probs and values are computed once, by the learner, in the batches of the first pass (so that
- * its first ratio is exactly 1), and so are those of the reference, unless the actors sent them along; then policy and critic
+ * One step of PPO: the batch's log-probs are computed once, by the learner, in the batches of the first pass (so that its first
+ * ratio is exactly 1), and so are values and those of the reference, unless the actors sent them along; then policy and critic
  * learn from the same rows in the same order.
  */
 import type { Trajectory } from "@oarlock/proto";
@@ -20,11 +20,11 @@ import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
-import { referenceLogprobsOf } from "./reference-logprobs.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 import { tracedUpdate } from "./step-traces.ts";
+import { signalOf } from "./token-signals.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type Place = { readonly stage: number; readonly step: number };
@@ -207,8 +207,13 @@ async function startNumbers(
   const reference = await timed(parts, async () =>
     by === "learner" ? under("reference logprobs", logprobs("reference")) : undefined,
   );
-  const given = by === "actors" ? used.map(({ trajectory }) => referenceLogprobsOf(trajectory)) : undefined;
-  const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
+  const given =
+    by === "actors" ? used.map(({ trajectory }) => signalOf(trajectory, "reference log-probs")) : undefined;
+  const values = await timed(parts, async () =>
+    ppo.critic.computedBy === "actors"
+      ? used.map(({ trajectory }) => signalOf(trajectory, "values"))
+      : under("values", () => scorer.get().scores(rows, batching, signal)),
+  );
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
     samples: used.map(({ row, score, reward }, i) => ({

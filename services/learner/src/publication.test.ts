@@ -21,7 +21,11 @@ test("the reference of a stage stays announced while newer versions come and go,
     maxBytes: 1 << 20,
     incarnation: 1,
   });
-  const publication = createPublication(store, new AbortController().signal, silentTracer);
+  const publication = createPublication(store, {
+    signal: new AbortController().signal,
+    tracer: silentTracer,
+    what: "policy",
+  });
   const held = async (): Promise<number[]> => {
     await publication.settled();
     return (await store.current())?.held.map(({ number }) => number) ?? [];

@@ -22,6 +22,8 @@ export interface Publication {
   publish(served: ServedPolicy, at: { readonly stage: number; readonly step: number }): Promise<void>;
   /** Resolves when nothing is queued; rejects with the first failure. */
   settled(): Promise<void>;
+  /** The version of that number, where it is not forgotten. */
+  held(number: number): ServedPolicy | undefined;
   /** The newest `count` versions published, oldest first, with their weights. */
   recent(count: number): readonly ServedPolicy[];
   /** The reference that actors compute with in a stage: what is published of it is not forgotten before another stage's. */
@@ -37,7 +39,16 @@ export interface StageReference {
 }
 
 /** A publication that has announced nothing. */
-export function createPublication(store: PolicyStore, signal: AbortSignal, tracer: Tracer): Publication {
+export function createPublication(
+  store: PolicyStore,
+  options: {
+    readonly signal: AbortSignal;
+    readonly tracer: Tracer;
+    /** What its versions are of, for spans and waits. */
+    readonly what: "policy" | "critic";
+  },
+): Publication {
+  const { signal, tracer, what } = options;
   let queue: Promise<void> = Promise.resolve();
   const enqueue = (work: () => Promise<void>): Promise<void> => {
     queue = queue.then(work);
@@ -60,14 +71,15 @@ export function createPublication(store: PolicyStore, signal: AbortSignal, trace
         const { number } = policy;
         const attributes = { ...policyAttributes(policy), "rl.policy.bytes": weights.byteLength };
         // In the trace of whoever asked: the queue keeps each piece of work in its caller's context.
-        await traced(tracer, { name: "publish policy", attributes }, async ({ context }) => {
+        await traced(tracer, { name: `publish ${what}`, attributes }, async ({ context }) => {
           const told = isSampled(context) ? { ...snapshot, trace: context } : snapshot;
-          const name = `the policy store to hold version ${number}`;
+          const name = `the ${what} store to hold version ${number}`;
           await waitFor(name, (s) => store.publish(told, s), wait);
         });
       });
     },
     settled: () => queue,
+    held: (number) => held.find(({ policy }) => policy.number === number),
     recent: (count) => (count <= 0 ? [] : held.slice(-count)),
     keepReference(next) {
       reference = next;

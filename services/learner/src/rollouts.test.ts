@@ -50,6 +50,7 @@ async function open(said: string[] = []) {
     },
     isScored: () => true,
     referenceOf: () => undefined,
+    criticOf: () => undefined,
     stall: { warnMs: 500, stopMs: 2_000 },
     onStalled: (message) => void said.push(message),
     heldUp: () => "",

@@ -8,7 +8,7 @@ import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
 import { sharedMemory, traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { StateArray, StateFacts, Trainer } from "@oarlock/training";
-import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
+import { ARRAYS, criticArray, policyArray, readLearnerCheckpoint } from "./checkpoint-state.ts";
 import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -46,6 +46,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const trained = await savedState(trainer);
   const scorer = parts.scorer.isOpen() ? await savedState(parts.scorer.get()) : undefined;
   const lagging = laggingPolicies(parts, progress);
+  const critics = lagging.flatMap(({ policy }) => parts.critics?.held(policy.number) ?? []);
   const good = progress.guards?.good;
   const reference = parts.publication.reference(progress.position.stage);
   const state: LearnerCheckpoint = {
@@ -57,6 +58,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     optimizerStep: trained.optimizerStep,
     basePolicy: progress.basePolicy,
     laggingPolicies: lagging.map(({ policy }) => policy),
+    ...(critics.length === 0 ? {} : { laggingCritics: critics.map(({ policy }) => policy) }),
     ledger: survivingLedger(parts),
     ...streamOf(parts, progress),
     evaluations: progress.evaluations,
@@ -69,7 +71,10 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     ...(scorer === undefined ? {} : stepsOf(scorer)),
     seconds: secondsOf(parts, progress),
   };
-  const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
+  const older = [
+    ...lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const),
+    ...critics.map(({ policy, weights }) => [criticArray(policy.number), weights] as const),
+  ];
   const arrays = {
     [ARRAYS.weights]: trained.array("weights"),
     [ARRAYS.m]: trained.array("firstMoments"),
@@ -140,8 +145,9 @@ export interface RestoredLearner {
   readonly state: LearnerCheckpoint;
   readonly current: ServedPolicy;
   readonly lagging: readonly ServedPolicy[];
-  /** What actors compute with. */
+  /** What actors compute with; the critics are those of `lagging`. */
   readonly reference: ServedPolicy | undefined;
+  readonly critics: readonly ServedPolicy[];
   readonly guards: GuardProgress | undefined;
 }
 
@@ -171,6 +177,10 @@ export async function restoreCheckpoint(
       weights: arrayOf(loaded, ARRAYS.reference),
     },
     guards: restoredGuards(loaded, state),
+    critics: (state.laggingCritics ?? []).map((policy) => ({
+      policy,
+      weights: arrayOf(loaded, criticArray(policy.number)),
+    })),
     lagging: state.laggingPolicies.map((policy) => ({
       policy,
       weights: arrayOf(loaded, policyArray(policy.number)),

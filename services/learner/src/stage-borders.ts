@@ -7,6 +7,7 @@ import { digestOf, referenceBy, rolloutsOf, stageInputs } from "@oarlock/runfile
 import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import { announceScorers } from "./announce-scorers.ts";
+import { publishCritic } from "./critic-versions.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { keepStage } from "./kept-stages.ts";
@@ -46,6 +47,10 @@ export async function beginStage(
   };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
   parts.publication.keepReference(reference === "actors" ? { stage: index, served: current } : undefined);
+  const position = { ...begun.position, stage: index, step: 0 };
+  await (
+    await publishCritic(parts, { position, current })
+  ).visible;
   announceStage(parts, begun, rollouts === undefined ? [] : [current.policy]);
   return begun;
 }

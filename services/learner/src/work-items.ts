@@ -30,9 +30,9 @@ export function createDescriber(options: {
   readonly data: RunData;
   readonly incarnation: number;
   readonly versions: Pick<ScorerVersions, "pinsOf">;
-  readonly referenceOf: ScoredExpectation["referenceOf"];
+  readonly models: Pick<ScoredExpectation, "referenceOf" | "criticOf">;
 }): Describer {
-  const { run, data, incarnation, versions, referenceOf } = options;
+  const { run, data, incarnation, versions, models } = options;
   const { seed, evaluation } = run.spec;
   const orders = new Map<number, DataOrder>();
 
@@ -74,7 +74,8 @@ export function createDescriber(options: {
         seed,
         prompt,
         sampling,
-        reference: purpose === "rollout" ? referenceOf(stage) : undefined,
+        reference: purpose === "rollout" ? models.referenceOf(stage) : undefined,
+        critic: purpose === "rollout" ? models.criticOf(stage, item.policy.number) : undefined,
         stopTokens,
         fingerprintDigest: run.digest,
         pins: versions.pinsOf(item.identity),

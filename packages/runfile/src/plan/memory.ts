@@ -6,7 +6,7 @@
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
-import { modelsOf, referenceBy, rolloutsOf } from "../stage-parts.ts";
+import { modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -33,7 +33,10 @@ export interface MemoryEstimate {
   readonly trainer: number;
   /** The frozen reference policy of a stage with KL: the learner's, or those of the actors with what their passes keep. */
   readonly reference: number;
-  /** Weights, gradients and moments of a critic or a reward model in training, and reward models that score. */
+  /**
+   * Weights, gradients and moments of a critic or a reward model in training, and reward models that score; where actors compute
+   * values, their critics.
+   */
   readonly scorers: number;
   /** Snapshots of the weights: the learner's, the bus's and the actors', and dead ones that were not collected yet. */
   readonly snapshots: number;
@@ -59,7 +62,9 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     // Each lane has gradients of its own.
     trainer: (3 + lanes) * weights,
     reference: Math.max(...spec.stages.map((stage) => referenceBytes(spec, shape, stage))),
-    scorers: scorerWeights(spec) * weights,
+    scorers:
+      scorerWeights(spec) * weights +
+      Math.max(...spec.stages.map((stage) => criticBytes(spec, shape, stage))),
     snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
     checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
@@ -104,10 +109,26 @@ function referenceBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedSt
   if (rollouts === undefined || by === undefined) return 0;
   const weights = parameterCount(shape) * FLOAT_BYTES;
   if (by === "learner") return weights;
+  return (
+    2 * weights + spec.compute.actors * (weights + forwardBytes(shape, stage, LOGIT_COPIES * shape.vocabSize))
+  );
+}
+
+/** Of a stage whose values the actors compute: as the reference, and a critic for each version of the policy that is held. */
+function criticBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
+  if (valuesBy(stage) !== "actors") return 0;
+  const weights = parameterCount(shape) * FLOAT_BYTES;
+  const published = laggingVersions(spec.pipeline) + 2;
+  return (
+    2 * published * weights + spec.compute.actors * (ACTOR_VERSIONS * weights + forwardBytes(shape, stage, 1))
+  );
+}
+
+/** Scratch memory of a forward pass over what an actor has of a micro-batch; the head makes so many floats of a token. */
+function forwardBytes(shape: ModelShape, stage: ResolvedStage, head: number): number {
   const { sequences, length } = passOf(stage);
-  const tokens = Math.min(sequences, rollouts.groupSize) * length;
-  const scratch = (perTokenFloats(shape, length) + LOGIT_COPIES * shape.vocabSize) * tokens * FLOAT_BYTES;
-  return 2 * weights + spec.compute.actors * (weights + keptLengths(shape) * scratch);
+  const tokens = Math.min(sequences, rolloutsOf(stage)?.groupSize ?? sequences) * length;
+  return keptLengths(shape) * (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
 }
 
 /**

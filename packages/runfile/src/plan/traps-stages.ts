@@ -206,6 +206,18 @@ const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
       accepted: `at most ${outer.shape.maxPositions}`,
     })),
     ...optimizer(critic.optimizer, [...path, "critic", "optimizer"], SFT_RATES, steps),
+    ...trapWhen(
+      critic.computedBy === "actors" &&
+        (critic.network === "trunk" || outer.spec.pipeline.mode === "streaming"),
+      () => ({
+        code: "VALUES_BY_ACTORS",
+        path: [...path, "critic", "computedBy"],
+        message:
+          "actors compute values with a network beside each version of the policy: a head on its trunk is none, a stream keeps none",
+        value: "actors",
+        accepted: "computedBy: learner, or critic.network: own and pipeline.mode: lockstep",
+      }),
+    ),
     ...trapWhen(critic.warmupSteps >= steps, () => ({
       code: "CRITIC_WARMUP_TOO_LONG",
       path: [...path, "critic", "warmupSteps"],

@@ -138,6 +138,7 @@ const critic = closed({
     .optional(),
   clip: real(0, 100).describe("Values move at most so far in a step; 0 is off.").optional(),
   warmupSteps: integer(0, MAX_STEPS).describe("Steps that train the critic alone.").optional(),
+  computedBy: choice(COMPUTED_BY).describe("Who computes the values of the samples.").optional(),
   optimizer: optimizer.optional(),
 }).describe("The network that estimates what is to come.");
 

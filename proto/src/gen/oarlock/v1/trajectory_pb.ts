@@ -277,7 +277,7 @@ export type Trajectory = Message<"oarlock.v1.Trajectory"> & {
   rewards: NamedReward[];
 
   /**
-   * Critic values.
+   * Of every completion token, before it: by the critic that the work named.
    *
    * @generated from field: oarlock.v1.TokenSignal values = 16;
    */

@@ -3,7 +3,7 @@ import { initialWeights, type LlamaConfig, withScoreHead } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
-import { type LogprobCore, openLogprobCore } from "./logprob-core.ts";
+import { type CompletionCore, openCompletionCore } from "./completion-core.ts";
 import type { TrainingRow } from "./types.ts";
 
 /** An inner size on which, with more threads, the bits of a product do depend on the number of its rows. */
@@ -41,10 +41,10 @@ const rows: readonly TrainingRow[] = Array.from({ length: 6 * GROUP }, (_, index
 });
 
 let trainer: TrainerCore;
-let model: LogprobCore;
+let model: CompletionCore;
 beforeAll(async () => {
   trainer = await TrainerCore.open({ config, weights, lanes: 2, ort });
-  model = await openLogprobCore({ config, weights, ort });
+  model = await openCompletionCore({ config, weights, ort });
 });
 afterAll(() => Promise.all([trainer.close(), model.close()]));
 
@@ -70,7 +70,7 @@ test("D3: a completion's log-probs are the trainer's bits, whatever else is in e
     const found: Float32Array[] = [];
     for (let first = 0; first < rows.length; first += GROUP) {
       const call = { temperature: 0.7, microBatchSize };
-      found.push(...(await model.logprobs(rows.slice(first, first + GROUP), call)));
+      found.push(...(await model.perToken(rows.slice(first, first + GROUP), call)));
     }
     expect(found.every((of) => of.every((logprob) => logprob < 0))).toBe(true);
     for (const expected of byTrainer) expect(bits(found)).toEqual(expected);
@@ -78,12 +78,12 @@ test("D3: a completion's log-probs are the trainer's bits, whatever else is in e
 });
 
 test("refuses weights of another model, and rows that it cannot read", async () => {
-  await expect(openLogprobCore({ config: withScoreHead(config), weights, ort })).rejects.toThrow(
+  await expect(openCompletionCore({ config: withScoreHead(config), weights, ort })).rejects.toThrow(
     /of a model that gives score; accepted: \d+, of one that gives logits/,
   );
-  await expect(openLogprobCore({ config, weights: weights.subarray(1), ort })).rejects.toThrow(/accepted/);
+  await expect(openCompletionCore({ config, weights: weights.subarray(1), ort })).rejects.toThrow(/accepted/);
   const call = { temperature: 1, microBatchSize: 2 };
-  await expect(model.logprobs([{ tokens: Int32Array.of(5, 97), promptLength: 1 }], call)).rejects.toThrow(
+  await expect(model.perToken([{ tokens: Int32Array.of(5, 97), promptLength: 1 }], call)).rejects.toThrow(
     /row 0: token 97 at 1 is outside the vocabulary of 97/,
   );
 });

@@ -1,7 +1,7 @@
 import { TrajectorySchema, create } from "@oarlock/proto";
 import type { Trajectory } from "@oarlock/proto";
 import { describe, expect, it } from "vitest";
-import { checkReference, referenceLogprobsOf } from "./reference-logprobs.ts";
+import { checkSignal, signalOf } from "./token-signals.ts";
 
 const source = { version: 7, digest: "abc" };
 
@@ -15,28 +15,32 @@ const withReference = (referenceLogprobs?: object): Trajectory =>
   });
 
 const check = (referenceLogprobs?: object) => (): void =>
-  checkReference(withReference(referenceLogprobs), { number: 7, digest: "abc" });
+  checkSignal(withReference(referenceLogprobs), {
+    what: "reference log-probs",
+    by: { number: 7, digest: "abc" },
+  });
 
 describe("log-probs of the reference that came with a trajectory", () => {
   it("lie beside its tokens", () => {
     const given = { source, values: [-1, -2, -0.5], positions: [2, 3, 4] };
     expect(check(given)).not.toThrow();
-    expect(Array.from(referenceLogprobsOf(withReference(given)))).toEqual([0, 0, -1, -2, -0.5]);
+    expect(() => signalOf(withReference(), "values")).toThrow("sample 1: it came without its values");
+    expect(Array.from(signalOf(withReference(given), "reference log-probs"))).toEqual([0, 0, -1, -2, -0.5]);
   });
 
   it.each([
-    ["none at all", undefined, "log-probs of no policy; its work asked for those of policy version 7 (abc)"],
-    ["W2: another version's", { source: { version: 6, digest: "abc" } }, "of policy version 6 (abc)"],
-    ["W2: another digest's", { source: { version: 7, digest: "abd" } }, "of policy version 7 (abd)"],
+    ["none at all", undefined, "log-probs of no version; its work asked for those of version 7 (abc)"],
+    ["W2: another version's", { source: { version: 6, digest: "abc" } }, "of version 6 (abc)"],
+    ["W2: another digest's", { source: { version: 7, digest: "abd" } }, "of version 7 (abd)"],
     [
       "too few",
       { values: [-1, -2], positions: [2, 3] },
       "2 reference log-probs at 2 positions; its completion needs 3",
     ],
     ["places unsaid", { positions: [] }, "3 reference log-probs at 0 positions"],
-    ["other places", { positions: [2, 4, 3] }, "reference log-prob 1 is at 4; expected at 3"],
-    ["NaN", { values: [-1, Number.NaN, -1] }, "of token 3 is NaN; expected a finite number"],
-    ["infinity", { values: [-1, -1, -Infinity] }, "of token 4 is -Infinity"],
+    ["other places", { positions: [2, 4, 3] }, "number 1 of its reference log-probs is at 4; expected at 3"],
+    ["NaN", { values: [-1, Number.NaN, -1] }, "are NaN at token 3; expected a finite number"],
+    ["infinity", { values: [-1, -1, -Infinity] }, "are -Infinity at token 4"],
   ])("are refused: %s", (_, change, said) => {
     const given = { source, values: [-1, -2, -0.5], positions: [2, 3, 4] };
     const refused = check(change === undefined ? undefined : { ...given, ...change });
