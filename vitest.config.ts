@@ -13,7 +13,13 @@ const WITH_SERVER = "packages/*/src/**/*.server.test.ts";
 /** Builds images and runs a node: after everything else, with the machine to itself. */
 const alone = (of: ReturnType<typeof project>) => ({
   ...of,
-  test: { ...of.test, fileParallelism: false, sequence: { groupOrder: 2 } },
+  test: { ...of.test, fileParallelism: false, sequence: { groupOrder: 3 } },
+});
+
+/** Waits more than it computes (for pods, probes, grace periods): two files at a time, after those that measure. */
+const waiting = (of: ReturnType<typeof project>) => ({
+  ...of,
+  test: { ...of.test, maxWorkers: 2, sequence: { groupOrder: 1 } },
 });
 
 const disturbed = (of: ReturnType<typeof project>) => ({
@@ -23,7 +29,7 @@ const disturbed = (of: ReturnType<typeof project>) => ({
     globalSetup: ["tests/chaos/calm.setup.ts"],
     fileParallelism: false,
     // After everything else: others measure how fast something answers.
-    sequence: { groupOrder: 1 },
+    sequence: { groupOrder: 2 },
   },
 });
 
@@ -42,7 +48,7 @@ export default defineConfig({
       together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000),
-      project("kube", ["tests/kube/**/*.test.ts"], 180_000),
+      waiting(project("kube", ["tests/kube/**/*.test.ts"], 180_000)),
       project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
       alone(project("node", ["tests/node/**/*.test.ts"], 180_000)),
       disturbed(project("chaos", ["tests/chaos/**/*.test.ts"], 180_000)),

@@ -6,7 +6,7 @@
  *     npm run images -- --load docker                      # for this machine, into Docker
  *
  * `--tag` (default: the version in package.json of the command line), `--platform`, `--kind-name`, `--cuda` (its image too),
- * `--print` (says the commands and runs none).
+ * `--build-arg NAME=VALUE` (bases of yours: NODE_IMAGE, BASE_IMAGE), `--print` (says the commands and runs none).
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -36,6 +36,7 @@ const { values } = parseArgs({
     platform: { type: "string" },
     "kind-name": { type: "string", default: "kind" },
     cuda: { type: "boolean", default: false },
+    "build-arg": { type: "string", multiple: true, default: [] },
     print: { type: "boolean", default: false },
   },
 });
@@ -51,7 +52,8 @@ const wanted = Object.entries(IMAGES);
 const build = ([name, target], { tag: as = tag, on = platform } = {}) => {
   const program = ["docker", "buildx", "build", "--file", "deploy/docker/Dockerfile", "--target", target];
   const platforms = on === undefined ? [] : ["--platform", on];
-  return program.concat(platforms, ["--tag", `${registry}/${name}:${as}`, where, "."]);
+  const given = values["build-arg"].flatMap((each) => ["--build-arg", each]);
+  return program.concat(platforms, given, ["--tag", `${registry}/${name}:${as}`, where, "."]);
 };
 const commands = wanted.map((image) => build(image));
 // NVIDIA's libraries are fetched by whoever builds it, for one platform.

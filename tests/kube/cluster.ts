@@ -81,7 +81,7 @@ async function start(
       const args = ["rollout", "status", "deploy/oarlock-controller", "-n", "oarlock-system", "--timeout=1s"];
       return (await plane.kubectl(args)).code === 0 ? true : undefined;
     },
-    { timeoutMs: 60_000 },
+    { timeoutMs: 60_000, detail: () => `\n${plane.output()}` },
   );
   return { plane, kubelet, nats, volume, kubectl };
 }

@@ -265,7 +265,10 @@ describe("the images", () => {
 
   it("are pushed for two processors, a target of the Dockerfile each", () => {
     const dockerfile = readFileSync(join(deploy, "docker/Dockerfile"), "utf8");
-    const lines = images("--push", "reg.example/team", "--cuda").trim().split("\n");
+    const bases = ["--build-arg", "NODE_IMAGE=mine/node", "--build-arg", "BASE_IMAGE=mine/debian"];
+    const lines = images("--push", "reg.example/team", "--cuda", ...bases)
+      .trim()
+      .split("\n");
     expect(lines).toHaveLength(6);
     for (const line of lines) {
       const [, target = ""] = /--target (\S+)/.exec(line) ?? [];
@@ -273,6 +276,7 @@ describe("the images", () => {
       expect(line).toContain(
         target === "cuda" ? "--platform linux/amd64 " : "--platform linux/amd64,linux/arm64 ",
       );
+      expect(line).toContain(` ${bases.join(" ")} `);
       expect(line).toMatch(/--tag reg\.example\/team\/\S+ --push \.$/);
     }
   });

@@ -1,6 +1,7 @@
 /** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
 import { totalmem } from "node:os";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
+import type { LoadProgress } from "@oarlock/models";
 import { probeDevice } from "@oarlock/ort";
 import {
   type DataUse,
@@ -35,6 +36,7 @@ const MEASURED: { readonly [P in DataUse["purpose"]]: Measured } = {
 
 export interface FactsOptions {
   readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
   /** The run is for other machines: their devices are probed there, when their processes start. */
   readonly elsewhere?: boolean;
 }
@@ -42,11 +44,16 @@ export interface FactsOptions {
 /** Everything that `resolvePlan` wants to know. Throws a typed error where model, data or a function cannot be used. */
 export async function gatherFacts(
   { file, baseDir }: RunFileSource,
-  { signal, elsewhere = false }: FactsOptions = {},
+  { signal, onProgress, elsewhere = false }: FactsOptions = {},
 ): Promise<PlanFacts> {
   const { spec } = resolveSpec(file);
   await fetchSources(spec, baseDir, signal);
-  const options = { baseDir, seed: spec.seed, ...(signal === undefined ? {} : { signal }) };
+  const options = {
+    baseDir,
+    seed: spec.seed,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  };
   const model = await namedAt(file, "model", () => {
     refuseUnmounted(referenceOf(spec.model), baseDir);
     return openModel(spec.model, options);

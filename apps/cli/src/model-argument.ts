@@ -1,7 +1,7 @@
 /** What users name when a command wants a model: a run folder (its final model), or any model that `loadModel` reads. */
 import { stat } from "node:fs/promises";
 import { OarlockError } from "@oarlock/errors";
-import { type OpenedModel, openModel } from "@oarlock/workload";
+import { type OpenedModel, openModel, type OpenModelOptions } from "@oarlock/workload";
 import { runPaths } from "./run-folder.ts";
 
 const exists = async (path: string) => (await stat(path).catch(() => undefined)) !== undefined;
@@ -26,10 +26,10 @@ async function modelPath(named: string): Promise<string> {
 }
 
 /** Opens it. */
-export async function openNamedModel(named: string, signal?: AbortSignal): Promise<OpenedModel> {
+export async function openNamedModel(
+  named: string,
+  options: Pick<OpenModelOptions, "signal" | "onProgress"> = {},
+): Promise<OpenedModel> {
   const from = await modelPath(named);
-  return openModel(
-    { from },
-    { baseDir: process.cwd(), seed: 0, ...(signal === undefined ? {} : { signal }) },
-  );
+  return openModel({ from }, { baseDir: process.cwd(), seed: 0, ...options });
 }

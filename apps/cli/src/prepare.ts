@@ -35,10 +35,10 @@ export function refuseProblems(plan: Plan, terminal: Terminal): void {
 export async function prepareAgain(
   paths: RunPaths,
   plan: PlanDocument,
-  signal?: AbortSignal,
+  options: FactsOptions = {},
 ): Promise<Prepared> {
   const kept = await loadRunFile(paths.runFile, plan.set);
   const source = { ...kept, path: plan.source, baseDir: plan.baseDir };
-  const facts = await gatherFacts(source, signal === undefined ? {} : { signal });
+  const facts = await gatherFacts(source, options);
   return { source, plan: resolvePlan(source.file, facts) };
 }

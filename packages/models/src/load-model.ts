@@ -1,7 +1,8 @@
 /** Loads a model from wherever it is. */
 import { OarlockError } from "@oarlock/errors";
 import { parameterLayout } from "@oarlock/nn";
-import { downloadSnapshot, type HubOptions } from "./hub/snapshot.ts";
+import type { HubOptions } from "./hub/repository.ts";
+import { downloadSnapshot } from "./hub/snapshot.ts";
 import { loadGguf } from "./gguf/load.ts";
 import { loadLlama2c } from "./llama2c.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";

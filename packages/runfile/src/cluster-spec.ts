@@ -9,6 +9,7 @@ export interface ClusterSpec {
   readonly imagePullSecrets?: readonly { readonly name: string }[] | undefined;
   readonly roles?: readonly RoleSpec[] | undefined;
   readonly nats?: NatsSpec | undefined;
+  readonly hub?: HubSpec | undefined;
   readonly security?: SecuritySpec | undefined;
   readonly storage?: StorageSpec | undefined;
   readonly backoffLimit?: number | undefined;
@@ -33,6 +34,12 @@ export interface RoleSpec {
   readonly runtimeClassName?: string | undefined;
   /** A pod template's other fields; the API server checks them when the child is applied. */
   readonly template?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Where pods read `hf://…`. */
+export interface HubSpec {
+  readonly endpoint?: string | undefined;
+  readonly tokenSecretRef?: { readonly name: string; readonly key: string } | undefined;
 }
 
 /** Quantities by resource name. */

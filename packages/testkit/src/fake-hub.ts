@@ -24,16 +24,24 @@ export interface FakeHubOptions {
   readonly type?: "models" | "datasets";
   /** Requests without this token are refused. */
   readonly token?: string;
+  /** What the hub has read in the head of the repository's card. */
+  readonly card?: object;
 }
 
 /** Serves `org/name` at branch "main" and tag "v1", both at `HUB_COMMIT`, until the test ends. */
-export async function startFakeHub({ files, type = "models", token }: FakeHubOptions): Promise<FakeHub> {
+export async function startFakeHub({
+  files,
+  type = "models",
+  token,
+  card,
+}: FakeHubOptions): Promise<FakeHub> {
   const hub = {
     requests: [] as string[],
     tokens: [] as (string | undefined)[],
     cuts: new Map<string, number>(),
     corrupt: new Set<string>(),
   };
+  const info = { ...INFO, ...(card && { cardData: card }) };
   const prefix = type === "models" ? "" : "/datasets";
   const server = createServer((request, response) => {
     const path = (request.url ?? "").replace(/\?.*/, "");
@@ -41,16 +49,8 @@ export async function startFakeHub({ files, type = "models", token }: FakeHubOpt
     hub.tokens.push(request.headers.authorization);
     if (token !== undefined && request.headers.authorization !== `Bearer ${token}`)
       return fail(response, 401, "Unauthorized");
-    const revision = new RegExp(`^/api/${type}/org/name/revision/(main|v1)$`).exec(path);
-    if (revision !== null)
-      return json(response, {
-        _id: "1",
-        id: "org/name",
-        sha: HUB_COMMIT,
-        likes: 0,
-        downloads: 0,
-        private: false,
-      });
+    const revision = new RegExp(`^/api/${type}/org/name/revision/(main|v1|${HUB_COMMIT})$`).exec(path);
+    if (revision !== null) return json(response, info);
     if (path === `/api/${type}/org/name/tree/${HUB_COMMIT}`) return json(response, listing(files));
     const name = path.startsWith(`${prefix}/org/name/resolve/${HUB_COMMIT}/`)
       ? path.slice(`${prefix}/org/name/resolve/${HUB_COMMIT}/`.length)
@@ -68,6 +68,9 @@ export async function startFakeHub({ files, type = "models", token }: FakeHubOpt
   });
   return { ...hub, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
+
+/** Of the repository, as the hub's client wants it. */
+const INFO = { _id: "1", id: "org/name", sha: HUB_COMMIT, likes: 0, downloads: 0, private: false };
 
 const listing = (files: ReadonlyMap<string, Buffer>): object[] =>
   [...files].map(([path, content]) => {

@@ -1,17 +1,67 @@
 /** The rows of a run's `data` block, wherever they come from. Reading formats is data's; this picks the source. */
-import { type Dataset, openFileData, taskDataset } from "@oarlock/data";
+import { readFile } from "node:fs/promises";
+import {
+  type Dataset,
+  MAX_TABLE_BYTES,
+  openFileData,
+  type TablePart,
+  tablesDataset,
+  taskDataset,
+} from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
-import { type ResolvedData, sourcePath } from "@oarlock/runfile";
+import {
+  type DataFile,
+  type HubOptions,
+  type LoadProgress,
+  openHubDataset,
+  parseHubReference,
+} from "@oarlock/models";
+import { type ResolvedData, type ResolvedHubData, sourcePath } from "@oarlock/runfile";
 
 export interface OpenDataOptions {
   /** Relative paths are relative to this folder. */
   readonly baseDir: string;
   readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /** Where the hub is and what it is told. Default: what the environment says. */
+  readonly hub?: HubOptions;
 }
 
 /** Opens one data block. */
 export async function openData(data: ResolvedData, options: OpenDataOptions): Promise<Dataset> {
   if (data.type === "task") return taskDataset(data.task.name, data.task);
   if (data.type === "file") return openFileData({ ...data.file, path: sourcePath(data.file.path) }, options);
-  throw new OarlockError("DATA_UNSUPPORTED", `data of type ${data.type} is not wired up yet`);
+  return openHubData(data.hub, options);
+}
+
+/** Throws as `openHubDataset`, `HUB_TOO_LARGE`, and as `tablesDataset`. */
+async function openHubData(
+  data: ResolvedHubData,
+  { signal, onProgress, hub }: OpenDataOptions,
+): Promise<Dataset> {
+  const reference = parseHubReference(data.dataset);
+  const files = await openHubDataset(reference, data, {
+    ...hub,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
+  return tablesDataset(reference.name.replace(/^.*\//, ""), partsOf(files, data, signal), data);
+}
+
+/** @yields the content of each file, as far as they are asked for */
+async function* partsOf(
+  files: readonly DataFile[],
+  { dataset, split }: ResolvedHubData,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<TablePart> {
+  let bytes = 0;
+  for (const file of files) {
+    bytes += file.sizeBytes;
+    if (bytes > MAX_TABLE_BYTES)
+      throw new OarlockError(
+        "HUB_TOO_LARGE",
+        `${dataset}: the split ${split} has more than the ${MAX_TABLE_BYTES} bytes that are read; accepted: a limit with fewer rows`,
+      );
+    yield { name: file.path, bytes: await readFile(await file.fetch(), { ...(signal && { signal }) }) };
+  }
 }

@@ -3,7 +3,13 @@
  * for: a plan needs the shape and the digests alone.
  */
 import { OarlockError } from "@oarlock/errors";
-import { type JsonObject, loadModel, type ModelToSave, type SpecialTokens } from "@oarlock/models";
+import {
+  type JsonObject,
+  loadModel,
+  type LoadProgress,
+  type ModelToSave,
+  type SpecialTokens,
+} from "@oarlock/models";
 import { initialWeights, type LlamaConfig } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
 import { initShape, type ResolvedModel, type ResolvedModelInit, sourcePath } from "@oarlock/runfile";
@@ -32,6 +38,7 @@ export interface OpenModelOptions {
   /** Seed of a new model. */
   readonly seed: number;
   readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
 }
 
 /** Opens what a run file's `model` names. */
@@ -70,11 +77,15 @@ async function readTokenizer(path: string): Promise<TokenizerFiles> {
 }
 
 /** From files or the hub. The digest is that of the weights themselves, so everything is read at once. */
-async function storedModel(from: string, { baseDir, signal }: OpenModelOptions): Promise<OpenedModel> {
+async function storedModel(
+  from: string,
+  { baseDir, signal, onProgress }: OpenModelOptions,
+): Promise<OpenedModel> {
   const loaded = await loadModel(sourcePath(from), {
     baseDir,
     shared: true,
     ...(signal === undefined ? {} : { signal }),
+    ...(onProgress === undefined ? {} : { onProgress }),
   });
   if (loaded.config.head === "score") {
     throw new OarlockError(

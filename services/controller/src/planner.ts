@@ -1,5 +1,5 @@
 /**
- * Resolves the plan of a run with the command line, in a process of its own, or in a pod where the run reads volumes: engine and models never load on the
+ * Resolves the plan of a run with the command line, in a process of its own, or in a pod where the run reads volumes or a hub of its own: engine and models never load on the
  * controller's event loop (P1), and a plan on a cluster is the plan on a laptop.
  */
 import { execFile } from "node:child_process";
@@ -16,7 +16,7 @@ import { SOURCES_MOUNT } from "./children/sources.ts";
 import type { Observed, PlanOutcome } from "./observed.ts";
 import { askPlanner, type Execution } from "./planning/ask.ts";
 import { runFileOf } from "./planning/job.ts";
-import { configMapsOf, hasBundles, readsClaims } from "./run-sources.ts";
+import { configMapsOf, hasBundles, isPlannedInPod } from "./run-sources.ts";
 
 /** Resolves the plan of a run; refusals are outcomes, and what may pass is thrown. */
 export type Planner = (seen: Observed, signal: AbortSignal) => Promise<PlanOutcome>;
@@ -48,7 +48,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     const { run } = seen;
     const absent = await missingSource(run, options, signal);
     if (absent !== undefined) return absent;
-    if (readsClaims(run)) {
+    if (isPlannedInPod(run)) {
       const asked = await askPlanner(seen, signal);
       return asked.type === "waiting" ? asked : outcomeOf(run, asked.execution, SOURCES_MOUNT);
     }

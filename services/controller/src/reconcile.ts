@@ -16,7 +16,7 @@ import { checkpointClaims } from "./children/storage.ts";
 import { awaitsNats, natsReplicas } from "./nats/pace.ts";
 import { natsServer, ownsNats } from "./nats/server.ts";
 import { PLANNER, plannerJob } from "./planning/job.ts";
-import { readsClaims } from "./run-sources.ts";
+import { isPlannedInPod } from "./run-sources.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
@@ -160,7 +160,7 @@ function isJobDone(observed: Observed, over: boolean): boolean {
 
 /** What a plan needs that is resolved in a pod. */
 function planningChildren({ run, settings }: Observed, situation: Situation): readonly Child[] {
-  if (isOver(run, situation) || !readsClaims(run)) return [];
+  if (isOver(run, situation) || !isPlannedInPod(run)) return [];
   return [...serviceAccounts(run), networkPolicy(run, settings), plannerJob(run, settings)];
 }
 

@@ -36,9 +36,12 @@ export function claimsOf({ spec }: TrainingRun, roles: readonly RoleName[]): rea
   return [...new Set(names)].toSorted();
 }
 
-/** Whether the run reads volumes, which only its pods can mount. */
-export function readsClaims(run: TrainingRun): boolean {
-  return clusterSources(run).some(({ scheme }) => scheme === "pvc");
+/**
+ * Whether the run's plan is resolved in a pod of its own: volumes are mounted only there, and a hub that the run names is asked
+ * with its token, from its place in the network.
+ */
+export function isPlannedInPod(run: TrainingRun): boolean {
+  return run.spec.hub !== undefined || clusterSources(run).some(({ scheme }) => scheme === "pvc");
 }
 
 /** Whether something that the run reads lies in its object store. */

@@ -8,6 +8,7 @@ import type { CommandContext } from "../context.ts";
 import { DEFAULT_COMPUTE, openPolicy, type Policy } from "../inference/policy.ts";
 import { promptTokens, type Rendering } from "@oarlock/workload";
 import { openNamedModel } from "../model-argument.ts";
+import { loadingLine } from "../render/loading.ts";
 import { amount, wholeNumber } from "../options.ts";
 
 /** Tokens of a conversation at most, where the model holds more. */
@@ -34,7 +35,7 @@ export function chatCommand(context: CommandContext): Command {
     .option("--seed <number>", "seed of the sampling", wholeNumber, 0)
     .addHelpText("after", EXAMPLES)
     .action(async (named: string, options: ChatOptions) => {
-      const model = await openNamedModel(named);
+      const model = await openNamedModel(named, { onProgress: loadingLine(context.terminal) });
       const maxLength = Math.min(model.config.maxPositions, MOST_POSITIONS);
       await using policy = await openPolicy(model, {
         compute: DEFAULT_COMPUTE,

@@ -1,9 +1,10 @@
 /** `oarlock convert SOURCE DIR`: a model in any format that is read, as a folder that everything reads. */
 import { Command } from "commander";
 import { OarlockError } from "@oarlock/errors";
-import { loadModel, type LoadProgress } from "@oarlock/models";
+import { loadModel } from "@oarlock/models";
 import type { CommandContext } from "../context.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { loadingLine } from "../render/loading.ts";
 import { isRunFolder } from "../model-argument.ts";
 import { type DTypeName, dtypeOption, requireFree, writeModel } from "../model-output.ts";
 
@@ -42,7 +43,7 @@ async function convert({ terminal }: CommandContext, what: Conversion): Promise<
   await requireFree(folder);
   using interrupt = listenForInterrupt(terminal, "\nstopping");
   const { signal } = interrupt;
-  const onProgress = (progress: LoadProgress) => terminal.live(progressText(progress));
+  const onProgress = loadingLine(terminal);
   const named = tokenizer === undefined ? {} : { tokenizer };
   const model = await loadModel(source, { signal, onProgress, ...named });
   if (model.tokenizer === undefined) {
@@ -50,11 +51,6 @@ async function convert({ terminal }: CommandContext, what: Conversion): Promise<
     throw new OarlockError("TOKENIZER_MISSING", message);
   }
   await writeModel(folder, model, { dtype, digest: model.digest, signal, terminal });
-}
-
-function progressText({ what, file, doneBytes, totalBytes }: LoadProgress): string {
-  const percent = totalBytes === 0 ? 100 : Math.floor((100 * doneBytes) / totalBytes);
-  return `${what === "download" ? "downloading" : "reading"} ${file} ${percent} %`;
 }
 
 const EXAMPLES = `

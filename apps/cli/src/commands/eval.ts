@@ -11,6 +11,8 @@ import { openPolicy } from "../inference/policy.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { openNamedModel } from "../model-argument.ts";
 import { setOption } from "../options.ts";
+import { loadingLine } from "../render/loading.ts";
+import type { Terminal } from "../terminal.ts";
 import { prepare, prepareAgain } from "../prepare.ts";
 import { renderTable } from "../render/table.ts";
 import { readPlan, readRecords, runPaths } from "../run-folder.ts";
@@ -34,7 +36,7 @@ export function evalCommand(context: CommandContext): Command {
 }
 
 async function runEval({ terminal }: CommandContext, named: string, options: EvalOptions): Promise<void> {
-  const { run, folder, baseDir, model, place } = await subjectOf(named, options);
+  const { run, folder, baseDir, model, place } = await subjectOf(named, options, terminal);
   const { evaluation, compute, seed } = run.spec;
   if (evaluation === undefined) {
     throw new OarlockError(
@@ -43,7 +45,7 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
     );
   }
   using interrupt = listenForInterrupt(terminal, "\nstopping");
-  const opened = await openNamedModel(model, interrupt.signal);
+  const opened = await openNamedModel(model, { signal: interrupt.signal, onProgress: loadingLine(terminal) });
   const maxLength = Math.min(
     opened.config.maxPositions,
     evaluation.maxPromptLength + evaluation.maxNewTokens,
@@ -82,7 +84,7 @@ async function lastEvaluation(folder: string, { stages }: ResolvedSpec): Promise
   return last === undefined || stage < 0 ? FIRST : { stage, step: last.step };
 }
 
-async function subjectOf(named: string, options: EvalOptions): Promise<Subject> {
+async function subjectOf(named: string, options: EvalOptions, terminal: Terminal): Promise<Subject> {
   const info = await stat(named).catch(() => undefined);
   if (info?.isDirectory() === true) {
     const document = await readPlan(named);
@@ -91,7 +93,11 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
     const place = await lastEvaluation(named, run.spec);
     if (options.set.length === 0) return { run, folder: named, baseDir, model, place };
     const set = [...document.set, ...options.set];
-    const { plan } = await prepareAgain(runPaths(named), { ...document, set });
+    const { plan } = await prepareAgain(
+      runPaths(named),
+      { ...document, set },
+      { onProgress: loadingLine(terminal) },
+    );
     return { run: plan.run, folder: named, baseDir, model, place };
   }
   if (info === undefined) {
@@ -100,7 +106,7 @@ async function subjectOf(named: string, options: EvalOptions): Promise<Subject> 
       `${named}: does not exist; expected a run folder, or a run file whose evaluation to use`,
     );
   }
-  const { source, plan } = await prepare(named, options.set);
+  const { source, plan } = await prepare(named, options.set, { onProgress: loadingLine(terminal) });
   const { spec } = plan.run;
   const model = options.model ?? ("from" in spec.model ? spec.model.from : undefined);
   if (model === undefined) {

@@ -4,6 +4,7 @@ import { estimateTime, type Plan, type TimeEstimate } from "@oarlock/runfile";
 import { calibrate } from "../calibrate.ts";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";
+import { loadingLine } from "../render/loading.ts";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { inspectFolder } from "../earlier-run.ts";
 import { planRows, renderCost, renderDecisions, renderPlanRows } from "../render/plan.ts";
@@ -29,7 +30,10 @@ export function planCommand({ terminal }: CommandContext): Command {
     .option("--json", "print the resolved run as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: PlanOptions) => {
-      const { plan } = await prepare(file, options.set, { elsewhere: options.elsewhere === true });
+      const { plan } = await prepare(file, options.set, {
+        elsewhere: options.elsewhere === true,
+        onProgress: loadingLine(terminal),
+      });
       if (options.json === true) terminal.print(JSON.stringify(plan.run, undefined, 2));
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));
       refuseProblems(plan, terminal);

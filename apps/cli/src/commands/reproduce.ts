@@ -7,6 +7,7 @@ import { changedInputs, changeLine, firstDifference } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { requireMakeable } from "../new-folder.ts";
+import { loadingLine } from "../render/loading.ts";
 import { prepareAgain, refuseProblems } from "../prepare.ts";
 import { readPlan, readRecords, runPaths } from "../run-folder.ts";
 import { trainInto } from "./run.ts";
@@ -32,7 +33,7 @@ async function reproduce(context: CommandContext, folder: string, out: string): 
     );
   }
   await requireMakeable(out, "--out");
-  const prepared = await prepareAgain(runPaths(folder), was);
+  const prepared = await prepareAgain(runPaths(folder), was, { onProgress: loadingLine(terminal) });
   const changed = changedInputs(was.run, prepared.plan.run);
   for (const change of changed) terminal.note(changeLine(change));
   refuseProblems(prepared.plan, terminal);

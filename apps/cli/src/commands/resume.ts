@@ -8,6 +8,8 @@ import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome } from "../render/outcome.ts";
+import type { FactsOptions } from "../facts.ts";
+import { loadingLine } from "../render/loading.ts";
 import { prepareAgain } from "../prepare.ts";
 import {
   type PlanDocument,
@@ -50,7 +52,7 @@ async function resume(
   checkTelemetrySettings();
   await using _mark = await markRunning(folder);
   using interrupt = listenForInterrupt(terminal, DRAINING);
-  await refuseChanges(paths, plan, interrupt.signal);
+  await refuseChanges(paths, plan, { signal: interrupt.signal, onProgress: loadingLine(terminal) });
   const result = await runSession({
     paths,
     plan,
@@ -68,8 +70,8 @@ async function resume(
 }
 
 /** Other data, another model or reward function would make the rest of another run (T3). Another machine may go on. */
-async function refuseChanges(paths: RunPaths, plan: PlanDocument, signal: AbortSignal): Promise<void> {
-  const { plan: today } = await prepareAgain(paths, plan, signal);
+async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: FactsOptions): Promise<void> {
+  const { plan: today } = await prepareAgain(paths, plan, options);
   const changed = changedInputs(plan.run, today.run).filter(({ input }) => INPUTS.has(input));
   if (changed.length === 0) return;
   throw new OarlockError(

@@ -10,6 +10,7 @@ import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { requireMakeable } from "../new-folder.ts";
 import { setOption } from "../options.ts";
+import { loadingLine } from "../render/loading.ts";
 import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
@@ -84,7 +85,7 @@ async function runOnce(
 ): Promise<RunSummary> {
   const { terminal, exit } = context;
   if (options.processes === true) requireBroker(processEnvironment());
-  const prepared = await prepare(file, options.set);
+  const prepared = await prepare(file, options.set, { onProgress: loadingLine(terminal) });
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   const earlier = await inspectFolder(folder, prepared.plan.run);
@@ -167,7 +168,11 @@ async function runSeeds(
   seeds: readonly number[],
 ): Promise<void> {
   const { terminal } = context;
-  const folder = options.out ?? (await freeRunFolder((await prepare(file, options.set)).plan.run.name));
+  const folder =
+    options.out ??
+    (await freeRunFolder(
+      (await prepare(file, options.set, { onProgress: loadingLine(terminal) })).plan.run.name,
+    ));
   const summaries: RunSummary[] = [];
   for (const seed of seeds) {
     terminal.note(terminal.style.bold(`seed ${seed}`));

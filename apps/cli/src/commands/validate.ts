@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";
+import { loadingLine } from "../render/loading.ts";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { loadRunFile } from "../run-file-source.ts";
 
@@ -14,7 +15,11 @@ export function validateCommand({ terminal }: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: { set: readonly string[]; shallow?: boolean }) => {
       if (options.shallow === true) await loadRunFile(file, options.set);
-      else refuseProblems((await prepare(file, options.set)).plan, terminal);
+      else
+        refuseProblems(
+          (await prepare(file, options.set, { onProgress: loadingLine(terminal) })).plan,
+          terminal,
+        );
       terminal.print(`${file}: ${terminal.style.good("valid")}`);
     });
 }

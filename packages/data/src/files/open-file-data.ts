@@ -5,7 +5,7 @@ import { basename, resolve } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import type { Dataset, Row } from "../row.ts";
 import { type ColumnNames, toRow } from "./conventions.ts";
-import { formatOf, MAX_TABLE_BYTES, readTable, type TableFormat } from "./table.ts";
+import { formatOf, MAX_TABLE_BYTES, readTable, type TableFormat, type TableRecord } from "./table.ts";
 
 export interface FileDataSettings {
   /** Relative paths are relative to `baseDir`. */
@@ -54,8 +54,38 @@ export async function tableDataset(
   bytes: Uint8Array,
   settings: Omit<FileDataSettings, "path">,
 ): Promise<Dataset> {
-  const { format = "auto", fields = {}, skip = 0, limit = 0 } = settings;
-  const records = await readTable(name, bytes, format === "auto" ? formatOf(name) : format);
+  const { format = "auto" } = settings;
+  return datasetOf(name, await readTable(name, bytes, format === "auto" ? formatOf(name) : format), settings);
+}
+
+/** One of several files of rows. */
+export interface TablePart {
+  /** Its extension says the format. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** The rows of several files, one after another, as one data set; no more files are asked for than have the rows that are wanted. */
+export async function tablesDataset(
+  name: string,
+  parts: AsyncIterable<TablePart>,
+  settings: Omit<FileDataSettings, "path" | "format">,
+): Promise<Dataset> {
+  const { skip = 0, limit = 0 } = settings;
+  const records: TableRecord[] = [];
+  for await (const part of parts) {
+    for (const { place, values } of await readTable(part.name, part.bytes, formatOf(part.name)))
+      records.push({ place: `${place} of ${part.name}`, values });
+    if (limit > 0 && records.length >= skip + limit) break;
+  }
+  return datasetOf(name, records, settings);
+}
+
+function datasetOf(
+  name: string,
+  records: readonly TableRecord[],
+  { fields = {}, skip = 0, limit = 0 }: Omit<FileDataSettings, "path" | "format">,
+): Dataset {
   const wanted = records.slice(skip, limit === 0 ? undefined : skip + limit);
   if (wanted.length === 0)
     throw new OarlockError(

@@ -1,37 +1,20 @@
-/**
- * Repositories of the hub as folders, through the hub's own client: listed, downloaded, verified, kept by commit.
- *
- * A file appears in the cache only when it is whole and its digest is right; a cut download continues where it was cut,
- * but only of the same content. The token is sent to the endpoint and appears in no message.
- */
+/** The files of a model's repository as a folder, complete or not there. */
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join, normalize } from "node:path";
-import { downloadFile, type ListFileEntry, listFiles } from "@huggingface/hub";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
-import type { LoadProgress } from "../model.ts";
 import type { HubReference } from "../source.ts";
-import { type HubSettings, hubSettings } from "./config.ts";
-import { resolveCommit } from "./commit.ts";
-import { expectedDigest, fileDigest } from "./verify.ts";
+import {
+  fetchFile,
+  listRepository,
+  notInCache,
+  openRepository,
+  type RepositoryOptions,
+} from "./repository.ts";
 
-/** Overrides of what the environment says. */
-export type HubOptions = Partial<HubSettings>;
-
-export interface SnapshotOptions extends HubOptions {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: LoadProgress) => void;
+export interface SnapshotOptions extends RepositoryOptions {
   /** Which files are wanted, by path in the repository. */
   readonly wanted: (path: string) => boolean;
-}
-
-/** What the steps below share. */
-interface Session {
-  readonly settings: HubSettings;
-  readonly reference: HubReference;
-  readonly commit: string;
-  readonly fetch: typeof fetch;
-  readonly options: SnapshotOptions;
 }
 
 const COMPLETE = ".oarlock-complete.json";
@@ -41,153 +24,18 @@ const COMPLETE = ".oarlock-complete.json";
  * Throws `HUB_OFFLINE`, `HUB_REQUEST` (retryable where the fault may pass) and `HUB_DIGEST`.
  */
 export async function downloadSnapshot(reference: HubReference, options: SnapshotOptions): Promise<string> {
-  const settings = { ...hubSettings(), ...withoutUndefined(options) };
-  const folder = join(settings.cacheDir, `${reference.type}s--${reference.name.replace("/", "--")}`);
-  const what = `hf://${reference.type === "dataset" ? "datasets/" : ""}${reference.name}@${reference.revision}`;
-  if (settings.offline) return findOffline(folder, reference.revision, what);
-  const signalled: typeof fetch = (input, init) =>
-    fetch(input, { ...init, ...(options.signal === undefined ? {} : { signal: options.signal }) });
-  return reporting(what, options.signal, async () => {
-    const commit = await resolveCommit(reference, { ...settings, fetch: signalled });
-    const session = { settings, reference, commit, fetch: signalled, options };
-    const snapshot = join(folder, commit);
-    if (!existsSync(join(snapshot, COMPLETE))) {
-      await mkdir(snapshot, { recursive: true });
-      for (const entry of await wantedFiles(session, what)) await fetchFile(session, entry, snapshot);
-      await writeFile(join(snapshot, COMPLETE), JSON.stringify({ name: reference.name, commit }));
-    }
-    await rememberRevision(folder, reference.revision, commit);
+  const repository = await openRepository(reference, options);
+  const { snapshot, settings, what, folder, commit } = repository;
+  const complete = join(snapshot, COMPLETE);
+  if (existsSync(complete)) return snapshot;
+  if (settings.offline) throw notInCache(what, folder);
+  return repository.reporting(async () => {
+    const wanted = (await listRepository(repository)).filter(({ path }) => options.wanted(path));
+    if (wanted.length === 0)
+      throw new OarlockError("HUB_REQUEST", `${what} holds no file that can be read here`);
+    await mkdir(snapshot, { recursive: true });
+    for (const entry of wanted) await fetchFile(repository, entry);
+    await writeFile(complete, JSON.stringify({ name: reference.name, commit }));
     return snapshot;
   });
-}
-
-/** Leaves out undefined members, which would hide the environment's values. */
-function withoutUndefined({ endpoint, token, offline, cacheDir }: HubOptions): HubOptions {
-  return {
-    ...(endpoint === undefined ? {} : { endpoint: endpoint.replace(/\/+$/, "") }),
-    ...(token === undefined ? {} : { token }),
-    ...(offline === undefined ? {} : { offline }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  };
-}
-
-/** Commits by revision, for offline use. */
-const revisionFile = (folder: string, revision: string): string =>
-  join(folder, "revisions", encodeURIComponent(revision));
-
-async function rememberRevision(folder: string, revision: string, commit: string): Promise<void> {
-  const path = revisionFile(folder, revision);
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, commit);
-}
-
-async function findOffline(folder: string, revision: string, what: string): Promise<string> {
-  const remembered = revisionFile(folder, revision);
-  const commit = existsSync(remembered) ? (await readFile(remembered, "utf8")).trim() : revision;
-  const snapshot = join(folder, commit);
-  if (/^[0-9a-f]{40}$/.test(commit) && existsSync(join(snapshot, COMPLETE))) return snapshot;
-  throw new OarlockError(
-    "HUB_OFFLINE",
-    `${what} is not in the cache (${folder}), and HF_HUB_OFFLINE forbids asking for it`,
-  );
-}
-
-async function wantedFiles(session: Session, what: string): Promise<ListFileEntry[]> {
-  const { reference, commit, settings, options } = session;
-  const found: ListFileEntry[] = [];
-  const listing = listFiles({
-    repo: { type: reference.type, name: reference.name },
-    revision: commit,
-    recursive: reference.type === "dataset",
-    hubUrl: settings.endpoint,
-    fetch: session.fetch,
-    ...(settings.token === undefined ? {} : { accessToken: settings.token }),
-  });
-  for await (const entry of listing) {
-    if (entry.type !== "file" || !options.wanted(entry.path)) continue;
-    const path = normalize(entry.path);
-    if (path.startsWith("..") || path.startsWith("/") || path.includes("\0")) {
-      throw new OarlockError(
-        "HUB_REQUEST",
-        `${what} lists ${JSON.stringify(entry.path)}, which leads out of it`,
-      );
-    }
-    found.push(entry);
-  }
-  if (found.length > 0) return found;
-  throw new OarlockError("HUB_REQUEST", `${what} holds no file that can be read here`);
-}
-
-async function fetchFile(session: Session, entry: ListFileEntry, snapshot: string): Promise<void> {
-  const target = join(snapshot, entry.path);
-  if (existsSync(target)) return;
-  await mkdir(dirname(target), { recursive: true });
-  const expected = expectedDigest(entry);
-  // The name holds the content's digest: a partial file is only continued with what it began with.
-  const partial = `${target}.${expected?.hex.slice(0, 16) ?? "unknown"}.partial`;
-  await appendRest(session, entry, partial);
-  const { size } = await stat(partial);
-  const digest = expected && (await fileDigest(partial, expected.algorithm, session.options.signal));
-  const expectedBytes = entry.lfs?.size ?? entry.size;
-  if (size !== expectedBytes || digest !== expected?.hex) {
-    await rm(partial, { force: true });
-    throw new OarlockError(
-      "HUB_DIGEST",
-      `${entry.path} of ${session.reference.name}: ${size} bytes with digest ${digest}, the hub lists ${expectedBytes} with ${expected?.hex}`,
-      { retryable: true },
-    );
-  }
-  await rename(partial, target);
-}
-
-/** Appends what a partial file lacks. */
-async function appendRest(session: Session, entry: ListFileEntry, partial: string): Promise<void> {
-  const { reference, commit, settings, options } = session;
-  const totalBytes = entry.lfs?.size ?? entry.size;
-  let doneBytes = existsSync(partial) ? (await stat(partial)).size : 0;
-  if (doneBytes >= totalBytes && doneBytes > 0) return;
-  const blob = await downloadFile({
-    repo: { type: reference.type, name: reference.name },
-    path: entry.path,
-    revision: commit,
-    hubUrl: settings.endpoint,
-    fetch: session.fetch,
-    xet: false, // plain HTTP ranges: one way to continue a cut download
-    ...(settings.token === undefined ? {} : { accessToken: settings.token }),
-  });
-  if (blob === null) throw new OarlockError("HUB_REQUEST", `${entry.path} is listed but absent`);
-  const file = await open(partial, "a");
-  try {
-    const rest = doneBytes === 0 ? blob : blob.slice(doneBytes, totalBytes);
-    for await (const chunk of rest.stream()) {
-      options.signal?.throwIfAborted();
-      await file.appendFile(chunk);
-      doneBytes += chunk.length;
-      options.onProgress?.({ what: "download", file: entry.path, doneBytes, totalBytes });
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Turns failures of the client and of the network into ours. */
-async function reporting<T>(
-  what: string,
-  signal: AbortSignal | undefined,
-  work: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    signal?.throwIfAborted();
-    if (cause instanceof OarlockError) throw cause;
-    const status = cause instanceof Error && "statusCode" in cause ? Number(cause.statusCode) : undefined;
-    const hint = status === 401 || status === 403 ? "; a private or gated repository needs HF_TOKEN" : "";
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new OarlockError("HUB_REQUEST", `${what}: ${reason}${hint}`, {
-      cause,
-      retryable: status === undefined || status === 429 || status >= 500,
-    });
-  }
 }

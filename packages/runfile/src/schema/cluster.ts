@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type {
   ClusterSpec,
+  HubSpec,
   NatsSpec,
   ResourceListSpec,
   RoleSpec,
@@ -206,6 +207,19 @@ const nats: z.ZodType<NatsSpec> = ruled(
   ],
 ).describe("The message server (default: the one that the controller was given).");
 
+const hub: z.ZodType<HubSpec> = closed({
+  endpoint: text(1024)
+    .regex(/^https?:\/\/[^\s/?#@]+(\/[^\s?#@]*)?$/)
+    .describe("A mirror's address (default: https://huggingface.co).")
+    .optional(),
+  tokenSecretRef: closed({
+    name: objectName().describe("Secret in the run's namespace."),
+    key: text(253).describe("Key in it whose value is the token."),
+  })
+    .describe("Token for private and gated repositories.")
+    .optional(),
+}).describe("The Hugging Face hub, as the run's pods reach it (a laptop: HF_ENDPOINT, HF_TOKEN).");
+
 const tls: z.ZodType<TlsSpec> = union(
   closed({
     type: choice(TLS_TYPES).describe("Whose certificates."),
@@ -300,6 +314,7 @@ export const clusterFields: ClusterFields = {
     .describe("Sizes and places of the roles on a cluster; a role left out has one pod.")
     .optional(),
   nats: nats.optional(),
+  hub: hub.optional(),
   security: security.optional(),
   storage: storage.optional(),
   backoffLimit: integer(0, 1000)

@@ -96,7 +96,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const apiServer = {
     process: start("kube-apiserver", apiServerFlags(folder, { etcdPort: clientPort, port: apiPort, place })),
   };
-  const kubeconfig = (user = "admin"): string => writeKubeconfig(folder, url, user);
+  // Once each: a program that reads one while it is written again finds it empty, and ends.
+  const kubeconfigs = new Map<string, string>();
+  const kubeconfig = (user = "admin"): string => {
+    const path = kubeconfigs.get(user) ?? writeKubeconfig(folder, url, user);
+    kubeconfigs.set(user, path);
+    return path;
+  };
   const kubectl = (args: readonly string[], { input, user }: KubectlOptions = {}): Promise<KubectlResult> =>
     runKubectl(command(assets.path("kubectl"), ["--kubeconfig", kubeconfig(user), ...args]), input);
   const asked = { stderr: "" };

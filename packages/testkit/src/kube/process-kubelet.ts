@@ -32,6 +32,7 @@ export interface ProcessKubelet extends AsyncDisposable {
 }
 
 const HEARTBEAT_MS = 5_000;
+const RETRY_MS = 200;
 const STRATEGIC = "application/strategic-merge-patch+json";
 
 interface RunningPod {
@@ -75,14 +76,19 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     const podIp = addresses.next();
     const home = join(folder, uid);
     let last: Promise<void> = Promise.resolve();
-    // In order: a late report must not undo a newer one. The API server may be away: the next report says the same or more.
-    const report = (status: PodStatus): Promise<void> =>
-      (last = last.then(() => reportStatus(api, pod, { podIp, status })).catch(() => undefined));
+    // In order: a late report must not undo a newer one. The API server may be away: nothing else says that a pod is ready.
+    const reported = (status: PodStatus): Promise<void> =>
+      untilDone(() => reportStatus(api, pod, { podIp, status }), stopping.signal);
+    const report = (status: PodStatus): Promise<void> => (last = last.then(() => reported(status)));
     // The pod counts as known at once: events of it arrive while its volumes are made.
     const starting: Starting = {};
     const running: RunningPod = { pod, deleting: false, process: standIn(starting) };
     pods.set(uid, running);
-    const mounts = await mountsOf(api, pod, home);
+    const mounts = await mountsOf(api, pod, home).catch((reason: unknown) => {
+      // The next list or event of it tries again.
+      pods.delete(uid);
+      throw reason;
+    });
     const lookup = async (kind: string, name: string, key: string): Promise<string> => {
       const data = await dataOf(api, { namespace: pod.metadata.namespace, kind, name });
       return data.get(key)?.toString() ?? "";
@@ -135,6 +141,17 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
   };
 }
 
+/** Tries until it works, or the node ends. */
+async function untilDone(attempt: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      return await attempt();
+    } catch {
+      await new Promise((done) => setTimeout(done, RETRY_MS));
+    }
+  }
+}
+
 const podPath = ({ metadata }: KubePod): string =>
   `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}`;
 
@@ -163,7 +180,7 @@ async function watchPods(
       }
     } catch {
       // The API server is away, or the test is over: pods go on, and the list is read again.
-      await new Promise((done) => setTimeout(done, 200));
+      await new Promise((done) => setTimeout(done, RETRY_MS));
     }
   }
 }

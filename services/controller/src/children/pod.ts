@@ -8,7 +8,7 @@ import { childName, labelsOf } from "../names.ts";
 import { queueOf } from "../queueing.ts";
 import { overridden } from "./override.ts";
 import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "./pod-parts.ts";
-import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
+import { hubEnvironment, natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "./sources.ts";
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume, storageEnvironment } from "./storage.ts";
@@ -110,6 +110,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_METRICS_PORT", value: String(METRICS_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     ...natsEnvironment(run, settings),
+    ...hubEnvironment(run),
     ...(role === "reward" ? scorerTokens(run) : []),
     ...(role !== "learner" && queueOf(run) !== undefined ? [REPLACEABLE] : []),
     ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),

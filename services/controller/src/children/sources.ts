@@ -1,4 +1,4 @@
-/** What a pod of a run reads, as volumes and settings: ConfigMaps, claims, the message server. Pure. */
+/** What a pod of a run reads, as volumes and settings: ConfigMaps, claims, the hub, the message server. Pure. */
 import type { RoleName } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { managedNatsEnvironment, ownsNats } from "../nats/server.ts";
@@ -35,6 +35,17 @@ export function sourceMounts(run: TrainingRun, roles: readonly RoleName[]): read
       mountPath: `${SOURCES_MOUNT}/pvc/${name}`,
       readOnly: true,
     })),
+  ];
+}
+
+/** Where the hub is, and who a pod is to it. */
+export function hubEnvironment({ spec }: TrainingRun): readonly Fields[] {
+  const { endpoint, tokenSecretRef } = spec.hub ?? {};
+  return [
+    ...(endpoint === undefined ? [] : [{ name: "HF_ENDPOINT", value: endpoint }]),
+    ...(tokenSecretRef === undefined
+      ? []
+      : [{ name: "HF_TOKEN", valueFrom: { secretKeyRef: { ...tokenSecretRef } } }]),
   ];
 }
 

@@ -1,12 +1,18 @@
 /**
- * The plan of a run that reads volumes is resolved where they can be mounted: a Job runs the command line beside them and serves
- * what it says, until the controller has it. Pure.
+ * The plan of a run that reads volumes, or a hub of its own, is resolved where they can be reached: a Job runs the command line
+ * there and serves what it says, until the controller has it. Pure.
  */
 import type { RoleName } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { type Child, child } from "../children/child.ts";
 import { type Fields, given, RESTRICTED_CONTAINER, RESTRICTED_POD } from "../children/pod-parts.ts";
-import { natsEnvironment, sourceMounts, sourceVolumes, SOURCES_MOUNT } from "../children/sources.ts";
+import {
+  hubEnvironment,
+  natsEnvironment,
+  sourceMounts,
+  sourceVolumes,
+  SOURCES_MOUNT,
+} from "../children/sources.ts";
 import { type ChildSettings, GRPC_PORT } from "../children/settings.ts";
 import { childName, labelsOf, ROLE_LABEL } from "../names.ts";
 import { roleSpec } from "../roles.ts";
@@ -74,6 +80,7 @@ function container(run: TrainingRun, settings: ChildSettings): Fields {
       { name: "OARLOCK_HOST", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
       { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
       ...bundles.env,
+      ...hubEnvironment(run),
       { name: "HOME", value: "/tmp" },
     ],
     ports: [{ name: "plan", containerPort: GRPC_PORT, protocol: "TCP" }],

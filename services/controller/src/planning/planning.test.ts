@@ -1,4 +1,4 @@
-/** Plans that are resolved in a pod, for runs that read volumes: what is made for it, and when it goes. */
+/** Plans that are resolved in a pod, for runs that read volumes or name a hub: what is made for it, and when it goes. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, it } from "vitest";
@@ -22,6 +22,16 @@ const READS: Partial<RunSpec> = {
 
 interface Template {
   readonly spec: { readonly template: { readonly spec: { readonly volumes: readonly Volume[] } } };
+}
+
+interface PodTemplate {
+  readonly spec: {
+    readonly template: {
+      readonly spec: {
+        readonly containers: readonly { readonly env: readonly { readonly name: string }[] }[];
+      };
+    };
+  };
 }
 
 interface Volume {
@@ -65,6 +75,30 @@ it("a run that reads volumes has a Job plan it, walled in as the run, and remove
   expect(world.step().remove.map(({ metadata }) => metadata.name)).toEqual(["demo-planner"]);
   world.settle();
   expect(world.children.has("Job/demo-planner")).toBe(false);
+});
+
+it("a run that names a hub is planned in a pod, and every pod of it is told where the hub is and given the token", () => {
+  const tokenSecretRef = { name: "hub", key: "token" };
+  const world = newWorld({ hub: { endpoint: "https://hub.example.com", tokenSecretRef } });
+  const told = (kind: string, part: string): unknown[] => {
+    const containers = world.child<PodTemplate>(kind, part)?.spec.template.spec.containers;
+    return containers?.[0]?.env.filter(({ name }) => name.startsWith("HF_")) ?? [];
+  };
+  const expected = [
+    { name: "HF_ENDPOINT", value: "https://hub.example.com" },
+    { name: "HF_TOKEN", valueFrom: { secretKeyRef: tokenSecretRef } },
+  ];
+  world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
+  world.settle();
+  expect(told("Job", "planner")).toEqual(expected);
+  world.more = {};
+  world.settle();
+  for (const [kind, role] of [
+    ["Job", "learner"],
+    ["Deployment", "actor"],
+    ["Deployment", "reward"],
+  ] as const)
+    expect(told(kind, role)).toEqual(expected);
 });
 
 it("its pod is told of the message server where it reads bundles, and how to trust it; else it needs none", () => {
