@@ -43,7 +43,14 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   writeFileSync(join(folder, "run.yaml"), RUN_FILE);
   // A machine of a user, not of CI: what is left in home and temporary folders can be seen.
   const { CI: _, ...inherited } = process.env;
-  const env = { ...inherited, HOME: home, XDG_CACHE_HOME: home, TMPDIR: home };
+  // Its shell names a NATS server for other work, which `run` leaves alone.
+  const env = {
+    ...inherited,
+    HOME: home,
+    XDG_CACHE_HOME: home,
+    TMPDIR: home,
+    NATS_URL: "nats://127.0.0.1:1",
+  };
   const all: Ended[] = [];
   const call = async (line: string, code = 0): Promise<string> => {
     const ended = await oarlock(line.split(" "), folder, env);
@@ -58,6 +65,9 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(await call("plan run.yaml --set stages.grpo.grpo.groupSize=1", 3)).toContain("GROUP_TOO_SMALL");
 
   const ran = await call("run run.yaml --out first");
+  expect(ran).toContain(
+    "bus: in memory, everything in one process (--processes would use the NATS server of",
+  );
   const { policy, stages } = summaryOf(join(folder, "first"));
   expect(ran).toContain(`weights  ${policy.digest}`);
   expect(stages.map(({ before, after }) => [before, after].every((found) => found !== undefined))).toEqual([

@@ -7,20 +7,24 @@ import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
+import { connectJetStreamBus, startNatsServer, subjects } from "@oarlock/bus";
 import type { NatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
 import { liveStatus, startProcessesRun } from "@oarlock/cli/processes";
 import type { LiveProcess, ProcessesOptions } from "@oarlock/cli/processes";
+import { LearnerService, RunPhase } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
+import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
 import { requireGrpcurl, requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { oarlock } from "../e2e/oarlock.ts";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
 import { service } from "./service-child.ts";
+import type { Service } from "./service-child.ts";
 
 const program = requireNatsServer();
 const grpcurl = requireGrpcurl();
@@ -156,7 +160,7 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
     };
     const services = [
       service("learner", environment),
-      service("actor", environment),
+      service("actor", { ...environment, OARLOCK_METRICS_PORT: "0" }),
       service("reward", { ...environment, OARLOCK_END_INTERRUPTED: "true" }),
     ];
     const [learner, actor, reward] = services;
@@ -165,6 +169,7 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
         timeout: 30_000,
       })
       .toBe(true);
+    const poison = await publishPoison(server, run);
     const channels = services.map((one) => openChannel(one.address() ?? ""));
     const idle = await watchIdleLoop();
     const latencies: number[] = [];
@@ -176,6 +181,14 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
       }
       await sleep(10);
     }
+    // Nobody can read it: parked, and named by whoever is asked, while the run goes on.
+    const parked = `parked messages of ${poison.stream}: 1, the last one is ${poison.sequence}: `;
+    const runStatus = async () => (await channels[0]!.client(LearnerService).getRunStatus({})).run;
+    await expect.poll(async () => (await runStatus())?.message, { timeout: 10_000 }).toContain(parked);
+    expect((await runStatus())?.phase).toBe(RunPhase.RUNNING);
+    writeWhoIsWho(outDir, server, services);
+    const shown = await oarlock(["status", outDir], outDir);
+    expect(shown.text).toMatch(/learner-0 .*; parked messages of TRAJECTORY: 1, the last one is \d+: .*\S/);
     for (const channel of channels) channel.close();
     // The median, beyond what a thread waits that does nothing: the rest is the machine's, whatever the services do.
     latencies.sort((a, b) => a - b);
@@ -190,13 +203,23 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
     }
     expect(Math.max(...endedMs)).toBeLessThan(10_000);
     expect(JSON.parse(learner!.lines.at(-1) ?? "{}")).toMatchObject({ type: "ended", status: "stopped" });
-    const started = JSON.parse(learner!.log.find((line) => line.includes('"message":"started"')) ?? "{}");
-    expect(started).toMatchObject({
-      version: "0.1.0",
-      planDigest: run.digest,
-      bus: "jetstream",
-      uid: "apart-1",
-    });
+    for (const one of services) {
+      const started = JSON.parse(one.log.find((line) => line.includes('"message":"started"')) ?? "{}");
+      expect(started).toMatchObject({
+        version: "0.1.0",
+        planDigest: run.digest,
+        provider: "cpu",
+        device: expect.stringMatching(/./),
+        driver: expect.stringMatching(/./),
+        bus: "jetstream",
+        uid: "apart-1",
+        // Its own, and that of whom it works with.
+        address: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+        nats: server.url,
+      });
+      const { metrics } = started as { metrics?: string };
+      expect(metrics).toEqual(one === actor ? expect.stringMatching(/^http:.*\/metrics$/) : undefined);
+    }
   });
 
   test.skipIf(grpcurl.absent)(`tells grpcurl what it offers${grpcurl.note}`, async () => {
@@ -240,6 +263,29 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
     );
   });
 });
+
+/** Puts what is no record among the generated groups. */
+async function publishPoison(
+  server: NatsServer,
+  run: ResolvedRun,
+): Promise<{ readonly stream: string; readonly sequence: number }> {
+  await using bus = await connectJetStreamBus({ servers: server.url });
+  const names = subjects(UID);
+  const stream = await bus.stream(topologyOf(run, names).streams.trajectories);
+  const { sequence } = await stream.publish(names.trajectoryGenerated, Buffer.from("no record"));
+  return { stream: names.trajectoryStream, sequence };
+}
+
+/** What a supervisor leaves for `oarlock status`, of services that this test started itself. */
+function writeWhoIsWho(outDir: string, server: NatsServer, services: readonly Service[]): void {
+  const roles = ["learner", "actor", "reward"] as const;
+  const children = services.map((one, index) => {
+    const role = roles[index] ?? "learner";
+    return { role, instance: `${role}-0`, pid: one.child.pid, address: one.address(), restarts: 0 };
+  });
+  const file = { uid: UID, broker: { servers: server.url }, tls: {}, children };
+  writeFileSync(join(outDir, "processes.json"), JSON.stringify(file));
+}
 
 /** Consumers of a stream that the run has opened. */
 async function consumersLeft(server: NatsServer): Promise<number> {

@@ -19,6 +19,11 @@ import {
 export const NAMESPACE = "team";
 const CONTROLLER = "system:serviceaccount:oarlock-system:oarlock-controller";
 
+export interface ClusterOptions {
+  /** Seconds without a word from a node until it counts as lost. Default Kubernetes': 50. */
+  readonly nodeGraceSeconds?: number;
+}
+
 export interface Cluster extends AsyncDisposable {
   readonly plane: ControlPlane;
   readonly kubelet: ProcessKubelet;
@@ -27,6 +32,8 @@ export interface Cluster extends AsyncDisposable {
   readonly volume: string;
   /** Runs kubectl in the namespace of the run, and fails where it fails. */
   kubectl(...args: readonly string[]): Promise<string>;
+  /** Another node, which may be lost. */
+  addNode(nodeName: string): Promise<ProcessKubelet>;
 }
 
 /** What these tests need and may lack. */
@@ -36,13 +43,13 @@ export function clusterNeeds(): { readonly absent: boolean; readonly note: strin
 }
 
 /** Starts it and installs the controller; what had started ends where that fails. */
-export async function startCluster(folder: string): Promise<Cluster> {
+export async function startCluster(folder: string, options: ClusterOptions = {}): Promise<Cluster> {
   const started: (() => PromiseLike<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const end of started.splice(0).toReversed()) await end();
   };
   try {
-    return { ...(await start(folder, started)), [Symbol.asyncDispose]: stop };
+    return { ...(await start(folder, started, options)), [Symbol.asyncDispose]: stop };
   } catch (reason) {
     await stop();
     throw reason;
@@ -53,6 +60,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
 async function start(
   folder: string,
   started: (() => PromiseLike<void>)[],
+  options: ClusterOptions,
 ): Promise<Omit<Cluster, typeof Symbol.asyncDispose>> {
   const nats = await startNatsServer({ path: requireNatsServer().path, folder: join(folder, "nats") });
   started.push(() => nats.stop());
@@ -61,10 +69,14 @@ async function start(
     { name: CONTROLLER, groups: ["system:serviceaccounts", "system:serviceaccounts:oarlock-system"] },
     { name: "editor" },
   ];
-  const plane = await startControlPlane({ controllers: true, users });
+  const plane = await startControlPlane({ controllers: true, users, ...options });
   started.push(() => plane[Symbol.asyncDispose]());
-  const kubelet = await startProcessKubelet({ plane, programs: programs(plane, nats.url) });
-  started.push(() => kubelet[Symbol.asyncDispose]());
+  const addNode = async (nodeName: string): Promise<ProcessKubelet> => {
+    const node = await startProcessKubelet({ plane, programs: programs(plane, nats.url), nodeName });
+    started.push(() => node[Symbol.asyncDispose]());
+    return node;
+  };
+  const kubelet = await addNode("processes");
   const volume = join(folder, "volume");
   mkdirSync(volume);
   const kubectl = async (...args: readonly string[]): Promise<string> => {
@@ -83,7 +95,7 @@ async function start(
     },
     { timeoutMs: 60_000, detail: () => `\n${plane.output()}` },
   );
-  return { plane, kubelet, nats, volume, kubectl };
+  return { plane, kubelet, nats, volume, kubectl, addNode };
 }
 
 /** The image's programs as they lie in this repository. */

@@ -86,6 +86,7 @@ function mend(value: unknown): unknown {
     mended["from"] = typeof from === "string" && STAGE_REFERENCE.test(from) ? from : "hf://org/name";
   if (url !== undefined && mended["urlSecretRef"] === undefined) mended["url"] = url;
   if (mended["acceptLoss"] !== undefined) mended["acceptLoss"] = true;
+  if (mended["tolerationSeconds"] !== undefined) mended["effect"] = "NoExecute";
   if (mended["model"] !== undefined && Object.keys(mended["model"] as Plain).length === 0)
     mended["model"] = { from: "hf://org/name" };
   if (isPlain(mended["nats"])) mended["nats"] = mendNats(mended["nats"]);

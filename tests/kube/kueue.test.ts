@@ -7,6 +7,8 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LearnerService } from "@oarlock/proto";
+import { openChannel } from "@oarlock/rpc";
 import { eventually, repositoryRoot, type ServerProcess } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
 import { kueueNeeds, startKueue } from "./kueue.ts";
@@ -23,6 +25,7 @@ interface Run {
 interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly name: string };
+    readonly status?: { readonly podIP?: string };
     readonly spec: {
       readonly schedulingGates?: readonly object[];
       readonly nodeName?: string;
@@ -65,7 +68,7 @@ const run = (name: string, priorityClass?: string): object => {
           type: "grpo",
           grpo: {
             data,
-            steps: 120,
+            steps: 60,
             promptsPerStep: 16,
             groupSize: 8,
             sampling: { maxNewTokens: 4 },
@@ -114,6 +117,13 @@ describe.skipIf(needs.some(({ absent }) => absent))(
     };
     const podOf = async (name: string, role: string): Promise<string> =>
       (await podsOf(name, `,oarlock.dev/role=${role}`))[0]?.metadata.name ?? "";
+    /** Has its learner wait between two steps until it is told to end: no machine is fast enough to be done before. */
+    const pause = async (name: string): Promise<void> => {
+      const [learner] = await podsOf(name, ",oarlock.dev/role=learner");
+      using channel = openChannel(`${learner?.status?.podIP}:50051`);
+      await channel.client(LearnerService).pause({}, { timeoutMs: 10_000 });
+      await becomes(name, "Paused");
+    };
     const patch = (name: string, spec: object) =>
       cluster.kubectl("patch", "trun", name, "--type=merge", "-p", JSON.stringify({ spec }));
     const suspend = (name: string, is: boolean) => patch(name, { suspend: is });
@@ -163,6 +173,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
         timeoutMs: 120_000,
         detail: () => kueue.output().slice(-4_000),
       });
+      await pause("modest");
       expect(await apply("urgent", "urgent")).toMatchObject({ code: 0 });
       await becomes("urgent", "Training");
       await becomes("modest", "WaitingForQuota");
@@ -177,6 +188,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
     it("goes to one of two runs, whole, and to the other when it is free", async () => {
       expect(await apply("first")).toMatchObject({ code: 0 });
       await becomes("first", "Training");
+      await pause("first");
       // A pod of the group that goes is replaced within the group: its place is still the run's.
       const actor = await podOf("first", "actor");
       await cluster.kubectl("delete", "pod", actor, "--timeout=60s");
@@ -204,6 +216,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
 
       await suspend("first", true);
       await becomes("second", "Training");
+      await pause("second");
       await suspend("first", false);
       await becomes("first", "WaitingForQuota");
       // With another image it is another group; which of the two that now wait is first is Kueue's to say.

@@ -18,12 +18,19 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
 import { openChannel, type TlsOptions } from "@oarlock/rpc";
-import { eventually, repositoryRoot, requireNatsServer, startFakeHub } from "@oarlock/testkit";
+import {
+  eventually,
+  type ProcessKubelet,
+  repositoryRoot,
+  requireNatsServer,
+  startFakeHub,
+} from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
 import { finalDigest, kubectlOarlock, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const needs = clusterNeeds();
+const NODE_GRACE_SECONDS = 10;
 
 const run = (name: string, cluster: string): string => `apiVersion: oarlock.dev/v1alpha1
 kind: TrainingRun
@@ -104,11 +111,12 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     );
 
   beforeAll(async () => {
-    cluster = await startCluster(folder);
     const file = join(folder, "alone.yaml");
     writeFileSync(file, run("alone", ""));
     alone = join(folder, "alone");
+    // Before there is a node: it would not be heard meanwhile.
     oarlockHere("run", file, "--out", alone);
+    cluster = await startCluster(folder, { nodeGraceSeconds: NODE_GRACE_SECONDS });
   }, 240_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
@@ -212,7 +220,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     expect(described).toBe("");
   }, 600_000);
 
-  it("D1: a learner that is lost with its disk goes on from what a message server keeps, reached by mutual TLS", async () => {
+  it("D1: a learner that is lost with its node goes on from what a message server keeps, reached by mutual TLS", async () => {
     const certificate = (file: string): string => join(repositoryRoot(), "packages/rpc/src/fixtures", file);
     const { path } = requireNatsServer();
     const files = { cert_file: "server.crt", key_file: "server.key", ca_file: "ca.crt" };
@@ -228,17 +236,35 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       await cluster.kubectl("create", "secret", "generic", "nats-client", ...from);
       const nats = `  nats: { url: "${url}", tls: { secretName: nats-client, clientCertificate: true } }\n`;
       const storage = "  storage: { type: objectStore, objectStore: { size: 16Mi } }\n";
-      const text = run("kept", nats + storage).replace("every: 1000", "every: 2");
+      const taint = "key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute";
+      const roles = ["learner", "actor", "reward"].map(
+        (role) => `    - { name: ${role}, tolerations: [{ ${taint}, tolerationSeconds: 3 }] }\n`,
+      );
+      const text = run("kept", `${nats}${storage}  roles:\n${roles.join("")}`).replace(
+        "every: 1000",
+        "every: 2",
+      );
+      // All of the run is placed on a node that will be lost.
+      const machine = await cluster.addNode("machine");
+      await cluster.kubectl("cordon", "processes");
       writeFileSync(join(folder, "kept.yaml"), text);
       await cluster.kubectl("apply", "-f", join(folder, "kept.yaml"));
-      const learner = (): Promise<string> =>
-        eventually("a learner's pod to run", async () => {
-          const selector = "oarlock.dev/run=kept,oarlock.dev/role=learner";
-          const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
-          return items.find(({ status }) => status.phase === "Running")?.metadata.name;
-        });
-      const incarnation = async (): Promise<string | undefined> =>
-        /"incarnation":(\d+)/.exec(cluster.kubelet.log(`${NAMESPACE}/${await learner()}`))?.[1];
+      const podsOn = async (node: string, more = ""): Promise<readonly string[]> => {
+        const [pods, field] = [["-l", `oarlock.dev/run=kept${more}`], `spec.nodeName=${node}`];
+        const { items } = await cluster.plane.get<Pods>([
+          "-n",
+          NAMESPACE,
+          "pods",
+          ...pods,
+          "--field-selector",
+          field,
+        ]);
+        return items.map(({ metadata }) => metadata.name);
+      };
+      const incarnation = async (on: string, node: ProcessKubelet): Promise<string | undefined> => {
+        const [learner] = await podsOn(on, ",oarlock.dev/role=learner");
+        return /"incarnation":(\d+)/.exec(node.log(`${NAMESPACE}/${learner}`))?.[1];
+      };
       await eventually(
         "some steps",
         async () => (((await get("kept")).status?.progress?.step ?? 0) >= 8 ? true : undefined),
@@ -248,15 +274,31 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       const { uid } = (await get("kept")).metadata;
       expect(await cluster.kubectl("get", "pvc", "-l", "oarlock.dev/run=kept", "-o", "name")).toBe("");
       expect(existsSync(join(cluster.volume, "runs", uid))).toBe(false);
-      expect(await incarnation()).toBe("1");
-      cluster.kubelet.kill(`${NAMESPACE}/${await learner()}`);
-      // A learner that found nothing would be the first again.
+      expect(await incarnation("machine", machine)).toBe("1");
+      expect(await podsOn("processes")).toEqual([]);
+      await cluster.kubectl("uncordon", "processes");
+      machine.lose();
+      // Nobody says that the pods ended. A learner that found nothing would be the first again.
       await eventually(
         "a learner that goes on",
-        async () => ((await incarnation()) === "2" ? true : undefined),
-        {
-          timeoutMs: 60_000,
-        },
+        async () => ((await incarnation("processes", cluster.kubelet)) === "2" ? true : undefined),
+        { timeoutMs: 90_000 },
+      );
+      expect(await podsOn("machine")).toHaveLength(3);
+      const events = await cluster.kubectl("get", "events", "--field-selector=involvedObject.name=kept");
+      expect(events).toMatch(/NodeLost .*kept-learner-\S+: node machine does not answer/);
+      expect(events).toMatch(/LearnerLost .*was lost with node machine: another learner takes its place/);
+      const admin = { KUBECONFIG: cluster.plane.kubeconfig() };
+      expect(kubectlOarlock(admin, "doctor", "-n", NAMESPACE)).toMatch(
+        /nodes +machine does not answer; on it: kept-actor-.*\n +fix: .*kubectl taint node machine /,
+      );
+      // What the remedy does.
+      const [out, why] = ["node.kubernetes.io/out-of-service", "nodeshutdown:NoExecute"];
+      await cluster.kubectl("taint", "node", "machine", `${out}=${why}`);
+      await eventually(
+        "its pods to be given up",
+        async () => ((await podsOn("machine")).length === 0 ? true : undefined),
+        { timeoutMs: 60_000 },
       );
       await cluster.kubectl("wait", "trun/kept", "--for=condition=Complete", "--timeout=300s");
 

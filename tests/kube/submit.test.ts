@@ -144,9 +144,16 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect((await plugin("why", "mine")).stdout).toMatch(/^mine: .+\n$/);
     // Logs are the cluster's own right.
     await cluster.kubectl("create", "rolebinding", "watcher", "--clusterrole=view", "--user=editor");
-    expect(await plugin("suspend", "mine", "--wait")).toMatchObject({ code: 0 });
-    expect((await plugin("why", "mine", "-o", "json")).stdout).toContain('"reason":"Suspended"');
-    expect(await plugin("resume", "mine")).toMatchObject({ code: 0 });
+    expect(await plugin("suspend", "mine", "--wait", "-o", "name")).toMatchObject({
+      code: 0,
+      stdout: "trainingrun.oarlock.dev/mine\n",
+    });
+    expect(JSON.parse((await plugin("why", "mine", "-o", "json")).stdout)).toMatchObject({
+      run: "mine",
+      reason: "Suspended",
+    });
+    expect((await plugin("why", "mine", "-o", "yaml")).stdout).toMatch(/^run: mine\nreason: Suspended\n/);
+    expect((await plugin("resume", "mine", "-o", "wide")).stdout).toMatch(/^NAME +READY +STATUS .*TRACE/);
 
     await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
     const alone = join(folder, "alone");

@@ -20,7 +20,7 @@ import { isInterruption } from "./interrupt.ts";
 import { nextSteps } from "./render/next-step.ts";
 import { reasonsOf } from "./render/reasons.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
-import { type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
+import { brokerAtHand, type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
 import { REACTIONS, renderEvaluation } from "./render/outcome.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
@@ -126,7 +126,11 @@ async function startTogether({ paths, plan, resume, signal, onEvent, terminal }:
   const { baseDir, uid, run } = plan;
   const started = await startLocalRun(run, { outDir: paths.folder, baseDir, uid, resume, signal, onEvent });
   const { learner } = started.addresses;
-  terminal.note(terminal.style.dim(`bus: in memory, everything in one process; the learner is ${learner}`));
+  const atHand = brokerAtHand(processEnvironment());
+  const other = atHand === undefined ? "" : ` (--processes would use ${atHand})`;
+  terminal.note(
+    terminal.style.dim(`bus: in memory, everything in one process${other}; the learner is ${learner}`),
+  );
   return started;
 }
 

@@ -144,11 +144,11 @@ function createElection(options: LeaderOptions): Election {
   };
 }
 
-function leaseObject({ namespace, name }: ObjectRef, before: Lease | undefined, record: LeaseRecord): Lease {
+function leaseObject(lease: ObjectRef, before: Lease | undefined, record: LeaseRecord): Lease {
   return {
     apiVersion: LEASES.apiVersion,
     kind: LEASES.kind,
-    metadata: before?.metadata ?? { name, namespace },
+    metadata: before?.metadata ?? lease,
     spec: {
       holderIdentity: record.holder,
       leaseDurationSeconds: record.leaseSeconds,

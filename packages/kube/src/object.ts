@@ -40,7 +40,8 @@ export interface Resource {
 
 /** One object of a kind. */
 export interface ObjectRef {
-  readonly namespace: string;
+  /** Absent for a kind without one, as nodes. */
+  readonly namespace?: string;
   readonly name: string;
 }
 

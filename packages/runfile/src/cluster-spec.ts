@@ -55,6 +55,7 @@ export interface TolerationSpec {
   readonly operator?: "Exists" | "Equal" | undefined;
   readonly value?: string | undefined;
   readonly effect?: "NoSchedule" | "PreferNoSchedule" | "NoExecute" | undefined;
+  readonly tolerationSeconds?: number | undefined;
 }
 
 /** Exactly one of `url`, `urlSecretRef` and `managed`. */

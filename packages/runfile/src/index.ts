@@ -101,6 +101,7 @@ export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,
+  longestGenerated,
   modelsOf,
   policyBefore,
   referenceBy,
@@ -116,3 +117,4 @@ export {
 export type { StageBlock } from "./stage-parts.ts";
 export { batchesInFlight, correctionOf, laggingVersions } from "./pipeline.ts";
 export { passOf } from "./plan/memory.ts";
+export { yamlText } from "./yaml-text.ts";

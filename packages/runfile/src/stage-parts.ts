@@ -87,6 +87,16 @@ export function rewardsOf({ stages, evaluation }: ResolvedSpec): ResolvedReward[
   return [...ofStages, ...(evaluation?.rewards ?? [])];
 }
 
+/** Tokens of the longest sequence that a stage or the evaluation may make, prompt and completion together; 0 where none is made. */
+export function longestGenerated({ stages, evaluation }: ResolvedSpec): number {
+  const ofStages = stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
+  });
+  const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
+  return Math.max(evaluated, ...ofStages);
+}
+
 /** The reward models that a reward scores with, with the fields of the reward that name them. */
 export function modelsOf(
   reward: ResolvedReward,

@@ -9,7 +9,14 @@ import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson, laggingVersions, referenceBy, rolloutsOf, valuesBy } from "@oarlock/runfile";
+import {
+  canonicalJson,
+  laggingVersions,
+  longestGenerated,
+  referenceBy,
+  rolloutsOf,
+  valuesBy,
+} from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
 import { createCompletionModel, createTrainer } from "@oarlock/training";
@@ -34,14 +41,8 @@ export function engineOf(run: ResolvedRun, threads: number): OpenOrtOptions {
 }
 
 /** The longest sequence that any work of the plan can make: no memory for longer ones is held. */
-function longestSequence(run: ResolvedRun): number {
-  const ofStages = run.spec.stages.map((stage) => {
-    const rollouts = rolloutsOf(stage);
-    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
-  });
-  const { evaluation } = run.spec;
-  const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
-  return Math.min(run.inputs.model.shape.maxPositions, Math.max(2, evaluated, ...ofStages));
+function longestSequence({ spec, inputs }: ResolvedRun): number {
+  return Math.min(inputs.model.shape.maxPositions, Math.max(2, longestGenerated(spec)));
 }
 
 /**

@@ -34,6 +34,14 @@ export interface ServiceProcess {
   readonly log: Log;
 }
 
+/** Where else the process listens, and whom it is connected to. */
+interface OtherAddresses {
+  /** Of the NATS server, as it was given. */
+  readonly nats: string;
+  /** URL of `/metrics`, where it is served. */
+  readonly metrics?: string;
+}
+
 /** A service that serves. */
 export interface ServingProcess {
   /** `host:port` of its gRPC server. */
@@ -90,14 +98,14 @@ export async function runServiceProcess(
   const log = createLog({ level, fields: { instance, pid: process.pid } });
   const lifecycle = new Lifecycle({ name: instance, log, graceMs: graceMs + CLOSING_MS });
   lifecycle.listenToSignals();
-  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin(log);
+  if (settings.flag("OARLOCK_END_WITH_STDIN", false)) endWithStdin();
   const toldExit = SERVICE_EXIT[settings.flag("OARLOCK_END_INTERRUPTED", false) ? "interrupted" : "ok"];
   let serving = false;
   try {
-    const parts = await open(environment, { ...role, lifecycle, log });
+    const { parts, addresses } = await open(environment, { ...role, lifecycle, log });
     const { address, stopped } = await serve(parts);
     serving = true;
-    log.info("started", startLine(parts, address));
+    log.info("started", startLine(parts, { address, ...addresses }));
     await stopped;
     const told = lifecycle.draining;
     await lifecycle.end("its work is done");
@@ -142,19 +150,18 @@ function codeOf(reason: unknown): string {
  * A supervisor holds our standard input open while it lives. When it is killed nobody is left behind, and nobody hurries: what
  * is needed to go on is in checkpoints, as after any other death.
  */
-function endWithStdin(log: Log): void {
-  const end = (): void => {
-    log.error("the supervisor is gone");
-    // Not `exit`, which waits for threads that compute.
-    process.kill(process.pid, "SIGKILL");
-  };
+function endWithStdin(): void {
+  // Not `exit`, which waits for threads that compute; and no line, which only the supervisor would read.
+  const end = (): void => void process.kill(process.pid, "SIGKILL");
   process.stdin.once("end", end).once("error", end).resume();
+  // A line that nobody takes any more would end us as an error that nobody handles: by way of `exit`.
+  process.stdout.once("error", end);
 }
 
 async function open(
   environment: Environment,
   of: ServiceRole & { readonly lifecycle: Lifecycle; readonly log: Log },
-): Promise<ServiceProcess> {
+): Promise<{ readonly parts: ServiceProcess; readonly addresses: OtherAddresses }> {
   const { role, instance, lifecycle, log } = of;
   const { signal } = lifecycle;
   const settings = createSettingsReader(environment);
@@ -174,7 +181,7 @@ async function open(
   await fetchBundles({ spec: run.spec, bus, uid, folder: baseDir, signal });
   const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, signal });
   signal.throwIfAborted();
-  return {
+  const parts = {
     run,
     uid,
     baseDir,
@@ -187,6 +194,11 @@ async function open(
     clock: systemClock,
     log,
   };
+  const { metricsUrl } = telemetry;
+  return {
+    parts,
+    addresses: { nats: nats.servers, ...(metricsUrl === undefined ? {} : { metrics: metricsUrl }) },
+  };
 }
 
 function missing(name: string, accepted: string): OarlockError {
@@ -196,7 +208,10 @@ function missing(name: string, accepted: string): OarlockError {
   );
 }
 
-function startLine({ run, uid, bus, device }: ServiceProcess, address: string): Record<string, unknown> {
+function startLine(
+  { run, uid, bus, device }: ServiceProcess,
+  addresses: OtherAddresses & { readonly address: string },
+): Record<string, unknown> {
   return {
     version: run.inputs.engine.oarlock,
     run: run.name,
@@ -204,6 +219,6 @@ function startLine({ run, uid, bus, device }: ServiceProcess, address: string): 
     planDigest: run.digest,
     ...device,
     bus: bus.driver,
-    address,
+    ...addresses,
   };
 }

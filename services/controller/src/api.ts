@@ -122,6 +122,7 @@ export interface Job extends KubeObject {
 }
 
 export interface Pod extends KubeObject {
+  readonly spec?: { readonly nodeName?: string };
   readonly status?: {
     readonly phase?: string;
     readonly podIP?: string;

@@ -23,7 +23,9 @@ import { CHILDREN, type ChildKind, PODS, TRAINING_RUNS, type TrainingRun } from 
 import type { ChildSettings } from "./children/settings.ts";
 import { type ChildrenIndex, createChildrenIndex } from "./children-index.ts";
 import type { LearnerClient } from "./learner-client.ts";
+import { withoutLost } from "./lost-nodes.ts";
 import { MANAGED_SELECTOR, MANAGER } from "./names.ts";
+import { createNodeViews, type NodeViews } from "./node-views.ts";
 import { callerTls, isReady, type Observed, podsOf } from "./observed.ts";
 import { type Look, NO_PACE, notePace, type Pace } from "./pace.ts";
 import type { Planner } from "./planner.ts";
@@ -85,7 +87,8 @@ export function createRunController(parts: RunControllerParts): RunController {
   );
   const recorder = createRecorder({ client, component: MANAGER, clock, log });
   const again = (key: string): void => controller.enqueue(key);
-  const worker = createWorker({ ...parts, runs, index, recorder, again });
+  const nodes = createNodeViews(client, clock);
+  const worker = createWorker({ ...parts, runs, index, nodes, recorder, again });
   const controller: Controller = createController({
     name: "trainingrun",
     reconcile: worker,
@@ -117,6 +120,7 @@ const LISTENERS = 100;
 interface WorkerParts extends RunControllerParts {
   readonly runs: Informer<TrainingRun>;
   readonly index: ChildrenIndex;
+  readonly nodes: NodeViews;
   readonly recorder: EventRecorder;
   /** Has a run looked at again. */
   readonly again: (key: string) => void;
@@ -157,16 +161,18 @@ function createWorker(
 }
 
 async function observe(
-  { index, settings, learners, identities, credentials, cleaner, clock }: WorkerParts,
+  { index, settings, learners, identities, credentials, nodes, cleaner, clock }: WorkerParts,
   { key, run, signal }: { readonly key: string; readonly run: TrainingRun; readonly signal: AbortSignal },
 ): Promise<Observed> {
+  const pods = index.pods(key);
+  const nowMs = clock.nowMs();
   const bare: Observed = {
     run,
     children: ownChildren(index.children(key), run),
-    pods: index.pods(key),
+    ...withoutLost(pods, { silentNodes: await nodes.silent(pods, signal), nowMs }),
     settings,
     cleans: cleaner !== undefined,
-    nowMs: clock.nowMs(),
+    nowMs,
   };
   const tls = await identities.of(bare, signal);
   const natsSecret = await credentials.of(bare, signal);
@@ -276,7 +282,8 @@ async function carryOut(
     await client.merge(TRAINING_RUNS, ref, { metadata: { finalizers, resourceVersion } }, { signal });
     return;
   }
-  for (const object of decision.remove) await remove(client, object, signal);
+  for (const object of decision.remove) await remove(client, object, { propagation: "Foreground", signal });
+  for (const object of decision.abandon) await remove(client, object, { propagation: "Background", signal });
   for (const write of decision.apply) await applyChild(parts, run, write, signal);
   await writeStatuses(client, run, decision, signal);
   for (const event of decision.events) await recorder.record(run, event);
@@ -285,11 +292,15 @@ async function carryOut(
   if (decision.expired) await client.remove(TRAINING_RUNS, ref, { uid: run.metadata.uid ?? "", signal });
 }
 
-async function remove(client: KubeClient, object: KubeObject, signal: AbortSignal): Promise<void> {
+async function remove(
+  client: KubeClient,
+  object: KubeObject,
+  options: { readonly propagation: "Foreground" | "Background"; readonly signal: AbortSignal },
+): Promise<void> {
   const { uid = "" } = object.metadata;
   const resource = CHILDREN[object.kind as ChildKind];
   const ref = refOf(`${object.metadata.namespace}/${object.metadata.name}`);
-  await client.remove(resource, ref, { uid, propagation: "Foreground", signal });
+  await client.remove(resource, ref, { uid, ...options });
 }
 
 async function applyChild(

@@ -16,6 +16,7 @@ const WARNINGS: ReadonlySet<string> = new Set<Reason>([
   "ChildRefused",
   "Stalled",
   "WaitingForNode",
+  "NodeLost",
 ]);
 
 /** Events of a reconcile that leads to this status. */

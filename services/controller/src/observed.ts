@@ -37,7 +37,12 @@ export interface Observed {
   readonly run: TrainingRun;
   /** `Kind/name` → object, of all children. */
   readonly children: ReadonlyMap<string, KubeObject>;
+  /** Without those that are lost. */
   readonly pods: readonly Pod[];
+  /** Pods that were deleted, of which nobody will say that they ended. */
+  readonly lost?: readonly Pod[];
+  /** Nodes of its pods that do not answer. */
+  readonly silentNodes?: ReadonlySet<string>;
   readonly settings: ChildSettings;
   /** Secret of the run's own message server, where it has one and it was made. */
   readonly natsSecret?: string;

@@ -20,6 +20,7 @@ import { isPlannedInPod } from "./run-sources.ts";
 import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
+import { lossOf, lostJob } from "./lost-nodes.ts";
 import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
 import { groupOf, isGroupAdmitted, queueOf } from "./queueing.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
@@ -59,7 +60,10 @@ export interface Decision {
   /** The run's finalizers, where they should be others. */
   readonly finalizers?: readonly string[];
   readonly apply: readonly Write[];
+  /** What goes once what it made has ended. */
   readonly remove: readonly KubeObject[];
+  /** What goes at once: nobody will say that what it made has ended. */
+  readonly abandon: readonly KubeObject[];
   /** Where they should be others. */
   readonly status?: RunStatus;
   readonly poolStatus: readonly { readonly name: string; readonly status: PoolStatus }[];
@@ -75,8 +79,9 @@ export function reconcile(observed: Observed): Decision {
   const ending = endOf(observed);
   const children = childrenOf(observed, situation);
   const writes = [...children.flatMap((wanted) => writeOf(observed, wanted)), ...scales(observed, children)];
-  const outdated = outdatedJob(observed, children);
-  const held = heldBy(observed, outdated);
+  const lost = isOver(observed.run, situation) ? undefined : lostJob(observed);
+  const outdated = lost === undefined ? outdatedJob(observed, children) : undefined;
+  const held = heldBy(observed, lost ?? outdated);
   const status = runStatus(observed, situation);
   const before = observed.run.status ?? {};
   const changed = canonicalJson(status) !== canonicalJson(before);
@@ -94,9 +99,14 @@ export function reconcile(observed: Observed): Decision {
     ...(ending.finalizers === undefined ? {} : { finalizers: ending.finalizers }),
     apply: writes.filter(({ object }) => !held.has(object.kind)),
     remove: [outdated, servedPlanner(observed, situation), ...unusedCertificates(observed)].filter(isStaying),
+    abandon: lost === undefined ? [] : [lost],
     ...(changed ? { status } : {}),
     poolStatus: pools,
-    events: [...eventsOf(observed, status), ...ending.events],
+    events: [
+      ...eventsOf(observed, status),
+      ...(lost === undefined ? [] : lossOf(observed)),
+      ...ending.events,
+    ],
     expired,
     ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }),
   };

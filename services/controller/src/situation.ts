@@ -5,6 +5,7 @@
 import { conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
 import { deviceMissing, endedWithoutDevice } from "./devices.ts";
+import { lostWords } from "./lost-nodes.ts";
 import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 import { queueOf } from "./queueing.ts";
@@ -27,6 +28,7 @@ export type Reason =
   | "Stalled"
   | "WaitingForQuota"
   | "WaitingForNode"
+  | "NodeLost"
   | "WaitingForPods"
   | "Starting"
   | "Paused"
@@ -112,10 +114,20 @@ const suspended: Case = (observed) => {
 };
 
 const waiting: Case = (observed) => {
-  const [learner] = livePods(podsOf(observed, "learner"));
-  if (learner === undefined) return when(true, "Starting", "the learner's pod is being made");
-  return isReady(learner) ? undefined : whyNotReady(learner, queueOf(observed.run));
+  const why = whyNoLearner(observed);
+  return why && { ...why, message: `${why.message}${lostWords(observed)}` };
 };
+
+function whyNoLearner(observed: Observed): Situation | undefined {
+  const [learner] = livePods(podsOf(observed, "learner"));
+  if (learner === undefined) return { reason: "Starting", message: "the learner's pod is being made" };
+  if (isReady(learner)) return undefined;
+  const node = learner.spec?.nodeName;
+  if (node === undefined || observed.silentNodes?.has(node) !== true)
+    return whyNotReady(learner, queueOf(observed.run));
+  const message = `${learner.metadata.name}: node ${node} does not answer; Kubernetes gives the pod up after its tolerationSeconds`;
+  return { reason: "NodeLost", message };
+}
 
 /** What keeps a pod from serving. */
 export function whyNotReady({ metadata, status = {} }: Pod, queue = "none"): Situation {

@@ -106,8 +106,9 @@ export function servingPod(role: RoleName, name = `demo-${role}-0`): Pod {
 }
 
 /** Whether a decision writes nothing at all. */
-export function isQuiet({ apply, remove, status, poolStatus, events, finalizers }: Decision): boolean {
-  const writes = [apply, remove, poolStatus, events].some(({ length }) => length > 0);
+export function isQuiet(decision: Decision): boolean {
+  const { apply, remove, abandon, status, poolStatus, events, finalizers } = decision;
+  const writes = [apply, remove, abandon, poolStatus, events].some(({ length }) => length > 0);
   return !writes && status === undefined && finalizers === undefined;
 }
 
@@ -151,7 +152,8 @@ function apply(world: World, decision: Decision): void {
     const before: object = world.children.get(key) ?? { metadata: { generation: 1 } };
     world.children.set(key, merged(before, object) as KubeObject);
   }
-  for (const { kind, metadata: of } of decision.remove) world.children.delete(`${kind}/${of.name}`);
+  for (const { kind, metadata: of } of [...decision.remove, ...decision.abandon])
+    world.children.delete(`${kind}/${of.name}`);
   if (decision.status !== undefined) world.run = { ...world.run, status: decision.status };
   for (const { name, status } of decision.poolStatus) {
     const pool = world.children.get(`RolePool/${name}`);

@@ -39,7 +39,7 @@ it("tells depth and age of every stream, and of poison once", async () => {
     { name: "messages in S", ...seen },
     { name: "scored groups at the learner", ...seen },
   ]);
-  expect(watch.parked()).toBe("1 parked message(s), the last one because: unreadable");
+  expect(watch.parked()).toBe("parked messages of W: 1, the last one is 1: unreadable");
   expect(watch.heldUp()).toBe(
     "held up at the actors: 0 pieces of work in hand, 1 not taken, the oldest 2.0 s old: nobody takes any",
   );

@@ -15,7 +15,7 @@ export interface BusWatch {
     readonly capacity: number;
     readonly oldestMs?: number;
   }[];
-  /** A sentence about parked messages, or "". */
+  /** Of each stream that has any, how many messages are parked, and the reason of the last one by its sequence; or "". */
   parked(): string;
   /** Where the groups are held up, or "" where nothing on the bus says so. */
   heldUp(): string;
@@ -80,13 +80,14 @@ export function watchBus(options: {
         });
         return [{ name: `messages in ${name}`, depth: messages, capacity, ...age }, ...before];
       }),
-    parked() {
-      const all = seen.flatMap(({ parked }) => parked);
-      const last = all.at(-1);
-      return last === undefined
-        ? ""
-        : `${all.length} parked message(s), the last one because: ${last.reason}`;
-    },
+    parked: () =>
+      seen
+        .flatMap(({ name, parked }) => {
+          const last = parked.at(-1);
+          if (last === undefined) return [];
+          return `parked messages of ${name}: ${parked.length}, the last one is ${last.sequence}: ${last.reason}`;
+        })
+        .join("; "),
     heldUp() {
       const others = places().filter(({ who }) => who !== OWN_READER.who);
       return heldUp({ silentMs: clock.monotonicMs() - heardMs, places: others });

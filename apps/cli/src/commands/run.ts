@@ -28,7 +28,7 @@ import {
   writePlan,
 } from "../run-folder.ts";
 import { markRunning } from "../running-mark.ts";
-import { hasBroker, requireBroker } from "../processes/index.ts";
+import { brokerAtHand, requireBroker } from "../processes/index.ts";
 import { runSession, type SessionResult } from "../run-session.ts";
 import { parseSeeds } from "../seeds.ts";
 
@@ -68,7 +68,7 @@ export function upCommand(context: CommandContext): Command {
     .addHelpText("after", UP_EXAMPLES)
     .action(async (file: string, options: Pick<RunOptions, "set" | "out">) => {
       if (options.out !== undefined) await requireMakeable(options.out, "--out");
-      const processes = hasBroker(processEnvironment());
+      const processes = brokerAtHand(processEnvironment()) !== undefined;
       if (!processes)
         context.terminal.note(
           "no NATS server (NATS_URL, or nats-server 2.11 or newer on the PATH): all in one process",
@@ -232,4 +232,5 @@ Examples:
   oarlock run run.yaml --seeds 0..2
   oarlock run run.yaml --processes
 
+Everything is in one process, over memory, whatever NATS_URL says; \`--processes\` and \`oarlock up\` go over NATS.
 Ctrl-C once drains to a checkpoint, and \`oarlock resume DIR\` continues bit for bit; twice ends at once.`;

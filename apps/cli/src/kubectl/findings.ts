@@ -3,6 +3,7 @@ import { isStatus, type KubeObject, type Resource } from "@oarlock/kube";
 import { controller } from "./finding-controller.ts";
 import { type Cluster, TRAINING_RUNS } from "./cluster.ts";
 import { type Finding, INSTALL, ok } from "./finding.ts";
+import { NODES, nodes } from "./finding-nodes.ts";
 
 type Check = (cluster: Cluster) => Promise<readonly Finding[]>;
 
@@ -15,7 +16,6 @@ const QUOTAS = resource("v1", "ResourceQuota", "resourcequotas");
 const LIMITS = resource("v1", "LimitRange", "limitranges");
 const CLASSES = resource("storage.k8s.io/v1", "StorageClass", "storageclasses");
 const PODS = resource("v1", "Pod", "pods");
-const NODES = resource("v1", "Node", "nodes");
 const REVIEWS = resource("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews");
 
 const definitions: Check = async ({ client, namespace }) => {
@@ -187,6 +187,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   limits,
   storage,
   images,
+  nodes,
   devices,
 };
 

@@ -56,6 +56,26 @@ describe("kubectl oarlock", () => {
     expect(await run("submit", join(folder, "absent.yaml"))).toMatchObject({ code: 3 });
   });
 
+  it.each([
+    ["samples mine -o wide", "samples has no form 'wide'; accepted: json, yaml"],
+    ["samples mine -o name", "samples has no form 'name'; accepted: json, yaml"],
+    ["doctor -o name", "doctor has no form 'name'; accepted: json, yaml, wide"],
+  ])("refuses a form that makes no sense, before it asks anybody: %s", async (line, words) => {
+    const { code, text } = await run(...line.split(" "));
+    expect({ code, text }).toEqual({ code: 3, text: expect.stringContaining(`[OUTPUT_UNKNOWN] ${words}`) });
+  });
+
+  it.each(["suspend", "resume", "checkpoint", "why", "samples", "submit"])(
+    "%s knows kubectl's forms, and no others",
+    async (command) => {
+      const { code, text } = await run(command, "mine", "-o", "xml");
+      expect({ code, text }).toEqual({
+        code: 2,
+        text: expect.stringContaining("Allowed choices are json, yaml, wide, name"),
+      });
+    },
+  );
+
   it("packs every local file once, and leaves what a pod can read", async () => {
     const first = await run("submit", join(folder, "run.yaml"), "--dry-run");
     expect(first.code).toBe(0);

@@ -67,6 +67,10 @@ describe("why", () => {
       status: { containerStatuses: [{ state: { waiting: { reason: "ImagePullBackOff" } } }] },
     };
     expect(waitingFor(around("Training", "x", { pods: [held] })).sentence).toContain("ImagePullBackOff");
+    expect(waitingFor(around("Training", "x", { pods: [unscheduled, held, held] })).more).toEqual([
+      "demo-actor-2: ImagePullBackOff",
+      "1 of 4 actor pods serve",
+    ]);
   });
 
   it("says of a run without a status that no controller has seen it", () => {

@@ -35,6 +35,8 @@ export interface Waiting {
   readonly run: string;
   readonly reason: string;
   readonly sentence: string;
+  /** What else holds it, beside the first thing, which the sentence names. */
+  readonly more: readonly string[];
 }
 
 /** Warnings older than this are history. */
@@ -62,14 +64,15 @@ export function waitingFor(around: Surroundings): Waiting {
   const ready = conditionOf(run.status?.conditions ?? [], "Ready");
   if (ready === undefined) {
     const sentence = `${name} has no status yet: the controller has not seen it; \`kubectl oarlock doctor\` says whether one runs`;
-    return { run: name, reason: "Unseen", sentence };
+    return { run: name, reason: "Unseen", sentence, more: [] };
   }
   const { reason, message } = ready;
   const more = SAYS_ALL.has(reason)
     ? []
     : [...refusedPods(around), ...stuckPods(around), ...missingPods(run)];
-  const [first] = more.filter((text) => !message.includes(text));
-  return { run: name, reason, sentence: `${name}: ${message}${first === undefined ? "" : `; ${first}`}` };
+  const [first, ...others] = new Set(more.filter((text) => !message.includes(text)));
+  const sentence = `${name}: ${message}${first === undefined ? "" : `; ${first}`}`;
+  return { run: name, reason, sentence, more: others };
 }
 
 /** Pods that were not even made: quota, admission. */

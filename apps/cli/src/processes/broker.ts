@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { findNatsServer, readNatsOptions, startNatsServer } from "@oarlock/bus";
 import type { NatsOptions, NatsServer, NatsServerOptions } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
-import { sleep } from "@oarlock/runtime";
+import { createSettingsReader, sleep } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
 
 /** A server that the run may use. */
@@ -18,9 +18,11 @@ export interface RunBroker {
   stop(): Promise<void>;
 }
 
-/** Whether there is one to use. */
-export function hasBroker(environment: Environment): boolean {
-  return readNatsOptions(environment) !== undefined || findNatsServer(environment) !== undefined;
+/** What `openBroker` would use, in words; undefined where there is nothing. */
+export function brokerAtHand(environment: Environment): string | undefined {
+  return createSettingsReader(environment).text("NATS_URL") === undefined
+    ? findNatsServer(environment)
+    : "the NATS server of NATS_URL";
 }
 
 /** That there is one to use, before anything is written. @throws OarlockError `BROKER_MISSING`. */

@@ -1,4 +1,4 @@
-export { hasBroker, requireBroker } from "./broker.ts";
+export { brokerAtHand, requireBroker } from "./broker.ts";
 export { startProcessesRun } from "./start.ts";
 export { type ProcessesFile, readProcesses } from "./processes-file.ts";
 export type { ProcessesOptions, ProcessesOutcome, ProcessesRun } from "./start.ts";

@@ -19,7 +19,7 @@ test("says each thing once, without the run's uid, and leaves out what is no new
       address: "127.0.0.1:1",
       pid: 1,
       restarts: 2,
-      message: "step 3 of stage 1 waits for 2 of 8 groups",
+      message: `step 3 of stage 1 waits for 2 of 8 groups; parked messages of ${STREAM}: 1, the last one is 7: \u001b[2Jtorn`,
       service: create(ServiceStatusSchema, {
         eventLoopDelayP99: durationFromMs(12),
         queues: [
@@ -47,7 +47,7 @@ test("says each thing once, without the run's uid, and leaves out what is no new
   ];
   expect(renderProcesses(processes, PLAIN)).toBe(
     [
-      "  learner-0 127.0.0.1:1, started again 2 times step 3 of stage 1 waits for 2 of 8 groups",
+      "  learner-0 127.0.0.1:1, started again 2 times step 3 of stage 1 waits for 2 of 8 groups; parked messages of TRAJECTORY: 1, the last one is 7: \\u001b[2Jtorn",
       "    event loop 12.0 ms late (99th percentile)",
       "    3 of 2048 messages in TRAJECTORY, the oldest 6 s old",
       "    3 of 2048 generated groups at the reward workers, the oldest 6 s old",

@@ -1,5 +1,5 @@
 /** The processes of a run as lines for people: pure, from what they said. */
-import { shortDuration } from "@oarlock/report";
+import { safeText, shortDuration } from "@oarlock/report";
 import type { LiveProcess } from "../processes/index.ts";
 import type { TextStyle } from "@oarlock/report";
 
@@ -16,7 +16,9 @@ function renderProcess(
   style: TextStyle,
 ): string {
   const again = restarts === 0 ? "" : `, started again ${restarts} times`;
-  const head = `  ${style.bold(instance)} ${style.dim(`${address ?? "no address"}${again}`)} ${message}`;
+  // What it says of messages that nobody could read may quote them.
+  const said = safeText(withoutUid(message));
+  const head = `  ${style.bold(instance)} ${style.dim(`${address ?? "no address"}${again}`)} ${said}`;
   const waits = waitLines(service);
   const queues = (service?.queues ?? [])
     .filter(({ depth }) => depth > 0n)

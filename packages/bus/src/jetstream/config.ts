@@ -36,6 +36,13 @@ export function readNatsOptions(environment: Environment): NatsOptions | undefin
   const settings = createSettingsReader(environment);
   const servers = settings.text("NATS_URL");
   if (servers === undefined) return undefined;
+  // The client would not use them, and every line that names the server would show them.
+  if (servers.includes("@")) {
+    throw new OarlockError(
+      "SETTING_INVALID",
+      "NATS_URL has a user, password or token in it; accepted: addresses alone, and NATS_USER with NATS_PASSWORD, or NATS_TOKEN",
+    );
+  }
   const given = (name: string): string | undefined => settings.text(name);
   const caFile = given("NATS_CA");
   const [certFile, keyFile] = [given("NATS_CERT"), given("NATS_KEY")];

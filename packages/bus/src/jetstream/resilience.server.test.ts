@@ -326,6 +326,9 @@ describe("settings", () => {
     expect(() => readNatsOptions({ ...url, NATS_USER: "u", NATS_TOKEN: "t" })).toThrow(
       /NATS_USER and NATS_TOKEN/,
     );
+    const inside = { NATS_URL: "nats://a:1,nats://u:sesame@b:1" };
+    expect(() => readNatsOptions(inside)).toThrow(/NATS_USER with NATS_PASSWORD/);
+    expect(() => readNatsOptions(inside)).not.toThrow(/sesame/);
     expect(() => readNatsOptions({ ...url, NATS_CERT: "c" })).toThrow(/NATS_CERT and NATS_KEY/);
     expect(() => readNatsOptions({ ...url, NATS_CREDS: "/no/such" })).toThrow(/NATS_CREDS="\/no\/such"/);
     const other = fileURLToPath(import.meta.url);

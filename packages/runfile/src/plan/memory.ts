@@ -6,7 +6,7 @@
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
-import { modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
+import { longestGenerated, modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -162,18 +162,6 @@ function samplerBytes({ compute }: ResolvedSpec, weights: number): number {
 /** Keys and values: 2 × layers × kvHeads × headSize floats a token. */
 function cacheBytes(shape: ModelShape, slots: number, length: number): number {
   return 2 * shape.layers * shape.kvHeads * shape.headSize * slots * length * FLOAT_BYTES;
-}
-
-function longestGenerated(spec: ResolvedSpec): number {
-  const ofStages = spec.stages.map((stage) => {
-    const rollouts = rolloutsOf(stage);
-    return rollouts === undefined ? 0 : rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
-  });
-  const { evaluation } = spec;
-  return Math.max(
-    ...ofStages,
-    evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens,
-  );
 }
 
 /** What the backward pass of one micro-batch keeps. */

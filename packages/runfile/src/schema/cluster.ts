@@ -62,14 +62,28 @@ const resources = closed({
   limits: resourceList.describe("What the container may use at most.").optional(),
 }).describe("Resources of the role's container.");
 
-const toleration: z.ZodType<TolerationSpec> = closed({
-  key: text(317).describe("Taint key; absent tolerates every taint.").optional(),
-  operator: choice(["Exists", "Equal"]).describe("How the value is compared.").optional(),
-  value: text(63).describe("Taint value.").optional(),
-  effect: choice(["NoSchedule", "PreferNoSchedule", "NoExecute"])
-    .describe("Taint effect; absent is every effect.")
-    .optional(),
-});
+const toleration: z.ZodType<TolerationSpec> = ruled(
+  closed({
+    key: text(317).describe("Taint key; absent tolerates every taint.").optional(),
+    operator: choice(["Exists", "Equal"]).describe("How the value is compared.").optional(),
+    value: text(63).describe("Taint value.").optional(),
+    effect: choice(["NoSchedule", "PreferNoSchedule", "NoExecute"])
+      .describe("Taint effect; absent is every effect.")
+      .optional(),
+    tolerationSeconds: integer(0, MAX_SECONDS)
+      .describe("How long a NoExecute taint is borne (default: for ever).")
+      .optional(),
+  }),
+  [
+    {
+      rule: "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+      message: "only a taint that evicts is borne for a time",
+      path: ["tolerationSeconds"],
+      accepted: "tolerationSeconds with effect: NoExecute",
+      holds: ({ tolerationSeconds, effect }) => tolerationSeconds === undefined || effect === "NoExecute",
+    },
+  ],
+);
 
 const role: z.ZodType<RoleSpec> = ruled(
   closed({

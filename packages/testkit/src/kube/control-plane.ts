@@ -11,6 +11,8 @@ import { findKube, type KubeAssets } from "./assets.ts";
 import { eventually, freePort, type ServerProcess, startProcess } from "./process.ts";
 
 const LOOPBACK = "127.0.0.1";
+/** Longer than any `kubectl wait --timeout` of a test: what is ended by this leaves no word of why. */
+const KUBECTL_TIMEOUT_MS = 600_000;
 
 /** A user of the cluster, known by a static token. */
 export interface ClusterUser {
@@ -21,6 +23,8 @@ export interface ClusterUser {
 export interface ControlPlaneOptions {
   /** Also runs kube-controller-manager and kube-scheduler. Default false. */
   readonly controllers?: boolean;
+  /** Seconds without a word from a node until it counts as lost. Default Kubernetes': 50. */
+  readonly nodeGraceSeconds?: number;
   /** Users besides `admin`; each one's token is `<name>-token`. */
   readonly users?: readonly ClusterUser[];
   /** Where it runs; default: here, on loopback, without a real node. */
@@ -72,7 +76,7 @@ export interface ControlPlane extends AsyncDisposable {
 
 /** Starts a control plane; ready when it resolves. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { controllers = false, users = [], place } = options;
+  const { controllers = false, users = [], place, nodeGraceSeconds } = options;
   const assets = findKube(
     controllers
       ? ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler"]
@@ -124,7 +128,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     await stop();
     throw reason;
   });
-  if (controllers) startControllers(start, kubeconfig(), folder);
+  if (controllers) startControllers(start, kubeconfig(), { folder, nodeGraceSeconds });
   return {
     url,
     certificate: readFileSync(join(folder, "apiserver.crt"), "utf8"),
@@ -202,7 +206,7 @@ function apiServerFlags(folder: string, { etcdPort, port, place }: ApiServerPlac
 function startControllers(
   start: (name: "kube-controller-manager" | "kube-scheduler", args: readonly string[]) => void,
   kubeconfig: string,
-  folder: string,
+  { folder, nodeGraceSeconds }: { readonly folder: string; readonly nodeGraceSeconds: number | undefined },
 ): void {
   const common = [`--kubeconfig=${kubeconfig}`, "--secure-port=0", "--leader-elect=false"];
   start("kube-controller-manager", [
@@ -214,6 +218,9 @@ function startControllers(
     `--root-ca-file=${folder}/apiserver.crt`,
     "--use-service-account-credentials=false",
     "--horizontal-pod-autoscaler-sync-period=2s",
+    ...(nodeGraceSeconds === undefined
+      ? []
+      : [`--node-monitor-grace-period=${nodeGraceSeconds}s`, "--node-monitor-period=1s"]),
   ]);
   start("kube-scheduler", common);
 }
@@ -237,7 +244,7 @@ function runKubectl(
   input: string | undefined,
 ): Promise<KubectlResult> {
   return new Promise((done) => {
-    const options = { maxBuffer: 64 * 1024 * 1024, timeout: 120_000 };
+    const options = { maxBuffer: 64 * 1024 * 1024, timeout: KUBECTL_TIMEOUT_MS };
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr });

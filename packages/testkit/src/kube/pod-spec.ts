@@ -13,7 +13,10 @@ export interface KubePod {
     readonly containers: readonly KubeContainer[];
     readonly volumes?: readonly KubeVolume[];
   };
-  readonly status?: { readonly phase?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
 export interface KubeContainer {

@@ -29,15 +29,18 @@ export interface ProcessKubelet extends AsyncDisposable {
   log(pod: string): string;
   /** SIGKILL to a pod's process. */
   kill(pod: string): void;
+  /** As when the machine loses its power: all processes at once, no more heartbeats, and nobody is told. */
+  lose(): void;
 }
 
-const HEARTBEAT_MS = 5_000;
+const HEARTBEAT_MS = 2_000;
 const RETRY_MS = 200;
 const STRATEGIC = "application/strategic-merge-patch+json";
 
 interface RunningPod {
   readonly pod: KubePod;
   readonly process: PodProcess;
+  readonly confirm: Reporter["confirm"];
   deleting: boolean;
 }
 
@@ -75,14 +78,10 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     const { uid } = pod.metadata;
     const podIp = addresses.next();
     const home = join(folder, uid);
-    let last: Promise<void> = Promise.resolve();
-    // In order: a late report must not undo a newer one. The API server may be away: nothing else says that a pod is ready.
-    const reported = (status: PodStatus): Promise<void> =>
-      untilDone(() => reportStatus(api, pod, { podIp, status }), stopping.signal);
-    const report = (status: PodStatus): Promise<void> => (last = last.then(() => reported(status)));
+    const { report, confirm } = createReporter(api, pod, { podIp, signal: stopping.signal });
     // The pod counts as known at once: events of it arrive while its volumes are made.
     const starting: Starting = {};
-    const running: RunningPod = { pod, deleting: false, process: standIn(starting) };
+    const running: RunningPod = { pod, confirm, deleting: false, process: standIn(starting) };
     pods.set(uid, running);
     const mounts = await mountsOf(api, pod, home).catch((reason: unknown) => {
       // The next list or event of it tries again.
@@ -114,22 +113,27 @@ export async function startProcessKubelet(options: ProcessKubeletOptions): Promi
     await api.request("DELETE", podPath(pod), { body });
   };
   const see = (pod: KubePod): void => {
-    const known = pods.has(pod.metadata.uid);
+    const known = pods.get(pod.metadata.uid);
     const over = ["Succeeded", "Failed"].includes(pod.status?.phase ?? "");
     if (pod.metadata.deletionTimestamp !== undefined) void finish(pod).catch(() => undefined);
-    else if (!known && !over) void start(pod).catch(() => undefined);
+    else if (known === undefined && !over) void start(pod).catch(() => undefined);
+    else known?.confirm(pod);
   };
   const watching = watchPods(api, { nodeName, see, pods, signal: stopping.signal });
   const find = (key: string): RunningPod | undefined =>
     [...pods.values()].findLast(({ pod }) => `${pod.metadata.namespace}/${pod.metadata.name}` === key);
+  const lose = (): void => {
+    stopping.abort();
+    clearInterval(beat);
+    for (const { process } of pods.values()) process.kill();
+  };
   return {
+    lose,
     pid: (key) => find(key)?.process.pid,
     log: (key) => find(key)?.process.log() ?? "",
     kill: (key) => find(key)?.process.kill(),
     async [Symbol.asyncDispose]() {
-      stopping.abort();
-      clearInterval(beat);
-      for (const { process } of pods.values()) process.kill();
+      lose();
       logs.closeAllConnections();
       logs.close();
       addresses.release();
@@ -150,6 +154,40 @@ async function untilDone(attempt: () => Promise<void>, signal: AbortSignal): Pro
       await new Promise((done) => setTimeout(done, RETRY_MS));
     }
   }
+}
+
+interface Reporter {
+  readonly report: (status: PodStatus) => Promise<void>;
+  /** Says again that a pod is ready, where others say otherwise. */
+  readonly confirm: (seen: KubePod) => void;
+}
+
+/** What a pod's status is told through. In order: a late report must not undo a newer one. */
+function createReporter(
+  api: Api,
+  pod: KubePod,
+  { podIp, signal }: { readonly podIp: string; readonly signal: AbortSignal },
+): Reporter {
+  let last: Promise<void> = Promise.resolve();
+  let newest: PodStatus | undefined;
+  // The API server may be away: nothing else says that a pod is ready.
+  const reported = (status: PodStatus): Promise<void> =>
+    untilDone(() => reportStatus(api, pod, { podIp, status }), signal);
+  const report = (status: PodStatus): Promise<void> => {
+    newest = status;
+    return (last = last.then(() => reported(status)));
+  };
+  return {
+    report,
+    confirm(seen) {
+      if (newest?.ready === true && !isReady(seen)) void report(newest);
+    },
+  };
+}
+
+/** As the API server has it: a node that was not heard for a while has its pods marked by others. */
+function isReady({ status }: KubePod): boolean {
+  return status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true;
 }
 
 const podPath = ({ metadata }: KubePod): string =>

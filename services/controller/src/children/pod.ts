@@ -12,6 +12,7 @@ import { hubEnvironment, natsEnvironment, sourceMounts, sourceVolumes, SOURCES_M
 import { type ChildSettings, GRPC_PORT, METRICS_PORT } from "./settings.ts";
 import { grpcTls, HEALTH_PORT, natsTls, type PodAdditions, together } from "../tls/pod.ts";
 import { CHECKPOINT_MOUNT, checkpointVolume, storageEnvironment } from "./storage.ts";
+import { tolerations } from "./tolerations.ts";
 
 const PLAN_MOUNT = "/etc/oarlock";
 
@@ -41,7 +42,7 @@ export function podTemplate(run: TrainingRun, role: RoleName, settings: ChildSet
       terminationGracePeriodSeconds: GRACE_SECONDS[role],
       ...given("imagePullSecrets", run.spec.imagePullSecrets),
       ...given("nodeSelector", spec?.nodeSelector),
-      ...given("tolerations", spec?.tolerations),
+      tolerations: tolerations(spec?.tolerations),
       ...given("priorityClassName", spec?.priorityClassName),
       ...given("runtimeClassName", spec?.runtimeClassName),
       containers: [container(run, role, { settings, spec, added })],

@@ -14,6 +14,7 @@ import {
   SOURCES_MOUNT,
 } from "../children/sources.ts";
 import { type ChildSettings, GRPC_PORT } from "../children/settings.ts";
+import { tolerations } from "../children/tolerations.ts";
 import { childName, labelsOf, ROLE_LABEL } from "../names.ts";
 import { roleSpec } from "../roles.ts";
 import { hasBundles } from "../run-sources.ts";
@@ -40,7 +41,7 @@ export function plannerJob(run: TrainingRun, settings: ChildSettings): Child {
       terminationGracePeriodSeconds: 5,
       ...given("imagePullSecrets", run.spec.imagePullSecrets),
       ...given("nodeSelector", learner.nodeSelector),
-      ...given("tolerations", learner.tolerations),
+      tolerations: tolerations(learner.tolerations),
       ...given("priorityClassName", learner.priorityClassName),
       containers: [container(run, settings)],
       volumes: [

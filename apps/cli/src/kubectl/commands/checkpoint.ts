@@ -9,6 +9,7 @@ import { OarlockError } from "@oarlock/errors";
 import { wholeNumber } from "../../options.ts";
 import { runNamed, TRAINING_RUNS } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
+import { outputOption, type OutputOptions, runText } from "../output.ts";
 
 const ANNOTATION = "oarlock.dev/checkpoint";
 const LOOK_MS = 1_000;
@@ -17,8 +18,10 @@ export function checkpointCommand({ terminal, withCluster }: PluginContext): Com
   const command = new Command("checkpoint")
     .description("Write a checkpoint now, and say which step it holds.")
     .argument("<run>", "name of the run")
-    .option("--timeout <seconds>", "how long to wait for it", wholeNumber, 300);
-  return command.action(async (name: string, { timeout }: { readonly timeout: number }) => {
+    .option("--timeout <seconds>", "how long to wait for it", wholeNumber, 300)
+    .addOption(outputOption());
+  return command.action(async (name: string, options: OutputOptions & { readonly timeout: number }) => {
+    const { timeout, output } = options;
     await withCluster(command, async (cluster) => {
       const { metadata } = await runNamed(cluster, name);
       const request = randomUUID();
@@ -29,7 +32,8 @@ export function checkpointCommand({ terminal, withCluster }: PluginContext): Com
       for (let waitedMs = 0; waitedMs <= timeout * 1000; waitedMs += LOOK_MS) {
         const { status } = await runNamed(cluster, name);
         if (status?.checkpoint?.request === request) {
-          terminal.print(`checkpoint of step ${status.checkpoint.step ?? 0}`);
+          const sentence = `checkpoint of step ${status.checkpoint.step ?? 0}`;
+          terminal.print(output === undefined ? sentence : await runText(cluster, name, output));
           return;
         }
         await sleep(LOOK_MS);

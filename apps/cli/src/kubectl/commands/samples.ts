@@ -1,9 +1,10 @@
 /** `kubectl oarlock samples RUN`: what the policy writes, read from the learner's run folder. */
 import { Command } from "commander";
-import { parseSamples, renderSample } from "@oarlock/report";
+import { parseSamples, renderSample, type SampleRecord } from "@oarlock/report";
 import { wholeNumber } from "../../options.ts";
 import { runNamed } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
+import { DATA, formOf, outputOption, type OutputOptions } from "../output.ts";
 
 /** Where the controller puts the run folder of a learner. */
 const folderOf = (uid: string): string => `/var/lib/oarlock/runs/${uid}`;
@@ -12,14 +13,18 @@ export function samplesCommand({ terminal, withCluster }: PluginContext): Comman
   const command = new Command("samples")
     .description("Show the newest samples of a run whose learner runs.")
     .argument("<run>", "name of the run")
-    .option("--count <number>", "how many", wholeNumber, 8);
-  return command.action(async (name: string, { count }: { readonly count: number }) => {
+    .option("--count <number>", "how many", wholeNumber, 8)
+    .addOption(outputOption());
+  return command.action(async (name: string, options: OutputOptions & { readonly count: number }) => {
+    const { count } = options;
+    const render = (samples: readonly SampleRecord[]): string =>
+      samples.map((sample) => renderSample(sample, terminal.style)).join("\n\n");
+    const text = formOf("samples", options, { plain: render, forms: DATA });
     await withCluster(command, async (cluster) => {
       const run = await runNamed(cluster, name);
       const file = `${folderOf(run.metadata.uid ?? "")}/samples.jsonl`;
       const read = ["exec", `job/${name}-learner`, "-c", "learner", "--", "tail", "-n", String(count), file];
-      const samples = parseSamples(await cluster.kubectlOutput(read));
-      terminal.print(samples.map((sample) => renderSample(sample, terminal.style)).join("\n\n"));
+      terminal.print(text(parseSamples(await cluster.kubectlOutput(read))));
     });
   });
 }

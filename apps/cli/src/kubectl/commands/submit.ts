@@ -1,5 +1,5 @@
 /** `kubectl oarlock submit FILE`: packs every local file that a run names, makes the run, and stores the files with it. */
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { connectJetStreamBus } from "@oarlock/bus";
 import { formatBytes } from "@oarlock/runfile";
 import { storeBundle } from "@oarlock/workload";
@@ -8,13 +8,13 @@ import { loadRunFile } from "../../run-file-source.ts";
 import { type Cluster, TRAINING_RUNS, type TrainingRun } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
 import { natsOption, natsOptions } from "../nats.ts";
+import { outputOption, type OutputOptions, runText } from "../output.ts";
 import { type PackedRun, packRun } from "../pack.ts";
 
-interface SubmitOptions {
+interface SubmitOptions extends OutputOptions {
   readonly set: readonly string[];
   readonly nats?: string;
   readonly dryRun?: boolean;
-  readonly output?: string;
 }
 
 export function submitCommand({ terminal, withCluster }: PluginContext): Command {
@@ -24,7 +24,7 @@ export function submitCommand({ terminal, withCluster }: PluginContext): Command
     .addOption(setOption())
     .addOption(natsOption())
     .option("--dry-run", "print the run with its files packed, and make nothing")
-    .addOption(new Option("-o, --output <form>", "print the run").choices(["json", "yaml", "wide", "name"]))
+    .addOption(outputOption())
     .addHelpText("after", EXAMPLES);
   return command.action(async (file: string, options: SubmitOptions) => {
     const packed = await packRun(await loadRunFile(file, options.set));
@@ -39,8 +39,7 @@ export function submitCommand({ terminal, withCluster }: PluginContext): Command
       if (packed.bundles.length > 0)
         terminal.note(`packed ${packed.bundles.length} file(s) or folder(s), ${formatBytes(bytes)}`);
       if (options.output === undefined) terminal.print(`trainingrun.oarlock.dev/${name} created`);
-      else
-        terminal.print((await cluster.kubectlOutput(["get", "trun", name, "-o", options.output])).trimEnd());
+      else terminal.print(await runText(cluster, name, options.output));
     });
   });
 }

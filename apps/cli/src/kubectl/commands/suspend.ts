@@ -5,6 +5,7 @@ import { OarlockError } from "@oarlock/errors";
 import { conditionOf, isTrue } from "@oarlock/kube";
 import { type Cluster, runNamed, TRAINING_RUNS } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
+import { outputOption, type OutputOptions, runText } from "../output.ts";
 
 export function suspendCommand(context: PluginContext): Command {
   return switchCommand(context, {
@@ -29,13 +30,16 @@ function switchCommand(
   const command = new Command(name)
     .description(does)
     .argument("<run>", "name of the run")
-    .option("--wait", "until it is so");
-  return command.action(async (run: string, options: { readonly wait?: boolean }) => {
+    .option("--wait", "until it is so")
+    .addOption(outputOption());
+  return command.action(async (run: string, options: OutputOptions & { readonly wait?: boolean }) => {
     await withCluster(command, async (cluster) => {
       const ref = { namespace: cluster.namespace, name: run };
       await cluster.client.merge(TRAINING_RUNS, ref, { spec: { suspend } });
-      terminal.print(`trainingrun.oarlock.dev/${run} ${suspend ? "suspended" : "resumed"}`);
-      if (options.wait === true) terminal.print(await until(cluster, run, suspend ? "Suspended" : "Ready"));
+      const say = options.output === undefined ? terminal.print : () => undefined;
+      say(`trainingrun.oarlock.dev/${run} ${suspend ? "suspended" : "resumed"}`);
+      if (options.wait === true) say(await until(cluster, run, suspend ? "Suspended" : "Ready"));
+      if (options.output !== undefined) terminal.print(await runText(cluster, run, options.output));
     });
   });
 }

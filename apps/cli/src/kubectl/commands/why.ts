@@ -1,19 +1,28 @@
 /** `kubectl oarlock why RUN`: what is this run waiting for. */
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { isStatus, type Resource } from "@oarlock/kube";
 import { runNamed } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
-import { type KubeEvent, type RunPod, waitingFor } from "../waiting.ts";
+import { DATA, formOf, type Forms, outputOption, type OutputOptions } from "../output.ts";
+import { type KubeEvent, type RunPod, type Waiting, waitingFor } from "../waiting.ts";
 
 const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };
 const EVENTS: Resource = { apiVersion: "v1", kind: "Event", plural: "events" };
+
+/** `wide`: all that holds it, a line each. */
+const FORMS: Forms<Waiting> = {
+  ...DATA,
+  wide: ({ sentence, more }) => [sentence, ...more.map((text) => `  ${text}`)].join("\n"),
+  name: ({ run }) => `trainingrun.oarlock.dev/${run}`,
+};
 
 export function whyCommand({ terminal, withCluster }: PluginContext): Command {
   const command = new Command("why")
     .description("Say in one sentence what a run is waiting for.")
     .argument("<run>", "name of the run")
-    .addOption(new Option("-o, --output <form>", "for programs").choices(["json"]));
-  return command.action(async (name: string, { output }: { readonly output?: string }) => {
+    .addOption(outputOption());
+  return command.action(async (name: string, options: OutputOptions) => {
+    const text = formOf<Waiting>("why", options, { plain: ({ sentence }) => sentence, forms: FORMS });
     await withCluster(command, async (cluster) => {
       const run = await runNamed(cluster, name);
       const { client, namespace } = cluster;
@@ -21,8 +30,7 @@ export function whyCommand({ terminal, withCluster }: PluginContext): Command {
         visible(client.list<RunPod>(PODS, { namespace, labelSelector: `oarlock.dev/run=${name}` })),
         visible(client.list<KubeEvent>(EVENTS, { namespace })),
       ]);
-      const waiting = waitingFor({ run, pods, events, nowMs: Date.now() });
-      terminal.print(output === "json" ? JSON.stringify(waiting) : waiting.sentence);
+      terminal.print(text(waitingFor({ run, pods, events, nowMs: Date.now() })));
     });
   });
 }

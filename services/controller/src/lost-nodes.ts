@@ -1,0 +1,83 @@
+/**
+ * Pods on nodes that do not answer. Kubernetes marks such a pod for deletion and keeps it for ever, since only its kubelet could say that
+ * it ended; a Job that counts failures makes no other before. A second learner is safe beside a first that may still run (F1), so
+ * the controller goes on without the pod. Its volumes stay where they are: that a node is off is for people to say. Pure.
+ */
+import type { EventNote, KubeObject } from "@oarlock/kube";
+import type { Job, Pod, TrainingRun } from "./api.ts";
+import { isReady, jobOf, livePods, type Observed, podsOf } from "./observed.ts";
+
+export interface Node extends KubeObject {
+  readonly status?: {
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
+}
+
+/** After the end of a pod's grace period, whatever its node says: a kubelet that hangs, or one that may not be looked at. */
+const OVERDUE_MS = 60_000;
+
+/** Whether its kubelet has stopped reporting, or the machine was taken out of the cluster. */
+export function isSilent(node: Node | undefined): boolean {
+  const ready = node?.status?.conditions?.find(({ type }) => type === "Ready");
+  return node === undefined || ready?.status === "Unknown";
+}
+
+/** Nodes worth a look: those of pods that were deleted, or that run and do not serve. */
+export function nodesInDoubt(pods: readonly Pod[]): ReadonlySet<string> {
+  const doubted = livePods(pods).filter(
+    (pod) =>
+      pod.metadata.deletionTimestamp !== undefined || (pod.status?.phase === "Running" && !isReady(pod)),
+  );
+  return new Set(doubted.flatMap(({ spec }) => spec?.nodeName ?? []));
+}
+
+/** The pods that count, and those that are lost. */
+export function withoutLost(
+  pods: readonly Pod[],
+  { silentNodes, nowMs }: { readonly silentNodes: ReadonlySet<string>; readonly nowMs: number },
+): Pick<Observed, "pods" | "lost" | "silentNodes"> {
+  const isLost = ({ metadata, spec }: Pod): boolean => {
+    if (metadata.deletionTimestamp === undefined) return false;
+    const overdue = nowMs - Date.parse(metadata.deletionTimestamp) > OVERDUE_MS;
+    return overdue || silentNodes.has(spec?.nodeName ?? "");
+  };
+  const lost = livePods(pods).filter(isLost);
+  return { pods: pods.filter((pod) => !lost.includes(pod)), lost, silentNodes };
+}
+
+/** The learner's Job, where the pod that it waits for is lost: another Job makes another pod. */
+export function lostJob(observed: Observed): Job | undefined {
+  const job = jobOf(observed);
+  const waitsFor = ({ metadata }: Pod): boolean =>
+    metadata.ownerReferences?.some(({ uid }) => uid === job?.metadata.uid) === true;
+  return lostLearners(observed).some(waitsFor) ? job : undefined;
+}
+
+/** Said when a learner's pod is given up. */
+export function lossOf(observed: Observed): readonly EventNote[] {
+  if (lostJob(observed) === undefined) return [];
+  const message = `${lostLearners(observed).map(placed).join(", ")}: another learner takes its place`;
+  return [{ type: "Warning", reason: "LearnerLost", message }];
+}
+
+/** What a run that waits should know of pods that are lost; empty where none are. */
+export function lostWords(observed: Observed): string {
+  const lost = lostLearners(observed);
+  if (lost.length === 0) return "";
+  const held = keepsVolume(observed.run)
+    ? "; its volume is held until that node is back, deleted, or tainted node.kubernetes.io/out-of-service"
+    : "";
+  return `; ${lost.map(placed).join(", ")}${held}`;
+}
+
+function lostLearners(observed: Observed): readonly Pod[] {
+  return podsOf({ ...observed, pods: observed.lost ?? [] }, "learner");
+}
+
+function placed({ metadata, spec }: Pod): string {
+  return `${metadata.name} was lost with node ${spec?.nodeName}`;
+}
+
+function keepsVolume({ spec }: TrainingRun): boolean {
+  return spec.storage?.type !== "objectStore" && spec.storage?.type !== "emptyDir";
+}
