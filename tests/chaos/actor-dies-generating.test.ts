@@ -9,8 +9,9 @@ import { expectUndisturbed } from "./expect-undisturbed.ts";
 const program = requireNatsServer();
 
 describe.skipIf(program.absent)(`an actor dies in mid-generation${program.note}`, () => {
-  it("D1, T1: three times, and nothing is lost", async () => {
-    await using run = await DisturbedRun.start({ run: await chaosPlan(STEPS), natsServer: program.path });
+  it("D1, T1: three times, and nothing is lost; actors compute the reference as the learner does in peace", async () => {
+    const plan = await chaosPlan(STEPS, ["stages.grpo.grpo.reference.computedBy=actors"]);
+    await using run = await DisturbedRun.start({ run: plan, natsServer: program.path });
     for (const instance of ["actor-0", "actor-1", "actor-0"]) {
       await run.moment(`${instance} generates`, () => isGenerating(run, instance));
       expect(run.signal(instance, "SIGKILL")).toBe(true);

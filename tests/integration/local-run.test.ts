@@ -125,17 +125,21 @@ describe("a local run", () => {
     expect(common).toBe(7);
   });
 
-  test("T3: a run stopped by its signal at lag 1 continues to the same weights", async () => {
+  test("T3: a run stopped by its signal at lag 1 continues to the same weights, whoever computes the reference", async () => {
     const whole = await runPlan(LAGGING);
-    for (const stopAt of [4, 9]) {
+    const byActors = [...LAGGING, "stages.grpo.grpo.reference.computedBy=actors", "compute.actors=2"];
+    for (const [stopAt, set] of [
+      [4, LAGGING],
+      [9, byActors],
+    ] as const) {
       const outDir = await newFolder();
       const stop = new AbortController();
       const onEvent = (event: RunEvent): void => {
         if (event.type === "step" && event.globalStep === stopAt) stop.abort();
       };
-      const stopped = await runPlan(LAGGING, { outDir, uid: "run-1", signal: stop.signal, onEvent });
+      const stopped = await runPlan(set, { outDir, uid: "run-1", signal: stop.signal, onEvent });
       expect(stopped.outcome).toMatchObject({ status: "stopped", steps: stopAt });
-      const resumed = await runPlan(LAGGING, { outDir, uid: "run-1", resume: true });
+      const resumed = await runPlan(set, { outDir, uid: "run-1", resume: true });
       expect(resumed.digests).toEqual(whole.digests);
       expect(resumed.outcome.evaluations.map(({ metrics }) => withoutTiming(metrics))).toEqual(
         whole.outcome.evaluations.map(({ metrics }) => withoutTiming(metrics)),

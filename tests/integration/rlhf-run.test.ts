@@ -145,8 +145,29 @@ describe("SFT, a reward model and PPO in one run", () => {
   test("D1: more actors and reward workers, and lag, change nothing that the plan does not say", async () => {
     const lag = ["pipeline.lag=1"];
     const one = await runPlan(lag);
-    const several = await runPlan([...lag, "compute.actors=3", "compute.rewardWorkers=2"]);
+    const several = await runPlan([
+      ...lag,
+      "compute.actors=3",
+      "compute.rewardWorkers=2",
+      // Nor does it change a bit who computes these: a token's are the same in any pass (D3).
+      "stages.ppo.ppo.reference.computedBy=actors",
+    ]);
     expect(several.digests).toEqual(one.digests);
+  });
+
+  test("D1, T3: values by actors: at lag 0 the learner's bits, at lag 1 those of the critic beside the policy, also after a stop", async () => {
+    const byActors = ["compute.actors=3", "stages.ppo.ppo.critic.computedBy=actors"];
+    expect((await runPlan(byActors)).digests).toEqual((await wholeRun()).digests);
+    const lagging = [...byActors, "pipeline.lag=1"];
+    const whole = await runPlan([...lagging, "compute.actors=1"]);
+    const folder = await newFolder();
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 12) stop.abort();
+    };
+    await runPlan(lagging, { folder, uid: "values", signal: stop.signal, onEvent });
+    const resumed = await runPlan(lagging, { folder, uid: "values", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
   });
 
   test.each(["plackett-luce", "all-pairs"])("a reward model learns from rankings: %s", async (loss) => {

@@ -86,6 +86,9 @@ describe("streams of a run", () => {
     const groups = topology().streams.trajectories.maxMessages;
     // 1,000 tokens more in each of 4 samples, of 16 bytes.
     expect(bytes(`${GRPO}.sampling.maxNewTokens=1016`) - bytes()).toBe(groups * 4 * 1_000 * 16);
+    // And for what actors compute: half as much again.
+    const reference = `${GRPO}.reference.computedBy=actors`;
+    expect(bytes(reference) - bytes()).toBe(groups * 4 * 32 * 8);
     const long = `${EVALUATION.slice(0, -1)}, maxNewTokens: 1016}`;
     expect(bytes(long)).toBeGreaterThan(bytes(EVALUATION) + groups * 4 * 900 * 16);
   });

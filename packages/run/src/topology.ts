@@ -2,7 +2,7 @@
  * The run on the bus: streams and consumers with limits derived from the plan (Q1), the same for every service, since
  * a stream that is opened with other limits is refused. Plain data in the bus's terms; nothing here opens anything.
  */
-import { batchesInFlight, longestGenerated, rolloutsOf } from "@oarlock/runfile";
+import { batchesInFlight, longestGenerated, referenceBy, rolloutsOf, valuesBy } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 
 /** What of the bus's names the topology needs: `subjects(uid)` of `@oarlock/bus`. */
@@ -51,6 +51,8 @@ const ROOM_FACTOR = 4;
 
 /** Bytes of one trajectory: per token an id (≤ 5), a log-probability (4) and a mask byte, and the rest, generously. */
 const BYTES_PER_TOKEN = 16;
+/** Of a token, each of what actors compute besides: a number and its place. */
+const BYTES_PER_SIGNAL = 8;
 const BYTES_PER_TRAJECTORY = 16_384;
 
 /** Groups in flight at most, of rollouts and of one evaluation together (Q1). */
@@ -78,7 +80,7 @@ export function topologyOf(run: ResolvedRun, names: TopologyNames): RunTopology 
   const messages = ROOM_FACTOR * Math.max(1, groupsInFlightBound(run));
   const samples = samplesPerGroupBound(run);
   // What the plan may generate, not what the model could: a server sets the bytes aside when the stream is made.
-  const trajectory = BYTES_PER_TRAJECTORY + BYTES_PER_TOKEN * longestGenerated(run.spec);
+  const trajectory = BYTES_PER_TRAJECTORY + bytesPerToken(run) * longestGenerated(run.spec);
   const limits = {
     retention: "work-queue",
     // A group of long samples may be larger than a broker's message.
@@ -102,4 +104,13 @@ export function topologyOf(run: ResolvedRun, names: TopologyNames): RunTopology 
       learner: { name: "learner", filterSubject: names.trajectoryScored, ...reader },
     },
   };
+}
+
+function bytesPerToken({ spec }: ResolvedRun): number {
+  const signals = spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    const reference = rollouts !== undefined && referenceBy(rollouts) === "actors";
+    return Number(reference) + Number(valuesBy(stage) === "actors");
+  });
+  return BYTES_PER_TOKEN + BYTES_PER_SIGNAL * Math.max(...signals);
 }

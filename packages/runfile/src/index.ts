@@ -104,6 +104,7 @@ export {
   longestGenerated,
   modelsOf,
   policyBefore,
+  referenceBy,
   referencedStage,
   referencesOf,
   restartsPolicy,
@@ -111,6 +112,7 @@ export {
   rolloutsOf,
   stageResult,
   trainsPolicy,
+  valuesBy,
 } from "./stage-parts.ts";
 export type { StageBlock } from "./stage-parts.ts";
 export { batchesInFlight, correctionOf, laggingVersions } from "./pipeline.ts";

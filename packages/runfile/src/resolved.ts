@@ -16,6 +16,7 @@ import type {
   GenerationLayout,
   GuardReaction,
   GuardType,
+  ComputedBy,
   KlController,
   KlEstimator,
   KlPlacement,
@@ -326,6 +327,7 @@ export interface ResolvedRollouts {
   /** Lower bound c of the dual clip (> 1); 0 = off. */
   readonly dualClip: number;
   readonly kl: ResolvedKl;
+  readonly reference: ResolvedReference;
   readonly entropyCoefficient: number;
   readonly aggregation: Aggregation;
   readonly guards: readonly ResolvedGuard[];
@@ -354,6 +356,15 @@ export interface ResolvedKl {
   readonly placement: KlPlacement;
   readonly estimator: KlEstimator;
   readonly coefficient: number;
+}
+
+/** The policy of the stage's start, to which the KL is. */
+export interface ResolvedReference {
+  /**
+   * Who computes its log-probs of the samples: the learner when a batch is whole, or the actor that generated them, which then
+   * holds its weights and sends the log-probs with them.
+   */
+  readonly computedBy: ComputedBy;
 }
 
 export interface ResolvedGrpo extends ResolvedRollouts {
@@ -411,6 +422,11 @@ export interface ResolvedCritic {
   readonly clip: number;
   /** Steps at the stage's start that train the critic alone: on one trunk, the value head. */
   readonly warmupSteps: number;
+  /**
+   * Who computes the values of the samples: the learner at the start of a step, or the actor that generated them, by the critic
+   * that goes with the policy that it sampled from: with lag an older one.
+   */
+  readonly computedBy: ComputedBy;
   readonly optimizer: ResolvedOptimizer;
 }
 

@@ -10,6 +10,7 @@ import type {
   Advantage,
   Aggregation,
   ChatTemplateUse,
+  ComputedBy,
   CriticType,
   DataFormat,
   CorrectionLevel,
@@ -244,6 +245,7 @@ export interface RolloutSpec {
   readonly dualClip?: number | undefined;
   readonly entropyCoefficient?: number | undefined;
   readonly aggregation?: Aggregation | undefined;
+  readonly reference?: ReferenceSpec | undefined;
   readonly guards?: readonly GuardSpec[] | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
@@ -257,6 +259,10 @@ export interface GuardSpec {
   readonly window?: number | undefined;
   readonly gold?: string | undefined;
   readonly factor?: number | undefined;
+}
+
+export interface ReferenceSpec {
+  readonly computedBy?: ComputedBy | undefined;
 }
 
 export interface GrpoSpec extends RolloutSpec {
@@ -292,6 +298,7 @@ export interface CriticSpec {
   readonly from?: string | undefined;
   readonly clip?: number | undefined;
   readonly warmupSteps?: number | undefined;
+  readonly computedBy?: ComputedBy | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
 

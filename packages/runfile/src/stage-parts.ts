@@ -1,4 +1,5 @@
 /** Questions about a stage that do not depend on what it is: its block, its data, its rollouts, its start. Pure. */
+import type { ComputedBy } from "./vocabulary.ts";
 import type {
   ResolvedData,
   ResolvedReward,
@@ -27,6 +28,24 @@ const rolloutBlock = (stage: Extract<ResolvedStage, { type: "grpo" | "ppo" }>): 
 /** What a stage samples; undefined for one that learns from data alone. */
 export function rolloutsOf(stage: ResolvedStage | undefined): ResolvedRollouts | undefined {
   return stage?.type === "grpo" || stage?.type === "ppo" ? rolloutBlock(stage) : undefined;
+}
+
+/**
+ * Who computes the log-probs of the policy of the stage's start; undefined where nobody compares with it: in what is learned,
+ * or for a guard.
+ */
+export function referenceBy({
+  kl,
+  guards,
+  reference,
+}: Pick<ResolvedRollouts, "kl" | "guards" | "reference">): ComputedBy | undefined {
+  const isUsed = kl.placement !== "none" && (kl.coefficient !== 0 || guards.length > 0);
+  return isUsed ? reference.computedBy : undefined;
+}
+
+/** Who computes the values of a stage's samples; undefined for one without a critic. */
+export function valuesBy(stage: ResolvedStage | undefined): ComputedBy | undefined {
+  return stage?.type === "ppo" ? stage.ppo.critic.computedBy : undefined;
 }
 
 /** Whether what the stage trains is the policy. */

@@ -75,6 +75,10 @@ export type KlPlacement = (typeof KL_PLACEMENTS)[number];
 export const KL_CONTROLLERS = ["fixed", "adaptive"] as const;
 export type KlController = (typeof KL_CONTROLLERS)[number];
 
+/** Who computes what a rollout stage needs of its samples besides their rewards. */
+export const COMPUTED_BY = ["learner", "actors"] as const;
+export type ComputedBy = (typeof COMPUTED_BY)[number];
+
 /** A critic is a network of its own, or a value head on the policy's trunk. */
 export const CRITIC_TYPES = ["own", "trunk"] as const;
 export type CriticType = (typeof CRITIC_TYPES)[number];

@@ -2,6 +2,8 @@
 export { createTrainer } from "./trainer.ts";
 export { createScoreModel } from "./score-model.ts";
 export type { ScoreCallOptions, ScoreModel, ScoreModelOptions, ScorePlaces } from "./score-model.ts";
+export { createCompletionModel } from "./completion-model.ts";
+export type { CompletedPrompt, CompletionModel } from "./completion-model.ts";
 export { openScoreCore } from "./score-core.ts";
 export { LARGE_PARAMETERS } from "./sessions.ts";
 export { TrainerCore } from "./core.ts";

@@ -5,17 +5,11 @@
  * asked for at the same time.
  */
 import { createRequire } from "node:module";
-import type { LlamaConfig } from "@oarlock/nn";
-import type { OpenOrtOptions } from "@oarlock/ort";
 import { openEngineWorker } from "@oarlock/runtime";
+import type { FrozenModelOptions } from "./frozen-model.ts";
 
-export interface ScoreModelOptions {
-  /** Of a model with a score head. */
-  readonly config: LlamaConfig;
-  /** Flat, in nn's layout. */
-  readonly weights: Float32Array;
-  readonly ort?: OpenOrtOptions;
-}
+/** Of a model with a score head. */
+export type ScoreModelOptions = FrozenModelOptions;
 
 /** Of each text, the indices of the tokens whose scores are wanted: that of a token is the score of the text cut after it. */
 export type ScorePlaces = readonly (readonly number[])[];

@@ -1,19 +1,12 @@
 /** The worker thread of a reward model: its calls answered one after another. */
 import { OarlockError } from "@oarlock/errors";
 import { serveWorker, type WorkerMethods } from "@oarlock/runtime";
+import { createInOrder } from "./in-order.ts";
 import { openScoreCore, type ScoreCore } from "./score-core.ts";
 import type { ScoreModelMethods } from "./score-model.ts";
 
+const inOrder = createInOrder();
 let core: ScoreCore | undefined;
-let last: Promise<unknown> = Promise.resolve();
-
-function inOrder<Q, R>(work: (request: Q) => Promise<R>): (request: Q) => Promise<R> {
-  return (request) => {
-    const result = last.then(() => work(request));
-    last = result.catch(() => undefined);
-    return result;
-  };
-}
 
 const methods: ScoreModelMethods = {
   open: inOrder(async (options) => {

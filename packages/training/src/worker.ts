@@ -9,25 +9,18 @@ import {
   type WorkerMethods,
 } from "@oarlock/runtime";
 import { TrainerCore } from "./core.ts";
+import { createInOrder } from "./in-order.ts";
 import type { TrainerMethods } from "./protocol.ts";
 
+/** The trainer's memory has one writer. */
+const inOrder = createInOrder();
 let core: TrainerCore | undefined;
-let last: Promise<unknown> = Promise.resolve();
 const running = new Map<number, AbortController>();
 
 const opened = (): TrainerCore => {
   if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the trainer is not open");
   return core;
 };
-
-/** Calls start in order and one ends before the next begins: the trainer's memory has one writer. */
-function inOrder<Q, R>(work: (request: Q) => R | Promise<R>): (request: Q) => Promise<R> {
-  return (request) => {
-    const result = last.then(() => work(request));
-    last = result.catch(() => undefined);
-    return result;
-  };
-}
 
 async function abortable<R>(call: number, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
   const stop = new AbortController();

@@ -5,15 +5,22 @@ import type { PolicyStore } from "@oarlock/checkpoint";
 import type { Bus } from "@oarlock/bus";
 import { createGenerator } from "@oarlock/generation";
 import type { Generator } from "@oarlock/generation";
-import { parameterLayout } from "@oarlock/nn";
+import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import { canonicalJson, laggingVersions, longestGenerated } from "@oarlock/runfile";
+import {
+  canonicalJson,
+  laggingVersions,
+  longestGenerated,
+  referenceBy,
+  rolloutsOf,
+  valuesBy,
+} from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
-import { createTrainer } from "@oarlock/training";
-import type { Trainer, TrainerOptions } from "@oarlock/training";
+import { createCompletionModel, createTrainer } from "@oarlock/training";
+import type { CompletionModel, Trainer, TrainerOptions } from "@oarlock/training";
 import type { OpenedModel } from "./model.ts";
 
 /** Versions that the store holds at a time: those that lag needs, one being published, one being fetched. */
@@ -72,6 +79,15 @@ export async function openRunGenerator(run: ResolvedRun, config: LlamaConfig): P
   });
 }
 
+/** A model beside the policy in an actor, by its head a reference or a critic: one thread, as a trainer's lane has, for its bits. */
+export function openRunCompanion(
+  run: ResolvedRun,
+  config: LlamaConfig,
+  weights: Float32Array,
+): Promise<CompletionModel> {
+  return createCompletionModel({ config, weights, ort: engineOf(run, 1) });
+}
+
 /**
  * How a trainer is opened: a lane for each training thread, which is faster than several threads on every operation (they
  * share the micro-batches of a step), and changes bits, so the plan says how many (D1).
@@ -102,11 +118,36 @@ export interface RunPolicyOptions {
 /** The run's policy versions on the bus. */
 export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
   const { bus, run, uid, config, incarnation } = options;
-  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
+  const fetched = run.spec.stages.map((stage) => {
+    const rollouts = rolloutsOf(stage);
+    return rollouts !== undefined && referenceBy(rollouts) === "actors";
+  });
+  const references = fetched.includes(true) ? 1 : 0;
+  const versions = laggingVersions(run.spec.pipeline) + references + SPARE_VERSIONS;
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,
     uid,
+    incarnation,
+    configDigest: sha256Hex(canonicalJson(config)),
+    maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),
+    fingerprintDigest: run.digest,
+  });
+}
+
+/** Whether actors of the run compute values. */
+export const hasCriticsInActors = (run: ResolvedRun): boolean =>
+  run.spec.stages.some((stage) => valuesBy(stage) === "actors");
+
+/** The critics that go with the policy versions, where actors compute values: a store like the policy's. */
+export function openRunCritics(options: RunPolicyOptions): Promise<PolicyStore> {
+  const { bus, run, uid, incarnation } = options;
+  const config = withScoreHead(options.config);
+  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
+  const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
+  return openPolicyStore({
+    bus,
+    uid: `${uid}-critic`,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),

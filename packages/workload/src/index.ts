@@ -19,6 +19,9 @@ export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";
 export {
   trainingEngine,
   openRunGenerator,
+  hasCriticsInActors,
+  openRunCompanion,
+  openRunCritics,
   openRunPolicies,
   openRunTrainer,
   type RunPolicyOptions,

@@ -14,13 +14,17 @@ import { processWaits, silentLog, silentTelemetry, systemClock } from "@oarlock/
 import { createPlanRefusal } from "@oarlock/workload";
 import { expect, onTestFinished, test } from "vitest";
 import { createActor } from "./actor.ts";
+import { createCompanion } from "./companion.ts";
 import { actorRecorders } from "./metrics.ts";
 
 const names = subjects("actor-1");
 const ACK_WAIT_MS = 5_000;
 
-/** An actor of plan `f`, with a piece of work by one of two versions, the first withdrawn: nothing can be generated. */
-async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
+/**
+ * An actor of plan `f`, with a piece of work by one of two versions, the first withdrawn: nothing can be generated. `reference`
+ * is one of them too.
+ */
+async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?: 0 | 1) {
   const bus = createMemoryBus();
   onTestFinished(() => bus.close());
   const limits = { retention: "work-queue", maxMessages: 100, maxBytes: 1_000_000 } as const;
@@ -46,6 +50,9 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
     promptTokens: [1],
     policy: { version, digest: versions[version].digest },
     sampling: { maxNewTokens: 1 },
+    ...(reference === undefined
+      ? {}
+      : { reference: { version: reference, digest: versions[reference].digest } }),
   });
   await work.publish(names.workRollout, toBinary(RolloutWorkSchema, item));
   const unexpected = (): never => {
@@ -58,6 +65,7 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
     stream: names.workStream,
   };
   const { tracer, meter } = silentTelemetry;
+  const policies = await openPolicyStore({ ...store, incarnation: 0 });
   const actor = createActor({
     generator: {
       load: unexpected,
@@ -65,7 +73,17 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1) {
       submit: unexpected,
       plan: { slots: 1 } as Parameters<typeof createActor>[0]["generator"]["plan"],
     },
-    policies: await openPolicyStore({ ...store, incarnation: 0 }),
+    policies,
+    reference: createCompanion({
+      name: "reference",
+      gives: "reference logprobs",
+      source: policies,
+      open: unexpected,
+      microBatchSizeOf: () => 1,
+      capacity: 1,
+      tracer,
+    }),
+    critic: { ensure: unexpected, perToken: unexpected },
     work: await work.consumer({ name: "actors", ackWaitMs: ACK_WAIT_MS, maxAckPending: 10 }),
     answers,
     answerSubject: names.trajectoryGenerated,
@@ -110,6 +128,13 @@ test.each([
   ["another", "another"],
 ])("Q1: work of a version that its learner has withdrawn leaves the queue, of %s", async (_, plan) => {
   const { actor, messages, end } = await actorAtWork(plan, 0);
+  await expect.poll(messages, { timeout: 4_000 }).toBe(0);
+  await end();
+  expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
+});
+
+test("Q1: so does work whose reference is withdrawn, before anything is generated", async () => {
+  const { actor, messages, end } = await actorAtWork("f", 1, 0);
   await expect.poll(messages, { timeout: 4_000 }).toBe(0);
   await end();
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });

@@ -19,6 +19,7 @@ import { deliveryOf, queueSeconds, startProcessing } from "@oarlock/telemetry";
 import type { Delivery, Destination } from "@oarlock/telemetry";
 import { publishAnswer } from "@oarlock/workload";
 import type { RefuseOtherPlan } from "@oarlock/workload";
+import type { Companion } from "./companion.ts";
 import { createFollower } from "./follower.ts";
 import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
@@ -29,8 +30,8 @@ import { createActorState, reduceActor, wantsWork } from "./state.ts";
 import type { ActorEvent, ActorState } from "./state.ts";
 import { createSubmission } from "./submission.ts";
 import type { Submission } from "./submission.ts";
-import { completionAttributes, generationWork, trajectoryBatch, workAttributes } from "./work.ts";
-import type { GenerationWork, Provenance } from "./work.ts";
+import { completionAttributes, generationWork, judgedItem, trajectoryBatch, workAttributes } from "./work.ts";
+import type { Answered, GenerationWork, Provenance } from "./work.ts";
 
 /** One item, from slot to last token. Passing it hands the item back; it never decides what is trained (D1c). */
 const GENERATE_TIMEOUT_MS = 600_000;
@@ -38,9 +39,14 @@ const GENERATE_TIMEOUT_MS = 600_000;
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
 
+/** What of a companion the work needs. */
+type Asked = Pick<Companion, "ensure" | "perToken">;
+
 export interface ActorOptions {
   readonly generator: Pick<Generator, "load" | "switchTo" | "plan" | "submit">;
   readonly policies: PolicySource;
+  readonly reference: Asked;
+  readonly critic: Asked;
   /** Whether the newest announced policy takes over in mid-sequence: the run streams. Default false. */
   readonly streaming?: boolean;
   readonly work: Consumer;
@@ -178,19 +184,8 @@ function rolloutHandler(
     if (!item.parsed.followNewest && !done.every((one) => isOfOnePolicy(one, item.parsed.policy))) {
       throw givenUp(`${id} by policy version ${item.parsed.policy.number}`);
     }
-    await publish(options, item.work, { id, done, signal });
-  };
-  /**
-   * Nobody waits for it, and its policy will not come back: of a superseded learner (F1), or of a version that its learner has
-   * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
-   * such work behind.
-   */
-  const isOver = async ({ policy }: GenerationWork, { incarnation }: RolloutWork): Promise<boolean> => {
-    const announced = await options.policies.current();
-    if (announced === undefined || announced.incarnation < incarnation) return false;
-    const { current, held } = announced;
-    const isWithdrawn = current.number > policy.number && !held.some((one) => isSamePolicy(one, policy));
-    return announced.incarnation > incarnation || isWithdrawn;
+    const answered = await judged(options, item.parsed, { done, signal });
+    await publish(options, item.work, { id, answered, signal });
   };
   const dropped = (id: string): { readonly done: Promise<void> } => {
     options.log.info("dropped work that nobody waits for", { item: id });
@@ -201,6 +196,9 @@ function rolloutHandler(
    * that is over, since nothing is announced while one goes on.
    */
   const submit = async (parsed: GenerationWork, work: RolloutWork, signal: AbortSignal): Submitted => {
+    // Nothing is generated in vain: one that is not to be had is found out first.
+    if (parsed.reference !== undefined) await options.reference.ensure(parsed.reference, signal);
+    if (parsed.critic !== undefined) await options.critic.ensure(parsed.critic, signal);
     if (options.streaming !== true) return submission.submit(parsed, signal);
     const reached = await follower.reach(parsed.policy, work.incarnation, signal);
     const isWanted = reached !== undefined && (parsed.followNewest || isSamePolicy(reached, parsed.policy));
@@ -217,7 +215,7 @@ function rolloutHandler(
     async start(item, id, signal) {
       const { work, parsed, delivery } = item;
       if (work.fingerprintDigest !== options.provenance.fingerprintDigest) {
-        if (await isOver(parsed, work)) return dropped(id);
+        if (await isOver(options, parsed, work)) return dropped(id);
         const { fingerprintDigest: planDigest, incarnation } = work;
         await options.refuseOtherPlan({ planDigest, incarnation }, signal);
       }
@@ -238,11 +236,29 @@ function rolloutHandler(
         await submitted;
         return { done: finished };
       } catch (reason) {
-        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(parsed, work))) throw reason;
+        if (!isOarlockError(reason, "POLICY_MISSING") || !(await isOver(options, parsed, work))) throw reason;
         return dropped(id);
       }
     },
   };
+}
+
+/**
+ * Nobody waits for it, and its policies will not come back: of a superseded learner (F1), or of a version that its learner has
+ * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
+ * such work behind.
+ */
+async function isOver(
+  { policies }: Pick<ActorOptions, "policies">,
+  { policy, reference = policy }: GenerationWork,
+  { incarnation }: RolloutWork,
+): Promise<boolean> {
+  const announced = await policies.current();
+  if (announced === undefined || announced.incarnation < incarnation) return false;
+  const { current, held } = announced;
+  const isWithdrawn = (wanted: PolicyVersion): boolean =>
+    current.number > wanted.number && !held.some((one) => isSamePolicy(one, wanted));
+  return announced.incarnation > incarnation || isWithdrawn(policy) || isWithdrawn(reference);
 }
 
 /** What a submission leads to; a superseded learner's work leads to nothing (F1). */
@@ -280,13 +296,32 @@ function described(
   return endingWith(span, told());
 }
 
+/** In the order of the samples, with what reference and critic give them where they are asked: a function of the item (D1). */
+async function judged(
+  { reference, critic }: Pick<ActorOptions, "reference" | "critic">,
+  parsed: GenerationWork,
+  { done, signal }: { readonly done: readonly Completion[]; readonly signal: AbortSignal },
+): Promise<readonly Answered[]> {
+  const ordered = done.toSorted((a, b) => a.sample - b.sample);
+  const item = judgedItem(parsed, ordered);
+  const ask = async (of: Asked, policy: PolicyVersion | undefined): Promise<Float32Array[] | undefined> =>
+    policy && of.perToken(policy, item, signal);
+  const logprobs = await ask(reference, parsed.reference);
+  const values = await ask(critic, parsed.critic);
+  return ordered.map((completion, i) => ({
+    completion,
+    referenceLogprobs: logprobs?.[i],
+    values: values?.[i],
+  }));
+}
+
 function publish(
   { answerSubject, answers, provenance, telemetry }: ActorOptions,
   work: RolloutWork,
-  answer: { readonly id: string; readonly done: readonly Completion[]; readonly signal: AbortSignal },
+  answer: { readonly id: string; readonly answered: readonly Answered[]; readonly signal: AbortSignal },
 ): Promise<void> {
-  const { id, done, signal } = answer;
-  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, done, provenance));
+  const { id, answered, signal } = answer;
+  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, answered, provenance));
   const messageId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
   const { tracer, answers: destination } = telemetry;
   const place = { stream: answers, subject: answerSubject, tracer, destination };

@@ -13,9 +13,11 @@ import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import { createPlanRefusal } from "@oarlock/workload";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
+import type { Companion } from "./companion.ts";
 import type { ActorConfig } from "./config.ts";
 import { actorHandlers } from "./handlers.ts";
 import { actorRecorders, observeActor } from "./metrics.ts";
+import type { Provenance } from "./work.ts";
 
 /** What an actor is given: it opens none of these itself, so that one process can share them. */
 export interface ActorParts {
@@ -25,6 +27,8 @@ export interface ActorParts {
   readonly bus: Bus;
   readonly policies: PolicyStore;
   readonly generator: Generator;
+  readonly reference: Companion;
+  readonly critic: Companion;
   readonly lifecycle: Lifecycle;
   /** What it computes on, where that was probed. */
   readonly device?: DeviceFacts;
@@ -52,16 +56,13 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   const actor = createActor({
     generator,
     policies: parts.policies,
+    reference: parts.reference,
+    critic: parts.critic,
     streaming: run.spec.pipeline.mode === "streaming",
     work: await work.consumer(consumers.actors),
     answers,
     answerSubject: names.trajectoryGenerated,
-    provenance: {
-      producedBy: config.instance,
-      fingerprintDigest: run.digest,
-      tokenizerDigest: run.inputs.model.tokenizerDigest,
-      templateDigest: run.inputs.model.chatTemplateDigest,
-    },
+    provenance: provenanceOf(run, config.instance),
     refuseOtherPlan: createPlanRefusal({
       instance: config.instance,
       planDigest: run.digest,
@@ -122,4 +123,9 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
   });
   log.info("actor serves", { address, slots: generator.plan.slots });
   return { actor, address, stopped };
+}
+
+function provenanceOf({ digest, inputs }: ResolvedRun, producedBy: string): Provenance {
+  const { tokenizerDigest, chatTemplateDigest: templateDigest } = inputs.model;
+  return { producedBy, fingerprintDigest: digest, tokenizerDigest, templateDigest };
 }

@@ -1,16 +1,56 @@
-/** An actor with all that it runs on, opened from the plan: its generator and its view of the policy versions. */
-import { openRunGenerator, openRunPolicies } from "@oarlock/workload";
+/** An actor with all that it runs on, opened from the plan: its generator, its view of the policy versions, its reference. */
+import { withScoreHead } from "@oarlock/nn";
+import { rolloutsOf } from "@oarlock/runfile";
+import { silentTelemetry } from "@oarlock/runtime";
+import {
+  hasCriticsInActors,
+  openRunCompanion,
+  openRunCritics,
+  openRunGenerator,
+  openRunPolicies,
+} from "@oarlock/workload";
 import type { OpenedModel } from "@oarlock/workload";
+import { createCompanion } from "./companion.ts";
 import { startActor } from "./main.ts";
 import type { ActorParts, RunningActor } from "./main.ts";
 
-export type OpenActorParts = Omit<ActorParts, "generator" | "policies"> & { readonly model: OpenedModel };
+export type OpenActorParts = Omit<ActorParts, "generator" | "policies" | "reference" | "critic"> & {
+  readonly model: OpenedModel;
+};
+
+/** Of neighbouring versions, as the policies that an actor holds. */
+const CRITICS = 2;
 
 /** Opens and starts it. */
 export async function openActor(parts: OpenActorParts): Promise<RunningActor> {
-  const { run, uid, bus, model, lifecycle, config } = parts;
+  const { run, uid, bus, model, lifecycle, config, telemetry = silentTelemetry } = parts;
   const policies = await openRunPolicies({ bus, run, uid, config: model.config, incarnation: 0 });
   const generator = await openRunGenerator(run, model.config);
   lifecycle.onEnd(`generator of ${config.instance}`, () => generator.close());
-  return startActor({ ...parts, policies, generator });
+  const known = {
+    microBatchSizeOf: (stage: number) => rolloutsOf(run.spec.stages[stage])?.microBatchSize ?? 1,
+    tracer: telemetry.tracer,
+  };
+  const reference = createCompanion({
+    ...known,
+    name: "reference",
+    gives: "reference logprobs",
+    source: policies,
+    open: (weights) => openRunCompanion(run, model.config, weights),
+    capacity: 1,
+  });
+  const critics = hasCriticsInActors(run)
+    ? await openRunCritics({ bus, run, uid, config: model.config, incarnation: 0 })
+    : policies;
+  const critic = createCompanion({
+    ...known,
+    name: "critic",
+    gives: "values",
+    source: critics,
+    open: (weights) => openRunCompanion(run, withScoreHead(model.config), weights),
+    capacity: CRITICS,
+  });
+  lifecycle.onEnd(`reference of ${config.instance}`, () => reference.close());
+  lifecycle.onEnd(`critic of ${config.instance}`, () => critic.close());
+  return startActor({ ...parts, policies, generator, reference, critic });
 }

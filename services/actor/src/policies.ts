@@ -58,8 +58,9 @@ export interface PolicyHolderOptions {
 /** A version that cannot be fetched for so long hands the work back. */
 const FETCH_TIMEOUT_MS = 60_000;
 
-function fetchWithin(
-  source: PolicySource,
+/** The weights, within the deadline; `span` links to their publication. */
+export function fetchWithin(
+  source: Pick<PolicySource, "fetch">,
   policy: PolicyVersion,
   span: Span,
   signal: AbortSignal | undefined,

@@ -13,10 +13,13 @@ import {
   create,
 } from "@oarlock/proto";
 import type {
+  MessageInitShape,
+  PolicyIdentity,
   SamplingParams as SamplingMessage,
   Trajectory,
   TrajectoryBatch,
   RolloutWork,
+  TokenSignalSchema,
 } from "@oarlock/proto";
 import type { SampleKey } from "@oarlock/rl";
 import { workPurpose } from "@oarlock/run";
@@ -24,6 +27,7 @@ import type { PolicyVersion, WorkPurpose } from "@oarlock/run";
 import { bytesOf } from "@oarlock/runtime";
 import type { Attributes } from "@oarlock/runtime";
 import { generationAttributes, groupAttributes, policyAttributes } from "@oarlock/telemetry";
+import type { Judged } from "./companion.ts";
 
 /** A work item that can be generated: everything checked that a generator would trip over. */
 export interface GenerationWork {
@@ -31,6 +35,16 @@ export interface GenerationWork {
   /** Streaming: `policy` is the oldest that may begin, and the newest takes over at token boundaries. */
   readonly followNewest: boolean;
   readonly request: GenerationRequest;
+  /** Whose log-probs of the completions go with them, and whose values. */
+  readonly reference?: PolicyVersion;
+  readonly critic?: PolicyVersion;
+}
+
+/** A completion, and what reference and critic gave each of its tokens where the work asked for that. */
+export interface Answered {
+  readonly completion: Completion;
+  readonly referenceLogprobs?: Float32Array | undefined;
+  readonly values?: Float32Array | undefined;
 }
 
 /** What every trajectory of an actor carries about where it came from. */
@@ -74,7 +88,7 @@ export function generationWork(work: RolloutWork): GenerationWork {
     return { seed, purpose, stage, step, group: index, draw, sample: work.firstSample + i };
   });
   return {
-    policy: { number: policy.version, digest: policy.digest },
+    policy: versionOf(policy),
     followNewest: work.followNewest,
     request: {
       id: `${purpose}/${group.stage}/${group.step}/${group.group}/${group.draw}/${work.firstSample}/${work.incarnation}`,
@@ -83,7 +97,26 @@ export function generationWork(work: RolloutWork): GenerationWork {
       params: samplingOf(sampling),
       timed: true,
     },
+    ...(work.reference === undefined ? {} : { reference: versionOf(work.reference) }),
+    ...(work.critic === undefined ? {} : { critic: versionOf(work.critic) }),
   };
+}
+
+const versionOf = ({ version, digest }: PolicyIdentity): PolicyVersion => ({ number: version, digest });
+
+/** What reference and critic are asked: the completions of an item after their prompt, as they were drawn. */
+export function judgedItem(
+  { request }: Pick<GenerationWork, "request">,
+  completions: readonly Completion[],
+): Judged {
+  const { prompt, params, samples } = request;
+  const completed = completions.map(({ tokens }) => {
+    const whole = new Int32Array(prompt.length + tokens.length);
+    whole.set(prompt);
+    whole.set(tokens, prompt.length);
+    return { tokens: whole, promptLength: prompt.length };
+  });
+  return { completed, stage: samples[0]?.stage ?? 0, temperature: params.temperature };
 }
 
 function purposeOf(purpose: RolloutPurpose): WorkPurpose {
@@ -135,25 +168,28 @@ export function completionAttributes(
   });
 }
 
-/** The answer to a work item: its trajectories, in the order of their sample index. */
+/** The answer to a work item: its trajectories, in the order given. */
 export function trajectoryBatch(
   work: RolloutWork,
-  completions: readonly Completion[],
+  answered: readonly Answered[],
   provenance: Provenance,
 ): TrajectoryBatch {
-  const ordered = completions.toSorted((a, b) => a.sample - b.sample);
   return create(TrajectoryBatchSchema, {
     ...(work.group === undefined ? {} : { group: work.group }),
     incarnation: work.incarnation,
     firstSample: work.firstSample,
-    trajectories: ordered.map((completion) => trajectory(work, completion, provenance)),
+    trajectories: answered.map((one) => trajectory(work, one, provenance)),
     scorers: work.scorers,
     planDigest: work.fingerprintDigest,
     ...(work.trace === undefined ? {} : { trace: work.trace }),
   });
 }
 
-function trajectory(work: RolloutWork, completion: Completion, provenance: Provenance): Trajectory {
+function trajectory(
+  work: RolloutWork,
+  { completion, referenceLogprobs, values }: Answered,
+  provenance: Provenance,
+): Trajectory {
   const promptLength = work.promptTokens.length;
   const length = promptLength + completion.tokens.length;
   return create(TrajectorySchema, {
@@ -177,9 +213,26 @@ function trajectory(work: RolloutWork, completion: Completion, provenance: Prove
       end: promptLength + end,
       policy: { version: version.number, digest: version.digest },
     })),
+    ...(referenceLogprobs === undefined
+      ? {}
+      : { referenceLogprobs: signal(work.reference, promptLength, referenceLogprobs) }),
+    ...(values === undefined ? {} : { values: signal(work.critic, promptLength, values) }),
     finishReason: FINISH_REASONS[completion.finishReason],
     seed: work.seed,
     replayable: !work.followNewest,
     ...provenance,
   });
+}
+
+/** Numbers of the completion's tokens. */
+function signal(
+  source: PolicyIdentity | undefined,
+  promptLength: number,
+  numbers: Float32Array,
+): MessageInitShape<typeof TokenSignalSchema> {
+  return {
+    ...(source === undefined ? {} : { source }),
+    values: [...numbers],
+    positions: Array.from(numbers, (_, token) => promptLength + token),
+  };
 }

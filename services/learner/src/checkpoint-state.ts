@@ -21,6 +21,8 @@ export interface LearnerCheckpoint {
   readonly basePolicy: number;
   /** Older versions that lag still needs, oldest first; their weights are arrays `policy-<number>`. */
   readonly laggingPolicies: readonly PolicyVersion[];
+  /** Where actors compute values, the critics that go with them; arrays `critic-<number>`. */
+  readonly laggingCritics?: readonly PolicyVersion[];
   readonly ledger: Ledger;
   /** Streaming mode: which groups of the stage are neither trained nor dropped, and are issued again. */
   readonly stream?: StreamCursor;
@@ -33,6 +35,8 @@ export interface LearnerCheckpoint {
   readonly rewardMoments?: RewardMoments;
   /** What the guards of the stage have seen. */
   readonly guards?: GuardState;
+  /** The reference that actors compute with; its weights are the array `reference`, which else is the trainer's. */
+  readonly referencePolicy?: PolicyVersion;
   /** What a roll-back goes back to; its weights are the array `good`. */
   readonly goodPolicy?: PolicyVersion;
   /** Updates of the critic or reward model; its weights and moments are arrays `scorer-…`. */
@@ -58,6 +62,11 @@ export const ARRAYS = {
 /** Name of the array of an older policy version. */
 export function policyArray(number: number): string {
   return `policy-${number}`;
+}
+
+/** Name of the array of the critic that goes with that version. */
+export function criticArray(number: number): string {
+  return `critic-${number}`;
 }
 
 /** Reads the JSON part. Throws `CHECKPOINT_MISMATCH` where it is of another run, plan or shape. */

@@ -37,6 +37,8 @@ export interface LearnerParts {
   readonly kept: KeptStages;
   readonly rollouts: Rollouts;
   readonly publication: Publication;
+  /** Of the critics, where actors compute values. */
+  readonly critics: Publication | undefined;
   readonly onCheckpoint: (info: CheckpointInfo) => void;
   readonly onEvent: (event: LearnerEvent) => void;
   readonly tracer: Tracer;

@@ -10,6 +10,7 @@ import type { Consumer, Stream } from "@oarlock/bus";
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { START, advance, groupsInFlightBound, isPolicyServed, nextAction } from "@oarlock/run";
 import type { Action, PolicyVersion } from "@oarlock/run";
+import { valuesBy } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { isSampled, traced } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
@@ -19,6 +20,7 @@ import type { Trainer } from "@oarlock/training";
 import { announceScorers } from "./announce-scorers.ts";
 import { readLearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
+import { publishCritic } from "./critic-versions.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
 import { evaluateRewardModel } from "./reward-model-stage.ts";
@@ -31,7 +33,9 @@ import type { LearnerRecorders } from "./instruments.ts";
 import type { KeptStages } from "./kept-stages.ts";
 import { programOf } from "./plan.ts";
 import type { EvaluationRecord, LearnerEvent, ModelPorts, RunData, RunJournal } from "./ports.ts";
+import type { ScoredExpectation } from "./messages.ts";
 import { createPublication } from "./publication.ts";
+import type { Publication } from "./publication.ts";
 import { createRollouts } from "./rollouts.ts";
 import type { Rollouts } from "./rollouts.ts";
 import { restoreCheckpoint, saveCheckpoint } from "./save.ts";
@@ -51,6 +55,8 @@ export interface LearnerOptions {
   readonly versions: ScorerVersions;
   readonly data: RunData;
   readonly policies: PolicyStore;
+  /** Of critics, where actors compute values. */
+  readonly criticStore?: PolicyStore | undefined;
   readonly checkpoints: RunCheckpoints;
   readonly work: Stream;
   readonly workSubject: string;
@@ -125,7 +131,7 @@ export function createLearner(options: LearnerOptions): Learner {
       consuming.catch(() => undefined);
       try {
         const outcome = await proceed(parts, control, await begin(parts, checkpoints));
-        await publication.settled();
+        await Promise.all([publication.settled(), parts.critics?.settled()]);
         const phase = outcome.status === "completed" ? "succeeded" : "stopped";
         control.dispatch({ type: "ended", phase, message: "" });
         return outcome;
@@ -177,7 +183,11 @@ function partsOf(
     if (event.type === "rejected") log.error("rejected an update", { ...event });
     options.onEvent?.(event);
   };
-  const { describe, isScored } = createDescriber({ run, data, incarnation, versions });
+  const publication = createPublication(options.policies, { signal, tracer, what: "policy" });
+  const critics =
+    options.criticStore && createPublication(options.criticStore, { signal, tracer, what: "critic" });
+  const companions = companionsOf(run, publication, critics);
+  const { describe, isScored } = createDescriber({ run, data, incarnation, versions, models: companions });
   const { resumed } = checkpoints;
   // T1: what the surviving lineage has trained stays on record.
   const kept =
@@ -194,6 +204,7 @@ function partsOf(
     queueWait: recorders.queueWait,
     describe,
     isScored,
+    ...companions,
     stall: { ...DEFAULT_STALL, ...options.stall },
     onStalled: (message) => onEvent({ type: "stalled", message }),
   });
@@ -210,11 +221,23 @@ function partsOf(
     onEvent({ type: "checkpoint", globalStep: info.step, path: info.path });
   };
   const program = programOf(run);
-  const publication = createPublication(options.policies, signal, tracer);
   const known = { run, program, uid, data, kept: keptStages ?? new Map() };
   const parts = { ...known, trainer, scorer, models, versions, checkpoints, journal, rollouts };
-  const listeners = { publication, onEvent, onCheckpoint, tracer, groupTraces, recorders };
+  const listeners = { publication, critics, onEvent, onCheckpoint, tracer, groupTraces, recorders };
   return { parts: { ...parts, ...listeners, clock, signal }, feed };
+}
+
+/** Whose numbers actors send along. */
+function companionsOf(
+  run: ResolvedRun,
+  publication: Publication,
+  critics: Publication | undefined,
+): Pick<ScoredExpectation, "referenceOf" | "criticOf"> {
+  return {
+    referenceOf: (stage) => publication.reference(stage)?.policy,
+    criticOf: (stage, policy) =>
+      valuesBy(run.spec.stages[stage]) === "actors" ? critics?.held(policy)?.policy : undefined,
+  };
 }
 
 type Act = {
@@ -323,7 +346,10 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
       startedMs,
     };
   }
-  const { state, current, lagging, guards } = await restoreCheckpoint(parts, checkpoints.resumed);
+  const { state, current, lagging, guards, reference, critics } = await restoreCheckpoint(
+    parts,
+    checkpoints.resumed,
+  );
   const { position, basePolicy, evaluations, seconds, results = {}, klCoefficient, rewardMoments } = state;
   const progress = {
     position,
@@ -340,7 +366,13 @@ async function begin(parts: LearnerParts, checkpoints: RunCheckpoints): Promise<
   };
   const at = { stage: position.stage, step: position.step };
   parts.versions.know(results);
+  if (reference !== undefined) {
+    await parts.publication.publish(reference, { stage: position.stage, step: 0 });
+    parts.publication.keepReference({ stage: position.stage, served: reference });
+  }
   for (const served of lagging) await parts.publication.publish(served, at);
+  for (const served of critics) await parts.critics?.publish(served, at);
+  if (position.begun) await (await publishCritic(parts, progress)).visible;
   const isServed = isPolicyServed(parts.program, position);
   if (isServed) await parts.publication.publish(current, at);
   if (position.begun) {

@@ -33,6 +33,7 @@ export interface LearnerServiceParts {
   readonly bus: Bus;
   readonly runStreams: RunStreams;
   readonly policies: PolicyStore;
+  readonly criticStore?: PolicyStore | undefined;
   readonly checkpoints: RunCheckpoints;
   readonly trainer: Trainer;
   readonly models: ModelPorts;

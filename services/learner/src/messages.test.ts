@@ -4,6 +4,8 @@ import { bytesOf } from "@oarlock/runtime";
 import { describe, expect, it } from "vitest";
 import { scoredHead } from "./messages.ts";
 
+const expectation = { isScored: () => true, referenceOf: () => undefined, criticOf: () => undefined };
+
 /** One sample: a prompt of 2 tokens, a completion of 3, and so many log-probs. */
 const batchWith = (logprobs: number): TrajectoryBatch =>
   create(TrajectoryBatchSchema, {
@@ -22,14 +24,14 @@ const batchWith = (logprobs: number): TrajectoryBatch =>
 
 describe("the head of a scored message", () => {
   it("names the group, the policy of every token and each sample's verdict", () => {
-    const head = scoredHead(batchWith(3), () => true);
+    const head = scoredHead(batchWith(3), expectation);
     expect(head.identity).toMatchObject({ uid: "run", group: 4 });
     expect(head.policies).toEqual([{ number: 7, digest: "abc" }]);
     expect(head.samples).toEqual([{ sample: 0, status: "scored" }]);
   });
 
   it.each([0, 2, 4])("refuses %i log-probs for 3 tokens", (logprobs) => {
-    const read = (): unknown => scoredHead(batchWith(logprobs), () => true);
+    const read = (): unknown => scoredHead(batchWith(logprobs), expectation);
     expect(read).toThrow(`sample 0: ${logprobs * 4} bytes of behaviour log-probs; its completion needs 12`);
   });
 });

@@ -7,6 +7,7 @@ import { rolloutPurpose, workPurpose } from "@oarlock/run";
 import type { GroupIdentity, PolicyVersion, SampleVerdict, ScoredHead, WorkItem } from "@oarlock/run";
 import type { SamplingPlan } from "./plan.ts";
 import type { PromptRow } from "./ports.ts";
+import { checkSignal } from "./token-signals.ts";
 
 /** What a work message says besides the item. */
 export interface WorkContext {
@@ -14,6 +15,10 @@ export interface WorkContext {
   readonly seed: number;
   readonly prompt: PromptRow;
   readonly sampling: SamplingPlan;
+  /** Whose log-probs the actor sends along. */
+  readonly reference: PolicyVersion | undefined;
+  /** Whose values. */
+  readonly critic: PolicyVersion | undefined;
   readonly stopTokens: readonly number[];
   readonly fingerprintDigest: string;
   /** Versions of the scorers, by name. */
@@ -23,7 +28,7 @@ export interface WorkContext {
 /** An item as a message. */
 export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
   const { identity, policy } = item;
-  const { prompt } = context;
+  const { prompt, reference, critic } = context;
   return create(RolloutWorkSchema, {
     group: groupMessage(identity),
     incarnation: context.incarnation,
@@ -32,14 +37,21 @@ export function workMessage(item: WorkItem, context: WorkContext): RolloutWork {
     sampleCount: item.samples,
     prompt: { promptId: prompt.id, fieldsJson: prompt.fieldsJson },
     promptTokens: Array.from(prompt.tokens),
-    policy: { version: policy.number, digest: policy.digest },
+    policy: identityOf(policy),
     sampling: { ...context.sampling, stopTokens: [...context.stopTokens] },
     seed: BigInt(context.seed),
     fingerprintDigest: context.fingerprintDigest,
     followNewest: item.followNewest,
+    ...(reference === undefined ? {} : { reference: identityOf(reference) }),
+    ...(critic === undefined ? {} : { critic: identityOf(critic) }),
     scorers: [...context.pins].map(([name, version]) => ({ name, version })),
   });
 }
+
+const identityOf = ({ number, digest }: PolicyVersion): { version: number; digest: string } => ({
+  version: number,
+  digest,
+});
 
 /** A group's identity in the contract's terms. */
 export function groupMessage(identity: WorkItem["identity"]): {
@@ -64,13 +76,23 @@ export function groupOfMessage(
   return { identity: { uid: runUid, purpose, ...place }, incarnation: read.incarnation };
 }
 
+/** What is asked of the samples of a message. */
+export interface ScoredExpectation {
+  /** Whether a sample's rewards make a number (S1). */
+  readonly isScored: (trajectory: Trajectory) => boolean;
+  /** Whose log-probs come with the rollouts of a stage, if anyone's do. */
+  readonly referenceOf: (stage: number) => PolicyVersion | undefined;
+  /** Whose values come with what a policy version generated. */
+  readonly criticOf: (stage: number, policy: number) => PolicyVersion | undefined;
+}
+
 /**
- * The head of a scored message, as far as admission looks. `isScored` says whether a sample's rewards make a number.
- * Throws `SCORED_MALFORMED` where there is nothing to admit, or where it is not said of every token which policy drew it (W2).
+ * The head of a scored message, as far as admission looks. Throws `SCORED_MALFORMED` where there is nothing to admit, where it is
+ * not said of every token which policy drew it (W2), or where log-probs are missing.
  */
 export function scoredHead(
   batch: TrajectoryBatch,
-  isScored: (trajectory: Trajectory) => boolean,
+  { isScored, referenceOf, criticOf }: ScoredExpectation,
 ): ScoredHead {
   const [first] = batch.trajectories;
   if (batch.group === undefined || first === undefined) {
@@ -79,10 +101,19 @@ export function scoredHead(
   const { runUid, stage, step, group, draw } = batch.group;
   const purpose = workPurpose(first.purpose) ?? "rollout";
   for (const trajectory of batch.trajectories) checkLogprobs(trajectory);
+  const policies = policiesOf(batch.trajectories);
+  if (purpose === "rollout") {
+    const [policy] = policies;
+    const [reference, critic] = [referenceOf(stage), policy && criticOf(stage, policy.number)];
+    for (const trajectory of batch.trajectories) {
+      if (reference !== undefined) checkSignal(trajectory, { what: "reference log-probs", by: reference });
+      if (critic !== undefined) checkSignal(trajectory, { what: "values", by: critic });
+    }
+  }
   return {
     identity: { uid: runUid, purpose, stage, step, group, draw },
     incarnation: batch.incarnation,
-    policies: policiesOf(batch.trajectories),
+    policies,
     fingerprint: first.fingerprintDigest,
     producedBy: first.producedBy,
     samples: batch.trajectories.map((trajectory): SampleVerdict => {

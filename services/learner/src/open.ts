@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { openKeptCheckpoints, openKeptFolder, openRunCheckpoints } from "@oarlock/checkpoint";
 import type { KeptFolder } from "@oarlock/checkpoint";
 import {
+  hasCriticsInActors,
+  openRunCritics,
   openRunData,
   openRunPolicies,
   openRunTrainer,
@@ -25,7 +27,16 @@ import type { LearnerServiceParts, RunningLearner } from "./main.ts";
 
 export type OpenLearnerParts = Omit<
   LearnerServiceParts,
-  "runStreams" | "policies" | "checkpoints" | "trainer" | "models" | "versions" | "data" | "journal" | "kept"
+  | "runStreams"
+  | "policies"
+  | "criticStore"
+  | "checkpoints"
+  | "trainer"
+  | "models"
+  | "versions"
+  | "data"
+  | "journal"
+  | "kept"
 > & {
   readonly model: OpenedModel;
   /** Folder that relative paths of the plan are relative to. */
@@ -78,6 +89,9 @@ export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearne
   const journal = lifecycle.use("journal", await openJournal(outDir, cut));
   const trainer = lifecycle.use("trainer", await openRunTrainer(run, model));
   const policies = await openRunPolicies({ bus, run, uid, config: model.config, incarnation });
+  const criticStore = hasCriticsInActors(run)
+    ? await openRunCritics({ bus, run, uid, config: model.config, incarnation })
+    : undefined;
   const models = createModelPorts({
     run,
     uid,
@@ -91,6 +105,17 @@ export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearne
   });
   const kept = await readKeptStages(outDir);
   const versions = await openScorerVersions(run, outDir);
-  const opened = { runStreams, policies, checkpoints, trainer, models, versions, data, journal, kept };
+  const opened = {
+    runStreams,
+    policies,
+    criticStore,
+    checkpoints,
+    trainer,
+    models,
+    versions,
+    data,
+    journal,
+    kept,
+  };
   return { ...(await startLearner({ ...parts, ...opened })), kept: keptFolder };
 }

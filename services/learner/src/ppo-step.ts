@@ -1,11 +1,12 @@
 /**
- * One step of PPO: the batch's log-probs, reference and values are computed once, by the learner, in the batches of the first
- * pass (so that its first ratio is exactly 1); then policy and critic learn from the same rows in the same order.
+ * One step of PPO: the batch's log-probs are computed once, by the learner, in the batches of the first pass (so that its first
+ * ratio is exactly 1), and so are values and those of the reference, unless the actors sent them along; then policy and critic
+ * learn from the same rows in the same order.
  */
 import type { Trajectory } from "@oarlock/proto";
 import { weightsWithHead } from "@oarlock/nn";
 import { nextKlCoefficient, passOrder } from "@oarlock/rl";
-import { correctionOf } from "@oarlock/runfile";
+import { correctionOf, referenceBy } from "@oarlock/runfile";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
@@ -20,10 +21,10 @@ import { dataOrder } from "./order.ts";
 import { assemblePpoBatch } from "./ppo-batch.ts";
 import type { PpoBatch } from "./ppo-batch.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
-import { needsReference } from "./ppo-settings.ts";
 import { criticStepOptions, miniBatchSize, ppoStepOptions } from "./step-options.ts";
 import type { PpoMoment } from "./step-options.ts";
 import { tracedUpdate } from "./step-traces.ts";
+import { signalOf } from "./token-signals.ts";
 
 type Numbers = Readonly<Record<string, number>>;
 type Place = { readonly stage: number; readonly step: number };
@@ -180,7 +181,7 @@ async function timed<T>(
   return { value, seconds: (clock.monotonicMs() - startMs) / 1000 };
 }
 
-/** Log-probs, reference log-probs and values before the first update, each once. */
+/** Log-probs, reference log-probs and values before the first update, each computed once. */
 async function startNumbers(
   parts: LearnerParts,
   ppo: ResolvedPpo,
@@ -202,10 +203,17 @@ async function startNumbers(
   const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
     (source === "policy" ? learning : trainer).logprobs(rows, source, atTemperature, signal);
   const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
+  const by = referenceBy(ppo);
   const reference = await timed(parts, async () =>
-    needsReference(ppo) ? under("reference logprobs", logprobs("reference")) : undefined,
+    by === "learner" ? under("reference logprobs", logprobs("reference")) : undefined,
   );
-  const values = await timed(parts, () => under("values", () => scorer.get().scores(rows, batching, signal)));
+  const given =
+    by === "actors" ? used.map(({ trajectory }) => signalOf(trajectory, "reference log-probs")) : undefined;
+  const values = await timed(parts, async () =>
+    ppo.critic.computedBy === "actors"
+      ? used.map(({ trajectory }) => signalOf(trajectory, "values"))
+      : under("values", () => scorer.get().scores(rows, batching, signal)),
+  );
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
   return {
     samples: used.map(({ row, score, reward }, i) => ({
@@ -213,7 +221,7 @@ async function startNumbers(
       score: reward.spread?.sequence ?? score,
       ...(reward.spread === undefined ? {} : { tokenScores: reward.spread.tokens }),
       logprobs: old.value[i] ?? none(row),
-      refLogprobs: reference.value?.[i],
+      refLogprobs: (given ?? reference.value)?.[i],
       values: values.value[i] ?? none(row),
     })),
     seconds: {

@@ -49,6 +49,8 @@ async function open(said: string[] = []) {
       throw new Error("nothing is issued");
     },
     isScored: () => true,
+    referenceOf: () => undefined,
+    criticOf: () => undefined,
     stall: { warnMs: 500, stopMs: 2_000 },
     onStalled: (message) => void said.push(message),
     heldUp: () => "",

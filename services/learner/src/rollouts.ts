@@ -29,6 +29,7 @@ import { createCollection } from "./collection.ts";
 import type { Collection } from "./collection.ts";
 import type { GroupTraces } from "./group-traces.ts";
 import { groupMessage, groupOfMessage, scoredHead } from "./messages.ts";
+import type { ScoredExpectation } from "./messages.ts";
 import { createHeardVersions } from "./settle-versions.ts";
 import type { HeardVersions, Question } from "./settle-versions.ts";
 import { createOtherPlans } from "./other-plans.ts";
@@ -45,7 +46,7 @@ const PULLS = 16;
 const PUBLISH_TIMEOUT_MS = 120_000;
 
 export interface RolloutsOptions
-  extends Omit<SecondJudgementsOptions, "waits">, Omit<StallingWaitsOptions, "idleMs"> {
+  extends Omit<SecondJudgementsOptions, "waits">, Omit<StallingWaitsOptions, "idleMs">, ScoredExpectation {
   readonly uid: string;
   readonly fingerprint: string;
   readonly ledger?: Ledger;
@@ -54,8 +55,6 @@ export interface RolloutsOptions
   readonly scored: Consumer;
   /** An item as a message; the learner knows prompts and sampling. */
   readonly describe: (item: WorkItem) => RolloutWork;
-  /** Whether a trajectory's rewards make a number (S1). */
-  readonly isScored: (trajectory: Trajectory) => boolean;
   readonly traces: GroupTraces;
   /** Seconds that scored messages wait for the learner. */
   readonly queueWait: Recorder;
@@ -128,7 +127,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     options.traces.admit(batch, delivery, () => {
       heard.note(batch.trajectories);
       if (second.take(batch)) return [];
-      const message = scoredHead(batch, options.isScored);
+      const message = scoredHead(batch, options);
       const effects = react({ type: "received", message }, batch.trajectories);
       refuseMalformed(effects);
       return effects;

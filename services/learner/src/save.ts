@@ -8,7 +8,7 @@ import { groupsDropped, oldestPolicyNeeded, streamCursor } from "@oarlock/run";
 import { sharedMemory, traced } from "@oarlock/runtime";
 import { policyAttributes } from "@oarlock/telemetry";
 import type { StateArray, StateFacts, Trainer } from "@oarlock/training";
-import { readLearnerCheckpoint, ARRAYS, policyArray } from "./checkpoint-state.ts";
+import { ARRAYS, criticArray, policyArray, readLearnerCheckpoint } from "./checkpoint-state.ts";
 import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -46,7 +46,9 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const trained = await savedState(trainer);
   const scorer = parts.scorer.isOpen() ? await savedState(parts.scorer.get()) : undefined;
   const lagging = laggingPolicies(parts, progress);
+  const critics = lagging.flatMap(({ policy }) => parts.critics?.held(policy.number) ?? []);
   const good = progress.guards?.good;
+  const reference = parts.publication.reference(progress.position.stage);
   const state: LearnerCheckpoint = {
     uid: parts.uid,
     incarnation: checkpoints.incarnation,
@@ -56,6 +58,7 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     optimizerStep: trained.optimizerStep,
     basePolicy: progress.basePolicy,
     laggingPolicies: lagging.map(({ policy }) => policy),
+    ...(critics.length === 0 ? {} : { laggingCritics: critics.map(({ policy }) => policy) }),
     ledger: survivingLedger(parts),
     ...streamOf(parts, progress),
     evaluations: progress.evaluations,
@@ -63,16 +66,20 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
     ...(progress.klCoefficient === undefined ? {} : { klCoefficient: progress.klCoefficient }),
     ...(progress.rewardMoments === undefined ? {} : { rewardMoments: progress.rewardMoments }),
     ...(progress.guards === undefined ? {} : { guards: progress.guards.state }),
+    ...(reference === undefined ? {} : { referencePolicy: reference.policy }),
     ...(good === undefined ? {} : { goodPolicy: good.policy }),
     ...(scorer === undefined ? {} : stepsOf(scorer)),
     seconds: secondsOf(parts, progress),
   };
-  const older = lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const);
+  const older = [
+    ...lagging.map(({ policy, weights }) => [policyArray(policy.number), weights] as const),
+    ...critics.map(({ policy, weights }) => [criticArray(policy.number), weights] as const),
+  ];
   const arrays = {
     [ARRAYS.weights]: trained.array("weights"),
     [ARRAYS.m]: trained.array("firstMoments"),
     [ARRAYS.v]: trained.array("secondMoments"),
-    ...(trained.arrays.includes("reference") ? { [ARRAYS.reference]: trained.array("reference") } : {}),
+    ...referenceArray(trained, reference),
     ...(good === undefined ? {} : { [ARRAYS.good]: good.weights }),
     ...(scorer === undefined
       ? {}
@@ -87,6 +94,15 @@ async function write(parts: LearnerParts, progress: LearnerProgress): Promise<Ch
   const info = await checkpoints.write({ step: progress.position.policy, state, arrays }, parts.signal);
   parts.onCheckpoint(info);
   return info;
+}
+
+/** The actors' reference, else the trainer's, if there is one. */
+function referenceArray(
+  trained: SavedState,
+  ofActors: ServedPolicy | undefined,
+): Readonly<Record<string, Float32Array | DeferredArray>> {
+  if (ofActors !== undefined) return { [ARRAYS.reference]: ofActors.weights };
+  return trained.arrays.includes("reference") ? { [ARRAYS.reference]: trained.array("reference") } : {};
 }
 
 type SavedState = StateFacts & { readonly array: (name: StateArray) => DeferredArray };
@@ -129,6 +145,9 @@ export interface RestoredLearner {
   readonly state: LearnerCheckpoint;
   readonly current: ServedPolicy;
   readonly lagging: readonly ServedPolicy[];
+  /** What actors compute with; the critics are those of `lagging`. */
+  readonly reference: ServedPolicy | undefined;
+  readonly critics: readonly ServedPolicy[];
   readonly guards: GuardProgress | undefined;
 }
 
@@ -139,21 +158,29 @@ export async function restoreCheckpoint(
 ): Promise<RestoredLearner> {
   const state = readLearnerCheckpoint(loaded.state, { uid: parts.uid, planDigest: parts.run.digest });
   const weights = arrayOf(loaded, ARRAYS.weights);
-  const { optimizerStep } = state;
+  const { optimizerStep, referencePolicy } = state;
+  const reference =
+    loaded.arrays[ARRAYS.reference] === undefined ? undefined : arrayOf(loaded, ARRAYS.reference);
   await parts.trainer.restore({
     weights,
     firstMoments: arrayOf(loaded, ARRAYS.m),
     secondMoments: arrayOf(loaded, ARRAYS.v),
     optimizerStep,
-    ...(loaded.arrays[ARRAYS.reference] === undefined
-      ? {}
-      : { reference: arrayOf(loaded, ARRAYS.reference) }),
+    ...(reference === undefined || referencePolicy !== undefined ? {} : { reference }),
   });
   if (state.scorerStep !== undefined) await restoreScorer(parts, loaded, state);
   return {
     state,
     current: { policy: state.policy, weights },
+    reference: referencePolicy && {
+      policy: referencePolicy,
+      weights: arrayOf(loaded, ARRAYS.reference),
+    },
     guards: restoredGuards(loaded, state),
+    critics: (state.laggingCritics ?? []).map((policy) => ({
+      policy,
+      weights: arrayOf(loaded, criticArray(policy.number)),
+    })),
     lagging: state.laggingPolicies.map((policy) => ({
       policy,
       weights: arrayOf(loaded, policyArray(policy.number)),

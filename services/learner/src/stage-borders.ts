@@ -3,17 +3,17 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, rolloutsOf, stageInputs } from "@oarlock/runfile";
+import { digestOf, referenceBy, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import { announceScorers } from "./announce-scorers.ts";
+import { publishCritic } from "./critic-versions.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { keepStage } from "./kept-stages.ts";
 import { rolloutPlanOf, streamPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
-import { needsReference } from "./ppo-settings.ts";
 
 /** A stage starts from its policy, which is also its reference; moments start anew. One that is kept begins at its end. */
 export async function beginStage(
@@ -33,7 +33,8 @@ export async function beginStage(
   const started = await restart(parts, progress, index);
   const { current } = started;
   const rollouts = rolloutsOf(stage);
-  if (rollouts !== undefined && needsReference(rollouts)) await parts.trainer.captureReference();
+  const reference = rollouts && referenceBy(rollouts);
+  if (reference === "learner") await parts.trainer.captureReference();
   const scorer = await scorerStart(parts, started, index);
   if (scorer !== undefined) await parts.scorer.open(scorer.weights, scorer.head);
   await announceScorers(parts, started, stage);
@@ -45,6 +46,11 @@ export async function beginStage(
     guards: beginGuards(stage, current),
   };
   if (rollouts !== undefined) await parts.publication.publish(current, { stage: index, step: 0 });
+  parts.publication.keepReference(reference === "actors" ? { stage: index, served: current } : undefined);
+  const position = { ...begun.position, stage: index, step: 0 };
+  await (
+    await publishCritic(parts, { position, current })
+  ).visible;
   announceStage(parts, begun, rollouts === undefined ? [] : [current.policy]);
   return begun;
 }

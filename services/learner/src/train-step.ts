@@ -5,15 +5,16 @@
 import type { Trajectory } from "@oarlock/proto";
 import { groupsDropped, isPolicyServed } from "@oarlock/run";
 import type { Alarm, PolicyVersion } from "@oarlock/run";
-import { correctionOf, rolloutsOf } from "@oarlock/runfile";
+import { correctionOf, referenceBy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedGrpo, ResolvedReward, ResolvedSft, ResolvedStage } from "@oarlock/runfile";
-import type { StepResult, TrainingRow } from "@oarlock/training";
+import type { StepResult } from "@oarlock/training";
 import type { MetricsRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
 import type { Span } from "@oarlock/runtime";
 import { collectBatch } from "./collect-batch.ts";
 import { nextPolicy, stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
+import { publishCritic } from "./critic-versions.ts";
 import { checkFirstUpdate } from "./first-update.ts";
 import { assembleBatch, batchMoments, judgeSamples, meanSampleKl } from "./grpo-batch.ts";
 import type { GrpoBatch, JudgedSample } from "./grpo-batch.ts";
@@ -23,7 +24,6 @@ import { batchMetrics, timingMetrics, updateMetrics } from "./metrics.ts";
 import { namedValues } from "./named-values.ts";
 import { dataOrder } from "./order.ts";
 import { oldestServed } from "./plan.ts";
-import { needsReference } from "./ppo-settings.ts";
 import { ppoStep } from "./ppo-step.ts";
 import { rewardModelStep } from "./reward-model-stage.ts";
 import { announceStage } from "./stage-borders.ts";
@@ -32,6 +32,7 @@ import type { RewardMoments } from "./reward-shaping.ts";
 import { sampleReward } from "./sample-reward.ts";
 import { grpoStepOptions, sftStepOptions } from "./step-options.ts";
 import { linkGroups, outcomeAttributes, stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
+import { signalOf } from "./token-signals.ts";
 import { checkScored, unscoredOf } from "./unscored.ts";
 import type { Unscored } from "./unscored.ts";
 
@@ -137,7 +138,8 @@ async function stepUnder(
     rewardMoments: outcome.rewardMoments,
     guards: guarded.guards,
   };
-  handOver(parts, after, { stage, at, position });
+  const critic = await publishCritic(parts, { position, current });
+  handOver(parts, after, { stage, at, position, critic });
   const endMs = parts.clock.monotonicMs();
   const seconds = (endMs - startMs) / 1000;
   const tokens = outcome.metrics["perf/total_num_tokens"] ?? 0;
@@ -183,10 +185,11 @@ function handOver(
     readonly stage: ResolvedStage;
     readonly at: { readonly stage: number; readonly step: number };
     readonly position: LearnerProgress["position"];
+    readonly critic: Awaited<ReturnType<typeof publishCritic>>;
   },
 ): void {
   const { rollouts, publication } = parts;
-  const { stage, at, position } = step;
+  const { stage, at, position, critic } = step;
   if (rolloutsOf(stage) !== undefined) {
     rollouts.dispatch({ type: "batch-used", batch: { purpose: "rollout", stage: at.stage, step: at.step } });
   }
@@ -195,12 +198,14 @@ function handOver(
   if (!isPolicyServed(parts.program, position)) return;
   const { current, basePolicy } = progress;
   const published = publication.publish(current, { stage: at.stage, step: at.step + 1 });
-  published.then(
+  Promise.all([published, critic.visible]).then(
     () => rollouts.dispatch({ type: "published", policy: current.policy }),
     (reason: unknown) => rollouts.fail(reason),
   );
   const served = { basePolicy, trained: at.step + 1, current: current.policy.number };
-  publication.forget(oldestServed(parts.run, stage, served));
+  const oldest = oldestServed(parts.run, stage, served);
+  publication.forget(oldest);
+  parts.critics?.forget(oldest);
 }
 
 async function sftStep(
@@ -342,13 +347,15 @@ function linkBatch(
   linkGroups(parts, at.span, { batch, groups, rewardOf, policyNumber: at.before.number });
 }
 
-/** Of every sample in order, if the plan has a KL term. */
+/** Of every sample in order, if the plan has a KL term: computed here, or by the actor that sent it. */
 async function referenceLogprobs(
   parts: LearnerParts,
   grpo: ResolvedGrpo,
-  samples: readonly { readonly row: TrainingRow }[],
+  samples: readonly JudgedSample[],
 ): Promise<Float32Array[] | undefined> {
-  if (!needsReference(grpo)) return undefined;
+  const by = referenceBy(grpo);
+  if (by === undefined) return undefined;
+  if (by === "actors") return samples.map(({ trajectory }) => signalOf(trajectory, "reference log-probs"));
   const options = { microBatchSize: grpo.microBatchSize, temperature: grpo.sampling.temperature };
   const rows = samples.map(({ row }) => row);
   return traced(parts.tracer, { name: "reference logprobs" }, () =>

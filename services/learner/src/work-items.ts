@@ -10,6 +10,7 @@ import type { ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { OarlockError } from "@oarlock/errors";
 import { stageAt } from "./context.ts";
 import { workMessage } from "./messages.ts";
+import type { ScoredExpectation } from "./messages.ts";
 import { dataOrder } from "./order.ts";
 import type { DataOrder } from "./order.ts";
 import { evaluationGroup, evaluationSampling } from "./plan.ts";
@@ -18,11 +19,9 @@ import type { PromptRow, RunData } from "./ports.ts";
 import type { ScorerVersions } from "./scorer-versions.ts";
 import { sampleReward } from "./sample-reward.ts";
 
-export interface Describer {
+export interface Describer extends Pick<ScoredExpectation, "isScored"> {
   /** The message of a work item. */
   readonly describe: (item: WorkItem) => RolloutWork;
-  /** Whether a trajectory's rewards make a number (S1). */
-  readonly isScored: (trajectory: Trajectory) => boolean;
 }
 
 /** Describes the work of one run. */
@@ -31,8 +30,9 @@ export function createDescriber(options: {
   readonly data: RunData;
   readonly incarnation: number;
   readonly versions: Pick<ScorerVersions, "pinsOf">;
+  readonly models: Pick<ScoredExpectation, "referenceOf" | "criticOf">;
 }): Describer {
-  const { run, data, incarnation, versions } = options;
+  const { run, data, incarnation, versions, models } = options;
   const { seed, evaluation } = run.spec;
   const orders = new Map<number, DataOrder>();
 
@@ -63,7 +63,8 @@ export function createDescriber(options: {
 
   return {
     describe(item) {
-      const { prompt, sampling } = item.identity.purpose === "rollout" ? rollout(item) : evaluated(item);
+      const { purpose, stage } = item.identity;
+      const { prompt, sampling } = purpose === "rollout" ? rollout(item) : evaluated(item);
       if (prompt === undefined) {
         throw new OarlockError("WORK_UNKNOWN", `no prompt for group ${item.identity.group}`);
       }
@@ -73,6 +74,8 @@ export function createDescriber(options: {
         seed,
         prompt,
         sampling,
+        reference: purpose === "rollout" ? models.referenceOf(stage) : undefined,
+        critic: purpose === "rollout" ? models.criticOf(stage, item.policy.number) : undefined,
         stopTokens,
         fingerprintDigest: run.digest,
         pins: versions.pinsOf(item.identity),

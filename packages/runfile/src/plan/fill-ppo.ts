@@ -82,6 +82,7 @@ function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticCo
     from: at.derive("from", critic?.from, from, "the last reward model, else the policy"),
     clip: at.fill("clip", critic?.clip, 0.2),
     warmupSteps: at.fill("warmupSteps", critic?.warmupSteps, 0),
+    computedBy: at.fill("computedBy", critic?.computedBy, "learner"),
     optimizer: fillOptimizer(critic?.optimizer, at.inside("optimizer"), {
       learningRate: bySize(context, [3e-4, 1e-4, 1e-5]),
       warmupSteps: Math.min(10, Math.ceil(context.steps / 10)),

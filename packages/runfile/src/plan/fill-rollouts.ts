@@ -77,6 +77,9 @@ export function fillRollouts(
     dualClip: at.fill("dualClip", spec.dualClip, 0),
     entropyCoefficient: at.fill("entropyCoefficient", spec.entropyCoefficient, 0),
     aggregation: at.derive("aggregation", spec.aggregation, defaults.aggregation, "the algorithm"),
+    reference: {
+      computedBy: at.inside("reference").fill("computedBy", spec.reference?.computedBy, "learner"),
+    },
     guards: fillGuards(spec.guards ?? [], at.inside("guards"), rewards),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,

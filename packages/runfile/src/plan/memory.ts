@@ -6,7 +6,7 @@
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
-import { longestGenerated, modelsOf, rolloutsOf } from "../stage-parts.ts";
+import { longestGenerated, modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -31,9 +31,12 @@ export interface MemoryEstimate {
   readonly runtime: number;
   /** Weights of the trainer, its gradients and both moments. */
   readonly trainer: number;
-  /** The frozen reference policy of a stage with KL. */
+  /** The frozen reference policy of a stage with KL: the learner's, or those of the actors with what their passes keep. */
   readonly reference: number;
-  /** Weights, gradients and moments of a critic or a reward model in training, and reward models that score. */
+  /**
+   * Weights, gradients and moments of a critic or a reward model in training, and reward models that score; where actors compute
+   * values, their critics.
+   */
   readonly scorers: number;
   /** Snapshots of the weights: the learner's, the bus's and the actors', and dead ones that were not collected yet. */
   readonly snapshots: number;
@@ -53,14 +56,15 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   const weights = parameterCount(shape) * FLOAT_BYTES;
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
-  const reference = spec.stages.some((stage) => (rolloutsOf(stage)?.kl.placement ?? "none") !== "none");
   const lanes = spec.compute.trainingThreads;
   const parts = {
     runtime: RUNTIME_BYTES,
     // Each lane has gradients of its own.
     trainer: (3 + lanes) * weights,
-    reference: reference ? weights : 0,
-    scorers: scorerWeights(spec) * weights,
+    reference: Math.max(...spec.stages.map((stage) => referenceBytes(spec, shape, stage))),
+    scorers:
+      scorerWeights(spec) * weights +
+      Math.max(...spec.stages.map((stage) => criticBytes(spec, shape, stage))),
     snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
     checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
@@ -69,7 +73,7 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
       : 0,
     activations:
       lanes *
-      (parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1) *
+      keptLengths(shape) *
       Math.max(
         0,
         ...spec.stages.map((stage) =>
@@ -79,6 +83,9 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
+
+const keptLengths = (shape: ModelShape): number =>
+  parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1;
 
 /** Sequences of one gradient pass, and their length at most. */
 export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
@@ -90,6 +97,38 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
   const { microBatchSize, maxPromptLength, sampling } = stage.type === "grpo" ? stage.grpo : stage.ppo;
   const mixed = stage.type === "ppo" ? (stage.ppo.ptx?.maxLength ?? 0) : 0;
   return { sequences: microBatchSize, length: Math.max(maxPromptLength + sampling.maxNewTokens, mixed) };
+}
+
+/**
+ * Of a stage whose reference the actors compute with: each holds the weights, and the scratch memory of a forward pass, which
+ * needs one layer at a time; the learner and the bus keep the snapshot that actors fetch.
+ */
+function referenceBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
+  const rollouts = rolloutsOf(stage);
+  const by = rollouts && referenceBy(rollouts);
+  if (rollouts === undefined || by === undefined) return 0;
+  const weights = parameterCount(shape) * FLOAT_BYTES;
+  if (by === "learner") return weights;
+  return (
+    2 * weights + spec.compute.actors * (weights + forwardBytes(shape, stage, LOGIT_COPIES * shape.vocabSize))
+  );
+}
+
+/** Of a stage whose values the actors compute: as the reference, and a critic for each version of the policy that is held. */
+function criticBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
+  if (valuesBy(stage) !== "actors") return 0;
+  const weights = parameterCount(shape) * FLOAT_BYTES;
+  const published = laggingVersions(spec.pipeline) + 2;
+  return (
+    2 * published * weights + spec.compute.actors * (ACTOR_VERSIONS * weights + forwardBytes(shape, stage, 1))
+  );
+}
+
+/** Scratch memory of a forward pass over what an actor has of a micro-batch; the head makes so many floats of a token. */
+function forwardBytes(shape: ModelShape, stage: ResolvedStage, head: number): number {
+  const { sequences, length } = passOf(stage);
+  const tokens = Math.min(sequences, rolloutsOf(stage)?.groupSize ?? sequences) * length;
+  return keptLengths(shape) * (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
 }
 
 /**
@@ -131,10 +170,16 @@ function activationBytes(
   { sequences, length, logits }: { sequences: number; length: number; logits: boolean },
 ): number {
   const tokens = sequences * length;
-  const { hiddenSize, intermediateSize, heads, kvHeads, headSize } = shape;
+  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
+  return (shape.layers * perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
+}
+
+/** What a layer makes of a token. */
+function perTokenFloats(
+  { hiddenSize, intermediateSize, heads, kvHeads, headSize }: ModelShape,
+  length: number,
+): number {
   // Residuals, norms and their outputs (6), projections with rotated copies (2 each), attention scores and weights.
   const attention = 2 * headSize * (heads + 2 * kvHeads) + 2 * heads * length;
-  const perToken = 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
-  const head = logits ? LOGIT_COPIES * shape.vocabSize : 1;
-  return (shape.layers * perToken + head) * tokens * FLOAT_BYTES;
+  return 6 * hiddenSize + attention + 4 * intermediateSize; // [hidden…, scores, gate·up·silu·product]
 }

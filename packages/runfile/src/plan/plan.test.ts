@@ -180,6 +180,18 @@ describe("traps", () => {
     ).toEqual([]);
   });
 
+  it("counts the reference of every actor where actors compute with it, and refuses one that nobody compares with", () => {
+    const byActors = (...set: string[]) => plan([`${GRPO}.reference.computedBy=actors`, ...set]);
+    const weights = plan().memory.reference;
+    expect(weights).toBe(4 * parameterCount(plan().run.inputs.model.shape));
+    const [one, three] = [1, 3].map((actors) => byActors(`compute.actors=${actors}`).memory.reference);
+    expect(one).toBeGreaterThan(3 * weights);
+    expect(three! - one!).toBe(2 * (one! - 2 * weights));
+    const unused = byActors(`${GRPO}.kl={placement: none, coefficient: 0}`);
+    expect(unused.problems.map(({ code }) => code)).toEqual(["REFERENCE_WITHOUT_USE"]);
+    expect(unused.memory.reference).toBe(0);
+  });
+
   it("refuses what does not fit in memory, names the largest part, and bounds it by the machine, not by the plan", () => {
     const tight = plan([], { machine: { memoryBytes: 100 * 1024 ** 2 } });
     expect(tight.problems.map(({ code }) => code)).toEqual(["MEMORY"]);

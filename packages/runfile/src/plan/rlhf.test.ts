@@ -141,6 +141,7 @@ describe("traps", () => {
     ["STAGE_RESULT_UNKNOWN", `${JUDGE}.model={from: stage/learn}`],
     ["EVALUATION_BEFORE_MODEL", "evaluation={data: {type: task, task: {name: addition, split: test}}}"],
     ["BATCH_NOT_DIVISIBLE", `${PPO}.miniBatches=3`],
+    ["VALUES_BY_ACTORS", `${PPO}.critic={network: trunk, computedBy: actors}`],
     ["CRITIC_WARMUP_TOO_LONG", `${PPO}.critic={warmupSteps: 20}`],
     ["KL_CONTROLLER_WITHOUT_AIM", `${PPO}.kl={controller: adaptive, target: 0}`],
     ["KL_GRADIENT_ZERO", `${PPO}.kl={placement: loss, estimator: k1}`],

@@ -7,6 +7,7 @@ import type {
   ResolvedRollouts,
   ResolvedSft,
 } from "../resolved.ts";
+import { referenceBy } from "../stage-parts.ts";
 import { guards } from "./traps-guards.ts";
 import { rewardModel } from "./traps-reward-model.ts";
 import { batch, optimizer, SFT_RATES, type StageCheck } from "./traps-training.ts";
@@ -128,6 +129,15 @@ const klTraps = (
   })),
 ];
 
+const reference: StageCheck<ResolvedRollouts> = (stage, path) =>
+  trapWhen(stage.reference.computedBy === "actors" && referenceBy(stage) === undefined, () => ({
+    code: "REFERENCE_WITHOUT_USE",
+    path: [...path, "reference", "computedBy"],
+    message: "nothing compares with the reference: there is no KL term",
+    value: "actors",
+    accepted: "no reference, or kl with a placement and a coefficient above 0",
+  }));
+
 const rewards: StageCheck<ResolvedRollouts> = (stage, path, { facts }) => {
   const { parts, partial = {} } = facts.data.get(path.slice(1).concat("data").join(".")) ?? {};
   return [
@@ -171,7 +181,9 @@ const rollouts: StageCheck<ResolvedRollouts> = (stage, path, outer) => [
     outer.parameters < TINY_PARAMETERS ? GRPO_RATES_TINY : GRPO_RATES,
     stage.steps * stage.epochs,
   ),
-  ...[context, sampling, estimator, kl, rewards, guards].flatMap((check) => check(stage, path, outer)),
+  ...[context, sampling, estimator, kl, reference, rewards, guards].flatMap((check) =>
+    check(stage, path, outer),
+  ),
 ];
 
 const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
@@ -194,6 +206,18 @@ const ppo: StageCheck<ResolvedPpo> = (stage, path, outer) => {
       accepted: `at most ${outer.shape.maxPositions}`,
     })),
     ...optimizer(critic.optimizer, [...path, "critic", "optimizer"], SFT_RATES, steps),
+    ...trapWhen(
+      critic.computedBy === "actors" &&
+        (critic.network === "trunk" || outer.spec.pipeline.mode === "streaming"),
+      () => ({
+        code: "VALUES_BY_ACTORS",
+        path: [...path, "critic", "computedBy"],
+        message:
+          "actors compute values with a network beside each version of the policy: a head on its trunk is none, a stream keeps none",
+        value: "actors",
+        accepted: "computedBy: learner, or critic.network: own and pipeline.mode: lockstep",
+      }),
+    ),
     ...trapWhen(critic.warmupSteps >= steps, () => ({
       code: "CRITIC_WARMUP_TOO_LONG",
       path: [...path, "critic", "warmupSteps"],

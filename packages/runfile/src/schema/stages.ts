@@ -12,6 +12,7 @@ import type {
 import {
   ADVANTAGES,
   AGGREGATIONS,
+  COMPUTED_BY,
   CRITIC_TYPES,
   GUARD_REACTIONS,
   GUARD_TYPES,
@@ -125,6 +126,11 @@ const rollouts = {
   dualClip: real(0, 100).describe("Bound c of the dual clip for negative advantages; 0 is off.").optional(),
   entropyCoefficient: real(0, 100).describe("Weight of the entropy bonus.").optional(),
   aggregation: choice(AGGREGATIONS).describe("How token losses become one number.").optional(),
+  reference: closed({
+    computedBy: choice(COMPUTED_BY).describe("Who computes its log-probs of the samples.").optional(),
+  })
+    .describe("The policy that the KL is to.")
+    .optional(),
   guards: namedList(guard, 0, MAX_GUARDS).describe("Alarms and what they do.").optional(),
   optimizer: optimizer.optional(),
 };
@@ -143,6 +149,7 @@ const critic = closed({
     .optional(),
   clip: real(0, 100).describe("Values move at most so far in a step; 0 is off.").optional(),
   warmupSteps: integer(0, MAX_STEPS).describe("Steps that train the critic alone.").optional(),
+  computedBy: choice(COMPUTED_BY).describe("Who computes the values of the samples.").optional(),
   optimizer: optimizer.optional(),
 }).describe("The network that estimates what is to come.");
 

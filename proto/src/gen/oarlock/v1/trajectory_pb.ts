@@ -277,13 +277,15 @@ export type Trajectory = Message<"oarlock.v1.Trajectory"> & {
   rewards: NamedReward[];
 
   /**
-   * Critic values.
+   * Of every completion token, before it: by the critic that the work named.
    *
    * @generated from field: oarlock.v1.TokenSignal values = 16;
    */
   values?: TokenSignal | undefined;
 
   /**
+   * Of every completion token, by the reference that the work named: at the sampling temperature, nothing cut off.
+   *
    * @generated from field: oarlock.v1.TokenSignal reference_logprobs = 17;
    */
   referenceLogprobs?: TokenSignal | undefined;

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file oarlock/v1/work.proto.
  */
 export const file_oarlock_v1_work: GenFile = /*@__PURE__*/
-  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEi1QQKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0EhUKDWZvbGxvd19uZXdlc3QYESABKAhiBnByb3RvMw", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_reward_result, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
+  fileDesc("ChVvYXJsb2NrL3YxL3dvcmsucHJvdG8SCm9hcmxvY2sudjEisAUKC1JvbGxvdXRXb3JrEigKBWdyb3VwGAEgASgLMhkub2FybG9jay52MS5Hcm91cElkZW50aXR5EhMKC2luY2FybmF0aW9uGAIgASgNEisKB3B1cnBvc2UYAyABKA4yGi5vYXJsb2NrLnYxLlJvbGxvdXRQdXJwb3NlEhQKDGZpcnN0X3NhbXBsZRgEIAEoDRIUCgxzYW1wbGVfY291bnQYBSABKA0SIgoGcHJvbXB0GAYgASgLMhIub2FybG9jay52MS5Qcm9tcHQSFQoNcHJvbXB0X3Rva2VucxgHIAMoBRIrCgtzdGFydF9zdGF0ZRgIIAEoCzIWLm9hcmxvY2sudjEuU3RhcnRTdGF0ZRIsCgtlbnZpcm9ubWVudBgJIAEoCzIXLm9hcmxvY2sudjEuRW52aXJvbm1lbnQSKgoGcG9saWN5GAogASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIsCghzYW1wbGluZxgLIAEoCzIaLm9hcmxvY2sudjEuU2FtcGxpbmdQYXJhbXMSDAoEc2VlZBgMIAEoBBImCgdzY29yZXJzGA0gAygLMhUub2FybG9jay52MS5TY29yZXJQaW4SGgoSZmluZ2VycHJpbnRfZGlnZXN0GA4gASgJEiwKCGRlYWRsaW5lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgV0cmFjZRgQIAEoCzIYLm9hcmxvY2sudjEuVHJhY2VDb250ZXh0EhUKDWZvbGxvd19uZXdlc3QYESABKAgSLQoJcmVmZXJlbmNlGBIgASgLMhoub2FybG9jay52MS5Qb2xpY3lJZGVudGl0eRIqCgZjcml0aWMYEyABKAsyGi5vYXJsb2NrLnYxLlBvbGljeUlkZW50aXR5YgZwcm90bzM", [file_google_protobuf_timestamp, file_oarlock_v1_identity, file_oarlock_v1_reward_result, file_oarlock_v1_sampling, file_oarlock_v1_trajectory]);
 
 /**
  * One item is a group and a range of its samples: a group may be split among actors.
@@ -124,6 +124,20 @@ export type RolloutWork = Message<"oarlock.v1.RolloutWork"> & {
    * @generated from field: bool follow_newest = 17;
    */
   followNewest: boolean;
+
+  /**
+   * Whose log-probs of the completions the actor sends along; absent where the learner computes them, or nobody.
+   *
+   * @generated from field: oarlock.v1.PolicyIdentity reference = 18;
+   */
+  reference?: PolicyIdentity | undefined;
+
+  /**
+   * Whose values of the completions the actor sends along: the critic that goes with the policy; absent as the reference is.
+   *
+   * @generated from field: oarlock.v1.PolicyIdentity critic = 19;
+   */
+  critic?: PolicyIdentity | undefined;
 };
 
 /**

@@ -1,0 +1,30 @@
+/** As `CompletionModel`, on the calling thread. It blocks while it computes. */
+import { type FrozenModelOptions, openFrozenModel } from "./frozen-model.ts";
+import type { CompletedPrompt, CompletionModelCall } from "./completion-model.ts";
+import { pieces, type WantedToken } from "./packing.ts";
+
+export interface CompletionCore {
+  perToken(completed: readonly CompletedPrompt[], call: CompletionModelCall): Promise<Float32Array[]>;
+  load(weights: Float32Array): void;
+  close(): Promise<void>;
+}
+
+/** The completion, and the token before it: a pass that predicts one token alone rounds otherwise. */
+const wanted: WantedToken = ({ promptLength }, token) => token >= promptLength - 1;
+
+export async function openCompletionCore(options: FrozenModelOptions): Promise<CompletionCore> {
+  const model = await openFrozenModel(options, ["logits", "score"]);
+  return {
+    async perToken(completed, { temperature, microBatchSize }) {
+      const found: Float32Array[] = [];
+      for (const together of pieces(completed, microBatchSize)) {
+        const rows = together.map((one) => ({ ...one, lossMask: new Uint8Array(one.tokens.length) }));
+        const numbers = await model.forward(rows, { temperature, wanted });
+        found.push(...numbers.map((of, i) => of.slice(rows[i]?.promptLength)));
+      }
+      return found;
+    },
+    load: (weights) => model.load(weights),
+    close: () => model.close(),
+  };
+}
