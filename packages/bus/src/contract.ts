@@ -351,7 +351,12 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
         const other = await openStream();
         expect((await other.publish(subject(), bytes("other"), { msgId: "1" })).duplicate).toBe(false);
         await (await bus.kv({ name: subjects(uid).stateBucket })).put("run", bytes("x"));
+        // What a part of the run keeps is the run's.
+        const part = subjects(`${own}_part`).stateBucket;
+        await (await bus.kv({ name: part })).put("version", bytes("1"));
         await bus.removeRun(own);
+        expect(await (await bus.kv({ name: part })).get("version")).toBeUndefined();
+        await bus.removeRun(`${own}_part`);
         expect((await bus.info()).map((info) => info.name)).toEqual([subjects(uid).workStream]);
         await bus.removeRun(uid);
         expect(await bus.info()).toEqual([]);

@@ -32,14 +32,18 @@ export interface RunSubjects {
   readonly folderKey: string;
 }
 
-const UID = /^[A-Za-z0-9-]{1,64}$/;
+const UID = /^[A-Za-z0-9-]{1,64}(_[a-z0-9]{1,16})?$/;
 
-/** @throws OarlockError `BUS_NAME_INVALID` unless the uid is 1 to 64 letters, digits or `-`. */
+/**
+ * Of a run, or of a part of it that has a policy store of its own: `<uid>_<part>`. A part's names begin with the run's, so that
+ * it is removed with the run.
+ * @throws OarlockError `BUS_NAME_INVALID` unless the uid is 1 to 64 letters, digits or `-`, and a part 1 to 16 small letters or digits.
+ */
 export function subjects(uid: string): RunSubjects {
   if (!UID.test(uid)) {
     throw new OarlockError(
       "BUS_NAME_INVALID",
-      `run uid ${JSON.stringify(uid)}: 1 to 64 letters, digits or "-"`,
+      `run uid ${JSON.stringify(uid)}: 1 to 64 letters, digits or "-", and _part for a part of the run`,
     );
   }
   return {

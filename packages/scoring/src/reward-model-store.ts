@@ -31,7 +31,7 @@ export function openRewardModelStore(options: RewardModelStoreOptions): Promise<
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,
-    uid: `${uid}-m${stage}`,
+    uid: `${uid}_m${stage}`,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: HELD_VERSIONS * (bytes + MANIFEST_BYTES),

@@ -147,7 +147,7 @@ export function openRunCritics(options: RunPolicyOptions): Promise<PolicyStore> 
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,
-    uid: `${uid}-critic`,
+    uid: `${uid}_critic`,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),
