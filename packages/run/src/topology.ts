@@ -107,10 +107,8 @@ export function topologyOf(run: ResolvedRun, names: TopologyNames): RunTopology 
 }
 
 function bytesPerToken({ spec }: ResolvedRun): number {
-  const signals = spec.stages.map((stage) => {
-    const rollouts = rolloutsOf(stage);
-    const reference = rollouts !== undefined && referenceBy(rollouts) === "actors";
-    return Number(reference) + Number(valuesBy(stage) === "actors");
-  });
+  const signals = spec.stages.map(
+    (stage) => [referenceBy(stage), valuesBy(stage)].filter((by) => by === "actors").length,
+  );
   return BYTES_PER_TOKEN + BYTES_PER_SIGNAL * Math.max(...signals);
 }

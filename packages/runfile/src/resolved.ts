@@ -327,7 +327,8 @@ export interface ResolvedRollouts {
   /** Lower bound c of the dual clip (> 1); 0 = off. */
   readonly dualClip: number;
   readonly kl: ResolvedKl;
-  readonly reference: ResolvedReference;
+  /** Absent: the learner computes its log-probs. */
+  readonly reference?: ResolvedReference;
   readonly entropyCoefficient: number;
   readonly aggregation: Aggregation;
   readonly guards: readonly ResolvedGuard[];
@@ -424,9 +425,9 @@ export interface ResolvedCritic {
   readonly warmupSteps: number;
   /**
    * Who computes the values of the samples: the learner at the start of a step, or the actor that generated them, by the critic
-   * that goes with the policy that it sampled from: with lag an older one.
+   * that goes with the policy that it sampled from: with lag an older one. Absent: the learner.
    */
-  readonly computedBy: ComputedBy;
+  readonly computedBy?: ComputedBy;
   readonly optimizer: ResolvedOptimizer;
 }
 

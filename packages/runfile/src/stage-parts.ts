@@ -30,22 +30,21 @@ export function rolloutsOf(stage: ResolvedStage | undefined): ResolvedRollouts |
   return stage?.type === "grpo" || stage?.type === "ppo" ? rolloutBlock(stage) : undefined;
 }
 
-/**
- * Who computes the log-probs of the policy of the stage's start; undefined where nobody compares with it: in what is learned,
- * or for a guard.
- */
-export function referenceBy({
-  kl,
-  guards,
-  reference,
-}: Pick<ResolvedRollouts, "kl" | "guards" | "reference">): ComputedBy | undefined {
-  const isUsed = kl.placement !== "none" && (kl.coefficient !== 0 || guards.length > 0);
-  return isUsed ? reference.computedBy : undefined;
+/** Whether anything compares with the policy of the stage's start: what is learned, or a guard. */
+export function usesReference({ kl, guards }: Pick<ResolvedRollouts, "kl" | "guards">): boolean {
+  return kl.placement !== "none" && (kl.coefficient !== 0 || guards.length > 0);
+}
+
+/** Who computes the log-probs of the policy of the stage's start; undefined where nobody compares with it. */
+export function referenceBy(stage: ResolvedStage | undefined): ComputedBy | undefined {
+  const rollouts = rolloutsOf(stage);
+  if (rollouts === undefined || !usesReference(rollouts)) return undefined;
+  return rollouts.reference?.computedBy ?? "learner";
 }
 
 /** Who computes the values of a stage's samples; undefined for one without a critic. */
 export function valuesBy(stage: ResolvedStage | undefined): ComputedBy | undefined {
-  return stage?.type === "ppo" ? stage.ppo.critic.computedBy : undefined;
+  return stage?.type === "ppo" ? (stage.ppo.critic.computedBy ?? "learner") : undefined;
 }
 
 /** Whether what the stage trains is the policy. */

@@ -9,14 +9,7 @@ import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import type { LlamaConfig } from "@oarlock/nn";
 import { openOrt } from "@oarlock/ort";
 import type { OpenOrtOptions } from "@oarlock/ort";
-import {
-  canonicalJson,
-  laggingVersions,
-  longestGenerated,
-  referenceBy,
-  rolloutsOf,
-  valuesBy,
-} from "@oarlock/runfile";
+import { canonicalJson, laggingVersions, longestGenerated, referenceBy, valuesBy } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sha256Hex } from "@oarlock/runtime";
 import { createCompletionModel, createTrainer } from "@oarlock/training";
@@ -118,11 +111,7 @@ export interface RunPolicyOptions {
 /** The run's policy versions on the bus. */
 export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
   const { bus, run, uid, config, incarnation } = options;
-  const fetched = run.spec.stages.map((stage) => {
-    const rollouts = rolloutsOf(stage);
-    return rollouts !== undefined && referenceBy(rollouts) === "actors";
-  });
-  const references = fetched.includes(true) ? 1 : 0;
+  const references = run.spec.stages.some((stage) => referenceBy(stage) === "actors") ? 1 : 0;
   const versions = laggingVersions(run.spec.pipeline) + references + SPARE_VERSIONS;
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({

@@ -6,7 +6,7 @@
 import type { Trajectory } from "@oarlock/proto";
 import { weightsWithHead } from "@oarlock/nn";
 import { nextKlCoefficient, passOrder } from "@oarlock/rl";
-import { correctionOf, referenceBy } from "@oarlock/runfile";
+import { correctionOf, referenceBy, valuesBy } from "@oarlock/runfile";
 import type { ResolvedPpo, ResolvedReward } from "@oarlock/runfile";
 import { traced } from "@oarlock/runtime";
 import type { LogprobSource, StepOptions, StepResult, TrainingRow } from "@oarlock/training";
@@ -86,7 +86,7 @@ export async function ppoStep(
     mixed: mixedRows(parts, ppo, at),
     correction,
   };
-  const forward = await startNumbers(parts, ppo, used, moment);
+  const forward = await startNumbers(parts, { ppo, at }, used, moment);
   const samples = forward.samples.map((sample) => withImportance(sample, correction));
   const batch = await traced(tracer, { name: "advantages" }, async () =>
     assemblePpoBatch(samples, ppo, klCoefficient),
@@ -184,7 +184,7 @@ async function timed<T>(
 /** Log-probs, reference log-probs and values before the first update, each computed once. */
 async function startNumbers(
   parts: LearnerParts,
-  ppo: ResolvedPpo,
+  { ppo, at }: Pick<PpoStep, "ppo" | "at">,
   used: readonly Used[],
   { order: [order] }: PpoMoment,
 ): Promise<{ samples: Parameters<typeof assemblePpoBatch>[0]; seconds: Numbers }> {
@@ -203,14 +203,15 @@ async function startNumbers(
   const logprobs = (source: LogprobSource) => (): Promise<Float32Array[]> =>
     (source === "policy" ? learning : trainer).logprobs(rows, source, atTemperature, signal);
   const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
-  const by = referenceBy(ppo);
+  const stage = parts.run.spec.stages[at.stage];
+  const by = referenceBy(stage);
   const reference = await timed(parts, async () =>
     by === "learner" ? under("reference logprobs", logprobs("reference")) : undefined,
   );
   const given =
     by === "actors" ? used.map(({ trajectory }) => signalOf(trajectory, "reference log-probs")) : undefined;
   const values = await timed(parts, async () =>
-    ppo.critic.computedBy === "actors"
+    valuesBy(stage) === "actors"
       ? used.map(({ trajectory }) => signalOf(trajectory, "values"))
       : under("values", () => scorer.get().scores(rows, batching, signal)),
   );

@@ -33,7 +33,7 @@ export async function beginStage(
   const started = await restart(parts, progress, index);
   const { current } = started;
   const rollouts = rolloutsOf(stage);
-  const reference = rollouts && referenceBy(rollouts);
+  const reference = referenceBy(stage);
   if (reference === "learner") await parts.trainer.captureReference();
   const scorer = await scorerStart(parts, started, index);
   if (scorer !== undefined) await parts.scorer.open(scorer.weights, scorer.head);

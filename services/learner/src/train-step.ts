@@ -251,7 +251,7 @@ async function grpoStep(
   const sampled = judgeSamples(trajectories, grpo, rewardMoments);
   const { judged, ...proximal } = await proximalSamples(parts, grpo, sampled);
   const proximalMs = clock.monotonicMs();
-  const references = await referenceLogprobs(parts, grpo, judged.flat());
+  const references = await referenceLogprobs(parts, { grpo, at }, judged.flat());
   const referencedMs = clock.monotonicMs();
   const batch = await traced(tracer, { name: "advantages" }, () => assembleBatch(judged, grpo, references));
   const assembledMs = clock.monotonicMs();
@@ -350,10 +350,10 @@ function linkBatch(
 /** Of every sample in order, if the plan has a KL term: computed here, or by the actor that sent it. */
 async function referenceLogprobs(
   parts: LearnerParts,
-  grpo: ResolvedGrpo,
+  { grpo, at }: { readonly grpo: ResolvedGrpo; readonly at: StepPlace },
   samples: readonly JudgedSample[],
 ): Promise<Float32Array[] | undefined> {
-  const by = referenceBy(grpo);
+  const by = referenceBy(parts.run.spec.stages[at.stage]);
   if (by === undefined) return undefined;
   if (by === "actors") return samples.map(({ trajectory }) => signalOf(trajectory, "reference log-probs"));
   const options = { microBatchSize: grpo.microBatchSize, temperature: grpo.sampling.temperature };

@@ -3,7 +3,7 @@ import type { ResolvedCritic, ResolvedPpo, ResolvedPpoKl, ResolvedPtx, ResolvedS
 import type { CriticSpec, PpoKlSpec, PpoSpec, PtxSpec } from "../run-file.ts";
 import { stageResult } from "../stage-parts.ts";
 import { fillData } from "./fill-data.ts";
-import { fillKl, fillRollouts } from "./fill-rollouts.ts";
+import { computedByActors, fillKl, fillRollouts } from "./fill-rollouts.ts";
 import type { Scope } from "./origins.ts";
 import {
   bySize,
@@ -82,7 +82,7 @@ function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticCo
     from: at.derive("from", critic?.from, from, "the last reward model, else the policy"),
     clip: at.fill("clip", critic?.clip, 0.2),
     warmupSteps: at.fill("warmupSteps", critic?.warmupSteps, 0),
-    computedBy: at.fill("computedBy", critic?.computedBy, "learner"),
+    ...computedByActors(critic, at),
     optimizer: fillOptimizer(critic?.optimizer, at.inside("optimizer"), {
       learningRate: bySize(context, [3e-4, 1e-4, 1e-5]),
       warmupSteps: Math.min(10, Math.ceil(context.steps / 10)),

@@ -1,7 +1,7 @@
 /** Fills what stages that learn from their own samples have in common. */
 import type { ResolvedKl, ResolvedRollouts } from "../resolved.ts";
 import type { KlSpec, RolloutSpec } from "../run-file.ts";
-import type { Aggregation, KlEstimator, KlPlacement } from "../vocabulary.ts";
+import type { Aggregation, ComputedBy, KlEstimator, KlPlacement } from "../vocabulary.ts";
 import { fillData, fillRewards } from "./fill-data.ts";
 import { fillGuards } from "./fill-guards.ts";
 import { fillStart } from "./fill-start.ts";
@@ -43,6 +43,16 @@ export function fillKl(kl: KlSpec | undefined, at: Scope, defaults: KlDefaults):
   };
 }
 
+/** Only where actors compute: a plan without it is the plan that it was. */
+export function computedByActors(
+  block: { readonly computedBy?: ComputedBy | undefined } | undefined,
+  at: Scope,
+): { readonly computedBy: ComputedBy } | undefined {
+  return block?.computedBy === "actors"
+    ? { computedBy: at.given("computedBy", block.computedBy) }
+    : undefined;
+}
+
 export function fillRollouts(
   spec: RolloutSpec,
   at: Scope,
@@ -59,6 +69,7 @@ export function fillRollouts(
   const length = maxPromptLength + sampling.maxNewTokens;
   const batch = Math.max(1, Math.floor((promptsPerStep * groupSize) / defaults.miniBatches));
   const rewards = fillRewards(spec.rewards, at.inside("rewards"));
+  const reference = computedByActors(spec.reference, at.inside("reference"));
   return {
     model: fillStart(spec.model, at, defaults),
     data: fillData(spec.data, at.inside("data")),
@@ -77,9 +88,7 @@ export function fillRollouts(
     dualClip: at.fill("dualClip", spec.dualClip, 0),
     entropyCoefficient: at.fill("entropyCoefficient", spec.entropyCoefficient, 0),
     aggregation: at.derive("aggregation", spec.aggregation, defaults.aggregation, "the algorithm"),
-    reference: {
-      computedBy: at.inside("reference").fill("computedBy", spec.reference?.computedBy, "learner"),
-    },
+    ...(reference === undefined ? {} : { reference }),
     guards: fillGuards(spec.guards ?? [], at.inside("guards"), rewards),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,

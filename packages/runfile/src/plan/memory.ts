@@ -104,9 +104,8 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
  * needs one layer at a time; the learner and the bus keep the snapshot that actors fetch.
  */
 function referenceBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
-  const rollouts = rolloutsOf(stage);
-  const by = rollouts && referenceBy(rollouts);
-  if (rollouts === undefined || by === undefined) return 0;
+  const by = referenceBy(stage);
+  if (by === undefined) return 0;
   const weights = parameterCount(shape) * FLOAT_BYTES;
   if (by === "learner") return weights;
   return (

@@ -6,6 +6,7 @@ import { batchesInFlight, laggingVersions } from "../pipeline.ts";
 import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
 import { minimalRun } from "../specimens.ts";
+import { referenceBy, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 import type { PlanFacts } from "./facts.ts";
 import { type Plan, resolvePlan } from "./plan.ts";
@@ -190,6 +191,18 @@ describe("traps", () => {
     const unused = byActors(`${GRPO}.kl={placement: none, coefficient: 0}`);
     expect(unused.problems.map(({ code }) => code)).toEqual(["REFERENCE_WITHOUT_USE"]);
     expect(unused.memory.reference).toBe(0);
+  });
+
+  it("has no word of who computes but where actors do: a plan of the learner's is the plan that it was", () => {
+    const blockOf = ({ run }: Plan) => rolloutsOf(run.spec.stages.at(-1));
+    const named = plan([`${GRPO}.reference.computedBy=learner`]);
+    expect(blockOf(plan())).not.toHaveProperty("reference");
+    expect(named.run.digest).toBe(plan().run.digest);
+    expect(named.origins).toEqual(plan().origins);
+    expect(blockOf(plan([`${GRPO}.reference.computedBy=actors`]))?.reference).toEqual({
+      computedBy: "actors",
+    });
+    expect(referenceBy(plan().run.spec.stages.at(-1))).toBe("learner");
   });
 
   it("refuses what does not fit in memory, names the largest part, and bounds it by the machine, not by the plan", () => {

@@ -37,7 +37,9 @@ describe("a stage runs again", () => {
     ["the seed did", ["seed=8"], ["warm", "judge", "learn"]],
     ["only stages that sample depend on the lag", ["pipeline.lag=0"], ["learn"]],
     ["no result depends on the gate", ["stages.judge.reward-model.minimumAccuracy=0.7"], []],
+    ["nor on who computes the reference's log-probs", ["stages.learn.ppo.reference.computedBy=actors"], []],
     ["nor on how often is saved, nor on how many work", ["checkpoints.every=3", "compute.actors=4"], []],
+    ["a critic of actors may be an older one", ["stages.learn.ppo.critic.computedBy=actors"], ["learn"]],
   ] as const)("%s", (_, set, expected) => {
     expect(running(plan(set))).toEqual(expected);
   });

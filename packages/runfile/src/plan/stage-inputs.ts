@@ -3,10 +3,11 @@
  * builds on, seed and engine. Equal digests give equal results (D1), so a finished stage need not run again. Pure.
  *
  * As in a build system, a parent counts by what it is made from, so all of it is known before anything runs. Left out is what
- * changes no result: how often is saved, what is evaluated between stages, and the gate that a result has to pass.
+ * changes no result: how often is saved, what is evaluated between stages, the gate that a result has to pass, and who computes
+ * the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
  */
 import type { ResolvedRun, ResolvedStage } from "../resolved.ts";
-import { referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
+import { blockOf, referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 
 /** What decides the result of one stage. */
@@ -55,7 +56,12 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
 }
 
 function blockInputs(stage: ResolvedStage): unknown {
-  if (stage.type !== "reward-model") return stage.type === "sft" ? stage.sft : rolloutsOf(stage);
+  const rollouts = rolloutsOf(stage);
+  if (rollouts !== undefined) {
+    const { reference: _, ...block } = rollouts;
+    return block;
+  }
+  if (stage.type !== "reward-model") return blockOf(stage);
   const { minimumAccuracy: _, ...block } = stage["reward-model"];
   return block;
 }

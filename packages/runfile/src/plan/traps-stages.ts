@@ -7,7 +7,7 @@ import type {
   ResolvedRollouts,
   ResolvedSft,
 } from "../resolved.ts";
-import { referenceBy } from "../stage-parts.ts";
+import { usesReference } from "../stage-parts.ts";
 import { guards } from "./traps-guards.ts";
 import { rewardModel } from "./traps-reward-model.ts";
 import { batch, optimizer, SFT_RATES, type StageCheck } from "./traps-training.ts";
@@ -130,7 +130,7 @@ const klTraps = (
 ];
 
 const reference: StageCheck<ResolvedRollouts> = (stage, path) =>
-  trapWhen(stage.reference.computedBy === "actors" && referenceBy(stage) === undefined, () => ({
+  trapWhen(stage.reference?.computedBy === "actors" && !usesReference(stage), () => ({
     code: "REFERENCE_WITHOUT_USE",
     path: [...path, "reference", "computedBy"],
     message: "nothing compares with the reference: there is no KL term",
