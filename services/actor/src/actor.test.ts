@@ -22,9 +22,13 @@ const ACK_WAIT_MS = 5_000;
 
 /**
  * An actor of plan `f`, with a piece of work by one of two versions, the first withdrawn: nothing can be generated. `reference`
- * is one of them too.
+ * is one of them too, and of the critics, in their own store, `critic`.
  */
-async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?: 0 | 1) {
+async function actorAtWork(
+  fingerprintDigest: string,
+  version: 0 | 1,
+  { reference, critic }: { readonly reference?: 0 | 1; readonly critic?: 0 | 1 } = {},
+) {
   const bus = createMemoryBus();
   onTestFinished(() => bus.close());
   const limits = { retention: "work-queue", maxMessages: 100, maxBytes: 1_000_000 } as const;
@@ -35,11 +39,17 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?
     ...limits,
   });
   const store = { bus, uid: names.uid, configDigest: "c".repeat(64), maxBytes: 1 << 20 };
-  const learner = await openPolicyStore({ ...store, incarnation: 1 });
-  const publish = (number: number) =>
-    learner.publish({ number, weights: Float32Array.of(number, 1), stage: 0, step: number });
-  const versions = [await publish(0), await publish(1)] as const;
-  await learner.retain([versions[1]]);
+  const ofCritics = { ...store, uid: `${names.uid}_critic` };
+  const publishTwo = async (into: typeof store) => {
+    const learner = await openPolicyStore({ ...into, incarnation: 1 });
+    const publish = (number: number) =>
+      learner.publish({ number, weights: Float32Array.of(number, 1), stage: 0, step: number });
+    const versions = [await publish(0), await publish(1)] as const;
+    await learner.retain([versions[1]]);
+    return versions;
+  };
+  const versions = await publishTwo(store);
+  const criticVersions = await publishTwo(ofCritics);
   // As a dead actor leaves it: answered, trained on, and never acknowledged.
   const item = create(RolloutWorkSchema, {
     group: { runUid: names.uid, stage: 0, step: 0, group: 0, draw: 0 },
@@ -53,6 +63,7 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?
     ...(reference === undefined
       ? {}
       : { reference: { version: reference, digest: versions[reference].digest } }),
+    ...(critic === undefined ? {} : { critic: { version: critic, digest: criticVersions[critic].digest } }),
   });
   await work.publish(names.workRollout, toBinary(RolloutWorkSchema, item));
   const unexpected = (): never => {
@@ -66,6 +77,8 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?
   };
   const { tracer, meter } = silentTelemetry;
   const policies = await openPolicyStore({ ...store, incarnation: 0 });
+  const critics = await openPolicyStore({ ...ofCritics, incarnation: 0 });
+  const companion = { open: unexpected, microBatchSizeOf: () => 1, capacity: 1, tracer };
   const actor = createActor({
     generator: {
       load: unexpected,
@@ -75,15 +88,13 @@ async function actorAtWork(fingerprintDigest: string, version: 0 | 1, reference?
     },
     policies,
     reference: createCompanion({
+      ...companion,
       name: "reference",
       gives: "reference logprobs",
       source: policies,
-      open: unexpected,
-      microBatchSizeOf: () => 1,
-      capacity: 1,
-      tracer,
     }),
-    critic: { ensure: unexpected, perToken: unexpected },
+    critic: createCompanion({ ...companion, name: "critic", gives: "values", source: critics }),
+    critics,
     work: await work.consumer({ name: "actors", ackWaitMs: ACK_WAIT_MS, maxAckPending: 10 }),
     answers,
     answerSubject: names.trajectoryGenerated,
@@ -133,8 +144,11 @@ test.each([
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
 });
 
-test("Q1: so does work whose reference is withdrawn, before anything is generated", async () => {
-  const { actor, messages, end } = await actorAtWork("f", 1, 0);
+test.each([
+  ["reference", { reference: 0 }],
+  ["critic", { critic: 0 }],
+] as const)("Q1: so does work whose %s is withdrawn, before anything is generated", async (_, beside) => {
+  const { actor, messages, end } = await actorAtWork("f", 1, beside);
   await expect.poll(messages, { timeout: 4_000 }).toBe(0);
   await end();
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });

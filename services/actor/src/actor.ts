@@ -25,7 +25,7 @@ import type { Follower } from "./follower.ts";
 import { partSpans, recordTokens } from "./generation-spans.ts";
 import type { ActorRecorders } from "./metrics.ts";
 import { createPolicyHolder } from "./policies.ts";
-import type { PolicyHolder, PolicySource } from "./policies.ts";
+import type { Announcement, PolicyHolder, PolicySource } from "./policies.ts";
 import { createActorState, reduceActor, wantsWork } from "./state.ts";
 import type { ActorEvent, ActorState } from "./state.ts";
 import { createSubmission } from "./submission.ts";
@@ -47,6 +47,8 @@ export interface ActorOptions {
   readonly policies: PolicySource;
   readonly reference: Asked;
   readonly critic: Asked;
+  /** Where the critic's versions are announced. */
+  readonly critics: Pick<PolicySource, "current">;
   /** Whether the newest announced policy takes over in mid-sequence: the run streams. Default false. */
   readonly streaming?: boolean;
   readonly work: Consumer;
@@ -244,21 +246,30 @@ function rolloutHandler(
 }
 
 /**
- * Nobody waits for it, and its policies will not come back: of a superseded learner (F1), or of a version that its learner has
- * withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging leaves
- * such work behind.
+ * Nobody waits for it, and its policies or its critic will not come back: of a superseded learner (F1), or of a version that its
+ * learner has withdrawn, which it does once all that needed it is trained. An actor that dies between answering and acknowledging
+ * leaves such work behind.
  */
 async function isOver(
-  { policies }: Pick<ActorOptions, "policies">,
-  { policy, reference = policy }: GenerationWork,
+  { policies, critics }: Pick<ActorOptions, "policies" | "critics">,
+  { policy, reference = policy, critic }: GenerationWork,
   { incarnation }: RolloutWork,
 ): Promise<boolean> {
-  const announced = await policies.current();
+  if (isGone(await policies.current(), [policy, reference], incarnation)) return true;
+  return critic !== undefined && isGone(await critics.current(), [critic], incarnation);
+}
+
+/** Whether one of `wanted`, of a learner of that incarnation, was announced and is no more. */
+function isGone(
+  announced: Announcement | undefined,
+  wanted: readonly PolicyVersion[],
+  incarnation: number,
+): boolean {
   if (announced === undefined || announced.incarnation < incarnation) return false;
   const { current, held } = announced;
-  const isWithdrawn = (wanted: PolicyVersion): boolean =>
-    current.number > wanted.number && !held.some((one) => isSamePolicy(one, wanted));
-  return announced.incarnation > incarnation || isWithdrawn(policy) || isWithdrawn(reference);
+  const isWithdrawn = (version: PolicyVersion): boolean =>
+    current.number > version.number && !held.some((one) => isSamePolicy(one, version));
+  return announced.incarnation > incarnation || wanted.some(isWithdrawn);
 }
 
 /** What a submission leads to; a superseded learner's work leads to nothing (F1). */

@@ -29,6 +29,8 @@ export interface ActorParts {
   readonly generator: Generator;
   readonly reference: Companion;
   readonly critic: Companion;
+  /** The store of the critic's versions. */
+  readonly critics: Pick<PolicyStore, "current">;
   readonly lifecycle: Lifecycle;
   /** What it computes on, where that was probed. */
   readonly device?: DeviceFacts;
@@ -58,6 +60,7 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     policies: parts.policies,
     reference: parts.reference,
     critic: parts.critic,
+    critics: parts.critics,
     streaming: run.spec.pipeline.mode === "streaming",
     work: await work.consumer(consumers.actors),
     answers,

@@ -14,7 +14,10 @@ import { createCompanion } from "./companion.ts";
 import { startActor } from "./main.ts";
 import type { ActorParts, RunningActor } from "./main.ts";
 
-export type OpenActorParts = Omit<ActorParts, "generator" | "policies" | "reference" | "critic"> & {
+export type OpenActorParts = Omit<
+  ActorParts,
+  "generator" | "policies" | "reference" | "critic" | "critics"
+> & {
   readonly model: OpenedModel;
 };
 
@@ -52,5 +55,5 @@ export async function openActor(parts: OpenActorParts): Promise<RunningActor> {
   });
   lifecycle.onEnd(`reference of ${config.instance}`, () => reference.close());
   lifecycle.onEnd(`critic of ${config.instance}`, () => critic.close());
-  return startActor({ ...parts, policies, generator, reference, critic });
+  return startActor({ ...parts, policies, generator, reference, critic, critics });
 }
