@@ -4,9 +4,10 @@ import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, test } from "vitest";
 import { labelledSteps, preferenceRankings } from "./rows.ts";
 
-const tokenizer = createTokenizer(
-  characterTokenizer({ alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n" }),
-);
+const files = characterTokenizer({
+  alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n",
+});
+const tokenizer = createTokenizer(files);
 /** Two questions in each first turn: hh-rlhf has several pairs of one conversation. */
 const rows = Array.from({ length: 200 }, (_, i): Row => ({
   prompt: `\n\nHuman: question ${Math.floor(i / 2)}\n\nAssistant: well\n\nHuman: and ${i}\n\nAssistant:`,
@@ -82,6 +83,27 @@ describe("labelled steps", () => {
     ]);
     expect(steps.at(-1)).toEqual({ end: tokens.length - 1, label: 0 });
     expect(tokens.at(-1)).toBe(tokenizer.eosTokenId);
+  });
+
+  test("of a conversation end with the end token, as a sample does, whatever its template writes behind it", async () => {
+    const turns = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}<eos>\n{% endfor %}";
+    const ofTemplate = (opening: string) => {
+      const text = `${turns}{% if add_generation_prompt %}${opening}{% endif %}`;
+      const config = JSON.stringify({ ...(JSON.parse(files.config) as object), chat_template: text });
+      const chat = { ...split, maxTokens: 200, heldOut: 0, stepEnd: "\n" };
+      const rendering = { systemPrompt: "", chatTemplate: "always" } as const;
+      const two = [answer(["one", "two"])];
+      return labelledSteps(two, { ...chat, rendering, tokenizer: createTokenizer({ ...files, config }) });
+    };
+    const { training } = await ofTemplate("assistant: ");
+    const [{ tokens, steps } = { tokens: new Int32Array(), steps: [] }] = training;
+    expect(tokenizer.decode([...tokens])).toBe("user: question 0\n<eos>\nassistant: one\ntwo<eos>");
+    expect(steps).toEqual([
+      { end: tokens.length - 5, label: 0 },
+      { end: tokens.length - 1, label: 1 },
+    ]);
+    // The answer does not stand where a sample would begin.
+    await expect(ofTemplate("assistant: think\n")).rejects.toThrow(/DATA_EMPTY/);
   });
 
   test("that cannot be told apart are left out and counted, and those too long", async () => {

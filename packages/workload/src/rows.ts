@@ -89,7 +89,7 @@ export interface Split<T> {
   readonly heldOut: readonly T[];
   /** Rows that were left out because an answer was too long. */
   readonly overlong: number;
-  /** Rows that were left out because they have another number of answers, or steps that cannot be told apart. */
+  /** Rows that were left out because they have another number of answers, or steps whose ends cannot be told. */
   readonly otherCount: number;
 }
 

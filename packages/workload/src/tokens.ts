@@ -104,8 +104,9 @@ export interface StepOptions {
 
 /**
  * The tokens of an answer whose steps are labelled. They end where a scorer with `scope: step` finds the ends of steps, so that
- * it reads the scores where they were trained; undefined where that cannot be told, as a step has `stepEnd` within it. Throws
- * `DATA_STEPS_MISSING` where the row has no labelled steps.
+ * it reads the scores where they were trained: what a template writes behind the end token is no part of a sample. Undefined where
+ * that cannot be told: a step has `stepEnd` within it, or the answer is not rendered behind its prompt. Throws `DATA_STEPS_MISSING`
+ * where the row has no labelled steps.
  */
 export function stepTokens(
   row: Row,
@@ -120,12 +121,15 @@ export function stepTokens(
   }
   const texts = row.steps.map(({ text }) => (text.endsWith(stepEnd) ? text.slice(0, -stepEnd.length) : text));
   const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
-  const tokens = wholeTokens(row.prompt, texts.join(stepEnd), { prompt, rendering, tokenizer });
+  const whole = wholeTokens(row.prompt, texts.join(stepEnd), { prompt, rendering, tokenizer });
+  if (prompt.some((token, i) => whole[i] !== token)) return undefined;
+  const end = tokenizer.eosTokenId === undefined ? -1 : whole.lastIndexOf(tokenizer.eosTokenId);
+  const tokens = end < prompt.length ? whole : whole.slice(0, end + 1);
   const decode = (part: readonly number[]): string => tokenizer.decode(part, { skipSpecialTokens: true });
   const ends = stepEnds(Array.from(tokens.subarray(prompt.length)), { decode, end: stepEnd });
   if (ends.length !== texts.length || texts.some((text) => text.includes(stepEnd))) return undefined;
   const labels = row.steps.map(({ label }) => label);
-  return { tokens, steps: ends.map((end, i) => ({ end: prompt.length + end, label: labels[i] ?? 0 })) };
+  return { tokens, steps: ends.map((at, i) => ({ end: prompt.length + at, label: labels[i] ?? 0 })) };
 }
 
 interface Whole {
