@@ -40,7 +40,7 @@ export interface CompanionOptions {
   readonly open: (weights: Float32Array) => Promise<CompletionModel>;
   /** Completions per pass, of a stage. */
   readonly microBatchSizeOf: (stage: number) => number;
-  /** Versions held: two where work alternates between neighbours. */
+  /** Versions held: as many as work in flight names. */
   readonly capacity: number;
   readonly tracer: Tracer;
 }
@@ -71,20 +71,27 @@ export function createCompanion(options: CompanionOptions): Companion {
     }
     return oldest.model;
   };
+  /** Where it is held; used now. */
+  const known = (policy: PolicyVersion): CompletionModel | undefined => {
+    const found = held.find((one) => isSamePolicy(one.policy, policy));
+    if (found !== undefined) held = [...held.filter((one) => one !== found), found];
+    return found?.model;
+  };
   const modelOf = async (policy: PolicyVersion, signal: AbortSignal): Promise<CompletionModel> => {
-    const known = held.find((one) => isSamePolicy(one.policy, policy));
+    const found = known(policy);
+    if (found !== undefined) return found;
     const attributes = policyAttributes(policy);
-    const model =
-      known?.model ??
-      (await traced(tracer, { name: `load ${name}`, attributes }, async (span) =>
-        opened(await fetchWithin(source, policy, span, signal)),
-      ));
-    held = [...held.filter((one) => one !== known), { policy, model }];
+    const model = await traced(tracer, { name: `load ${name}`, attributes }, async (span) =>
+      opened(await fetchWithin(source, policy, span, signal)),
+    );
+    held = [...held, { policy, model }];
     return model;
   };
 
   return {
     async ensure(policy, signal) {
+      // Not behind the passes of other items.
+      if (known(policy) !== undefined) return;
       await turns.run({ ...wait, signal }, () => modelOf(policy, signal));
     },
     perToken: (policy, { completed, stage, temperature }, signal) =>

@@ -1,6 +1,6 @@
 /** An actor with all that it runs on, opened from the plan: its generator, its view of the policy versions, its reference. */
 import { withScoreHead } from "@oarlock/nn";
-import { rolloutsOf } from "@oarlock/runfile";
+import { laggingVersions, rolloutsOf } from "@oarlock/runfile";
 import { silentTelemetry } from "@oarlock/runtime";
 import {
   hasCriticsInActors,
@@ -20,9 +20,6 @@ export type OpenActorParts = Omit<
 > & {
   readonly model: OpenedModel;
 };
-
-/** Of neighbouring versions, as the policies that an actor holds. */
-const CRITICS = 2;
 
 /** Opens and starts it. */
 export async function openActor(parts: OpenActorParts): Promise<RunningActor> {
@@ -51,7 +48,7 @@ export async function openActor(parts: OpenActorParts): Promise<RunningActor> {
     gives: "values",
     source: critics,
     open: (weights) => openRunCompanion(run, withScoreHead(model.config), weights),
-    capacity: CRITICS,
+    capacity: laggingVersions(run.spec.pipeline) + 1,
   });
   lifecycle.onEnd(`reference of ${config.instance}`, () => reference.close());
   lifecycle.onEnd(`critic of ${config.instance}`, () => critic.close());

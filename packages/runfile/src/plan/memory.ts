@@ -6,6 +6,7 @@
  */
 import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
+import type { ComputedBy } from "../vocabulary.ts";
 import { longestGenerated, modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
@@ -19,7 +20,7 @@ export const LARGE_PARAMETERS = 20e6;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
-/** Versions that an actor holds: two, and the one that it fetches. */
+/** Versions of the policy that an actor holds: two, and the one that it fetches. */
 const ACTOR_VERSIONS = 3;
 /** Dead shared memory that waits for a collection, at most: packages/runtime's own number, held to it by a test. */
 export const DEAD_BYTES: number = 256 * 1024 * 1024;
@@ -31,7 +32,7 @@ export interface MemoryEstimate {
   readonly runtime: number;
   /** Weights of the trainer, its gradients and both moments. */
   readonly trainer: number;
-  /** The frozen reference policy of a stage with KL: the learner's, or those of the actors with what their passes keep. */
+  /** The frozen reference policy of a stage with KL: the learner's, and those of the actors with what their passes keep. */
   readonly reference: number;
   /**
    * Weights, gradients and moments of a critic or a reward model in training, and reward models that score; where actors compute
@@ -61,7 +62,7 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     runtime: RUNTIME_BYTES,
     // Each lane has gradients of its own.
     trainer: (3 + lanes) * weights,
-    reference: Math.max(...spec.stages.map((stage) => referenceBytes(spec, shape, stage))),
+    reference: referenceBytes(spec, shape),
     scorers:
       scorerWeights(spec) * weights +
       Math.max(...spec.stages.map((stage) => criticBytes(spec, shape, stage))),
@@ -100,27 +101,31 @@ export function passOf(stage: ResolvedStage): { readonly sequences: number; read
 }
 
 /**
- * Of a stage whose reference the actors compute with: each holds the weights, and the scratch memory of a forward pass, which
- * needs one layer at a time; the learner and the bus keep the snapshot that actors fetch.
+ * Of the stages whose reference the actors compute with: each holds the weights, and the scratch memory of a forward pass, which
+ * needs one layer at a time; the learner and the bus keep the snapshot that actors fetch. Beside it the learner's own, of the
+ * stages where it computes: nobody lets go of one at the end of a stage.
  */
-function referenceBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
-  const by = referenceBy(stage);
-  if (by === undefined) return 0;
+function referenceBytes(spec: ResolvedSpec, shape: ModelShape): number {
   const weights = parameterCount(shape) * FLOAT_BYTES;
-  if (by === "learner") return weights;
-  return (
-    2 * weights + spec.compute.actors * (weights + forwardBytes(shape, stage, LOGIT_COPIES * shape.vocabSize))
-  );
+  const stagesBy = (by: ComputedBy): readonly ResolvedStage[] =>
+    spec.stages.filter((stage) => referenceBy(stage) === by);
+  const ofActors = stagesBy("actors").map((stage) => {
+    const scratch = forwardBytes(shape, stage, LOGIT_COPIES * shape.vocabSize);
+    return 2 * weights + spec.compute.actors * (weights + scratch);
+  });
+  return (stagesBy("learner").length > 0 ? weights : 0) + Math.max(0, ...ofActors);
 }
 
-/** Of a stage whose values the actors compute: as the reference, and a critic for each version of the policy that is held. */
+/**
+ * Of a stage whose values the actors compute: as the reference, a critic for each version of the policy that work in flight names,
+ * and one on its way.
+ */
 function criticBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage): number {
   if (valuesBy(stage) !== "actors") return 0;
   const weights = parameterCount(shape) * FLOAT_BYTES;
-  const published = laggingVersions(spec.pipeline) + 2;
-  return (
-    2 * published * weights + spec.compute.actors * (ACTOR_VERSIONS * weights + forwardBytes(shape, stage, 1))
-  );
+  const held = laggingVersions(spec.pipeline) + 1;
+  const ofActor = (held + 1) * weights + held * forwardBytes(shape, stage, 1);
+  return 2 * (held + 1) * weights + spec.compute.actors * ofActor;
 }
 
 /** Scratch memory of a forward pass over what an actor has of a micro-batch; the head makes so many floats of a token. */

@@ -9,6 +9,7 @@ import { minimalRun } from "../specimens.ts";
 import { referenceBy, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 import type { PlanFacts } from "./facts.ts";
+import { estimateMemory } from "./memory.ts";
 import { type Plan, resolvePlan } from "./plan.ts";
 import { parameterCount } from "./shape.ts";
 import { estimateTime } from "./time.ts";
@@ -188,6 +189,10 @@ describe("traps", () => {
     const [one, three] = [1, 3].map((actors) => byActors(`compute.actors=${actors}`).memory.reference);
     expect(one).toBeGreaterThan(3 * weights);
     expect(three! - one!).toBe(2 * (one! - 2 * weights));
+    // Another stage's, by the learner, is held beside them.
+    const { spec, inputs } = byActors().run;
+    const stages = [...spec.stages, ...plan().run.spec.stages];
+    expect(estimateMemory({ ...spec, stages }, inputs.model.shape).reference - one!).toBe(weights);
     const unused = byActors(`${GRPO}.kl={placement: none, coefficient: 0}`);
     expect(unused.problems.map(({ code }) => code)).toEqual(["REFERENCE_WITHOUT_USE"]);
     expect(unused.memory.reference).toBe(0);
