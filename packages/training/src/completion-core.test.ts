@@ -87,3 +87,11 @@ test("refuses weights of another model, and rows that it cannot read", async () 
     /row 0: token 97 at 1 is outside the vocabulary of 97/,
   );
 });
+
+test("stops between two passes where nobody waits any more", async () => {
+  const stop = new AbortController();
+  const call = { temperature: 1, microBatchSize: 1 };
+  const begun = model.perToken(rows, call, stop.signal);
+  stop.abort();
+  await expect(begun).rejects.toMatchObject({ code: "TRAINING_ABORTED" });
+});

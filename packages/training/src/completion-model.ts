@@ -26,7 +26,7 @@ export interface CompletionModel extends AsyncDisposable {
   /** Of every token of each completion: its log-prob, nats, or with a score head the value before it. */
   perToken(
     completed: readonly CompletedPrompt[],
-    /** L1: `timeoutMs` is for the whole call. */
+    /** L1: `timeoutMs` is for the whole call. Beyond it, or aborted, it stops after the pass under way. */
     options: CompletionModelCall & { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Float32Array[]>;
   /** Other weights of the same shape. */
@@ -34,13 +34,19 @@ export interface CompletionModel extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** @internal */
+export interface PerTokenRequest {
+  /** Names the call for `abort`. */
+  readonly call: number;
+  readonly completed: readonly CompletedPrompt[];
+  readonly options: CompletionModelCall;
+}
+
 /** Calls between a model's owner and its worker thread. @internal */
 export type CompletionModelMethods = {
   open(request: FrozenModelOptions): Promise<void>;
-  perToken(request: {
-    readonly completed: readonly CompletedPrompt[];
-    readonly call: CompletionModelCall;
-  }): Promise<Float32Array[]>;
+  perToken(request: PerTokenRequest): Promise<Float32Array[]>;
+  abort(request: { readonly call: number }): void;
   load(request: { readonly weights: Float32Array }): Promise<void>;
   close(request: undefined): Promise<void>;
 };
@@ -52,14 +58,23 @@ export async function createCompletionModel(options: FrozenModelOptions): Promis
     entry: createRequire(import.meta.url).resolve("@oarlock/training/completion-worker"),
     settings: options,
   });
+  const small = { timeoutMs: ENGINE_CALL_TIMEOUT_MS };
+  let calls = 0;
   return {
-    perToken: (completed, { timeoutMs, signal, ...call }) =>
-      client.call(
-        "perToken",
-        { completed, call },
-        { timeoutMs, ...(signal === undefined ? {} : { signal }) },
-      ),
-    load: (weights) => client.call("load", { weights }, { timeoutMs: ENGINE_CALL_TIMEOUT_MS }),
+    async perToken(completed, { timeoutMs, signal, ...call }) {
+      const request = { call: ++calls, completed, options: call };
+      try {
+        return await client.call("perToken", request, {
+          timeoutMs,
+          ...(signal === undefined ? {} : { signal }),
+        });
+      } catch (reason) {
+        // Where nobody waits any more, the worker is not to go on either; of a call that failed itself it stops nothing.
+        void client.call("abort", { call: request.call }, small).catch(() => undefined);
+        throw reason;
+      }
+    },
+    load: (weights) => client.call("load", { weights }, small),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -5,6 +5,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime, type OrtTensor } from "@oarlock/ort";
 import { reachMoment } from "@oarlock/runtime";
+import { pause } from "./abortable.ts";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
 import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether, trainsHeadOnly } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
@@ -420,11 +421,3 @@ const withArray = (
   ...row,
   [name]: array ?? new Float32Array(row.tokens.length),
 });
-
-/** Between two runs: lets the thread's messages in (an abort is one), then stops if asked to. */
-async function pause(signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return;
-  await new Promise((resolve) => setImmediate(resolve));
-  if (signal.aborted)
-    throw new OarlockError("TRAINING_ABORTED", "the call was stopped", { cause: signal.reason });
-}

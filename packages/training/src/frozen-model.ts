@@ -49,20 +49,26 @@ export async function openFrozenModel(
     const flat = resident(ort, given);
     return { flat, views: viewTensors(ort, layout.views, { flat }) };
   };
-  let held = hold(weights);
+  // Nothing where other weights could not be held: the old ones are gone by then, for want of room for both.
+  let held: ReturnType<typeof hold> | undefined = hold(weights);
+  const letGo = (): void => {
+    disposeAll(held?.views, held?.flat);
+    held = undefined;
+  };
   return {
     forward(rows, pass) {
       checkRows(rows, config);
+      if (held === undefined) throw new OarlockError("TRAINING_STATE", "other weights could not be loaded");
       return forwardPass(context, rows, { ...pass, weights: held.views });
     },
     load(next) {
       check(next);
-      disposeAll(held.views, held.flat);
+      letGo();
       held = hold(next);
     },
     async close() {
       await sessions.close();
-      disposeAll(held.views, held.flat);
+      letGo();
       await ort.close();
     },
   };

@@ -8,6 +8,7 @@ import {
   withTransfer,
   type WorkerMethods,
 } from "@oarlock/runtime";
+import { createAbortableCalls } from "./abortable.ts";
 import { TrainerCore } from "./core.ts";
 import { createInOrder } from "./in-order.ts";
 import type { TrainerMethods } from "./protocol.ts";
@@ -15,22 +16,12 @@ import type { TrainerMethods } from "./protocol.ts";
 /** The trainer's memory has one writer. */
 const inOrder = createInOrder();
 let core: TrainerCore | undefined;
-const running = new Map<number, AbortController>();
+const calls = createAbortableCalls();
 
 const opened = (): TrainerCore => {
   if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the trainer is not open");
   return core;
 };
-
-async function abortable<R>(call: number, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
-  const stop = new AbortController();
-  running.set(call, stop);
-  try {
-    return await work(stop.signal);
-  } finally {
-    running.delete(call);
-  }
-}
 
 const buffersOf = (arrays: readonly (Float32Array | undefined)[]): ArrayBuffer[] =>
   arrays.flatMap((array) =>
@@ -42,18 +33,18 @@ const methods: TrainerMethods = {
     core = await TrainerCore.open(options);
   }),
   step: inOrder(({ call, rows, options }) =>
-    abortable(call, (signal) => opened().step(rows, options, signal)),
+    calls.run(call, (signal) => opened().step(rows, options, signal)),
   ),
   logprobs: inOrder(async ({ call, rows, source, options }) => {
-    const found = await abortable(call, (signal) => opened().logprobs(rows, source, options, signal));
+    const found = await calls.run(call, (signal) => opened().logprobs(rows, source, options, signal));
     return withTransfer(found, buffersOf(found));
   }),
   scores: inOrder(async ({ call, rows, options }) => {
-    const found = await abortable(call, (signal) => opened().scores(rows, options, signal));
+    const found = await calls.run(call, (signal) => opened().scores(rows, options, signal));
     return withTransfer(found, buffersOf(found));
   }),
   /** Not in order: it stops the call that runs. */
-  abort: ({ call }) => running.get(call)?.abort(),
+  abort: ({ call }) => calls.abort(call),
   captureReference: inOrder(() => opened().captureReference()),
   policy: inOrder(() => {
     const copy = new Float32Array(
