@@ -12,8 +12,8 @@ export interface StepReport extends LeadReport {
   readonly accuracyRight?: number;
   /** Of the wrong steps, the share found wrong; undefined without any. */
   readonly accuracyWrong?: number;
-  /** The mean of both, ½ for what does not look; of one where there is no other. */
-  readonly balancedAccuracy: number;
+  /** The mean of both, ½ for what does not look; undefined where one is. */
+  readonly balancedAccuracy?: number;
   /** F1 of finding wrong steps: 2·TP / (2·TP + FP + FN). */
   readonly f1Wrong: number;
 }
@@ -26,7 +26,7 @@ export function stepReport(steps: readonly LabelledScore[]): StepReport {
     return { count: own.length, wins: own.reduce((total, lead) => total + winOf(lead), 0) };
   };
   const [right, wrong] = [winsOf(true), winsOf(false)];
-  const shares = [right, wrong].flatMap(({ count, wins }) => (count === 0 ? [] : [wins / count]));
+  const balancedAccuracy = (right.wins / right.count + wrong.wins / wrong.count) / 2;
   const missed = wrong.count - wrong.wins + right.count - right.wins;
   return {
     ...leadReport(leads),
@@ -34,7 +34,7 @@ export function stepReport(steps: readonly LabelledScore[]): StepReport {
     rightShare: right.count / Math.max(1, steps.length),
     ...(right.count === 0 ? {} : { accuracyRight: right.wins / right.count }),
     ...(wrong.count === 0 ? {} : { accuracyWrong: wrong.wins / wrong.count }),
-    balancedAccuracy: shares.reduce((total, share) => total + share, 0) / Math.max(1, shares.length),
+    ...(right.count === 0 || wrong.count === 0 ? {} : { balancedAccuracy }),
     f1Wrong: wrong.wins === 0 ? 0 : (2 * wrong.wins) / (2 * wrong.wins + missed),
   };
 }

@@ -292,7 +292,7 @@ export interface ResolvedRewardModel {
   readonly margin: number;
   /** η: weight of (R_w + R_l)². */
   readonly centering: number;
-  /** Held-out accuracy below which the run ends after this stage. */
+  /** Held-out accuracy below which the run ends after this stage; of steps the balanced one, which has to exceed it. */
   readonly minimumAccuracy: number;
   readonly optimizer: ResolvedOptimizer;
 }

@@ -36,12 +36,29 @@ interface ExampleOptions {
 interface LossKind {
   readonly examples: (data: RewardData, options: ExampleOptions) => RewardExamples;
   readonly objective: (plan: ResolvedRewardModel) => Objective;
-  /** The statistic of held-out examples that `minimumAccuracy` is about. */
-  readonly gate: string;
+  readonly gate: Gate;
+}
+
+/** What `minimumAccuracy` asks of the held-out examples. */
+export interface Gate {
+  readonly statistic: string;
+  readonly passes: (value: number, minimum: number) => boolean;
+  /** What a value that does not pass is told, after the minimum. */
+  readonly asked: string;
+  /** Why there is no value. */
+  readonly unmeasured: string;
 }
 
 /** Margins are part of pairs alone: rankings and steps have a plan with none. */
-const rankings = { examples: rankingExamples, gate: "accuracy" };
+const rankings = {
+  examples: rankingExamples,
+  gate: {
+    statistic: "accuracy",
+    passes: (value, minimum) => value >= minimum,
+    asked: "",
+    unmeasured: "was not measured",
+  },
+} satisfies Partial<LossKind>;
 
 const LOSSES: { readonly [L in Loss]: LossKind } = {
   "bradley-terry": { ...rankings, objective: ({ centering }) => ({ type: "pairs", centering }) },
@@ -50,11 +67,16 @@ const LOSSES: { readonly [L in Loss]: LossKind } = {
     objective: ({ answers }) => ({ type: "ranking", loss: "plackett-luce", answers }),
   },
   "all-pairs": { ...rankings, objective: ({ answers }) => ({ type: "ranking", loss: "all-pairs", answers }) },
-  // Most steps may be right: what always says so must not pass.
   "binary-cross-entropy": {
     examples: stepExamples,
     objective: () => ({ type: "steps" }),
-    gate: "balanced_accuracy",
+    // Most steps may be right: what always says so has ½, and must not pass the default.
+    gate: {
+      statistic: "balanced_accuracy",
+      passes: (value, minimum) => value > minimum || value === 1,
+      asked: ", which it has to exceed",
+      unmeasured: "was not measured: the held-out steps are all right or all wrong",
+    },
   },
 };
 
@@ -66,8 +88,8 @@ export function rewardObjective(plan: ResolvedRewardModel): Objective {
   return LOSSES[plan.loss].objective(plan);
 }
 
-/** The statistic of what is held out that a stage's gate looks at. */
-export const gateStatistic = ({ loss }: ResolvedRewardModel): string => LOSSES[loss].gate;
+/** What a stage's gate looks at. */
+export const gateOf = ({ loss }: ResolvedRewardModel): Gate => LOSSES[loss].gate;
 
 /** Name of a statistic of a stage's held-out examples. */
 export const heldOutName = (stage: string, statistic: string): string =>
@@ -124,7 +146,9 @@ function stepExamples(data: RewardData, { stage, name }: ExampleOptions): Reward
         stepReport(steps);
       return {
         ...leadMetrics(name, leads),
-        [heldOutName(name, "balanced_accuracy")]: balancedAccuracy,
+        ...(balancedAccuracy === undefined
+          ? {}
+          : { [heldOutName(name, "balanced_accuracy")]: balancedAccuracy }),
         ...(accuracyRight === undefined ? {} : { [`val-aux/${name}/accuracy_right`]: accuracyRight }),
         ...(accuracyWrong === undefined ? {} : { [`val-aux/${name}/accuracy_wrong`]: accuracyWrong }),
         [`val-aux/${name}/f1_wrong`]: f1Wrong,

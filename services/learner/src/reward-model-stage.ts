@@ -10,7 +10,7 @@ import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { dataOrder } from "./order.ts";
 import type { EvaluationRecord } from "./ports.ts";
-import { gateStatistic, heldOutName, rewardExamples, rewardObjective } from "./reward-examples.ts";
+import { gateOf, heldOutName, rewardExamples, rewardObjective } from "./reward-examples.ts";
 import { optimizerAt } from "./step-options.ts";
 import { stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
@@ -116,18 +116,19 @@ async function evaluateUnder(
   return { ...progress, evaluations: [...progress.evaluations, record] };
 }
 
-/** Throws `GATE_NOT_PASSED` where the held-out accuracy is below what the plan asks for. */
+/** Throws `GATE_NOT_PASSED` where the held-out accuracy is not what the plan asks for. */
 export function checkGate(stage: RewardModelStage, evaluations: readonly EvaluationRecord[]): void {
   const { minimumAccuracy } = stage["reward-model"];
   if (minimumAccuracy === 0) return;
   const record = evaluations.findLast((one) => one.stage === stage.name && one.when === "after");
-  const statistic = gateStatistic(stage["reward-model"]);
+  const { statistic, passes, asked, unmeasured } = gateOf(stage["reward-model"]);
   const accuracy = record?.metrics[heldOutName(stage.name, statistic)];
-  if (accuracy !== undefined && accuracy >= minimumAccuracy) return;
-  const found = accuracy === undefined ? "was not measured" : `is ${accuracy.toFixed(4)}`;
+  if (accuracy !== undefined && passes(accuracy, minimumAccuracy)) return;
+  const found = accuracy === undefined ? unmeasured : `is ${accuracy.toFixed(4)}`;
+  const wanted = accuracy === undefined ? "" : asked;
   throw new OarlockError(
     "GATE_NOT_PASSED",
-    `stage ${stage.name}: the held-out ${statistic.replace("_", " ")} ${found}, minimumAccuracy is ${minimumAccuracy}: the next stage does not start. ` +
+    `stage ${stage.name}: the held-out ${statistic.replace("_", " ")} ${found}, minimumAccuracy is ${minimumAccuracy}${wanted}: the next stage does not start. ` +
       "Train longer, on more or cleaner rows, or lower stages." +
       `${stage.name}.reward-model.minimumAccuracy`,
   );
