@@ -5,7 +5,7 @@
 export function matchesPattern(path: string, pattern: string): boolean {
   return isMatch(path.split("/"), pattern.split("/"), {
     isMany: (part) => part === "**",
-    isOne: (name, part) => isMatch([...name], pieces(part), CHARACTERS),
+    isOne: (name, part) => isMatch(Array.from(name), pieces(part), CHARACTERS),
   });
 }
 
@@ -45,7 +45,7 @@ function isMatch(given: readonly string[], wanted: readonly string[], { isMany, 
 
 function isInClass(character: string, piece: string): boolean {
   const [, not = "", listed = ""] = /^\[([!^]?)([^]*)\]$/u.exec(piece) ?? [];
-  const characters = [...listed];
+  const characters = Array.from(listed);
   const isIn = characters.some((from, i) => {
     if (characters[i + 1] === "-" && i + 2 < characters.length)
       return from <= character && character <= (characters[i + 2] ?? "");
