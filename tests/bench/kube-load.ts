@@ -16,6 +16,7 @@ import {
 } from "@oarlock/testkit";
 import { type Candidate, startCandidate } from "../kube/candidates.ts";
 import { type BenchRow, median, type SkippedRow } from "./row.ts";
+import { tinyModelSpec } from "../tiny-model.ts";
 
 const RUNS = 50;
 const ROLES = ["learner", "actor", "reward"];
@@ -108,7 +109,7 @@ async function measure(of: {
 function runOf(_: unknown, at: number): object {
   const data = { type: "task", task: { name: "addition" } };
   const spec = {
-    model: { from: "hf://org/name" },
+    model: tinyModelSpec(32),
     stages: [{ name: "warm", type: "sft", sft: { data, steps: 1 } }],
     storage: { type: "emptyDir", emptyDir: { acceptLoss: true } },
   };

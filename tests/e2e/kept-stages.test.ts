@@ -182,4 +182,26 @@ describe("a second run into the folder of the first", () => {
     );
     expect(Object.keys(evaluated[0]?.metrics ?? {})).toContain("val-core/addition/answer/mean@3");
   });
+
+  test("T3, D1: killed in the middle of the supervised and of the reward model's stage it ends with the same weights", async () => {
+    const folder = project();
+    const steps = 60;
+    const longer = set(
+      `stages.sft.sft.steps=${steps}`,
+      `stages.rm.reward-model.steps=${steps}`,
+      "stages.ppo.ppo.steps=2",
+    );
+    const args = (out: string): string[] => ["run", "run.yaml", "--out", out, ...longer];
+    let run = startOarlock(args("killed"), folder);
+    for (const stage of [1, 2]) {
+      await stepsDone(join(folder, "killed"), (stage - 1) * steps + steps / 3, run);
+      run.child.kill("SIGKILL");
+      expect((await run.ended).code).not.toBe(0);
+      expect(digestsOf(join(folder, "killed")).length).toBeLessThan(stage * steps);
+      run = startOarlock(["resume", "killed"], folder);
+    }
+    expect((await run.ended).code).toBe(0);
+    await oarlock(args("undisturbed"), folder);
+    expect(digestsOf(join(folder, "killed"))).toEqual(digestsOf(join(folder, "undisturbed")));
+  });
 });

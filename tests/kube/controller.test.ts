@@ -10,6 +10,7 @@ import { type RunningController, startController } from "@oarlock/controller";
 import { connect, type Connection } from "@oarlock/kube";
 import { Lifecycle, silentLog, systemClock } from "@oarlock/runtime";
 import { type ControlPlane, eventually, findKube, repositoryRoot, startControlPlane } from "@oarlock/testkit";
+import { tinyModelSpec } from "../tiny-model.ts";
 
 const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
 const RUNS = 20;
@@ -20,7 +21,7 @@ const run = (name: string, replicas: number, more: object = {}): object => ({
   kind: "TrainingRun",
   metadata: { name, namespace: "default" },
   spec: {
-    model: { from: "hf://org/name" },
+    model: tinyModelSpec(32),
     stages: [
       { name: "warm", type: "sft", sft: { data: { type: "task", task: { name: "addition" } }, steps: 1 } },
     ],

@@ -14,6 +14,7 @@ import { type RunningController, startController } from "@oarlock/controller";
 import { connect, type Connection } from "@oarlock/kube";
 import { Lifecycle, silentLog, systemClock } from "@oarlock/runtime";
 import { type ControlPlane, eventually, findKube, repositoryRoot, startControlPlane } from "@oarlock/testkit";
+import { tinyModelSpec } from "../tiny-model.ts";
 
 const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
 
@@ -188,7 +189,7 @@ describe.skipIf(kube.absent)(`faults between controller and API server${kube.not
       const metadata = { name, namespace: "default" };
       const task = { type: "task", task: { name: "addition" } };
       const stages = [{ name: "warm", type: "sft", sft: { data: task, steps: 1 } }];
-      const spec = { model: { from: "hf://org/name" }, stages };
+      const spec = { model: tinyModelSpec(32), stages };
       [fault, delayMs, injected] = [given.fault(), given.delayMs ?? 0, 0];
       const lifecycle = new Lifecycle({ name });
       const connection = connect({ kubeconfig: join(folder, "kubeconfig") });

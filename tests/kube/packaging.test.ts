@@ -230,6 +230,15 @@ describe("alerts and the dashboard", () => {
     const names = asked.flatMap((expr) => namesIn(expr));
     expect(names.length).toBeGreaterThan(rules.length + panels.length);
     expect([...new Set(names)].filter((name) => !known.has(name))).toEqual([]);
+    // What a training metric is called is a label: those that the learner writes.
+    const written = readdirSync(join(root, "services/learner/src"))
+      .map((name) => readFileSync(join(root, "services/learner/src", name), "utf8"))
+      .join("\n");
+    const labels = asked.flatMap((expr) =>
+      [...expr.matchAll(/metric="([^"]+)"/g)].map(([, name = ""]) => name),
+    );
+    expect(labels.length).toBeGreaterThan(4);
+    expect(labels.filter((name) => !written.includes(`"${name}"`))).toEqual([]);
   });
 });
 

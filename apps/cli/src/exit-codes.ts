@@ -19,5 +19,5 @@ Exit codes:
   2    wrong command line
   3    refused: the run file, model or data is not usable as it is, or the plan walks into a trap
   4    reproduce: the run came out different
-  5    something that the run reads is not there yet: try again
+  5    something that is read or asked is not there yet, or not now: try again
   130  interrupted; \`oarlock resume DIR\` continues the run`;

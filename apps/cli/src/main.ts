@@ -87,9 +87,9 @@ function explain(reason: unknown, { note, style }: Terminal): ExitCode {
   if (isInterruption(reason)) return EXIT.interrupted;
   const [first = "", ...causes] = reasonsOf(reason);
   note(`${style.bad("error")} ${first}${causes.map((cause) => `\n  because: ${cause}`).join("")}`);
-  // It may be on its way.
-  if (isOarlockError(reason, "BUNDLE_MISSING")) return EXIT.notYet;
-  if (isOarlockError(reason)) return EXIT.refused;
+  // A bundle may be on its way, and a hub, a disk or a server that fails now may work later.
+  if (isOarlockError(reason))
+    return reason.retryable || reason.code === "BUNDLE_MISSING" ? EXIT.notYet : EXIT.refused;
   if (!isSystemError(reason)) note(style.dim(bugReport(reason)));
   return EXIT.failed;
 }

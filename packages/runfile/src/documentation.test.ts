@@ -1,4 +1,4 @@
-/** The YAML in README and docs is what the schema accepts: whole run files as they stand, parts of one in the place they have. */
+/** The YAML in README, docs and examples is what the schema accepts: whole run files as they stand, parts of one in the place they have. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -61,6 +61,14 @@ describe("YAML of the documentation", () => {
     const read = readRunFile(JSON.stringify(runFileOf(parse(text))), { file: place });
     expect(read.ok ? [] : read.problems.map(formatProblem)).toEqual([]);
   });
+
+  test.each(readdirSync(join(ROOT, "examples")).filter((name) => name.endsWith(".yaml")))(
+    "the example %s is accepted",
+    (name) => {
+      const read = readRunFile(readFileSync(join(ROOT, "examples", name), "utf8"), { file: name });
+      expect(read.ok ? [] : read.problems.map(formatProblem)).toEqual([]);
+    },
+  );
 
   test("X1: what no run file has is not accepted", () => {
     const read = readRunFile(JSON.stringify(runFileOf({ rewards: REWARDS, epoch: 1 })), { file: "docs" });

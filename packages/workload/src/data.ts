@@ -57,11 +57,12 @@ async function* partsOf(
   let bytes = 0;
   for (const file of files) {
     bytes += file.sizeBytes;
-    if (bytes > MAX_TABLE_BYTES)
-      throw new OarlockError(
-        "HUB_TOO_LARGE",
-        `${dataset}: the split ${split} has more than the ${MAX_TABLE_BYTES} bytes that are read; accepted: a limit with fewer rows`,
-      );
+    if (bytes > MAX_TABLE_BYTES) {
+      const most = `${dataset}: the split ${split} has more than the ${MAX_TABLE_BYTES} bytes that are read`;
+      const advice =
+        file === files[0] ? "a data set in smaller files" : "a limit whose rows the files before have";
+      throw new OarlockError("HUB_TOO_LARGE", `${most}, with ${file.path}; accepted: ${advice}`);
+    }
     yield { name: file.path, bytes: await readFile(await file.fetch(), { ...(signal && { signal }) }) };
   }
 }

@@ -112,7 +112,7 @@ describe("a run whose learner is lost with its node", () => {
     expect(world.step().apply.map(({ object }) => object.kind)).toEqual(["Job"]);
     expect(isQuiet(world.settle())).toBe(true);
     expect(ready(world)?.message).toBe(
-      "the learner's pod is being made; demo-learner-0 was lost with node far; its volume is held until that node is back, deleted, or tainted node.kubernetes.io/out-of-service",
+      "the learner's pod is being made; demo-learner-0 was lost with node far; what it holds is free once that node is back, deleted, or (switched off) tainted node.kubernetes.io/out-of-service",
     );
     world.pods = [...world.pods, { ...servingPod("learner", "demo-learner-1") }];
     world.more = { ...world.more, report };
@@ -130,6 +130,26 @@ describe("a run whose learner is lost with its node", () => {
     world.run = { ...world.run, spec: { ...world.run.spec, suspend: true } };
     world.settle();
     expect(ready(world)?.reason).toBe("Suspended");
+  });
+
+  it("F1: waits for its pod where the run folder is lost with it: another would be no younger", () => {
+    const world = bereft({ storage: { type: "emptyDir", emptyDir: { acceptLoss: true } } });
+    const decision = world.step();
+    expect([decision.abandon, decision.remove]).toEqual([[], []]);
+    expect(decision.events.map(({ reason }) => reason)).not.toContain("LearnerLost");
+    expect(ready(world)?.message).toMatch(
+      /was lost with node far; what it holds is free once that node is back/,
+    );
+  });
+
+  it("says of a pod that does not end that it does not, where its node answers", () => {
+    const world = bereft();
+    world.more = { ...world.more, silentNodes: new Set() };
+    expect(world.step().events).toContainEqual(
+      expect.objectContaining({
+        message: "demo-learner-0 does not end on node far: another learner takes its place",
+      }),
+    );
   });
 
   it("says so before Kubernetes gives the pod up, and waits", () => {

@@ -37,16 +37,20 @@ export function withoutLost(
   { silentNodes, nowMs }: { readonly silentNodes: ReadonlySet<string>; readonly nowMs: number },
 ): Pick<Observed, "pods" | "lost" | "silentNodes"> {
   const isLost = ({ metadata, spec }: Pod): boolean => {
-    if (metadata.deletionTimestamp === undefined) return false;
+    if (metadata.deletionTimestamp === undefined || spec?.nodeName === undefined) return false;
     const overdue = nowMs - Date.parse(metadata.deletionTimestamp) > OVERDUE_MS;
-    return overdue || silentNodes.has(spec?.nodeName ?? "");
+    return overdue || silentNodes.has(spec.nodeName);
   };
   const lost = livePods(pods).filter(isLost);
   return { pods: pods.filter((pod) => !lost.includes(pod)), lost, silentNodes };
 }
 
-/** The learner's Job, where the pod that it waits for is lost: another Job makes another pod. */
+/**
+ * The learner's Job, where the pod that it waits for is lost: another Job makes another pod. Not where the run folder is gone with the
+ * node: a learner that begins anew would be as old as the lost one, which may still run.
+ */
 export function lostJob(observed: Observed): Job | undefined {
+  if (observed.run.spec.storage?.type === "emptyDir") return undefined;
   const job = jobOf(observed);
   const waitsFor = ({ metadata }: Pod): boolean =>
     metadata.ownerReferences?.some(({ uid }) => uid === job?.metadata.uid) === true;
@@ -56,7 +60,7 @@ export function lostJob(observed: Observed): Job | undefined {
 /** Said when a learner's pod is given up. */
 export function lossOf(observed: Observed): readonly EventNote[] {
   if (lostJob(observed) === undefined) return [];
-  const message = `${lostLearners(observed).map(placed).join(", ")}: another learner takes its place`;
+  const message = `${placesOf(observed).join(", ")}: another learner takes its place`;
   return [{ type: "Warning", reason: "LearnerLost", message }];
 }
 
@@ -64,20 +68,25 @@ export function lossOf(observed: Observed): readonly EventNote[] {
 export function lostWords(observed: Observed): string {
   const lost = lostLearners(observed);
   if (lost.length === 0) return "";
-  const held = keepsVolume(observed.run)
-    ? "; its volume is held until that node is back, deleted, or tainted node.kubernetes.io/out-of-service"
+  const held = keepsUntilTold(observed.run)
+    ? "; what it holds is free once that node is back, deleted, or (switched off) tainted node.kubernetes.io/out-of-service"
     : "";
-  return `; ${lost.map(placed).join(", ")}${held}`;
+  return `; ${placesOf(observed).join(", ")}${held}`;
 }
 
 function lostLearners(observed: Observed): readonly Pod[] {
   return podsOf({ ...observed, pods: observed.lost ?? [] }, "learner");
 }
 
-function placed({ metadata, spec }: Pod): string {
-  return `${metadata.name} was lost with node ${spec?.nodeName}`;
+/** A pod that is overdue on a node that answers is no reason to give up the node. */
+function placesOf(observed: Observed): readonly string[] {
+  return lostLearners(observed).map(({ metadata: { name }, spec: { nodeName = "" } = {} }) =>
+    observed.silentNodes?.has(nodeName) === true
+      ? `${name} was lost with node ${nodeName}`
+      : `${name} does not end on node ${nodeName}`,
+  );
 }
 
-function keepsVolume({ spec }: TrainingRun): boolean {
-  return spec.storage?.type !== "objectStore" && spec.storage?.type !== "emptyDir";
+function keepsUntilTold({ spec }: TrainingRun): boolean {
+  return spec.storage?.type !== "objectStore";
 }

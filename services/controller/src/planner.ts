@@ -1,6 +1,6 @@
 /**
- * Resolves the plan of a run with the command line, in a process of its own, or in a pod where the run reads volumes or a hub of its own: engine and models never load on the
- * controller's event loop (P1), and a plan on a cluster is the plan on a laptop.
+ * Resolves the plan of a run with the command line, in a process of its own, or in a pod where the run reads volumes or the hub: engine
+ * and models never load on the controller's event loop (P1), and a plan on a cluster is the plan on a laptop.
  */
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";

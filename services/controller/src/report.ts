@@ -58,7 +58,7 @@ export function progressOf(
 const METRICS: Readonly<Record<string, readonly string[]>> = {
   reward_mean: ["critic/score/mean", "critic/rewards/mean"],
   loss: ["actor/loss", "train/loss"],
-  kl: ["actor/ppo_kl", "actor/kl_loss"],
+  kl: ["actor/kl_loss", "actor/reward_kl_penalty", "actor/ppo_kl"],
   entropy: ["actor/entropy"],
   grad_norm: ["actor/grad_norm", "train/grad_norm"],
   learning_rate: ["actor/lr", "train/lr"],

@@ -3,6 +3,7 @@ import {
   type ClusterSource,
   clusterSource,
   type RoleName,
+  type RunSpec,
   type SourceUse,
   sourcesOf,
 } from "@oarlock/runfile";
@@ -37,11 +38,24 @@ export function claimsOf({ spec }: TrainingRun, roles: readonly RoleName[]): rea
 }
 
 /**
- * Whether the run's plan is resolved in a pod of its own: volumes are mounted only there, and a hub that the run names is asked
- * with its token, from its place in the network.
+ * Whether the run's plan is resolved in a pod of its own: volumes are mounted only there; a hub is asked with the run's token and from
+ * its place in the network; and models and data sets of any size have that pod's memory and time, not the controller's.
  */
 export function isPlannedInPod(run: TrainingRun): boolean {
-  return run.spec.hub !== undefined || clusterSources(run).some(({ scheme }) => scheme === "pvc");
+  return readsHub(run.spec) || clusterSources(run).some(({ scheme }) => scheme === "pvc");
+}
+
+function readsHub({ model, stages, evaluation, hub }: RunSpec): boolean {
+  const blocks = [
+    ...stages.map((stage) => stage[stage.type]),
+    ...stages.map(({ ppo }) => ppo?.ptx),
+    evaluation,
+  ];
+  return (
+    hub !== undefined ||
+    model.from?.startsWith("hf://") === true ||
+    blocks.some((block) => block?.data.type === "hub")
+  );
 }
 
 /** Whether something that the run reads lies in its object store. */

@@ -75,6 +75,7 @@ const TOLD: Readonly<Record<string, string>> = {
   "actor/loss": "rl.loss",
   "train/loss": "rl.loss",
   "actor/kl_loss": "rl.kl",
+  "actor/reward_kl_penalty": "rl.kl",
   "actor/entropy": "rl.entropy",
   "actor/grad_norm": "rl.grad_norm",
   "actor/lr": "rl.learning_rate",

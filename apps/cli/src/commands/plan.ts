@@ -32,7 +32,8 @@ export function planCommand({ terminal }: CommandContext): Command {
     .action(async (file: string, options: PlanOptions) => {
       const { plan } = await prepare(file, options.set, {
         elsewhere: options.elsewhere === true,
-        onProgress: loadingLine(terminal),
+        // Who reads JSON, as a controller does, shows what is said beside it as a refusal.
+        ...(options.json === true ? {} : { onProgress: loadingLine(terminal) }),
       });
       if (options.json === true) terminal.print(JSON.stringify(plan.run, undefined, 2));
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));

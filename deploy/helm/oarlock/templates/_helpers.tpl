@@ -28,7 +28,8 @@ app.kubernetes.io/part-of: oarlock
 {{- with $values.controller.watchNamespace }}{{- $env = append $env (dict "name" "OARLOCK_WATCH_NAMESPACE" "value" .) }}{{- end }}
 {{- $_ := set $container "env" (concat $env $values.controller.env) }}
 {{- with $values.imagePullSecrets }}{{- $_ := set $pod "imagePullSecrets" . }}{{- end }}
-{{- range $name := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with $values.controller.tolerations }}{{- $_ := set $pod "tolerations" (concat ($pod.tolerations | default list) .) }}{{- end }}
+{{- range $name := list "nodeSelector" "affinity" "priorityClassName" }}
 {{- with index $values.controller $name }}{{- $_ := set $pod $name . }}{{- end }}
 {{- end }}
 {{- if gt (int $values.controller.replicas) 1 }}

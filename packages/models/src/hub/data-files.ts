@@ -1,8 +1,10 @@
 /**
  * Which files of a data set are the rows of a split. Pure: by what the repository's card says of its configurations, else by
- * the names, as the `datasets` library has it ("data/train-00000-of-00002.parquet", "main/test.jsonl", "dev.csv").
+ * the names, in the order of the `datasets` library (`data_files.py`): numbered files of `data/`, words in names of folders, words in
+ * names of files; where there are none, all files are "train".
  */
 import { OarlockError } from "@oarlock/errors";
+import { matchesPattern } from "./path-pattern.ts";
 
 /** What a user asks for. */
 export interface DataSelection {
@@ -19,12 +21,9 @@ const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
   validation: ["validation", "valid", "dev", "val"],
   test: ["test", "testing", "eval", "evaluation"],
 };
-/** Files that describe others. */
+/** Files that describe others, and what lies in hidden and special folders. */
 const NO_DATA =
-  /(^|\/)(\.[^/]*|dataset_infos\.json|package(-lock)?\.json|tokenizer[^/]*\.json|config\.json)$/;
-/** A pattern of a card is data of others: beyond these it is no pattern. */
-const MAX_PATTERN_CHARACTERS = 512;
-const MAX_STARS = 8;
+  /(^|\/)(\.|__)|(^|\/)(dataset_infos?|dataset_dict|state|config|package(-lock)?|tokenizer(_config)?)\.json$/;
 
 /**
  * The files of the split, in the order of their rows. `configurations` is `configs` of the card, as the hub gives it.
@@ -39,7 +38,7 @@ export function chooseDataFiles(
   const chosen = configurationOf(selection.config, configurations);
   const splits =
     chosen === undefined
-      ? splitsByName(inFolder(readable, selection.config))
+      ? splitsByName(inFolder(readable, selection.config), selection.config)
       : splitsOfConfiguration(readable, chosen);
   const found = splits.get(selection.split);
   if (found !== undefined && found.length > 0) return oneFormat(found);
@@ -106,13 +105,10 @@ type Splits = ReadonlyMap<string, readonly string[]>;
 
 function splitsOfConfiguration(paths: readonly string[], { folder, patterns }: Configuration): Splits {
   const inside = inFolder(paths, folder);
-  if (patterns === undefined) return splitsByName(inside);
+  if (patterns === undefined) return splitsByName(inside, folder);
   const root = folder === "" ? "" : `${trimmed(folder)}/`;
   const ofSplit = (of: readonly string[]): readonly string[] =>
-    of.flatMap((pattern) => {
-      const matches = matcher(root + trimmed(pattern));
-      return inside.filter((path) => matches.test(path));
-    });
+    of.flatMap((pattern) => inside.filter((path) => matchesPattern(path, root + trimmed(pattern))));
   return new Map([...patterns].map(([split, of]) => [split, [...new Set(ofSplit(of))]]));
 }
 
@@ -123,23 +119,37 @@ function inFolder(paths: readonly string[], folder: string): readonly string[] {
   return root === "" ? paths : paths.filter((path) => path.startsWith(`${root}/`));
 }
 
-/** By numbered files, else by words in the names; files without any are all "train". */
-function splitsByName(paths: readonly string[]): Splits {
-  const splits = new Map<string, string[]>();
-  const put = (split: string, path: string): void =>
-    void splits.set(split, [...(splits.get(split) ?? []), path]);
-  for (const path of paths) {
-    const numbered = /(?:^|\/)([\w.]+)-\d{5}-of-\d{5}[^/]*$/.exec(path)?.[1];
-    const named = Object.entries(KEYWORDS).find(([, words]) => words.some((word) => says(path, word)))?.[0];
-    const split = numbered ?? named;
-    if (split !== undefined) put(split, path);
+/** What a path below the configuration's folder tells of its split; undefined where it tells nothing. */
+type SplitRule = (inside: string) => string | undefined;
+
+const RULES: readonly SplitRule[] = [
+  (inside) => /^data\/([\w.]+)-\d{5}-of-\d{5}[^/]*$/.exec(inside)?.[1],
+  (inside) => splitIn(inside.split("/").slice(0, -1)),
+  (inside) => splitIn(inside.split("/").slice(-1)),
+];
+
+/** By the first rule that tells of any file what split it is of. */
+function splitsByName(paths: readonly string[], folder: string): Splits {
+  const root = trimmed(folder);
+  for (const rule of RULES) {
+    const splits = new Map<string, string[]>();
+    for (const path of paths) {
+      const split = rule(root === "" ? path : path.slice(root.length + 1));
+      const known = split === undefined ? undefined : splits.get(split);
+      if (known !== undefined) known.push(path);
+      else if (split !== undefined) splits.set(split, [path]);
+    }
+    if (splits.size > 0) return splits;
   }
-  return splits.size > 0 ? splits : new Map([["train", paths]]);
+  return new Map([["train", paths]]);
 }
 
-/** Whether a word stands in a path by itself: "my-train.csv", "train/a.csv", not "constraint.csv". */
-const says = (path: string, word: string): boolean =>
-  new RegExp(`(^|[-._ /0-9])${word}([-._ /0-9]|$)`).test(path.toLowerCase());
+/** The split whose word stands in one of the names by itself: in "my-train.csv", not in "constraint.csv". */
+function splitIn(names: readonly string[]): string | undefined {
+  const says = (word: string): boolean =>
+    names.some((name) => new RegExp(`(^|[-._ 0-9])${word}([-._ 0-9]|$)`).test(name.toLowerCase()));
+  return Object.entries(KEYWORDS).find(([, words]) => words.some(says))?.[0];
+}
 
 /** The extension of a format that is read, gzip aside. */
 function formatOf(path: string): string | undefined {
@@ -151,31 +161,4 @@ function formatOf(path: string): string | undefined {
 function oneFormat(paths: readonly string[]): readonly string[] {
   const counts = FORMATS.map((format) => paths.filter((path) => formatOf(path) === format));
   return counts.reduce((most, each) => (each.length > most.length ? each : most));
-}
-
-/** `*` and `?` stay in a folder, `**` does not, `[…]` is one of these. */
-function matcher(pattern: string): RegExp {
-  const stars = pattern.match(/\*+/g)?.length ?? 0;
-  if (pattern.length > MAX_PATTERN_CHARACTERS || stars > MAX_STARS)
-    throw new OarlockError(
-      "DATA_SPLIT",
-      `the card names files by ${JSON.stringify(pattern.slice(0, 80))}, which is no pattern that is read`,
-    );
-  const part: Readonly<Record<string, string>> = { "**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]" };
-  const source = pattern.replace(
-    /\*\*\/|\*\*|\*|\?|\[[\w-]+\]|[^*?[]+|\[/g,
-    (piece) =>
-      part[piece] ??
-      (/^\[[\w-]+\]$/.test(piece) && isRange(piece) ? piece : piece.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")),
-  );
-  return new RegExp(`^${source}$`);
-}
-
-/** Whether a class of characters is one that a RegExp takes: "[9-0]" is none. */
-function isRange(piece: string): boolean {
-  try {
-    return new RegExp(piece).source !== "";
-  } catch {
-    return false;
-  }
 }

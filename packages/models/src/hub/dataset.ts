@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { datasetInfo } from "@huggingface/hub";
 import type { HubReference } from "../source.ts";
@@ -14,8 +14,10 @@ import {
   listRepository,
   notInCache,
   openRepository,
+  rememberRevision,
   type Repository,
   type RepositoryOptions,
+  writeWhole,
 } from "./repository.ts";
 
 /** One file of a split. */
@@ -40,14 +42,19 @@ export async function openHubDataset(
   const entries = await repository.reporting(() => listRepository(repository));
   const paths = entries.map(({ path }) => path);
   const chosen = chooseDataFiles(paths, selection, await configurationsOf(repository));
-  const files = chosen.flatMap((wanted) => entries.filter(({ path }) => path === wanted));
+  const byPath = new Map(entries.map((entry) => [entry.path, entry]));
+  const files = chosen.flatMap((path) => byPath.get(path) ?? []);
   const listed = files.map(({ path, size, lfs }) => ({ path, sizeBytes: lfs?.size ?? size }));
   await mkdir(repository.snapshot, { recursive: true });
-  await writeFile(remembered, JSON.stringify(listed));
+  await writeWhole(remembered, JSON.stringify(listed));
   return files.map((entry, at) => ({
     path: entry.path,
     sizeBytes: listed[at]?.sizeBytes ?? 0,
-    fetch: () => fetchFile(repository, entry),
+    async fetch() {
+      const file = await fetchFile(repository, entry);
+      await rememberRevision(repository);
+      return file;
+    },
   }));
 }
 

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { patientFetch } from "./patient-fetch.ts";
+import { patientFetch, tokenToEndpoint } from "./patient-fetch.ts";
 
 /** A server that answers each request by the next of `answers`, and the last one for ever. */
 async function server(
@@ -48,4 +48,20 @@ describe("a patient fetch", () => {
     setTimeout(() => stop.abort(new Error("enough")), 50);
     await expect(asking).rejects.toThrow(/abort/);
   });
+});
+
+it("the token goes to the hub's own address, and to no other that it names", async () => {
+  const seen: (string | undefined)[] = [];
+  const http = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end();
+  });
+  await new Promise<void>((listening) => http.listen(0, "127.0.0.1", listening));
+  onTestFinished(() => void http.close());
+  const { port } = http.address() as AddressInfo;
+  const ask = tokenToEndpoint(fetch, `http://127.0.0.1:${port}/mirror`);
+  const init = { headers: { Authorization: "Bearer hf_secret", connection: "close" } };
+  await ask(`http://127.0.0.1:${port}/api`, init);
+  await ask(new URL(`http://localhost:${port}/store`), init);
+  expect(seen).toEqual(["Bearer hf_secret", undefined]);
 });

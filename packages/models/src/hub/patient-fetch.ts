@@ -1,4 +1,7 @@
-/** `fetch` that asks again where a connection broke before an answer came, or the hub is busy: most such faults pass in seconds. */
+/**
+ * How the hub is asked: again where a connection broke before an answer came or it is busy, since most such faults pass in seconds, and
+ * with a token at its own address alone.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 
 const ATTEMPTS = 4;
@@ -35,4 +38,19 @@ function waitOf(answer: Response | undefined, attempt: number): number | undefin
   const asked = answer.headers.get("retry-after");
   const askedMs = asked === null ? ownMs : Number(asked) * 1_000;
   return askedMs >= 0 && askedMs <= LONGEST_WAIT_MS ? Math.max(askedMs, ownMs) : undefined;
+}
+
+/**
+ * Sends the token to the endpoint and to nobody else: pages of a listing, and stores that the hub names for large files, lie on hosts that
+ * a mirror chooses.
+ */
+export function tokenToEndpoint(ask: typeof fetch, endpoint: string): typeof fetch {
+  const own = new URL(endpoint).origin;
+  return (input, init) => {
+    const address = typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
+    if (new URL(address).origin === own) return ask(input, init);
+    const headers = new Headers(init?.headers);
+    headers.delete("authorization");
+    return ask(input, { ...init, headers });
+  };
 }

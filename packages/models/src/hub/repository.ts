@@ -4,6 +4,7 @@
  * A file appears in the cache only when it is whole and its digest is right; a cut download continues where it was cut,
  * but only of the same content. The token is sent to the endpoint and appears in no message.
  */
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
@@ -13,7 +14,7 @@ import type { LoadProgress } from "../model.ts";
 import type { HubReference } from "../source.ts";
 import { type HubSettings, hubSettings } from "./config.ts";
 import { resolveCommit } from "./commit.ts";
-import { patientFetch } from "./patient-fetch.ts";
+import { patientFetch, tokenToEndpoint } from "./patient-fetch.ts";
 import { expectedDigest, fileDigest } from "./verify.ts";
 
 /** Overrides of what the environment says. */
@@ -54,14 +55,10 @@ export async function openRepository(
   const folder = join(settings.cacheDir, `${reference.type}s--${reference.name.replace("/", "--")}`);
   const what = `hf://${reference.type === "dataset" ? "datasets/" : ""}${reference.name}@${reference.revision}`;
   const place = { reference, what, folder };
-  const asking = patientFetch(options.signal);
+  const asking = tokenToEndpoint(patientFetch(options.signal), settings.endpoint);
   const commit = settings.offline
     ? await rememberedCommit(place)
-    : await reporting(what, options.signal, async () => {
-        const found = await resolveCommit(reference, { ...settings, fetch: asking });
-        await rememberRevision(folder, reference.revision, found);
-        return found;
-      });
+    : await reporting(what, options.signal, () => resolveCommit(reference, { ...settings, fetch: asking }));
   return {
     ...place,
     settings,
@@ -87,11 +84,22 @@ function withoutUndefined({ endpoint, token, offline, cacheDir }: HubOptions): H
 const revisionFile = (folder: string, revision: string): string =>
   join(folder, "revisions", encodeURIComponent(revision));
 
-async function rememberRevision(folder: string, revision: string, commit: string): Promise<void> {
-  const path = revisionFile(folder, revision);
+/** What a revision means offline: the commit of which something has been fetched last. */
+export async function rememberRevision({ folder, reference, commit }: Repository): Promise<void> {
+  const path = revisionFile(folder, reference.revision);
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, commit);
+  await writeWhole(path, commit);
 }
+
+/** Writes a small file so that nobody reads half of it. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const aside = `${path}.${ownMark()}`;
+  await writeFile(aside, text);
+  await rename(aside, path);
+}
+
+/** A part of a file's name that no other process has, nor another call of this one. */
+const ownMark = (): string => `${process.pid}-${randomUUID().slice(0, 8)}`;
 
 /** The commit that a revision was at when it was last asked for; a commit is itself. */
 async function rememberedCommit({ folder, reference, what }: Place): Promise<string> {
@@ -108,6 +116,8 @@ export function notInCache(what: string, folder: string): OarlockError {
     `${what} is not in the cache (${folder}), and HF_HUB_OFFLINE forbids asking for it`,
   );
 }
+
+const MAX_FILES = 100_000;
 
 /** Every file of the repository at its commit. */
 export async function listRepository({
@@ -136,6 +146,11 @@ export async function listRepository({
       );
     }
     found.push(entry);
+    if (found.length > MAX_FILES)
+      throw new OarlockError(
+        "HUB_REQUEST",
+        `${what} has more than the ${MAX_FILES} files that are looked at`,
+      );
   }
   return found;
 }
@@ -152,19 +167,27 @@ async function fetchAside(session: Repository, entry: ListFileEntry, target: str
   const expected = expectedDigest(entry);
   // The name holds the content's digest: a partial file is only continued with what it began with.
   const partial = `${target}.${expected?.hex.slice(0, 16) ?? "unknown"}.partial`;
-  await appendRest(session, entry, partial);
-  const { size } = await stat(partial);
-  const digest = expected && (await fileDigest(partial, expected.algorithm, session.options.signal));
+  // Whoever renames it has it; another process that fetches the same begins its own.
+  const own = `${partial}.${ownMark()}`;
+  await rename(partial, own).catch(() => undefined);
+  try {
+    await appendRest(session, entry, own);
+  } catch (reason) {
+    await rename(own, partial).catch(() => undefined);
+    throw reason;
+  }
+  const { size } = await stat(own);
+  const digest = expected && (await fileDigest(own, expected.algorithm, session.options.signal));
   const expectedBytes = entry.lfs?.size ?? entry.size;
   if (size !== expectedBytes || digest !== expected?.hex) {
-    await rm(partial, { force: true });
+    await rm(own, { force: true });
     throw new OarlockError(
       "HUB_DIGEST",
       `${entry.path} of ${session.reference.name}: ${size} bytes with digest ${digest}, the hub lists ${expectedBytes} with ${expected?.hex}`,
       { retryable: true },
     );
   }
-  await rename(partial, target);
+  await rename(own, target);
 }
 
 /** Appends what a partial file lacks. */
@@ -211,10 +234,14 @@ async function reporting<T>(
     if (cause instanceof OarlockError) throw cause;
     const status = cause instanceof Error && "statusCode" in cause ? Number(cause.statusCode) : undefined;
     const hint = status === 401 || status === 403 ? "; a private or gated repository needs HF_TOKEN" : "";
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = withoutQueries(cause instanceof Error ? cause.message : String(cause));
     throw new OarlockError("HUB_REQUEST", `${what}: ${reason}${hint}`, {
       cause,
       retryable: status === undefined || status === 429 || status >= 500,
     });
   }
 }
+
+/** Addresses of stores are signed in their queries. */
+const withoutQueries = (text: string): string =>
+  text.replaceAll(/(https?:\/\/[^\s?#"']+)[?#][^\s"']*/g, "$1");

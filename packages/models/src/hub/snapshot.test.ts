@@ -6,6 +6,7 @@ import { isModelFile } from "../load-model.ts";
 import type { HubReference } from "../source.ts";
 import { hubSettings } from "./config.ts";
 import { downloadSnapshot } from "./snapshot.ts";
+import { expectedDigest } from "./verify.ts";
 
 const reference: HubReference = { type: "model", name: "org/name", revision: "main" };
 const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => i % 251));
@@ -59,6 +60,8 @@ describe("a snapshot", () => {
     });
     const snapshot = join(options.cacheDir, "models--org--name", COMMIT);
     expect(existsSync(join(snapshot, "model.safetensors"))).toBe(false);
+    // Offline, a revision is still what it was: nothing of this commit is whole.
+    expect(existsSync(join(snapshot, "../revisions/main"))).toBe(false);
     const before = hub.requests.length;
     await downloadSnapshot(reference, options);
     expect(hub.requests.slice(before).join()).toContain("model.safetensors bytes=100000-299999");
@@ -81,6 +84,20 @@ describe("a snapshot", () => {
       await downloadSnapshot(reference, options);
       expect(readFileSync(join(snapshot, name))).toEqual(files.get(name));
     }
+  });
+
+  it("is fetched by two at a time, and each has it whole", async () => {
+    const hub = await startFakeHub({ files });
+    const options = { endpoint: hub.endpoint, cacheDir: temporaryFolder("hub"), wanted: isModelFile };
+    const folders = await Promise.all([1, 2, 3].map(() => downloadSnapshot(reference, options)));
+    for (const folder of folders) expect(readFileSync(join(folder, "model.safetensors"))).toEqual(weights);
+    const left = readdirSync(folders[0] ?? "").filter((name) => name.includes(".partial"));
+    expect(left).toEqual([]);
+  });
+
+  it("is refused where a digest of the listing would lead out of the folder", async () => {
+    const entry = { path: "f.jsonl", oid: "/../../../../x" };
+    expect(() => expectedDigest(entry)).toThrow(/HUB_REQUEST.*f\.jsonl.*no digest/);
   });
 
   it("stops when told", async () => {
@@ -148,5 +165,9 @@ describe("the environment", () => {
       offline: false,
       cacheDir: "/x/oarlock/hub",
     });
+    for (const bad of ["https://me:hf_secret@mirror", "mirror", "ftp://mirror"])
+      expect(() => hubSettings({ HF_ENDPOINT: bad })).toThrow(
+        /SETTING_INVALID.*HF_ENDPOINT: accepted: (?!.*hf_secret)/,
+      );
   });
 });

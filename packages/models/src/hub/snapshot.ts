@@ -1,6 +1,6 @@
 /** The files of a model's repository as a folder, complete or not there. */
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import type { HubReference } from "../source.ts";
@@ -9,7 +9,9 @@ import {
   listRepository,
   notInCache,
   openRepository,
+  rememberRevision,
   type RepositoryOptions,
+  writeWhole,
 } from "./repository.ts";
 
 export interface SnapshotOptions extends RepositoryOptions {
@@ -27,7 +29,10 @@ export async function downloadSnapshot(reference: HubReference, options: Snapsho
   const repository = await openRepository(reference, options);
   const { snapshot, settings, what, folder, commit } = repository;
   const complete = join(snapshot, COMPLETE);
-  if (existsSync(complete)) return snapshot;
+  if (existsSync(complete)) {
+    if (!settings.offline) await rememberRevision(repository);
+    return snapshot;
+  }
   if (settings.offline) throw notInCache(what, folder);
   return repository.reporting(async () => {
     const wanted = (await listRepository(repository)).filter(({ path }) => options.wanted(path));
@@ -35,7 +40,8 @@ export async function downloadSnapshot(reference: HubReference, options: Snapsho
       throw new OarlockError("HUB_REQUEST", `${what} holds no file that can be read here`);
     await mkdir(snapshot, { recursive: true });
     for (const entry of wanted) await fetchFile(repository, entry);
-    await writeFile(complete, JSON.stringify({ name: reference.name, commit }));
+    await writeWhole(complete, JSON.stringify({ name: reference.name, commit }));
+    await rememberRevision(repository);
     return snapshot;
   });
 }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { ListFileEntry } from "@huggingface/hub";
+import { OarlockError } from "@oarlock/errors";
 
 /** A digest that the hub states. */
 export interface ExpectedDigest {
@@ -10,10 +11,21 @@ export interface ExpectedDigest {
   readonly hex: string;
 }
 
-/** `undefined` where the listing states none. */
-export function expectedDigest(entry: Pick<ListFileEntry, "oid" | "lfs">): ExpectedDigest | undefined {
-  if (entry.lfs !== undefined) return { algorithm: "sha256", hex: entry.lfs.oid.replace(/^sha256:/, "") };
-  return entry.oid === undefined ? undefined : { algorithm: "git-sha1", hex: entry.oid };
+const HEX = { sha256: /^[0-9a-f]{64}$/, "git-sha1": /^[0-9a-f]{40}$/ };
+
+/** `undefined` where the listing states none. Throws `HUB_REQUEST` where it states something else: a part of it is in a file's name. */
+export function expectedDigest(
+  entry: Pick<ListFileEntry, "path" | "oid" | "lfs">,
+): ExpectedDigest | undefined {
+  const { lfs, oid, path } = entry;
+  if (lfs === undefined && oid === undefined) return undefined;
+  const algorithm = lfs === undefined ? "git-sha1" : "sha256";
+  const hex = String(lfs?.oid ?? oid).replace(/^sha256:/, "");
+  if (HEX[algorithm].test(hex)) return { algorithm, hex };
+  throw new OarlockError(
+    "HUB_REQUEST",
+    `the hub lists ${path} with ${JSON.stringify(hex.slice(0, 80))}, which is no digest`,
+  );
 }
 
 /** The digest of a file, in hexadecimal. */

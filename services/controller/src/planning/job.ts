@@ -1,5 +1,5 @@
 /**
- * The plan of a run that reads volumes, or a hub of its own, is resolved where they can be reached: a Job runs the command line
+ * The plan of a run that reads volumes or the hub is resolved where they can be reached: a Job runs the command line
  * there and serves what it says, until the controller has it. Pure.
  */
 import type { RoleName } from "@oarlock/runfile";

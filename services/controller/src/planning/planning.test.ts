@@ -15,10 +15,10 @@ const grpo = {
   steps: 30,
   rewards: [{ name: "mine", type: "function", function: { file: "pvc://code/reward.ts" } }],
 } as const;
-const READS: Partial<RunSpec> = {
+const READS = {
   model: { from: "pvc://models/small" },
   stages: [{ name: "learn", type: "grpo", grpo }],
-};
+} as const satisfies Partial<RunSpec>;
 
 interface Template {
   readonly spec: { readonly template: { readonly spec: { readonly volumes: readonly Volume[] } } };
@@ -99,6 +99,26 @@ it("a run that names a hub is planned in a pod, and every pod of it is told wher
     ["Deployment", "reward"],
   ] as const)
     expect(told(kind, role)).toEqual(expected);
+});
+
+it.each([
+  ["a model of the hub", { model: { from: "hf://org/name" } }],
+  [
+    "a data set of the hub",
+    {
+      stages: [
+        {
+          ...READS.stages[0],
+          grpo: { ...grpo, data: { type: "hub", hub: { dataset: "hf://datasets/org/name" } } },
+        },
+      ],
+    },
+  ],
+] as const)("%s is fetched by a pod of the run, not by the controller", (_, more) => {
+  const world = newWorld(more as Partial<RunSpec>);
+  world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
+  world.settle();
+  expect(world.children.has("Job/demo-planner")).toBe(true);
 });
 
 it("its pod is told of the message server where it reads bundles, and how to trust it; else it needs none", () => {
