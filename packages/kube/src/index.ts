@@ -20,6 +20,8 @@ export { createInformer } from "./informer.ts";
 export type { Change, Informer, InformerOptions } from "./informer.ts";
 export { createController } from "./controller.ts";
 export type { Controller, ControllerOptions, Reconciled } from "./controller.ts";
+export { isSilent, NODES } from "./nodes.ts";
+export type { Node } from "./nodes.ts";
 export { ControllerMetrics } from "./metrics.ts";
 export type { ReconcileResult } from "./metrics.ts";
 export type { WorkQueueCounts } from "./work-queue.ts";

@@ -65,8 +65,11 @@ function partsWith<B extends { readonly data: DataSpec; readonly rewards?: Evalu
 }
 
 function dataWith(data: DataSpec, change: Change): DataSpec {
-  if (data.file === undefined) return data;
-  return { ...data, file: { ...data.file, path: change({ kind: "data", reference: data.file.path }) } };
+  const { file, hub } = data;
+  if (file !== undefined)
+    return { ...data, file: { ...file, path: change({ kind: "data", reference: file.path }) } };
+  if (hub === undefined) return data;
+  return { ...data, hub: { ...hub, dataset: change({ kind: "data", reference: hub.dataset }) } };
 }
 
 function rewardWith(reward: RewardSpec, change: Change): RewardSpec {

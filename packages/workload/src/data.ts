@@ -1,6 +1,7 @@
 /** The rows of a run's `data` block, wherever they come from. Reading formats is data's; this picks the source. */
 import { readFile } from "node:fs/promises";
 import {
+  chooseDataFiles,
   type Dataset,
   MAX_TABLE_BYTES,
   openFileData,
@@ -40,7 +41,12 @@ async function openHubData(
   { signal, onProgress, hub }: OpenDataOptions,
 ): Promise<Dataset> {
   const reference = parseHubReference(data.dataset);
-  const files = await openHubDataset(reference, data, {
+  const choice = {
+    name: JSON.stringify([data.config, data.split]),
+    choose: (paths: readonly string[], configurations: unknown) =>
+      chooseDataFiles(paths, data, configurations),
+  };
+  const files = await openHubDataset(reference, choice, {
     ...hub,
     ...(signal && { signal }),
     ...(onProgress && { onProgress }),

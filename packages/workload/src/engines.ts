@@ -110,18 +110,8 @@ export interface RunPolicyOptions {
 
 /** The run's policy versions on the bus. */
 export function openRunPolicies(options: RunPolicyOptions): Promise<PolicyStore> {
-  const { bus, run, uid, config, incarnation } = options;
-  const references = run.spec.stages.some((stage) => referenceBy(stage) === "actors") ? 1 : 0;
-  const versions = laggingVersions(run.spec.pipeline) + references + SPARE_VERSIONS;
-  const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
-  return openPolicyStore({
-    bus,
-    uid,
-    incarnation,
-    configDigest: sha256Hex(canonicalJson(config)),
-    maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),
-    fingerprintDigest: run.digest,
-  });
+  const references = options.run.spec.stages.some((stage) => referenceBy(stage) === "actors") ? 1 : 0;
+  return openVersions(options, references);
 }
 
 /** Whether actors of the run compute values. */
@@ -130,13 +120,19 @@ export const hasCriticsInActors = (run: ResolvedRun): boolean =>
 
 /** The critics that go with the policy versions, where actors compute values: a store like the policy's. */
 export function openRunCritics(options: RunPolicyOptions): Promise<PolicyStore> {
-  const { bus, run, uid, incarnation } = options;
-  const config = withScoreHead(options.config);
-  const versions = laggingVersions(run.spec.pipeline) + SPARE_VERSIONS;
+  return openVersions({ ...options, uid: `${options.uid}_critic`, config: withScoreHead(options.config) });
+}
+
+/** A store with room for the versions that lag needs, and for as many besides. */
+function openVersions(
+  { bus, run, uid, config, incarnation }: RunPolicyOptions,
+  besides = 0,
+): Promise<PolicyStore> {
+  const versions = laggingVersions(run.spec.pipeline) + besides + SPARE_VERSIONS;
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,
-    uid: `${uid}_critic`,
+    uid,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: versions * (bytes + VERSION_OVERHEAD_BYTES),

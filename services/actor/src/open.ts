@@ -39,6 +39,7 @@ export async function openActor(parts: OpenActorParts): Promise<RunningActor> {
     open: (weights) => openRunCompanion(run, model.config, weights),
     capacity: 1,
   });
+  // Where the plan has no critic for actors, no work names one, and nothing is looked up.
   const critics = hasCriticsInActors(run)
     ? await openRunCritics({ bus, run, uid, config: model.config, incarnation: 0 })
     : policies;

@@ -1,9 +1,9 @@
 /** Nodes that die: which pods count as lost, what the controller does about a learner, and what the run says meanwhile. */
 import { describe, expect, it } from "vitest";
-import { conditionOf, KubeError, type KubeObject } from "@oarlock/kube";
+import { conditionOf, isSilent, KubeError, type KubeObject } from "@oarlock/kube";
 import { createManualClock } from "@oarlock/runtime";
 import type { Job, Pod } from "./api.ts";
-import { isSilent, nodesInDoubt, withoutLost } from "./lost-nodes.ts";
+import { nodesInDoubt, withoutLost } from "./lost-nodes.ts";
 import { createNodeViews } from "./node-views.ts";
 import { isQuiet, report, running, servingPod, type World } from "./world.ts";
 

@@ -3,24 +3,12 @@
  * it ended; a Job that counts failures makes no other before. A second learner is safe beside a first that may still run (F1), so
  * the controller goes on without the pod. Its volumes stay where they are: that a node is off is for people to say. Pure.
  */
-import type { EventNote, KubeObject } from "@oarlock/kube";
+import type { EventNote } from "@oarlock/kube";
 import type { Job, Pod, TrainingRun } from "./api.ts";
 import { isReady, jobOf, livePods, type Observed, podsOf } from "./observed.ts";
 
-export interface Node extends KubeObject {
-  readonly status?: {
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-  };
-}
-
 /** After the end of a pod's grace period, whatever its node says: a kubelet that hangs, or one that may not be looked at. */
 const OVERDUE_MS = 60_000;
-
-/** Whether its kubelet has stopped reporting, or the machine was taken out of the cluster. */
-export function isSilent(node: Node | undefined): boolean {
-  const ready = node?.status?.conditions?.find(({ type }) => type === "Ready");
-  return node === undefined || ready?.status === "Unknown";
-}
 
 /** Nodes worth a look: those of pods that were deleted, or that run and do not serve. */
 export function nodesInDoubt(pods: readonly Pod[]): ReadonlySet<string> {
@@ -57,11 +45,10 @@ export function lostJob(observed: Observed): Job | undefined {
   return lostLearners(observed).some(waitsFor) ? job : undefined;
 }
 
-/** Said when a learner's pod is given up. */
-export function lossOf(observed: Observed): readonly EventNote[] {
-  if (lostJob(observed) === undefined) return [];
+/** Said when the Job of a lost learner is given up. */
+export function lossOf(observed: Observed): EventNote {
   const message = `${placesOf(observed).join(", ")}: another learner takes its place`;
-  return [{ type: "Warning", reason: "LearnerLost", message }];
+  return { type: "Warning", reason: "LearnerLost", message };
 }
 
 /** What a run that waits should know of pods that are lost; empty where none are. */

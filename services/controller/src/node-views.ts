@@ -2,12 +2,11 @@
  * Looks at the nodes of pods in doubt, each once in a few seconds. A controller that may not (as one that serves a single namespace) knows
  * of no silent node, and goes by the time that a pod is overdue.
  */
-import { isStatus, type KubeClient, type Resource } from "@oarlock/kube";
+import { isSilent, isStatus, type KubeClient, type Node, NODES } from "@oarlock/kube";
 import type { Clock } from "@oarlock/runtime";
 import type { Pod } from "./api.ts";
-import { isSilent, type Node, nodesInDoubt } from "./lost-nodes.ts";
+import { nodesInDoubt } from "./lost-nodes.ts";
 
-const NODES: Resource = { apiVersion: "v1", kind: "Node", plural: "nodes" };
 const FRESH_MS = 5_000;
 
 export interface NodeViews {

@@ -104,7 +104,7 @@ export function reconcile(observed: Observed): Decision {
     poolStatus: pools,
     events: [
       ...eventsOf(observed, status),
-      ...(lost === undefined ? [] : lossOf(observed)),
+      ...(lost === undefined ? [] : [lossOf(observed)]),
       ...ending.events,
     ],
     expired,

@@ -3,7 +3,6 @@ import {
   type ClusterSource,
   clusterSource,
   type RoleName,
-  type RunSpec,
   type SourceUse,
   sourcesOf,
 } from "@oarlock/runfile";
@@ -42,20 +41,8 @@ export function claimsOf({ spec }: TrainingRun, roles: readonly RoleName[]): rea
  * its place in the network; and models and data sets of any size have that pod's memory and time, not the controller's.
  */
 export function isPlannedInPod(run: TrainingRun): boolean {
-  return readsHub(run.spec) || clusterSources(run).some(({ scheme }) => scheme === "pvc");
-}
-
-function readsHub({ model, stages, evaluation, hub }: RunSpec): boolean {
-  const blocks = [
-    ...stages.map((stage) => stage[stage.type]),
-    ...stages.map(({ ppo }) => ppo?.ptx),
-    evaluation,
-  ];
-  return (
-    hub !== undefined ||
-    model.from?.startsWith("hf://") === true ||
-    blocks.some((block) => block?.data.type === "hub")
-  );
+  const readsHub = sourcesOf(run.spec).some(({ reference }) => reference.startsWith("hf://"));
+  return run.spec.hub !== undefined || readsHub || clusterSources(run).some(({ scheme }) => scheme === "pvc");
 }
 
 /** Whether something that the run reads lies in its object store. */

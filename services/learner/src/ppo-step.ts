@@ -204,15 +204,16 @@ async function startNumbers(
     (source === "policy" ? learning : trainer).logprobs(rows, source, atTemperature, signal);
   const old = await timed(parts, () => under("policy logprobs", logprobs("policy")));
   const stage = parts.run.spec.stages[at.stage];
-  const by = referenceBy(stage);
-  const reference = await timed(parts, async () =>
-    by === "learner" ? under("reference logprobs", logprobs("reference")) : undefined,
-  );
-  const given =
-    by === "actors" ? used.map(({ trajectory }) => signalOf(trajectory, "reference log-probs")) : undefined;
+  const sent = (what: Parameters<typeof signalOf>[1]): Float32Array[] =>
+    used.map(({ trajectory }) => signalOf(trajectory, what));
+  const reference = await timed(parts, async () => {
+    const by = referenceBy(stage);
+    if (by === "actors") return sent("reference log-probs");
+    return by === "learner" ? under("reference logprobs", logprobs("reference")) : undefined;
+  });
   const values = await timed(parts, async () =>
     valuesBy(stage) === "actors"
-      ? used.map(({ trajectory }) => signalOf(trajectory, "values"))
+      ? sent("values")
       : under("values", () => scorer.get().scores(rows, batching, signal)),
   );
   const none = (row: TrainingRow): Float32Array => new Float32Array(row.tokens.length);
@@ -222,7 +223,7 @@ async function startNumbers(
       score: reward.spread?.sequence ?? score,
       ...(reward.spread === undefined ? {} : { tokenScores: reward.spread.tokens }),
       logprobs: old.value[i] ?? none(row),
-      refLogprobs: (given ?? reference.value)?.[i],
+      refLogprobs: reference.value?.[i],
       values: values.value[i] ?? none(row),
     })),
     seconds: {

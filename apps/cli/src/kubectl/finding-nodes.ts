@@ -1,16 +1,9 @@
 /** Do all nodes answer, and which pods of runs are on those that do not. */
-import type { KubeObject, Resource } from "@oarlock/kube";
+import { isSilent, type KubeObject, type Node, NODES, type Resource } from "@oarlock/kube";
 import type { Cluster } from "./cluster.ts";
 import { type Finding, ok } from "./finding.ts";
 
-export const NODES: Resource = { apiVersion: "v1", kind: "Node", plural: "nodes" };
 const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };
-
-interface Node extends KubeObject {
-  readonly status?: {
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-  };
-}
 
 interface PlacedPod extends KubeObject {
   readonly spec?: { readonly nodeName?: string };
@@ -19,9 +12,7 @@ interface PlacedPod extends KubeObject {
 /** The findings. */
 export async function nodes({ client, namespace }: Cluster): Promise<readonly Finding[]> {
   const { items } = await client.list<Node>(NODES);
-  const silent = items.filter(({ status }) =>
-    status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "Unknown"),
-  );
+  const silent = items.filter(isSilent);
   if (silent.length === 0) return [ok("nodes", `all ${items.length} nodes answer`)];
   const labelSelector = "app.kubernetes.io/part-of=oarlock";
   const { items: pods } = await client.list<PlacedPod>(PODS, { namespace, labelSelector });

@@ -1,9 +1,9 @@
 /** What `kubectl oarlock doctor` looks at: each check asks the API server and gives what is wrong with its remedy. */
-import { isStatus, type KubeObject, type Resource } from "@oarlock/kube";
+import { isStatus, type KubeObject, type Node, NODES, type Resource } from "@oarlock/kube";
 import { controller } from "./finding-controller.ts";
 import { type Cluster, TRAINING_RUNS } from "./cluster.ts";
 import { type Finding, INSTALL, ok } from "./finding.ts";
-import { NODES, nodes } from "./finding-nodes.ts";
+import { nodes } from "./finding-nodes.ts";
 
 type Check = (cluster: Cluster) => Promise<readonly Finding[]>;
 
@@ -165,10 +165,6 @@ const images: Check = async ({ client, namespace }) => {
     },
   ];
 };
-
-interface Node extends KubeObject {
-  readonly status?: { readonly allocatable?: Readonly<Record<string, string>> };
-}
 
 const devices: Check = async ({ client }) => {
   const { items } = await client.list<Node>(NODES);

@@ -1,7 +1,7 @@
 /**
- * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision, conversational), verl (prompt as
- * messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and Anthropic's hh-rlhf, and a
- * mapping of the user's own. A record in, a row out, or an error that names place, field and value.
+ * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision,
+ * conversational), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and
+ * Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that names place, field and value.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LabelledText, Prompt, Row } from "../row.ts";

@@ -25,14 +25,21 @@ const extensions: Readonly<Record<string, TableFormat>> = {
   ".parquet": "parquet",
 };
 
-/** The format that a file's name says, gzip aside. Throws `DATA_FORMAT`. */
-export function formatOf(name: string): TableFormat {
+export const EXTENSIONS: readonly string[] = Object.keys(extensions);
+
+/** The extension of a format that is read, gzip aside; undefined where a name has none. */
+export function extensionOf(name: string): string | undefined {
   const bare = name.toLowerCase().replace(/\.gz$/, "");
-  const found = Object.entries(extensions).find(([extension]) => bare.endsWith(extension));
-  if (found) return found[1];
+  return EXTENSIONS.find((extension) => bare.endsWith(extension));
+}
+
+/** The format that a file's name says. Throws `DATA_FORMAT`. */
+export function formatOf(name: string): TableFormat {
+  const found = extensions[extensionOf(name) ?? ""];
+  if (found !== undefined) return found;
   throw new OarlockError(
     "DATA_FORMAT",
-    `${name}: the name says no format; accepted: ${Object.keys(extensions).join(", ")}, each also .gz, or set format`,
+    `${name}: the name says no format; accepted: ${EXTENSIONS.join(", ")}, each also .gz, or set format`,
   );
 }
 

@@ -8,7 +8,6 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { datasetInfo } from "@huggingface/hub";
 import type { HubReference } from "../source.ts";
-import { chooseDataFiles, type DataSelection } from "./data-files.ts";
 import {
   fetchFile,
   listRepository,
@@ -30,18 +29,26 @@ export interface DataFile {
   fetch(): Promise<string>;
 }
 
-/** The files of a split, in the order of their rows. Throws `DATA_SPLIT`, `HUB_OFFLINE` and `HUB_REQUEST`. */
+/** Which files are wanted. */
+export interface FileChoice {
+  /** What it is remembered by, for use offline: the same name for the same files of a commit. */
+  readonly name: string;
+  /** Of the paths in the repository, in the order of their rows; `configurations` is `configs` of the card, as the hub gives it. */
+  readonly choose: (paths: readonly string[], configurations: unknown) => readonly string[];
+}
+
+/** The files of a choice. Throws what it throws, `HUB_OFFLINE` and `HUB_REQUEST`. */
 export async function openHubDataset(
   reference: HubReference,
-  selection: DataSelection,
+  { name, choose }: FileChoice,
   options: RepositoryOptions = {},
 ): Promise<readonly DataFile[]> {
   const repository = await openRepository(reference, options);
-  const remembered = join(repository.snapshot, splitName(selection));
+  const remembered = join(repository.snapshot, memoryOf(name));
   if (repository.settings.offline) return offline(repository, remembered);
   const entries = await repository.reporting(() => listRepository(repository));
   const paths = entries.map(({ path }) => path);
-  const chosen = chooseDataFiles(paths, selection, await configurationsOf(repository));
+  const chosen = choose(paths, await configurationsOf(repository));
   const byPath = new Map(entries.map((entry) => [entry.path, entry]));
   const files = chosen.flatMap((path) => byPath.get(path) ?? []);
   const listed = files.map(({ path, size, lfs }) => ({ path, sizeBytes: lfs?.size ?? size }));
@@ -92,10 +99,8 @@ async function offline(
   }));
 }
 
-/** A name that no file of a repository has: config and split are texts of a user. */
-function splitName({ config, split }: DataSelection): string {
-  const hash = createHash("sha256")
-    .update(JSON.stringify([config, split]))
-    .digest("hex");
+/** A name that no file of a repository has: that of a choice is a text of a user. */
+function memoryOf(choice: string): string {
+  const hash = createHash("sha256").update(choice).digest("hex");
   return `.oarlock-split-${hash.slice(0, 16)}.json`;
 }

@@ -120,20 +120,15 @@ export function notInCache(what: string, folder: string): OarlockError {
 const MAX_FILES = 100_000;
 
 /** Every file of the repository at its commit. */
-export async function listRepository({
-  reference,
-  commit,
-  settings,
-  what,
-  ...session
-}: Repository): Promise<ListFileEntry[]> {
+export async function listRepository(repository: Repository): Promise<ListFileEntry[]> {
+  const { reference, commit, settings, what } = repository;
   const found: ListFileEntry[] = [];
   const listing = listFiles({
     repo: { type: reference.type, name: reference.name },
     revision: commit,
     recursive: reference.type === "dataset",
     hubUrl: settings.endpoint,
-    fetch: session.fetch,
+    fetch: repository.fetch,
     ...(settings.token === undefined ? {} : { accessToken: settings.token }),
   });
   for await (const entry of listing) {
@@ -162,7 +157,7 @@ export async function fetchFile(repository: Repository, entry: ListFileEntry): P
   return target;
 }
 
-async function fetchAside(session: Repository, entry: ListFileEntry, target: string): Promise<void> {
+async function fetchAside(repository: Repository, entry: ListFileEntry, target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
   const expected = expectedDigest(entry);
   // The name holds the content's digest: a partial file is only continued with what it began with.
@@ -171,19 +166,19 @@ async function fetchAside(session: Repository, entry: ListFileEntry, target: str
   const own = `${partial}.${ownMark()}`;
   await rename(partial, own).catch(() => undefined);
   try {
-    await appendRest(session, entry, own);
+    await appendRest(repository, entry, own);
   } catch (reason) {
     await rename(own, partial).catch(() => undefined);
     throw reason;
   }
   const { size } = await stat(own);
-  const digest = expected && (await fileDigest(own, expected.algorithm, session.options.signal));
+  const digest = expected && (await fileDigest(own, expected.algorithm, repository.options.signal));
   const expectedBytes = entry.lfs?.size ?? entry.size;
   if (size !== expectedBytes || digest !== expected?.hex) {
     await rm(own, { force: true });
     throw new OarlockError(
       "HUB_DIGEST",
-      `${entry.path} of ${session.reference.name}: ${size} bytes with digest ${digest}, the hub lists ${expectedBytes} with ${expected?.hex}`,
+      `${entry.path} of ${repository.reference.name}: ${size} bytes with digest ${digest}, the hub lists ${expectedBytes} with ${expected?.hex}`,
       { retryable: true },
     );
   }
@@ -191,8 +186,8 @@ async function fetchAside(session: Repository, entry: ListFileEntry, target: str
 }
 
 /** Appends what a partial file lacks. */
-async function appendRest(session: Repository, entry: ListFileEntry, partial: string): Promise<void> {
-  const { reference, commit, settings, options } = session;
+async function appendRest(repository: Repository, entry: ListFileEntry, partial: string): Promise<void> {
+  const { reference, commit, settings, options } = repository;
   const totalBytes = entry.lfs?.size ?? entry.size;
   let doneBytes = existsSync(partial) ? (await stat(partial)).size : 0;
   if (doneBytes >= totalBytes && doneBytes > 0) return;
@@ -201,7 +196,7 @@ async function appendRest(session: Repository, entry: ListFileEntry, partial: st
     path: entry.path,
     revision: commit,
     hubUrl: settings.endpoint,
-    fetch: session.fetch,
+    fetch: repository.fetch,
     xet: false, // plain HTTP ranges: one way to continue a cut download
     ...(settings.token === undefined ? {} : { accessToken: settings.token }),
   });

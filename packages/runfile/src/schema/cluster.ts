@@ -36,6 +36,7 @@ import {
   stringMap,
   text,
   union,
+  secretKey,
 } from "./primitives.ts";
 
 const MAX_REPLICAS = 1024;
@@ -179,10 +180,7 @@ const nats: z.ZodType<NatsSpec> = ruled(
       .regex(/^(nats|tls|wss?):\/\/[^\s,]+(,(nats|tls|wss?):\/\/[^\s,]+)*$/)
       .describe("nats://host:4222, several with commas; no passwords here.")
       .optional(),
-    urlSecretRef: closed({
-      name: objectName().describe("Secret in the run's namespace."),
-      key: text(253).describe("Key in it whose value is the URL."),
-    })
+    urlSecretRef: secretKey("Key in it whose value is the URL.")
       .describe("Where a URL with credentials is kept.")
       .optional(),
     managed: closed({
@@ -226,10 +224,7 @@ const hub: z.ZodType<HubSpec> = closed({
     .regex(/^https?:\/\/[^\s/?#@]+(\/[^\s?#@]*)?$/)
     .describe("A mirror's address (default: https://huggingface.co).")
     .optional(),
-  tokenSecretRef: closed({
-    name: objectName().describe("Secret in the run's namespace."),
-    key: text(253).describe("Key in it whose value is the token."),
-  })
+  tokenSecretRef: secretKey("Key in it whose value is the token.")
     .describe("Token for private and gated repositories.")
     .optional(),
 }).describe("The Hugging Face hub, as the run's pods reach it (a laptop: HF_ENDPOINT, HF_TOKEN).");

@@ -42,6 +42,16 @@ export function objectName(): z.ZodString {
   return text(253).regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
 }
 
+/** A key of a Secret; `what` says what its value is. */
+export function secretKey(
+  what: string,
+): z.ZodObject<{ name: z.ZodString; key: z.ZodString }, z.core.$strict> {
+  return closed({
+    name: objectName().describe("Secret in the run's namespace."),
+    key: text(253).describe(what),
+  });
+}
+
 /** `stage/<name>`: the result of an earlier stage. */
 export const STAGE_REFERENCE: RegExp = /^stage\/[a-z]([-a-z0-9]*[a-z0-9])?$/;
 

@@ -10,17 +10,7 @@ import type {
   ServiceTlsSpec,
 } from "../reward-services.ts";
 import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS, SCORE_SCOPES } from "../vocabulary.ts";
-import {
-  choice,
-  closed,
-  integer,
-  list,
-  objectName,
-  real,
-  ruled,
-  stageReference,
-  text,
-} from "./primitives.ts";
+import { choice, closed, integer, list, real, ruled, stageReference, text, secretKey } from "./primitives.ts";
 
 /** Scores beyond this are typing errors. */
 const LARGE = 1e6;
@@ -85,12 +75,7 @@ const service: z.ZodType<ServiceSpec> = ruled(
       .optional(),
     tokenFile: text(1024).describe("File with the bearer token.").optional(),
     tls: tls.describe("PEM files of the connection.").optional(),
-    tokenSecretRef: closed({
-      name: objectName().describe("Secret in the run's namespace."),
-      key: text(253).describe("Key in it."),
-    })
-      .describe("Where pods get tokenEnv from.")
-      .optional(),
+    tokenSecretRef: secretKey("Key in it.").describe("Where pods get tokenEnv from.").optional(),
     version: text(128).describe("Version that its verdicts must carry.").optional(),
     scope: choice(SCORE_SCOPES).describe("What its scores are of.").optional(),
     deterministic: z.boolean().describe("Whether a sample's score is always the same.").optional(),

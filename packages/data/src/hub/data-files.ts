@@ -4,6 +4,7 @@
  * names of files; where there are none, all files are "train".
  */
 import { OarlockError } from "@oarlock/errors";
+import { extensionOf, EXTENSIONS } from "../files/table.ts";
 import { matchesPattern } from "./path-pattern.ts";
 
 /** What a user asks for. */
@@ -13,8 +14,8 @@ export interface DataSelection {
   readonly split: string;
 }
 
-/** The formats that are read, the preferred one first: a repository may hold the same rows in several. */
-const FORMATS = [".parquet", ".jsonl", ".ndjson", ".json", ".csv"];
+/** Extensions that are read, the preferred one first: a repository may hold the same rows in several formats. */
+const FORMATS = [".parquet", ...EXTENSIONS.filter((extension) => extension !== ".parquet")];
 /** What splits are called in names of files and folders. */
 const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
   train: ["train", "training"],
@@ -34,7 +35,7 @@ export function chooseDataFiles(
   selection: DataSelection,
   configurations?: unknown,
 ): readonly string[] {
-  const readable = paths.filter((path) => formatOf(path) !== undefined && !NO_DATA.test(path)).toSorted();
+  const readable = paths.filter((path) => extensionOf(path) !== undefined && !NO_DATA.test(path)).toSorted();
   const chosen = configurationOf(selection.config, configurations);
   const splits =
     chosen === undefined
@@ -151,14 +152,8 @@ function splitIn(names: readonly string[]): string | undefined {
   return Object.entries(KEYWORDS).find(([, words]) => words.some(says))?.[0];
 }
 
-/** The extension of a format that is read, gzip aside. */
-function formatOf(path: string): string | undefined {
-  const bare = path.toLowerCase().replace(/\.gz$/, "");
-  return FORMATS.find((extension) => bare.endsWith(extension));
-}
-
 /** Those of the commonest format: rows that lie there twice are read once. */
 function oneFormat(paths: readonly string[]): readonly string[] {
-  const counts = FORMATS.map((format) => paths.filter((path) => formatOf(path) === format));
+  const counts = FORMATS.map((format) => paths.filter((path) => extensionOf(path) === format));
   return counts.reduce((most, each) => (each.length > most.length ? each : most));
 }
