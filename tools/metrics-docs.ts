@@ -1,6 +1,7 @@
 /** `npm run metrics-docs`: writes the list of metrics in docs/metrics.md from the code; `--check` fails where it has drifted. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { ACTOR_INSTRUMENTS } from "@oarlock/actor";
+import { CONTROLLER_INSTRUMENTS } from "@oarlock/kube";
 import { BUS_INSTRUMENTS, LEARNER_INSTRUMENTS } from "@oarlock/learner";
 import { REWARD_INSTRUMENTS } from "@oarlock/reward";
 import { RPC_INSTRUMENTS } from "@oarlock/rpc";
@@ -17,6 +18,7 @@ const SECTIONS: readonly (readonly [string, Instruments])[] = [
   ["Reward worker", REWARD_INSTRUMENTS],
   ["gRPC, of every service", RPC_INSTRUMENTS],
   ["Process", PROCESS_INSTRUMENTS],
+  ["Controller", CONTROLLER_INSTRUMENTS],
 ];
 
 function section([title, instruments]: (typeof SECTIONS)[number]): string {

@@ -191,7 +191,7 @@ async function countsOf(controller: Candidate): Promise<Counts> {
     reconciles: sum(/^controller_runtime_reconcile_total\{.*\} (\d+)$/gm),
     requests: sum(/^rest_client_requests_total\{.*\} (\d+)$/gm),
     writes: sum(
-      new RegExp(`^rest_client_requests_total\\{method="(?:${WRITES.join("|")})"\\} (\\d+)$`, "gm"),
+      new RegExp(`^rest_client_requests_total\\{.*method="(?:${WRITES.join("|")})".*\\} (\\d+)$`, "gm"),
     ),
   };
 }

@@ -2,7 +2,7 @@
  * The controller against a real API server without nodes: many runs, no writes at rest, two controllers that do not fight, an
  * API server that goes away, and requests that fail on the way.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -136,10 +136,15 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     expect([writes(one) - before, writes(two)]).toEqual([0, 0]);
     expect(one.runs.controller.metrics.count("requeue_after")).toBeGreaterThanOrEqual(reconciled);
 
-    const pages = await fetch(`http://${one.address}/metrics`);
-    expect(await pages.text()).toMatch(
-      /controller_runtime_reconcile_total\{.*result="requeue_after"\} [1-9]/,
+    const page = await (await fetch(`http://${one.address}/metrics`)).text();
+    expect(page).toMatch(/controller_runtime_reconcile_total\{.*result="requeue_after"\} [1-9]/);
+    expect(page).toMatch(
+      /rest_client_requests_total\{code="201",method="PATCH",host="127.0.0.1:\d+"\} [1-9]/,
     );
+    // Alerts and panels select series that are there.
+    const asked = selectorsOfController();
+    expect(asked.length).toBeGreaterThan(4);
+    expect(asked.filter(({ name, labels }) => !hasSeries(page, name, labels))).toEqual([]);
     expect((await fetch(`http://${one.address}/readyz`)).status).toBe(200);
   }, 300_000);
 
@@ -215,3 +220,28 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     expect(await replicasOf("run-3-actor")).toBe(2);
   }, 240_000);
 });
+
+interface Selector {
+  readonly name: string;
+  /** `label="value"` */
+  readonly labels: readonly string[];
+}
+
+/** What rules and dashboard ask of the controller's own metrics. */
+function selectorsOfController(): readonly Selector[] {
+  const folder = join(repositoryRoot(), "deploy/k8s/components/prometheus");
+  const text = ["rules.yaml", "dashboard.json"]
+    .map((file) => readFileSync(join(folder, file), "utf8"))
+    .join();
+  const selector = /\b((?:controller_runtime|workqueue|rest_client|leader_election)_\w+)\{([^}]*)\}/g;
+  return [...text.replaceAll('\\"', '"').matchAll(selector)].map(([, name = "", labels = ""]) => ({
+    name,
+    labels: labels.split(","),
+  }));
+}
+
+function hasSeries(page: string, name: string, labels: readonly string[]): boolean {
+  return page
+    .split("\n")
+    .some((line) => line.startsWith(`${name}{`) && labels.every((label) => line.includes(label)));
+}

@@ -39,16 +39,18 @@ export function createController(options: ControllerOptions): Controller {
   const { name, workers = 4, timeoutMs = RECONCILE_TIMEOUT_MS } = options;
   const { clock = systemClock, log = silentLog } = options;
   const queue = new WorkQueue({ clock });
-  const metrics = new ControllerMetrics(name, () => queue.counts());
+  const metrics = new ControllerMetrics({ name, workers, queue: () => queue.counts() });
   const attempt = async (key: string): Promise<ReconcileResult> => {
+    let ending: AbortSignal | undefined;
     try {
-      const work = (signal: AbortSignal): Promise<Reconciled> => options.reconcile(key, signal);
+      const work = (signal: AbortSignal): Promise<Reconciled> => options.reconcile(key, (ending = signal));
       const { requeueAfterMs } = await waitFor(`reconcile of ${key}`, work, { timeoutMs, clock });
       queue.forget(key);
       if (requeueAfterMs === undefined) return "success";
       queue.addAfter(key, requeueAfterMs);
       return "requeue_after";
     } catch (reason) {
+      if (ending?.aborted === true) metrics.timedOut();
       const pauseMs = queue.addFailed(key, askedPauseMs(reason));
       const expected = isOarlockError(reason, "KUBE_CONFLICT");
       log[expected ? "debug" : "warn"]("reconcile failed, comes again", { key, pauseMs, err: reason });
@@ -60,6 +62,7 @@ export function createController(options: ControllerOptions): Controller {
       const key = await queue.take(signal).catch(() => undefined);
       if (key === undefined) return;
       const sinceMs = clock.monotonicMs();
+      metrics.begun();
       const result = await attempt(key);
       metrics.reconciled(result, (clock.monotonicMs() - sinceMs) / 1000);
       queue.done(key);

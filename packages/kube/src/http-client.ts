@@ -9,6 +9,7 @@ import { abortReason, waitFor } from "@oarlock/runtime";
 import { apiError, isStatus, noAnswer } from "./api-error.ts";
 import type { KubeClient, ListResult, WatchEvent } from "./client.ts";
 import type { Connection } from "./connection.ts";
+import type { RequestMade } from "./metrics.ts";
 import { collectionPath, type KubeObject, objectPath } from "./object.ts";
 
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -28,23 +29,22 @@ interface Call {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A client over one connection; `onRequest` is told of every request, for metrics and tests. */
+/** Sends a request; gives its answer once that begins. */
+type Send = (given: Call, signal: AbortSignal) => Promise<IncomingMessage>;
+
+/** A client over one connection; `onRequest` is told of every request when its answer begins, for metrics. */
 export function createHttpClient(
   connection: Connection,
-  onRequest: (method: string, path: string) => void = () => undefined,
+  onRequest: (made: RequestMade) => void = () => undefined,
 ): KubeClient {
+  const send = createSender(connection, onRequest);
   const call = async <T>(given: Call): Promise<T> => {
-    onRequest(given.method, given.path);
     const what = `${given.method} ${given.path}`;
     const wait = {
       timeoutMs: REQUEST_TIMEOUT_MS,
       ...(given.signal === undefined ? {} : { signal: given.signal }),
     };
-    const text = await waitFor(
-      what,
-      async (signal) => readAnswer(what, await send(connection, given, signal)),
-      wait,
-    );
+    const text = await waitFor(what, async (signal) => readAnswer(what, await send(given, signal)), wait);
     // What the API server answers to a request of this kind; its schema is the server's to keep.
     return JSON.parse(text) as T;
   };
@@ -67,8 +67,7 @@ export function createHttpClient(
         ...(labelSelector === undefined ? {} : { labelSelector }),
       });
       const path = `${collectionPath(resource, namespace)}?${query.toString()}`;
-      onRequest("WATCH", path);
-      yield* watchLines(connection, path, timeoutSeconds * 1000 + WATCH_SLACK_MS, signal);
+      yield* watchLines(send, path, timeoutSeconds * 1000 + WATCH_SLACK_MS, signal);
     },
     create: (resource, object, { signal } = {}) =>
       call({
@@ -113,7 +112,22 @@ function refTo({ metadata }: { readonly metadata: { readonly name: string; reado
   return { namespace: metadata.namespace ?? "default", name: metadata.name };
 }
 
-async function send(
+function createSender(connection: Connection, onRequest: (made: RequestMade) => void): Send {
+  const { host } = new URL(connection.url);
+  return async (given, signal) => {
+    const { method } = given;
+    try {
+      const response = await begin(connection, given, signal);
+      onRequest({ method, code: String(response.statusCode ?? 0), host });
+      return response;
+    } catch (reason) {
+      onRequest({ method, code: "<error>", host });
+      throw reason;
+    }
+  };
+}
+
+async function begin(
   connection: Connection,
   { method, path, body, contentType = JSON_TYPE }: Call,
   signal: AbortSignal,
@@ -178,13 +192,13 @@ async function listAll<T extends KubeObject>(
 }
 
 async function* watchLines(
-  connection: Connection,
+  send: Send,
   path: string,
   silenceMs: number,
   signal: AbortSignal,
 ): AsyncGenerator<WatchEvent> {
   const what = `WATCH ${path}`;
-  const response = await waitFor(what, (inner) => send(connection, { method: "GET", path }, either(inner)), {
+  const response = await waitFor(what, (inner) => send({ method: "GET", path }, either(inner)), {
     timeoutMs: REQUEST_TIMEOUT_MS,
     signal,
   });

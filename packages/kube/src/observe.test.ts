@@ -1,9 +1,8 @@
-/** The pure parts that decide whether something is written: coverage, conditions, errors, metrics. */
+/** The pure parts that decide whether something is written: coverage, conditions, errors. */
 import { describe, expect, it } from "vitest";
 import { apiError, isStatus } from "./api-error.ts";
 import { conditionOf, isTrue, type Observation, withTimes } from "./conditions.ts";
 import { covers } from "./covers.ts";
-import { ControllerMetrics } from "./metrics.ts";
 import { collectionPath, keyOf, objectPath, refOf } from "./object.ts";
 
 describe("covers", () => {
@@ -73,25 +72,5 @@ describe("paths", () => {
       "/apis/oarlock.dev/v1alpha1/namespaces/a/trainingruns/b/status",
     );
     expect(refOf(keyOf({ metadata: { name: "b", namespace: "a" } }))).toEqual({ namespace: "a", name: "b" });
-  });
-});
-
-describe("metrics", () => {
-  it("have controller-runtime's names", () => {
-    const metrics = new ControllerMetrics("run", () => ({ depth: 2, adds: 5, retries: 1 }));
-    metrics.reconciled("success", 0.02);
-    metrics.reconciled("error", 7);
-    metrics.requested("GET");
-    const text = metrics.render(true);
-    for (const line of [
-      'controller_runtime_reconcile_total{controller="run",result="error"} 1',
-      'controller_runtime_reconcile_time_seconds_bucket{controller="run",le="0.025"} 1',
-      'controller_runtime_reconcile_time_seconds_bucket{controller="run",le="+Inf"} 2',
-      'workqueue_depth{name="run"} 2',
-      'workqueue_retries_total{name="run"} 1',
-      'leader_election_master_status{name="run"} 1',
-      'rest_client_requests_total{method="GET"} 1',
-    ])
-      expect(text.split("\n")).toContain(line);
   });
 });

@@ -28,10 +28,13 @@ export interface RunningController {
   readonly stopped: Promise<void>;
 }
 
+/** Name of the Lease that the leader holds. */
+const LEASE = "oarlock-controller";
+
 /** Starts a controller. */
 export async function startController(parts: ControllerParts): Promise<RunningController> {
   const { config, connection, lifecycle, clock, log, cleaner } = parts;
-  const client = createHttpClient(connection, (method) => runs.controller.metrics.requested(method));
+  const client = createHttpClient(connection, (made) => runs.controller.metrics.requested(made));
   const learners = createLearnerClient();
   const runs: RunController = createRunController({
     client,
@@ -52,7 +55,10 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
   });
   let leads = false;
   const pages = await servePages(
-    { ready: () => !leads || runs.synced(), metrics: () => runs.controller.metrics.render(leads) },
+    {
+      ready: () => !leads || runs.synced(),
+      metrics: () => runs.controller.metrics.render({ lease: LEASE, held: leads }),
+    },
     config,
   );
   const stopping = new AbortController();
@@ -95,7 +101,7 @@ async function leadOf(
 ): Promise<Awaited<ReturnType<typeof acquireLead>> | undefined> {
   if (!config.elect) return undefined;
   const { identity, leaseSeconds = 15 } = config;
-  const lease = { namespace: config.children.namespace, name: "oarlock-controller" };
+  const lease = { namespace: config.children.namespace, name: LEASE };
   // Kubernetes' own proportions: of 15 s, 10 to renew it in, one attempt every 2.
   const times = {
     leaseSeconds,
