@@ -34,7 +34,12 @@ export {
 } from "./subjects.ts";
 export { createMemoryBus, type MemoryBusOptions } from "./memory/bus.ts";
 export { givenUp, WorkLoop, type WorkEvent, type WorkHandler, type WorkLoopOptions } from "./work-loop.ts";
-export { connectJetStreamBus, type JetStreamBusOptions } from "./jetstream/connect.ts";
+export {
+  connectJetStreamBus,
+  type JetStreamAccount,
+  type JetStreamBusOptions,
+  readJetStreamAccount,
+} from "./jetstream/connect.ts";
 export { readNatsOptions, type NatsOptions, type NatsTlsFiles } from "./jetstream/config.ts";
 export {
   findNatsServer,

@@ -71,6 +71,7 @@ export type {
   TrapCode,
 } from "./vocabulary.ts";
 export { type Manager, ROLE_NAMES } from "./vocabulary.ts";
+export { CARD_RESOURCE, cardsAsked } from "./cards.ts";
 export { irreproducibleBecause } from "./reproducible.ts";
 export { readRunFile } from "./read-run-file.ts";
 export type { ReadOptions, ReadResult, ReadRunFile, ValueSource } from "./read-run-file.ts";

@@ -3,7 +3,7 @@
  * asks them.
  */
 import { conditionOf } from "@oarlock/kube";
-import type { RoleName } from "@oarlock/runfile";
+import { CARD_RESOURCE, cardsAsked, type RoleName } from "@oarlock/runfile";
 import type { ContainerStatus, DeviceStatus, Pod, PoolRole, TrainingRun } from "./api.ts";
 import { isReady, livePods, type Observed, podsOf } from "./observed.ts";
 import { ROLES, roleSpec } from "./roles.ts";
@@ -13,9 +13,6 @@ export type Device = Omit<DeviceStatus, "pods">;
 
 /** Exit code of a service that did not find the device of its plan. */
 export const DEVICE_MISSING_EXIT = 6;
-/** What a role asks for when it asks for a card. */
-const GPU_RESOURCE = "nvidia.com/gpu";
-const NO_CARD: ReadonlySet<unknown> = new Set([undefined, 0, "0"]);
 /** Kinds of devices told apart in one role. */
 const MOST_KINDS = 16;
 
@@ -72,32 +69,9 @@ export function deviceMissing(observed: Observed): string | undefined {
 
 function idleCard(run: TrainingRun): string | undefined {
   const provider = run.spec.compute?.provider ?? "cpu";
-  const role = provider === "cpu" ? ROLES.find((name) => asksForCard(run, name)) : undefined;
+  const role = provider === "cpu" ? ROLES.find((name) => cardsAsked(roleSpec(run, name)) > 0) : undefined;
   if (role === undefined) return undefined;
-  return `role ${role} asks for ${GPU_RESOURCE} and compute.provider is cpu: set it to cuda, or take the card from roles[].resources`;
-}
-
-/** In its resources, or in those of its pod template. */
-function asksForCard(run: TrainingRun, role: RoleName): boolean {
-  const { resources, template } = roleSpec(run, role);
-  return asked(resources) || asked(containerOf(template, role)?.["resources"]);
-}
-
-function asked(resources: unknown): boolean {
-  return [field(resources, "limits"), field(resources, "requests")].some((amounts) => {
-    return !NO_CARD.has(field(amounts, GPU_RESOURCE));
-  });
-}
-
-function containerOf(template: unknown, role: RoleName): Readonly<Record<string, unknown>> | undefined {
-  const containers = field(field(template, "spec"), "containers");
-  return Array.isArray(containers)
-    ? containers.find((container) => field(container, "name") === role)
-    : undefined;
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+  return `role ${role} asks for ${CARD_RESOURCE} and compute.provider is cpu: set it to cuda, or take the card from roles[].resources`;
 }
 
 /** Its Job does not try again. */

@@ -1,5 +1,5 @@
 /** Is there a controller, of which version, and does it know a message server. */
-import type { KubeObject, Resource } from "@oarlock/kube";
+import type { KubeClient, KubeObject, Resource } from "@oarlock/kube";
 import { oarlockVersion } from "../version.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Finding, INSTALL, ok } from "./finding.ts";
@@ -12,22 +12,39 @@ interface Container {
   readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: object }[];
 }
 
-interface Deployment extends KubeObject {
+export interface Deployment extends KubeObject {
   readonly spec?: { readonly template?: { readonly spec?: { readonly containers?: readonly Container[] } } };
   readonly status?: { readonly availableReplicas?: number };
 }
 
+/** The controller's Deployment, wherever it is; other projects have controllers, too. */
+export async function controllerOf(client: KubeClient): Promise<Deployment | undefined> {
+  const { items } = await client.list<Deployment>(DEPLOYMENTS, { labelSelector: SELECTOR });
+  return items.find(({ metadata }) => metadata.name.includes("oarlock"));
+}
+
 /** The findings. */
 export async function controller({ client }: Cluster): Promise<readonly Finding[]> {
-  const { items } = await client.list<Deployment>(DEPLOYMENTS, { labelSelector: SELECTOR });
-  // Other projects have controllers, too.
-  const found = items.find(({ metadata }) => metadata.name.includes("oarlock"));
+  const found = await controllerOf(client);
   if (found === undefined)
     return [
       { check: "controller", state: "failed", message: "no Deployment of the controller", fix: INSTALL },
     ];
-  const [container = {}] = found.spec?.template?.spec?.containers ?? [];
-  return [serving(found, container), ...versionSkew(container), messageServer(found, container)];
+  const container = containerOf(found);
+  return [serving(found, container), ...versionSkew(container), ...messageServer(found)];
+}
+
+function containerOf({ spec }: Deployment): Container {
+  return spec?.template?.spec?.containers?.[0] ?? {};
+}
+
+/** The message server that a controller gives runs which name none; undefined: none. */
+export function natsSetting(
+  deployment: Deployment,
+): { readonly value?: string; readonly secret: boolean } | undefined {
+  const setting = containerOf(deployment).env?.find(({ name }) => name === "OARLOCK_NATS_URL");
+  if (setting?.valueFrom !== undefined) return { secret: true };
+  return (setting?.value ?? "") === "" ? undefined : { value: setting?.value ?? "", secret: false };
 }
 
 function serving({ metadata, status }: Deployment, { image = "no image" }: Container): Finding {
@@ -37,13 +54,12 @@ function serving({ metadata, status }: Deployment, { image = "no image" }: Conta
   return { check: "controller", state: "failed", message: `no pod of ${namespace}/${name} serves`, fix };
 }
 
-function messageServer({ metadata }: Deployment, { env = [] }: Container): Finding {
-  const setting = env.find(({ name }) => name === "OARLOCK_NATS_URL");
-  if ((setting?.value ?? "") !== "" || setting?.valueFrom !== undefined)
-    return ok("NATS", "the controller knows a message server");
-  const { namespace = "", name } = metadata;
+function messageServer(deployment: Deployment): readonly Finding[] {
+  if (natsSetting(deployment) !== undefined) return [];
+  const { namespace = "", name } = deployment.metadata;
   const fix = `kubectl -n ${namespace} set env deploy/${name} OARLOCK_NATS_URL=nats://HOST:4222`;
-  return { check: "NATS", state: "warning", message: "runs without spec.nats have no message server", fix };
+  const message = "runs without spec.nats have no message server";
+  return [{ check: "NATS", state: "warning", message, fix }];
 }
 
 function versionSkew({ image = "" }: Container): readonly Finding[] {

@@ -1,11 +1,18 @@
 /** What `kubectl oarlock doctor` looks at: each check asks the API server and gives what is wrong with its remedy. */
-import { isStatus, type KubeObject, type Node, NODES, type Resource } from "@oarlock/kube";
+import { isStatus, type KubeObject, type Resource } from "@oarlock/kube";
 import { controller } from "./finding-controller.ts";
 import { type Cluster, TRAINING_RUNS } from "./cluster.ts";
-import { type Finding, INSTALL, ok } from "./finding.ts";
+import { AS_ADMINISTRATOR, type Finding, INSTALL, ok } from "./finding.ts";
+import { devices } from "./finding-devices.ts";
+import { messageServers } from "./finding-nats.ts";
 import { nodes } from "./finding-nodes.ts";
 
-type Check = (cluster: Cluster) => Promise<readonly Finding[]>;
+export interface DoctorOptions {
+  /** A message server as this machine reaches it. */
+  readonly nats?: string;
+}
+
+type Check = (cluster: Cluster, options: DoctorOptions) => Promise<readonly Finding[]>;
 
 const resource = (apiVersion: string, kind: string, plural: string): Resource => ({
   apiVersion,
@@ -166,18 +173,10 @@ const images: Check = async ({ client, namespace }) => {
   ];
 };
 
-const devices: Check = async ({ client }) => {
-  const { items } = await client.list<Node>(NODES);
-  const gpus = items.reduce(
-    (sum, { status }) => sum + Number(status?.allocatable?.["nvidia.com/gpu"] ?? 0),
-    0,
-  );
-  return [ok("devices", `${items.length} nodes, ${gpus} of nvidia.com/gpu`)];
-};
-
 const CHECKS: Readonly<Record<string, Check>> = {
   CRDs: definitions,
   controller,
+  NATS: messageServers,
   rights,
   quota,
   limits,
@@ -188,14 +187,14 @@ const CHECKS: Readonly<Record<string, Check>> = {
 };
 
 /** Runs every check; one that the user may not run is unknown, not wrong. */
-export async function examine(cluster: Cluster): Promise<readonly Finding[]> {
+export async function examine(cluster: Cluster, options: DoctorOptions): Promise<readonly Finding[]> {
   const found: Finding[] = [];
   for (const [check, run] of Object.entries(CHECKS)) {
     try {
-      found.push(...(await run(cluster)));
+      found.push(...(await run(cluster, options)));
     } catch (reason) {
       if (!isStatus(reason, 403, 404)) throw reason;
-      found.push({ check, state: "unknown", message: "you may not look at it" });
+      found.push({ check, state: "unknown", message: "you may not look at it", fix: AS_ADMINISTRATOR });
     }
   }
   return found;

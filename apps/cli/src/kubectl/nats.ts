@@ -5,11 +5,10 @@ import { OarlockError } from "@oarlock/errors";
 import type { RunSpec } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 
-export function natsOption(): Option {
-  return new Option(
-    "--nats <url>",
-    "message server as this machine reaches it (default: NATS_URL, or the run's)",
-  );
+export function natsOption(
+  does = "message server as this machine reaches it (default: NATS_URL, or the run's)",
+): Option {
+  return new Option("--nats <url>", does);
 }
 
 /** `why` begins the sentence where no address is known. @throws OarlockError `NATS_UNKNOWN`. */

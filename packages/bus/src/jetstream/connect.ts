@@ -3,6 +3,7 @@ import { causeChain, OarlockError } from "@oarlock/errors";
 import { backoffMs, processWaits, retry, silentLog } from "@oarlock/runtime";
 import type { Log, WaitRegistry } from "@oarlock/runtime";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import type { JetStreamUsageAccountLimits } from "@nats-io/jetstream";
 import { connect, credsAuthenticator, errors } from "@nats-io/transport-node";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
 import type { Bus } from "../types.ts";
@@ -38,6 +39,47 @@ const MAX_GROWTH = 8;
  * `BUS_JETSTREAM_DISABLED`.
  */
 export async function connectJetStreamBus(options: JetStreamBusOptions): Promise<Bus> {
+  return new JetStreamBus(await openBroker(options));
+}
+
+/** What a server lets whoever asks store. */
+export interface JetStreamAccount {
+  readonly serverVersion: string;
+  readonly streams: number;
+  readonly storedBytes: number;
+  /** Promised to streams and buckets whose size is bounded. */
+  readonly reservedBytes: number;
+  /** The account's own limits; undefined: none. The disk and the server's limit are not told. */
+  readonly maxBytes?: number;
+  readonly maxStreams?: number;
+}
+
+/** Asks a server, and leaves it. @throws as `connectJetStreamBus`. */
+export async function readJetStreamAccount(options: JetStreamBusOptions): Promise<JetStreamAccount> {
+  const broker = await openBroker(options);
+  try {
+    const { manager, connection, replicas } = broker.parts;
+    const { tiers, ...all } = await broker.call("tell its account", () => manager.getAccountInfo());
+    // Limits of an account are its own, or by number of copies.
+    const usage: Usage = (replicas > 1 ? tiers?.R3 : tiers?.R1) ?? all;
+    const { max_storage: maxBytes, max_streams: maxStreams } = usage.limits;
+    return {
+      serverVersion: connection.info?.version ?? "",
+      streams: usage.streams,
+      storedBytes: usage.storage,
+      reservedBytes: usage.reserved_storage ?? 0,
+      ...(maxBytes < 0 ? {} : { maxBytes }),
+      ...(maxStreams < 0 ? {} : { maxStreams }),
+    };
+  } finally {
+    await broker.close();
+  }
+}
+
+/** The server tells more than the client's types. */
+type Usage = JetStreamUsageAccountLimits & { readonly reserved_storage?: number };
+
+async function openBroker(options: JetStreamBusOptions): Promise<Broker> {
   const { registry = processWaits, log = silentLog, requestTimeoutMs = 5_000, patienceMs = 60_000 } = options;
   const connection = await dial(options, registry);
   try {
@@ -56,7 +98,7 @@ export async function connectJetStreamBus(options: JetStreamBusOptions): Promise
     });
     await checkJetStream(broker);
     void tell(connection, log);
-    return new JetStreamBus(broker);
+    return broker;
   } catch (reason) {
     await connection.close();
     throw reason;

@@ -2,18 +2,20 @@
 import { Command } from "commander";
 import { EXIT } from "../../exit-codes.ts";
 import type { Finding } from "../finding.ts";
-import { examine } from "../findings.ts";
+import { type DoctorOptions, examine } from "../findings.ts";
 import type { PluginContext } from "../main.ts";
+import { natsOption } from "../nats.ts";
 import { DATA, formOf, type Forms, outputOption, type OutputOptions } from "../output.ts";
 
 export function doctorCommand({ terminal, withCluster, exit }: PluginContext): Command {
   const command = new Command("doctor")
     .description("Check whether the cluster is fit for runs; a remedy for each finding.")
+    .addOption(natsOption("also ask this message server, as this machine reaches it (default: NATS_URL)"))
     .addOption(outputOption());
-  return command.action(async (options: OutputOptions) => {
+  return command.action(async (options: OutputOptions & DoctorOptions) => {
     const text = formOf<readonly Finding[]>("doctor", options, { plain: lines(line), forms: FORMS });
     await withCluster(command, async (cluster) => {
-      const findings = await examine(cluster);
+      const findings = await examine(cluster, options);
       terminal.print(text(findings));
       if (findings.some(({ state }) => state === "failed")) exit(EXIT.failed);
     });
