@@ -30,19 +30,14 @@ const MAX_REPLICAS = 5;
 
 /**
  * Reads `NATS_URL` and, where it is given, `NATS_CREDS` (a file), `NATS_USER` with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CA`,
- * `NATS_CERT`, `NATS_KEY` (files) and `NATS_REPLICAS`. Undefined without `NATS_URL`.
+ * `NATS_CERT`, `NATS_KEY` (files) and `NATS_REPLICAS`. A user, password or token
+ * in `NATS_URL` itself counts as given so. Undefined without it.
  */
 export function readNatsOptions(environment: Environment): NatsOptions | undefined {
   const settings = createSettingsReader(environment);
-  const servers = settings.text("NATS_URL");
-  if (servers === undefined) return undefined;
-  // The client would not use them, and every line that names the server would show them.
-  if (servers.includes("@")) {
-    throw new OarlockError(
-      "SETTING_INVALID",
-      "NATS_URL has a user, password or token in it; accepted: addresses alone, and NATS_USER with NATS_PASSWORD, or NATS_TOKEN",
-    );
-  }
+  const url = settings.text("NATS_URL");
+  if (url === undefined) return undefined;
+  const { servers, known } = takenApart(url);
   const given = (name: string): string | undefined => settings.text(name);
   const caFile = given("NATS_CA");
   const [certFile, keyFile] = [given("NATS_CERT"), given("NATS_KEY")];
@@ -55,19 +50,49 @@ export function readNatsOptions(environment: Environment): NatsOptions | undefin
   };
   return {
     servers,
-    ...identity(given),
+    ...identity(given, known),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
     replicas: settings.integer("NATS_REPLICAS", { min: 1, max: MAX_REPLICAS, fallback: 1 }),
   };
 }
 
-function identity(
-  given: (name: string) => string | undefined,
-): Pick<NatsOptions, "credentials" | "user" | "password" | "token"> {
+type Identity = Pick<NatsOptions, "credentials" | "user" | "password" | "token">;
+
+/**
+ * Addresses alone, and who their URLs say that we are, as a Secret holds both: the client would not read it there, and every line
+ * that names the server would show it.
+ */
+function takenApart(url: string): { readonly servers: string; readonly known: Identity | undefined } {
+  const addresses = url.split(",").map((address) => /^(\w+:\/\/)?(?:(.*)@)?(.*)$/.exec(address.trim()));
+  const infos = new Set(addresses.flatMap((address) => address?.[2] ?? []));
+  if (infos.size > 1)
+    throw new OarlockError(
+      "SETTING_INVALID",
+      "the addresses of NATS_URL have different users or tokens; accepted: one, in any of them",
+    );
+  if (infos.size === 0) return { servers: url, known: undefined };
+  const [info = ""] = infos;
+  const [user = "", ...password] = info.split(":");
+  const servers = addresses.map((address) => `${address?.[1] ?? ""}${address?.[3] ?? ""}`).join(",");
+  const known: Identity =
+    password.length === 0
+      ? { token: decoded(user) }
+      : { user: decoded(user), password: decoded(password.join(":")) };
+  return { servers, known };
+}
+
+/** As it is written where it is no escape. */
+function decoded(text: string): string {
+  return /%(?![0-9a-f]{2})/i.test(text) ? text : decodeURIComponent(text);
+}
+
+function identity(given: (name: string) => string | undefined, known: Identity | undefined): Identity {
   const names = ["NATS_CREDS", "NATS_USER", "NATS_TOKEN"].filter((name) => given(name) !== undefined);
-  if (names.length > 1) {
-    throw new OarlockError("SETTING_INVALID", `${names.join(" and ")} exclude each other; give one of them`);
+  const said = known === undefined ? names : ["what NATS_URL says", ...names];
+  if (said.length > 1) {
+    throw new OarlockError("SETTING_INVALID", `${said.join(" and ")} exclude each other; give one of them`);
   }
+  if (known !== undefined) return known;
   const [credentials, user, token] = [given("NATS_CREDS"), given("NATS_USER"), given("NATS_TOKEN")];
   if (credentials !== undefined) return { credentials: readCredentials(credentials) };
   if (user !== undefined) return { user, password: given("NATS_PASSWORD") ?? "" };
