@@ -3,7 +3,7 @@
  * the weights are the laptop's, bit for bit (D1). With the other commands of `kubectl oarlock` on the way.
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -64,6 +64,8 @@ interface Run {
 describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
   const folder = mkdtempSync(join(tmpdir(), "oarlock-submit-"));
   const cli = join(repositoryRoot(), "apps/cli/bin");
+  /** As npm puts the programs of a package on the PATH. */
+  const installed = join(folder, "bin");
   let cluster: Cluster;
   const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
   interface Outcome {
@@ -73,18 +75,22 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
   }
   /** As an editor of the namespace, on a laptop. */
   const plugin = (...args: readonly string[]): Promise<Outcome> => pluginAs("editor", ...args);
-  const pluginAs = (user: string | undefined, ...args: readonly string[]): Promise<Outcome> => {
-    const path = [dirname(findKube().path("kubectl")), process.env["PATH"] ?? ""].join(":");
+  const pluginAs = (user: string | undefined, ...args: readonly string[]): Promise<Outcome> =>
+    start(user, process.execPath, [join(cli, "kubectl-oarlock.js"), ...args, "-n", NAMESPACE]);
+  const start = (user: string | undefined, program: string, args: readonly string[]): Promise<Outcome> => {
+    const path = [dirname(findKube().path("kubectl")), installed, process.env["PATH"] ?? ""].join(":");
     const env = { ...process.env, PATH: path, KUBECONFIG: cluster.plane.kubeconfig(user) };
-    const given = [join(cli, "kubectl-oarlock.js"), ...args, "-n", NAMESPACE];
     return new Promise((resolve) => {
-      execFile(process.execPath, given, { env, cwd: folder }, (error, stdout, stderr) =>
+      execFile(program, args, { env, cwd: folder }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
       );
     });
   };
 
   beforeAll(async () => {
+    mkdirSync(installed);
+    symlinkSync(join(cli, "kubectl-oarlock.js"), join(installed, "kubectl-oarlock"));
+    symlinkSync(join(cli, "kubectl-complete.js"), join(installed, "kubectl_complete-oarlock"));
     writeFileSync(join(folder, "reward.ts"), REWARD);
     writeFileSync(join(folder, "closeness.ts"), CLOSENESS);
     const rows = Array.from({ length: 64 }, (_, at) => {
@@ -144,9 +150,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     await cluster.kubectl("apply", "-f", join(folder, "asks.yaml"));
     const { code, stdout: absent } = await doctor("--nats", "nats://127.0.0.1:1");
     expect(code).toBe(1);
-    expect(absent).toMatch(
-      /^failed +NATS +\[BUS_UNREACHABLE\] .*127\.0\.0\.1:1.*\n +fix: .*port-forward/m,
-    );
+    expect(absent).toMatch(/^failed +NATS +\[BUS_UNREACHABLE\] .*127\.0\.0\.1:1.*\n +fix: .*port-forward/m);
     expect(absent).toMatch(/^failed +NATS +nats:\/\/mq:4222 \(run asks\): there is no Service mq in team/m);
     expect(absent).toMatch(
       /^failed +devices +asks: a learner pod asks for 1 of nvidia\.com\/gpu, no node has more than 0/m,
@@ -192,6 +196,8 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       stdout: expect.stringMatching(/^checkpoint of step [1-9]\d*\n$/),
     });
     expect((await get("mine")).status?.checkpoint?.step).toBeGreaterThan(0);
+    const typed = ["__complete", "oarlock", "why", `--namespace=${NAMESPACE}`, "m"];
+    expect((await start("editor", "kubectl", typed)).stdout).toBe("mine\n:4\n");
     expect((await plugin("doctor")).stdout).toMatch(/^ok +devices +mine-actor: 1 on cpu, .*ONNX Runtime/m);
     expect((await plugin("why", "mine")).stdout).toMatch(/^mine: .+\n$/);
     // Logs are the cluster's own right.

@@ -34,11 +34,24 @@ export interface ConnectOptions {
 
 const MAX_SOCKETS = 32;
 
-/** Reads the configuration; sends nothing. */
-export function connect({ kubeconfig, context: wanted }: ConnectOptions = {}): Connection {
+function readConfig({ kubeconfig }: ConnectOptions): KubeConfig {
   const config = new KubeConfig();
   if (kubeconfig === undefined) config.loadFromDefault();
   else config.loadFromFile(kubeconfig);
+  return config;
+}
+
+/** Names of the contexts of a kubeconfig. */
+export function contextNames(options: ConnectOptions = {}): readonly string[] {
+  return readConfig(options)
+    .getContexts()
+    .map(({ name }) => name);
+}
+
+/** Reads the configuration; sends nothing. */
+export function connect(options: ConnectOptions = {}): Connection {
+  const { kubeconfig, context: wanted } = options;
+  const config = readConfig(options);
   if (wanted !== undefined) config.setCurrentContext(wanted);
   const cluster = config.getCurrentCluster();
   if (cluster === null)

@@ -10,7 +10,7 @@ export type {
   WatchOptions,
   WriteOptions,
 } from "./client.ts";
-export { connect } from "./connection.ts";
+export { connect, contextNames } from "./connection.ts";
 export type { Connection, ConnectOptions } from "./connection.ts";
 export { createHttpClient } from "./http-client.ts";
 export { isStatus, KubeError } from "./api-error.ts";

@@ -22,7 +22,7 @@ export interface PluginContext {
   readonly exit: (code: ExitCode) => void;
 }
 
-export const PLUGIN_COMMANDS: readonly ((context: PluginContext) => Command)[] = [
+const PLUGIN_COMMANDS: readonly ((context: PluginContext) => Command)[] = [
   submitCommand,
   whyCommand,
   logsCommand,
@@ -62,7 +62,8 @@ export async function main(
   return code;
 }
 
-function createPlugin(context: PluginContext): Command {
+/** The whole command line, which completions read, too. */
+export function createPlugin(context: PluginContext): Command {
   const { terminal } = context;
   const trimmed = (write: (text: string) => void) => (text: string) => write(text.replace(/\n$/, ""));
   const program = new Command("kubectl oarlock")

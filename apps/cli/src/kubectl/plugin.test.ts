@@ -1,12 +1,11 @@
-/** The plugin without a cluster: its commands, exit codes, completions, and what `submit --dry-run` packs. */
+/** The plugin without a cluster: its commands, exit codes, and what `submit --dry-run` packs. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readRunFile } from "@oarlock/runfile";
 import { recordingTerminal } from "../terminal.ts";
-import { COMPLETED_COMMANDS } from "./complete.ts";
-import { main, PLUGIN_COMMANDS } from "./main.ts";
+import { main } from "./main.ts";
 
 const run = async (...args: readonly string[]) => {
   const terminal = recordingTerminal();
@@ -39,17 +38,6 @@ describe("kubectl oarlock", () => {
     writeFileSync(join(folder, "reward.ts"), reward);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-  it("completes the commands that it has", () => {
-    const context = {
-      terminal: recordingTerminal(),
-      withCluster: async () => undefined,
-      exit: () => undefined,
-    };
-    expect(PLUGIN_COMMANDS.map((create) => create(context).name()).toSorted()).toEqual(
-      COMPLETED_COMMANDS.toSorted(),
-    );
-  });
 
   it("tells a wrong command line (2) from a wrong file (3)", async () => {
     expect(await run("nothing")).toMatchObject({ code: 2 });

@@ -2,14 +2,13 @@
 import { Command } from "commander";
 import { connectJetStreamBus } from "@oarlock/bus";
 import { formatBytes } from "@oarlock/runfile";
-import { storeBundle } from "@oarlock/workload";
 import { setOption } from "../../options.ts";
 import { loadRunFile } from "../../run-file-source.ts";
 import { type Cluster, TRAINING_RUNS, type TrainingRun } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
 import { natsOption, natsOptions } from "../nats.ts";
 import { outputOption, type OutputOptions, runText } from "../output.ts";
-import { type PackedRun, packRun } from "../pack.ts";
+import type { PackedRun } from "../pack.ts";
 
 interface SubmitOptions extends OutputOptions {
   readonly set: readonly string[];
@@ -27,6 +26,8 @@ export function submitCommand({ terminal, withCluster }: PluginContext): Command
     .addOption(outputOption())
     .addHelpText("after", EXAMPLES);
   return command.action(async (file: string, options: SubmitOptions) => {
+    // Compilers and data readers: a second to load, which no other command of the plugin needs.
+    const { packRun } = await import("../pack.ts");
     const packed = await packRun(await loadRunFile(file, options.set));
     if (options.dryRun === true) {
       terminal.print(JSON.stringify(packed.run, undefined, 2));
@@ -59,6 +60,7 @@ async function submit(
   const made = await client.create<TrainingRun>(TRAINING_RUNS, { apiVersion, kind, metadata, spec });
   if (bus === undefined) return made;
   const { name, namespace: place = namespace, uid = "" } = made.metadata;
+  const { storeBundle } = await import("@oarlock/workload");
   try {
     await storeBundle({ bus, uid, bundles });
   } catch (reason) {
