@@ -6,7 +6,8 @@
  *     npm run images -- --load docker                      # for this machine, into Docker
  *
  * `--tag` (default: the version in package.json of the command line), `--platform`, `--kind-name`, `--cuda` (its image too),
- * `--build-arg NAME=VALUE` (bases of yours: NODE_IMAGE, BASE_IMAGE), `--print` (says the commands and runs none).
+ * `--build-arg NAME=VALUE` (other bases: NODE_IMAGE, BASE_IMAGE, PYTHON_IMAGE), `--pin` (the bases by the digests that their
+ * registry has of them now, the same for all images), `--print` (says the commands and runs none).
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -37,6 +38,7 @@ const { values } = parseArgs({
     "kind-name": { type: "string", default: "kind" },
     cuda: { type: "boolean", default: false },
     "build-arg": { type: "string", multiple: true, default: [] },
+    pin: { type: "boolean", default: false },
     print: { type: "boolean", default: false },
   },
 });
@@ -44,15 +46,18 @@ const { push, load, tag } = values;
 if ((push === undefined) === (load === undefined))
   fail("say where the images go: either --push REGISTRY or --load kind|docker");
 if (load !== undefined && !LOADS.includes(load)) fail(`--load takes ${LOADS.join(" or ")}, not ${load}`);
+for (const each of values["build-arg"])
+  if (/@(?!sha256:[0-9a-f]{64}$)/.test(each)) fail(`${each}: a digest is @sha256: and 64 hexadecimal digits`);
 
 const registry = push ?? DEFAULT_REGISTRY;
 const platform = values.platform ?? (push === undefined ? undefined : PLATFORMS);
 const where = push === undefined ? "--load" : "--push";
 const wanted = Object.entries(IMAGES);
+const bases = values.pin ? pinnedBases() : values["build-arg"];
 const build = ([name, target], { tag: as = tag, on = platform } = {}) => {
   const program = ["docker", "buildx", "build", "--file", "deploy/docker/Dockerfile", "--target", target];
   const platforms = on === undefined ? [] : ["--platform", on];
-  const given = values["build-arg"].flatMap((each) => ["--build-arg", each]);
+  const given = bases.flatMap((each) => ["--build-arg", each]);
   return program.concat(platforms, given, ["--tag", `${registry}/${name}:${as}`, where, "."]);
 };
 const commands = wanted.map((image) => build(image));
@@ -69,6 +74,27 @@ if (load === "kind") {
 for (const [program, ...args] of commands) {
   console.log([program, ...args].join(" "));
   if (!values.print) execFileSync(program, args, { cwd: root, stdio: "inherit" });
+}
+
+/** The bases as `name:tag@sha256:…`; one that has a digest keeps it. */
+function pinnedBases() {
+  const text = readFileSync(join(root, "deploy/docker/Dockerfile"), "utf8");
+  const given = Object.fromEntries(values["build-arg"].map((each) => each.split(/=(.*)/s, 2)));
+  const defaults = Object.fromEntries(
+    [...text.matchAll(/^ARG (\w+_IMAGE)=(\S+)$/gm)].map(([, ...pair]) => pair),
+  );
+  return Object.entries({ ...defaults, ...given })
+    .filter(([name]) => name !== "PYTHON_IMAGE" || values.cuda)
+    .map(([name, value]) => `${name}=${name in defaults ? pinned(value) : value}`);
+}
+
+function pinned(image) {
+  if (image.includes("@")) return image;
+  const asked = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", image];
+  if (values.print) return `${image}@$(${asked.join(" ")})`;
+  const digest = execFileSync(asked[0], asked.slice(1), { encoding: "utf8" }).trim();
+  if (!/^sha256:[0-9a-f]{64}$/.test(digest)) fail(`${image} has no digest, but ${JSON.stringify(digest)}`);
+  return `${image}@${digest}`;
 }
 
 function fail(message) {

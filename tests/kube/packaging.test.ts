@@ -285,6 +285,25 @@ describe("the images", () => {
     }
   });
 
+  it("have bases by digest: those of yours, or those that the registry has now", () => {
+    const digest = `sha256:${"0a".repeat(32)}`;
+    const mine = `NODE_IMAGE=mine/node:24@${digest}`;
+    expect(images("--load", "docker", "--build-arg", mine)).toContain(` --build-arg ${mine} `);
+    const asked = "docker buildx imagetools inspect --format {{.Manifest.Digest}}";
+    const [first = ""] = images("--load", "docker", "--pin", "--build-arg", mine).split("\n");
+    expect(first).toContain(` --build-arg ${mine} `);
+    expect(first).toMatch(/ BASE_IMAGE=(docker\.io\/library\/debian:\S+)@\$\(docker .* \1\) /);
+    expect(first).toContain(asked);
+    // Only the target for NVIDIA cards needs it.
+    expect(first).not.toContain("PYTHON_IMAGE");
+    expect(images("--load", "docker", "--pin", "--cuda")).toContain(
+      " PYTHON_IMAGE=docker.io/library/python:",
+    );
+    expect(() => images("--load", "docker", "--build-arg", "BASE_IMAGE=mine/debian@sha256:0a0a")).toThrow(
+      /a digest is @sha256: and 64 hexadecimal digits/,
+    );
+  });
+
   it("reach kind under the names of the manifests", () => {
     const manifest = readFileSync(join(deploy, "k8s/base/deployment.yaml"), "utf8");
     const [, name = ""] = /image: (\S+)/.exec(manifest) ?? [];
