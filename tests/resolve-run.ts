@@ -38,7 +38,7 @@ export function dataFacts(
 /** The plan; its problems as one error. */
 export function resolveRun(
   file: ReadRunFile,
-  { data, functions }: Pick<Facts, "data" | "functions">,
+  { data, functions, scorers = new Map() }: Pick<Facts, "data" | "functions" | "scorers">,
 ): ResolvedRun {
   const tokenizer = createTokenizer(characterTokenizer({ alphabet: taskAlphabet("addition") }));
   const plan = resolvePlan(file, {
@@ -50,6 +50,7 @@ export function resolveRun(
     },
     data,
     functions,
+    scorers,
     engine: { oarlock: "0.1.0", onnxruntime: "", instructionSet: "" },
     machine: { memoryBytes: 8e9 },
   });

@@ -2,8 +2,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openFileData } from "@oarlock/data";
-import { dataUses, resolveSpec } from "@oarlock/runfile";
+import { dataUses, resolveSpec, scorerUses } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
+import { openModel, openRewardModel } from "@oarlock/workload";
 import { dataFacts, readRun, resolveRun, taskRows } from "../resolve-run.ts";
 import { tinyModel } from "../tiny-model.ts";
 
@@ -115,5 +116,12 @@ export async function rlhfPlan(
       block.type === "file" ? await openFileData(block.file, { baseDir: folder }) : taskRows(block);
     data.set(path, dataFacts(found, 10));
   }
-  return resolveRun(file, { data, functions: new Map() });
+  const { spec } = resolveSpec(file);
+  const policy = await openModel(spec.model, { baseDir: folder, seed: spec.seed });
+  const read = scorerUses(spec).map(async ({ from }) => {
+    const { shape, digest } = await openRewardModel(from, { baseDir: folder, policy });
+    return [from, { shape, digest }] as const;
+  });
+  const scorers = new Map(await Promise.all(read));
+  return resolveRun(file, { data, functions: new Map(), scorers });
 }

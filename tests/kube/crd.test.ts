@@ -128,6 +128,24 @@ describe.skipIf(kube.absent)(`custom resources${kube.note}`, () => {
         },
       },
     ],
+    [
+      "reward model's folder",
+      {
+        evaluation: {
+          data: { type: "task", task: { name: "addition" } },
+          rewards: [{ name: "one", type: "model", model: { from: "./rm" } }],
+        },
+      },
+    ],
+    [
+      "reward model's folder",
+      {
+        evaluation: {
+          data: { type: "task", task: { name: "addition" } },
+          rewards: [{ name: "all", type: "ensemble", ensemble: { from: ["stage/rm", "rm"] } }],
+        },
+      },
+    ],
   ])("refuse a %s of the user's machine, which the command line reads", async (what, spec) => {
     const run = minimal(spec);
     expect(readRunFile(JSON.stringify(run), { file: "run.json" }).ok).toBe(true);

@@ -75,15 +75,17 @@ type Plain = Record<string, unknown>;
 /** Where a stage or a scorer takes its model from; a run's own model comes from elsewhere. */
 const STAGE_REFERENCE = /^(model|stage\/.*)$/;
 
+const scorerOf = (from: unknown): string =>
+  typeof from === "string" && STAGE_REFERENCE.test(from) ? from : "hf://org/name";
+
 /** What the rules across fields want, so that most files are right before the slips: they have tests of their own. */
 function mend(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(mend);
   if (typeof value !== "object" || value === null) return value;
   const { from, url, ...rest } = value as Plain;
   const mended: Plain = Object.fromEntries(Object.entries(rest).map(([key, child]) => [key, mend(child)]));
-  if (Array.isArray(from)) mended["from"] = from;
-  else if (from !== undefined && mended["init"] === undefined)
-    mended["from"] = typeof from === "string" && STAGE_REFERENCE.test(from) ? from : "hf://org/name";
+  if (Array.isArray(from)) mended["from"] = from.map(scorerOf);
+  else if (from !== undefined && mended["init"] === undefined) mended["from"] = scorerOf(from);
   if (url !== undefined && mended["urlSecretRef"] === undefined) mended["url"] = url;
   if (mended["acceptLoss"] !== undefined) mended["acceptLoss"] = true;
   if (mended["tolerationSeconds"] !== undefined) mended["effect"] = "NoExecute";

@@ -11,6 +11,7 @@ import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
 import { finalDigest, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
+import { writeTinyScorer } from "../tiny-scorer.ts";
 
 const needs = clusterNeeds();
 
@@ -46,7 +47,9 @@ spec:
         promptsPerStep: 8
         groupSize: 4
         sampling: { maxNewTokens: 4 }
-        rewards: [{ name: close, type: function, function: { file: ./reward.ts } }]
+        rewards:
+          - { name: close, type: function, function: { file: ./reward.ts } }
+          - { name: liked, type: model, weight: 0.01, model: { from: ./scorer } }
         optimizer: { learningRate: 4e-4 }
   checkpoints: { every: 1000 }
 `;
@@ -99,6 +102,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     });
     writeFileSync(join(folder, "rows.jsonl"), `${rows.join("\n")}\n`);
     writeFileSync(join(folder, "run.yaml"), run("rows.jsonl"));
+    await writeTinyScorer(join(folder, "scorer"), { hiddenSize: 16, seed: 1 });
     cluster = await startCluster(folder);
   }, 180_000);
   afterAll(async () => {
@@ -119,6 +123,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       "a pod cannot read a data file of your machine; it reads bundle:// (kubectl oarlock submit",
     );
     expect(stderr).toContain("a pod cannot read a reward function of your machine");
+    expect(stderr).toContain("a pod cannot read a reward model's folder of your machine");
   });
 
   it("doctor finds the cluster fit, and says what it lacks with a remedy", async () => {
@@ -184,6 +189,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     const { metadata, spec } = await get("mine");
     expect(JSON.stringify(spec)).toMatch(/"path":"bundle:\/\/sha256-[0-9a-f]{64}\/rows.jsonl"/);
     expect(JSON.stringify(spec)).toMatch(/"file":"bundle:\/\/sha256-[0-9a-f]{64}\/reward.mjs"/);
+    expect(JSON.stringify(spec)).toMatch(/"from":"bundle:\/\/sha256-[0-9a-f]{64}\/scorer"/);
 
     await eventually(
       "some steps",
@@ -237,6 +243,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     const text = run("configmap://rows/rows.jsonl")
       .replace("name: mine", "name: mapped")
       .replace("type: function, function: { file: ./reward.ts }", "type: exact")
+      .replace(/ *- \{ name: liked.*\n/, "")
       .concat("  roles: [{ name: actor, replicas: 1, maxReplicas: 2, scaling: { mode: Balanced } }]\n");
     writeFileSync(join(folder, "mapped.yaml"), text);
     await cluster.kubectl("apply", "-f", join(folder, "mapped.yaml"));

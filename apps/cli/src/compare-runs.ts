@@ -29,7 +29,7 @@ export function firstDifference(
 
 /** One input of a run that is not what it was. */
 export interface ChangedInput {
-  readonly input: "spec" | "model" | "data" | "functions" | "engine" | "instruction set";
+  readonly input: "spec" | "model" | "data" | "functions" | "scorers" | "engine" | "instruction set";
   /** Which part of it, e.g. `stages.0.sft.data (./sums.jsonl) digest`; "" for all of it. */
   readonly part: string;
   readonly was: string;
@@ -45,6 +45,7 @@ export function changedInputs(was: ResolvedRun, is: ResolvedRun): ChangedInput[]
     ["model", was.inputs.model, is.inputs.model],
     ["data", dataByName(was), dataByName(is)],
     ["functions", functionsByName(was), functionsByName(is)],
+    ["scorers", scorersByName(was), scorersByName(is)],
     ["engine", oldEngine, newEngine],
     ["instruction set", oldSet, newSet],
   ];
@@ -72,6 +73,10 @@ function functionsByName({ spec, inputs }: ResolvedRun): Record<string, unknown>
   return Object.fromEntries(
     inputs.functions.map(({ path, ...rest }) => [`${path}${files.get(path) ?? ""} `, rest]),
   );
+}
+
+function scorersByName({ inputs }: ResolvedRun): Record<string, unknown> {
+  return Object.fromEntries((inputs.scorers ?? []).map(({ from, ...rest }) => [`${from} `, rest]));
 }
 
 /** The innermost differing parts. */

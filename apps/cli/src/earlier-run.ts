@@ -7,7 +7,14 @@ import { join } from "node:path";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
 import { KEPT_FILE, type KeptFile } from "@oarlock/learner";
-import { decideStages, digestOf, type ResolvedRun, type StageDecision, stageInputs } from "@oarlock/runfile";
+import {
+  decideStages,
+  digestOf,
+  modelsOf,
+  type ResolvedRun,
+  type StageDecision,
+  stageInputs,
+} from "@oarlock/runfile";
 import { RUNNING_FILE } from "./running-mark.ts";
 import {
   type PlanDocument,
@@ -99,9 +106,11 @@ function evaluationDigest({ spec, inputs }: ResolvedRun): string {
   const { evaluation, compute, seed } = spec;
   const of = ({ path }: { readonly path: string }): boolean => path.startsWith("evaluation.");
   const { actors: _a, generationWorkers: _g, rewardWorkers: _r, ...engine } = compute;
+  const evaluated = new Set((evaluation?.rewards ?? []).flatMap(modelsOf).map(({ from }) => from));
   const read = {
     data: inputs.data.filter(of),
     functions: inputs.functions.filter(of),
+    scorers: (inputs.scorers ?? []).filter(({ from }) => evaluated.has(from)),
     engine: inputs.engine,
   };
   return digestOf({ evaluation: evaluation ?? null, seed, engine, read });

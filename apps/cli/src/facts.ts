@@ -1,5 +1,7 @@
-/** Looks at the world for a plan: model, data, functions, engine, machine. Effects at the edge; the plan is pure. */
+/** Looks at the world for a plan: models, data, functions, engine, machine. Effects at the edge; the plan is pure. */
+import { existsSync } from "node:fs";
 import { totalmem } from "node:os";
+import { resolve } from "node:path";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import type { LoadProgress } from "@oarlock/models";
 import { probeDevice } from "@oarlock/ort";
@@ -14,10 +16,21 @@ import {
   type ReadRunFile,
   type ResolvedSpec,
   resolveSpec,
+  type ScorerFacts,
+  scorerUses,
 } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import { readCliEnvironment } from "./config.ts";
-import { longestTokens, type Measured, openData, openModel, renderingOf } from "@oarlock/workload";
+import {
+  longestTokens,
+  type Measured,
+  openData,
+  type OpenedModel,
+  openModel,
+  openRewardModel,
+  type OpenRewardModelOptions,
+  renderingOf,
+} from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
 import { fetchSources, functionDigest, loadFunction, refuseUnmounted } from "./sources.ts";
 import { oarlockVersion } from "./version.ts";
@@ -85,6 +98,7 @@ export async function gatherFacts(
     });
     functions.set(use.path, digest);
   }
+  const scorers = await scorerFacts(file, model, { spec, ...options });
   return {
     model: {
       ...("init" in spec.model ? {} : { shape: model.config }),
@@ -95,9 +109,36 @@ export async function gatherFacts(
     },
     data,
     functions,
+    scorers,
     engine: await engineFacts(spec, elsewhere),
     machine: { memoryBytes: readCliEnvironment().memoryBytes ?? Math.floor(totalmem() * USABLE_MEMORY) },
   };
+}
+
+/** Of each reward model that is read, once, at the first place that names it. */
+async function scorerFacts(
+  file: ReadRunFile,
+  policy: OpenedModel,
+  { spec, ...options }: Omit<OpenRewardModelOptions, "policy"> & { readonly spec: ResolvedSpec },
+): Promise<Map<string, ScorerFacts>> {
+  const found = new Map<string, ScorerFacts>();
+  for (const { path, from } of scorerUses(spec)) {
+    if (found.has(from)) continue;
+    const { shape, digest } = await namedAt(file, path, () => {
+      refuseUnmounted(from, options.baseDir);
+      refuseStageName(spec, from, options.baseDir);
+      return openRewardModel(from, { ...options, policy });
+    });
+    found.set(from, { shape, digest });
+  }
+  return found;
+}
+
+/** The name of a stage is no reference to it. */
+function refuseStageName({ stages }: ResolvedSpec, from: string, baseDir: string): void {
+  if (!stages.some(({ name }) => name === from) || existsSync(resolve(baseDir, from))) return;
+  const accepted = `stage/${from} for what that stage trains, a folder, or hf://org/name[@revision]`;
+  throw new OarlockError("MODEL_SOURCE", `${JSON.stringify(from)} does not exist; accepted: ${accepted}`);
 }
 
 /** What a model is read from; a new one from the seed reads its tokenizer at most. */

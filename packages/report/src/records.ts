@@ -58,6 +58,8 @@ export interface SampleRecord {
   readonly answer?: string;
   /** By scorer; null where it failed (S1). */
   readonly rewards: Readonly<Record<string, number | null>>;
+  /** Of each scorer that gave a score: what it was, e.g. the digest of a reward model. */
+  readonly versions?: Readonly<Record<string, string>>;
   /** Weighted sum; null where the sample failed (S1). */
   readonly total: number | null;
   /** Why it failed: the scorer, a code and its words. */

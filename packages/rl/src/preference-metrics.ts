@@ -18,12 +18,23 @@ export interface HistogramBar {
   readonly count: number;
 }
 
+/** Decisions whose confidence, from ½ to 1, lies in one bin. */
+export interface ReliabilityBin {
+  readonly count: number;
+  /** Mean σ(|lead|). */
+  readonly confidence: number;
+  /** Share that is right. */
+  readonly accuracy: number;
+}
+
 /** What leads say: of each decision, by how much the right side is ahead, in log-odds. Of a pair: R_w − R_l. */
 export interface LeadReport {
   /** Share of leads above 0, a tie counting half, with its 95 % interval (Wilson). */
   readonly accuracy: Estimate;
   /** Expected calibration error of σ(|lead|), over ten bins of equal width. */
   readonly calibrationError: number;
+  /** Those of the bins that hold a decision. */
+  readonly reliability: readonly ReliabilityBin[];
   /** −log σ(lead), mean. */
   readonly loss: number;
   readonly meanLead: number;
@@ -45,9 +56,13 @@ export function leadReport(leads: readonly number[]): LeadReport {
   const count = Math.max(1, leads.length);
   const wins = leads.reduce((total, lead) => total + winOf(lead), 0);
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  const reliability = reliabilityBins(leads);
   return {
     accuracy: estimateShare(wins, leads.length),
-    calibrationError: calibrationError(leads),
+    calibrationError: sum(
+      reliability.map((bin) => (bin.count / count) * Math.abs(bin.accuracy - bin.confidence)),
+    ),
+    reliability,
     loss: sum(leads.map((lead) => softplus(-lead))) / count,
     meanLead: sum(leads) / count,
     margins: histogram(leads, HISTOGRAM_BARS),
@@ -58,10 +73,10 @@ export function leadReport(leads: readonly number[]): LeadReport {
 export const winOf = (lead: number): number => (lead > 0 ? 1 : lead === 0 ? 0.5 : 0);
 
 /**
- * Expected calibration error (Guo et al., arXiv:1706.04599) of decisions: the side that is ahead is predicted with confidence
- * σ(|lead|), from ½ to 1; Σ over the bins of their share · |accuracy − mean confidence|.
+ * Decisions by confidence (Guo et al., arXiv:1706.04599): the side that is ahead is predicted with confidence σ(|lead|), from ½ to
+ * 1. The expected calibration error is Σ over the bins of their share · |accuracy − mean confidence|.
  */
-function calibrationError(leads: readonly number[]): number {
+function reliabilityBins(leads: readonly number[]): ReliabilityBin[] {
   const bins = Array.from({ length: CALIBRATION_BINS }, () => ({ count: 0, confidence: 0, wins: 0 }));
   for (const lead of leads) {
     const confidence = sigmoid(Math.abs(lead));
@@ -72,10 +87,13 @@ function calibrationError(leads: readonly number[]): number {
     bin.confidence += confidence;
     bin.wins += winOf(lead);
   }
-  return bins.reduce(
-    (total, { wins, confidence }) => total + Math.abs(wins - confidence) / Math.max(1, leads.length),
-    0,
-  );
+  return bins
+    .filter(({ count }) => count > 0)
+    .map(({ count, confidence, wins }) => ({
+      count,
+      confidence: confidence / count,
+      accuracy: wins / count,
+    }));
 }
 
 /** Bars of equal width over the range of `values`. */

@@ -15,6 +15,7 @@ export type {
   DataInput,
   EngineInput,
   FunctionInput,
+  ScorerInput,
   ModelInput,
   ModelShape,
   ResolvedCompute,
@@ -84,9 +85,9 @@ export { resolvePlan } from "./plan/plan.ts";
 export type { Plan } from "./plan/plan.ts";
 export { resolveSpec } from "./plan/resolve-spec.ts";
 export type { Origin, Origins } from "./plan/origins.ts";
-export type { DataFacts, MachineFacts, ModelFacts, PlanFacts } from "./plan/facts.ts";
-export { dataUses, functionUses } from "./plan/inputs.ts";
-export type { DataUse, FunctionUse } from "./plan/inputs.ts";
+export type { DataFacts, MachineFacts, ModelFacts, PlanFacts, ScorerFacts } from "./plan/facts.ts";
+export { dataUses, functionUses, scorerUses } from "./plan/inputs.ts";
+export type { DataUse, FunctionUse, ScorerUse } from "./plan/inputs.ts";
 export { initShape, parameterCount } from "./plan/shape.ts";
 export { DEAD_BYTES, estimateMemory, LARGE_PARAMETERS } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
@@ -102,6 +103,7 @@ export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,
+  isStageResult,
   longestGenerated,
   modelsOf,
   policyBefore,
@@ -111,6 +113,9 @@ export {
   restartsPolicy,
   rewardsOf,
   rolloutsOf,
+  scorerNumber,
+  scorerShape,
+  scorersRead,
   stageResult,
   trainsPolicy,
   valuesBy,

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import type { Path } from "./problem.ts";
-import { NAME_PATTERN, STAGE_REFERENCE, START_REFERENCE } from "./schema/primitives.ts";
+import { NAME_PATTERN, START_REFERENCE } from "./schema/primitives.ts";
 import { runFileSchema } from "./schema/spec.ts";
 
 /** The part of JSON Schema that the run file uses. */
@@ -64,7 +64,6 @@ export function descendantsNamed(node: SchemaNode, key: string): string[] {
 const PATTERN_WORDS: ReadonlyMap<string, string> = new Map([
   [NAME_PATTERN.source, "lower-case letters, digits and '-', starting with a letter, at most 40 characters"],
   ["^hf:\\/\\/datasets\\/", "hf://datasets/org/name[@revision]"],
-  [STAGE_REFERENCE.source, "stage/<name> of an earlier stage"],
   [START_REFERENCE.source, "model, or stage/<name> of an earlier stage"],
   ["^[imsuv]*$", "flags out of i, m, s, u, v"],
 ]);

@@ -52,6 +52,8 @@ export interface RunInputs {
   readonly data: readonly DataInput[];
   /** One entry per reward of type `function`. */
   readonly functions: readonly FunctionInput[];
+  /** One entry per reward model that is read and not trained; absent: none is. */
+  readonly scorers?: readonly ScorerInput[];
   readonly engine: EngineInput;
 }
 
@@ -97,6 +99,15 @@ export interface FunctionInput {
   /** Path of the reward in the spec, e.g. `stages.1.grpo.rewards.0`. */
   readonly path: string;
   /** SHA-256 of the bundled code. */
+  readonly digest: string;
+}
+
+/** A reward model that another run, or another program, has trained. */
+export interface ScorerInput {
+  /** As rewards name it. */
+  readonly from: string;
+  readonly shape: ModelShape;
+  /** SHA-256 of the weights. */
   readonly digest: string;
 }
 

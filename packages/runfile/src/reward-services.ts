@@ -46,7 +46,7 @@ export interface JudgeRewardSpec {
   readonly maxTokens?: number | undefined;
 }
 
-/** A reward model of the run: `from: stage/<name>`. */
+/** A reward model: of the run, `from: stage/<name>`, or from files, `from` a folder or `hf://…`. */
 export interface ModelRewardSpec {
   readonly from: string;
   readonly scope?: ModelScoreScope | undefined;

@@ -11,6 +11,8 @@ const secured = {
   http: { url: "https://h/" },
   service: { tls: { caFile: "ca.crt", certFile: "me.crt", keyFile: "me.key" } },
 } as const;
+const learned = { name: "learned", type: "model", model: { from: "rm" } } as const;
+const careful = { name: "careful", type: "ensemble", ensemble: { from: ["stage/b", "rm2"] } } as const;
 const spec: RunSpec = {
   model: {
     init: {
@@ -41,7 +43,7 @@ const spec: RunSpec = {
       grpo: {
         data: { type: "task", task: { name: "addition" } },
         steps: 1,
-        rewards: [code("d.ts"), secured],
+        rewards: [code("d.ts"), secured, learned, careful],
       },
     },
   ],
@@ -59,6 +61,8 @@ describe("sources of a run", () => {
       "data p.jsonl",
       "function d.ts",
       "authority ca.crt",
+      "scorer rm",
+      "scorer rm2",
       "data e.jsonl",
       "function e.ts",
     ]);

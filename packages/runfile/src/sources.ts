@@ -1,12 +1,13 @@
 /**
- * What a run file reads besides itself: model, tokenizer, data, reward functions, authorities of scorers. Where each is named,
+ * What a run file reads besides itself: model, tokenizer, data, reward functions and models, authorities of scorers. Where each is named,
  * how it may be changed for what a pod can read, and where a pod finds it. Pure: it opens nothing.
  */
 import type { DataSpec, EvaluationSpec, RewardSpec, RunSpec, StageSpec } from "./run-file.ts";
+import { isStageResult } from "./stage-parts.ts";
 
 /** One place that names something to read. */
 export interface SourceUse {
-  readonly kind: "model" | "tokenizer" | "data" | "function" | "authority";
+  readonly kind: "model" | "tokenizer" | "data" | "function" | "scorer" | "authority";
   /** A path, `hf://…`, `bundle://sha256-…/…`, `configmap://name/key` or `pvc://claim/path`. */
   readonly reference: string;
 }
@@ -80,8 +81,14 @@ function rewardWith(reward: RewardSpec, change: Change): RewardSpec {
     const tls = { ...service?.tls, caFile: change({ kind: "authority", reference: caFile }) };
     return { ...reward, service: { ...service, tls } };
   }
-  if (code === undefined) return reward;
-  return { ...reward, function: { ...code, file: change({ kind: "function", reference: code.file }) } };
+  if (code !== undefined)
+    return { ...reward, function: { ...code, file: change({ kind: "function", reference: code.file }) } };
+  const scorer = (from: string): string =>
+    isStageResult(from) ? from : change({ kind: "scorer", reference: from });
+  const { model, ensemble } = reward;
+  if (model !== undefined) return { ...reward, model: { ...model, from: scorer(model.from) } };
+  if (ensemble === undefined) return reward;
+  return { ...reward, ensemble: { ...ensemble, from: ensemble.from.map(scorer) } };
 }
 
 /** A reference that names something inside of a cluster. */

@@ -1,4 +1,23 @@
 /** Small valid run files that tests and generated documents start from. */
+import type { ModelShape } from "./resolved.ts";
+
+/** Of a reward model that reads the tokens of these runs, and has another shape than their policies. */
+export const OTHER_SHAPE: ModelShape = {
+  vocabSize: 15,
+  hiddenSize: 16,
+  intermediateSize: 32,
+  layers: 1,
+  heads: 2,
+  kvHeads: 2,
+  headSize: 8,
+  ropeTheta: 10_000,
+  ropeConvention: "half-split",
+  rmsNormEps: 1e-5,
+  maxPositions: 24,
+  tiedEmbeddings: true,
+  qkvBias: false,
+  qkNorm: false,
+};
 
 /** The smallest two-stage run: SFT, then GRPO on two-digit addition. */
 export function minimalRun(): string {

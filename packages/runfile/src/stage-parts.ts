@@ -1,12 +1,14 @@
 /** Questions about a stage that do not depend on what it is: its block, its data, its rollouts, its start. Pure. */
 import type { ComputedBy } from "./vocabulary.ts";
 import type {
+  ModelShape,
   ResolvedData,
   ResolvedReward,
   ResolvedRollouts,
   ResolvedSpec,
   ResolvedStage,
   ResolvedStart,
+  RunInputs,
 } from "./resolved.ts";
 
 /** What every stage's block has. */
@@ -94,6 +96,31 @@ export function longestGenerated({ stages, evaluation }: ResolvedSpec): number {
   });
   const evaluated = evaluation === undefined ? 0 : evaluation.maxPromptLength + evaluation.maxNewTokens;
   return Math.max(evaluated, ...ofStages);
+}
+
+/** Whether a reference is to what a stage makes. */
+export function isStageResult(from: string): boolean {
+  return from.startsWith("stage/");
+}
+
+/** The reward models that a run reads and does not train, each once, in the order in which rewards name them. */
+export function scorersRead(spec: ResolvedSpec): readonly string[] {
+  const all = rewardsOf(spec).flatMap((reward) => modelsOf(reward).map(({ from }) => from));
+  return [...new Set(all)].filter((from) => !isStageResult(from));
+}
+
+/** The number of a reward model among all that the run may score with: its stage's, and of those that are read, after all stages. */
+export function scorerNumber(spec: ResolvedSpec, from: string): number {
+  const { stages } = spec;
+  return referencedStage(stages, from) ?? stages.length + scorersRead(spec).indexOf(from);
+}
+
+/** The dimensions of a reward model: the policy's, where the run trains it. */
+export function scorerShape(
+  { model, scorers }: { readonly model: Pick<RunInputs["model"], "shape"> } & Pick<RunInputs, "scorers">,
+  from: string,
+): ModelShape {
+  return scorers?.find((one) => one.from === from)?.shape ?? model.shape;
 }
 
 /** The reward models that a reward scores with, with the fields of the reward that name them. */

@@ -1,5 +1,5 @@
 /**
- * Reward models between learner and reward workers: a store on the bus for each stage that trains one, like the policy's. The
+ * Reward models between learner and reward workers: a store on the bus for each one of the run, like the policy's. The
  * learner publishes into it, workers read from it, wherever they run.
  */
 import type { Bus } from "@oarlock/bus";
@@ -16,9 +16,9 @@ const MANIFEST_BYTES = 1024 * 1024;
 export interface RewardModelStoreOptions {
   readonly bus: Bus;
   readonly uid: string;
-  /** Index of the stage that trains the model. */
-  readonly stage: number;
-  /** Of the run's policy; the reward model has its trunk. */
+  /** As `scorerNumber` counts the reward models of a run. */
+  readonly number: number;
+  /** Of the reward model, whatever its head. */
   readonly config: LlamaConfig;
   /** Of the learner that publishes; 0 for readers. */
   readonly incarnation: number;
@@ -26,12 +26,12 @@ export interface RewardModelStoreOptions {
 
 /** Opens the store of one stage's reward model. */
 export function openRewardModelStore(options: RewardModelStoreOptions): Promise<PolicyStore> {
-  const { bus, uid, stage, incarnation } = options;
+  const { bus, uid, number, incarnation } = options;
   const config = withScoreHead(options.config);
   const bytes = parameterLayout(config).length * Float32Array.BYTES_PER_ELEMENT;
   return openPolicyStore({
     bus,
-    uid: `${uid}_m${stage}`,
+    uid: `${uid}_m${number}`,
     incarnation,
     configDigest: sha256Hex(canonicalJson(config)),
     maxBytes: HELD_VERSIONS * (bytes + MANIFEST_BYTES),

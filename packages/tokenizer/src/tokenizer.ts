@@ -13,6 +13,8 @@ import { isObject, type JsonObject, parseFile, type TokenizerFiles } from "./fil
 export interface Tokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number;
+  /** The id of every token by its text. */
+  readonly vocabulary: ReadonlyMap<string, number>;
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
   readonly padTokenId: number | undefined;
@@ -76,6 +78,7 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
   };
   return {
     vocabSize,
+    vocabulary,
     bosTokenId: idOf("bos_token"),
     eosTokenId: idOf("eos_token"),
     padTokenId: idOf("pad_token"),

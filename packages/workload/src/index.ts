@@ -15,7 +15,8 @@ export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
 export type { Preferences, PromptRow, Split, StepLabels } from "./rows.ts";
 export { openRunScorers, type OpenedScorers, openScorerSet, type RewardModels } from "./scorers.ts";
 export type { ScorerSet } from "@oarlock/scoring";
-export { readRewardModel, saveFinal, saveStageModel } from "./final-model.ts";
+export { saveFinal, saveStageModel } from "./final-model.ts";
+export { openRewardModel, type OpenRewardModelOptions, readRewardModel } from "./reward-model.ts";
 export {
   trainingEngine,
   openRunGenerator,

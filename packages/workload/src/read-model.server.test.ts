@@ -7,7 +7,7 @@ import { initialNormals } from "@oarlock/rl";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
-import { readRewardModel } from "./final-model.ts";
+import { readRewardModel } from "./reward-model.ts";
 
 const tokenizer = characterTokenizer({ alphabet: "0123456789+=" });
 const config = {

@@ -5,7 +5,15 @@
 import type { Bus } from "@oarlock/bus";
 import type { LlamaConfig } from "@oarlock/nn";
 import { withScoreHead } from "@oarlock/nn";
-import { canonicalJson, clusterSource, referencedStage, rolloutsOf, sourcePath } from "@oarlock/runfile";
+import {
+  canonicalJson,
+  clusterSource,
+  isStageResult,
+  rolloutsOf,
+  scorerNumber,
+  scorerShape,
+  sourcePath,
+} from "@oarlock/runfile";
 import type { ResolvedModelReward, ResolvedReward, ResolvedRun } from "@oarlock/runfile";
 import { openScorers } from "@oarlock/sandbox";
 import { processEnvironment } from "@oarlock/runtime";
@@ -33,8 +41,8 @@ export interface OpenedScorers extends AsyncDisposable {
   };
 }
 
-/** Where the reward model is that a stage trained, by the stage's index. */
-export type RewardModels = (stage: number) => Promise<RewardModelSource>;
+/** Where the reward model is that a reward names. */
+export type RewardModels = (from: string) => Promise<RewardModelSource>;
 
 export interface ScorersOptions {
   /** Folder that reward files are relative to. */
@@ -90,9 +98,15 @@ async function openBatchScorer(
 
 /** Opens the scorers of every stage and of the evaluation. */
 export async function openRunScorers(run: ResolvedRun, options: RunScorersOptions): Promise<OpenedScorers> {
-  const { bus, uid, config } = options;
-  const rewardModels: RewardModels = (stage) =>
-    openRewardModelStore({ bus, uid, stage, config, incarnation: 0 });
+  const { bus, uid } = options;
+  const rewardModels: RewardModels = (from) =>
+    openRewardModelStore({
+      bus,
+      uid,
+      number: scorerNumber(run.spec, from),
+      config: scorerShape(run.inputs, from),
+      incarnation: 0,
+    });
   const opener = createOpener(run, { ...options, rewardModels });
   try {
     const stages = new Map<number, ScorerSet>();
@@ -168,16 +182,17 @@ function withCode<R extends ResolvedReward>(reward: R): R {
   return { ...reward, function: { ...reward.function, file: sourcePath(file), bundled } };
 }
 
-/** The plan has checked that the reference names an earlier stage that trains a reward model. */
+/** The plan has checked that the reference names a reward model: of an earlier stage, or one that it read. */
 async function openModelScorer(
   run: ResolvedRun,
   { name, optional, timeoutMs }: Pick<ResolvedReward, "name" | "optional" | "timeoutMs">,
   { from, stepEnd }: ResolvedModelReward,
   { rewardModels, config, tokenizer }: ScorersOptions,
 ): Promise<BatchScorer> {
-  const store = await rewardModels(referencedStage(run.spec.stages, from) ?? 0);
+  const store = await rewardModels(from);
+  const shape = isStageResult(from) ? config : scorerShape(run.inputs, from);
   const open = (weights: Float32Array) =>
-    createScoreModel({ config: withScoreHead(config), weights, ort: engineOf(run, 1) });
+    createScoreModel({ config: withScoreHead(shape), weights, ort: engineOf(run, 1) });
   const scorer = { name, optional, timeoutMs, store, open };
   if (stepEnd === undefined) return createModelScorer(scorer);
   const decode = (tokens: readonly number[]) => tokenizer.decode(tokens, { skipSpecialTokens: true });

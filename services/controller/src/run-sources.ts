@@ -24,6 +24,8 @@ const READERS: Readonly<Record<SourceUse["kind"], readonly RoleName[]>> = {
   tokenizer: ["learner", "actor", "reward"],
   data: ["learner"],
   function: ["reward"],
+  // The learner hands the weights on, as those of the models that it trains.
+  scorer: ["learner"],
   authority: ["reward"],
 };
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Bus } from "@oarlock/bus";
 import { openStageArtifacts } from "@oarlock/checkpoint";
 import type { LlamaConfig } from "@oarlock/nn";
-import { referencedStage } from "@oarlock/runfile";
+import { scorerNumber, scorerShape } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { openRewardModelStore } from "@oarlock/scoring";
 import { createTrainer } from "@oarlock/training";
@@ -29,6 +29,8 @@ export interface ModelPortsOptions {
 export function createModelPorts(options: ModelPortsOptions): ModelPorts {
   const { run, uid, bus, model, incarnation, engine } = options;
   const artifacts = openStageArtifacts(join(options.outDir, "artifacts"));
+  /** What this incarnation has made available, by reference. */
+  const announced = new Map<string, string>();
   return {
     initialWeights: () => model.weights(),
     openScoreTrainer: (weights, head) =>
@@ -41,13 +43,18 @@ export function createModelPorts(options: ModelPortsOptions): ModelPorts {
     read: (source, signal) => options.readModel(source, signal),
     keep: (artifact, weights, signal) => artifacts.save(artifact, weights, signal),
     async announce(from, versions, signal) {
-      const stage = referencedStage(run.spec.stages, from) ?? 0;
-      const store = await openRewardModelStore({ bus, uid, stage, config: model.config, incarnation });
+      const all = versions.map(({ number, digest }) => `${number} ${digest}`).join();
+      if (announced.get(from) === all) return;
+      const place = scorerNumber(run.spec, from);
+      const config = scorerShape(run.inputs, from);
+      const store = await openRewardModelStore({ bus, uid, number: place, config, incarnation });
       for (const version of versions) {
-        await store.publish({ ...version, stage, step: 0 }, signal);
+        const weights = await version.weights();
+        await store.publish({ ...version, weights, stage: place, step: 0 }, signal);
         // At once: what is held of an earlier incarnation takes the room of the next one.
         await store.retain(versions, signal);
       }
+      announced.set(from, all);
     },
   };
 }

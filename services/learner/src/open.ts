@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openKeptCheckpoints, openKeptFolder, openRunCheckpoints } from "@oarlock/checkpoint";
 import type { KeptFolder } from "@oarlock/checkpoint";
+import { scorerShape } from "@oarlock/runfile";
 import {
   hasCriticsInActors,
   openRunCritics,
@@ -100,7 +101,8 @@ export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearne
     outDir,
     model,
     engine: trainingEngine(run),
-    readModel: (source, stop) => readRewardModel(model, { source, baseDir, signal: stop }),
+    readModel: ({ source, of }, stop) =>
+      readRewardModel({ config: scorerShape(run.inputs, of) }, { source, baseDir, signal: stop }),
     saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
   });
   const kept = await readKeptStages(outDir);

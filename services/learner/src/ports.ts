@@ -22,13 +22,19 @@ export interface ModelPorts {
   /** Durable when it resolves. */
   save(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
   load(artifact: StageArtifact, signal: AbortSignal): Promise<Float32Array>;
-  /** A reward model of the run's shape from a folder or the hub. Throws `REWARD_MODEL_INVALID` where it is none. */
-  read(source: string, signal: AbortSignal): Promise<Pick<AnnouncedModel, "weights" | "digest">>;
+  /**
+   * A reward model from a folder or the hub, of the shape of the one that rewards name `of`. Throws `REWARD_MODEL_INVALID` where it
+   * is none.
+   */
+  read(
+    model: { readonly source: string; readonly of: string },
+    signal: AbortSignal,
+  ): Promise<{ readonly weights: Float32Array; readonly digest: string }>;
   /** Keeps a reward model under its digest. Durable when it resolves. */
   keep(artifact: StageArtifact, weights: Float32Array, signal: AbortSignal): Promise<void>;
   /**
-   * Makes these versions of a stage's reward model, in the order of their numbers, available to scorers, and no others; the
-   * same again changes nothing. `from` is its reference, `stage/<name>`.
+   * Makes these versions of a reward model, in the order of their numbers, available to scorers, and no others; the same again
+   * changes nothing. `from` is its reference, as rewards name it.
    */
   announce(from: string, versions: readonly AnnouncedModel[], signal: AbortSignal): Promise<void>;
 }
@@ -38,7 +44,7 @@ export interface AnnouncedModel {
   readonly number: number;
   /** SHA-256 (hex) of the weights. */
   readonly digest: string;
-  readonly weights: Float32Array;
+  weights(): Promise<Float32Array>;
 }
 
 /** The run's written record. Appends in order; a process that dies loses no line that it acknowledged. */

@@ -4,7 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import { issueLimit } from "@oarlock/run";
-import { rolloutsOf, stageResult } from "@oarlock/runfile";
+import { isStageResult, rolloutsOf, scorerNumber, scorersRead, stageResult } from "@oarlock/runfile";
 import type { ResolvedReward, ResolvedStage } from "@oarlock/runfile";
 import { modelVersion } from "@oarlock/scoring";
 import { announceScorers } from "./announce-scorers.ts";
@@ -38,9 +38,9 @@ export async function replaceScorer(
   const { versions, models, signal } = parts;
   const { scorer } = request;
   const target = targetOf(parts, progress, scorer);
-  const isModel = target.startsWith("stage/");
+  const isModel = isStageResult(target) || scorersRead(parts.run.spec).includes(target);
   checkRequest(request, isModel);
-  const read = isModel ? await models.read(request.model, signal) : undefined;
+  const read = isModel ? await models.read({ source: request.model, of: target }, signal) : undefined;
   const version = read === undefined ? request.version : modelVersion(read.digest);
   const { position } = progress;
   const pending = pendingAt(versions.replacements, target, position);
@@ -74,7 +74,7 @@ function targetOf({ run }: LearnerParts, { position }: LearnerProgress, scorer: 
   const { stages } = run.spec;
   const trains = (stage: ResolvedStage): boolean =>
     stage.type === "reward-model" && stageResult(stage) === scorer;
-  if (stages.some(trains)) return scorer;
+  if (stages.some(trains) || scorersRead(run.spec).includes(scorer)) return scorer;
   const rewards = stages.slice(position.stage).flatMap((stage) => rolloutsOf(stage)?.rewards ?? []);
   const reward = rewards.find(({ name }) => name === scorer);
   if (reward === undefined) {
@@ -88,7 +88,7 @@ function targetOf({ run }: LearnerParts, { position }: LearnerProgress, scorer: 
   if (target !== undefined && isReplaceable(reward)) return target;
   throw new OarlockError(
     "SCORER_REPLACE_REFUSED",
-    `${scorer} is of type ${reward.type}; accepted: model, http, grpc and judge, and stage/<name> for a member of an ensemble`,
+    `${scorer} is of type ${reward.type}; accepted: model, http, grpc and judge, and for a member of an ensemble its own name there`,
   );
 }
 
@@ -109,8 +109,11 @@ async function keepModel(
   target: string,
   { weights, digest }: { readonly weights: Float32Array; readonly digest: string },
 ): Promise<NonNullable<Replacement["model"]>> {
-  // No stage has this name: what the stage itself made stays.
-  const stage = `${target.slice("stage/".length)}.${digest.slice(0, 12)}`;
+  // No stage has this name: what a stage itself made stays.
+  const name = isStageResult(target)
+    ? target.slice("stage/".length)
+    : `model-${scorerNumber(parts.run.spec, target)}`;
+  const stage = `${name}.${digest.slice(0, 12)}`;
   const artifact = {
     stage,
     kind: "reward-model",

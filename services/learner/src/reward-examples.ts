@@ -164,9 +164,18 @@ function stepExamples(data: RewardData, { stage, name }: ExampleOptions): Reward
 
 /** What leads say; a bar of the histogram is named by where it begins. */
 function leadMetrics(stage: string, report: LeadReport): Numbers {
-  const { accuracy, calibrationError, loss, meanLead, margins } = report;
+  const { accuracy, calibrationError, reliability, loss, meanLead, margins } = report;
   const name = heldOutName(stage, "accuracy");
-  const bars = margins.map(({ from, count }) => [`val-aux/${stage}/margins/${from.toFixed(3)}`, count]);
+  // Digits enough to tell the bars of leads apart that are all alike.
+  const bars = margins.map(({ from, count }) => [
+    `val-aux/${stage}/margins/${Number(from.toPrecision(6))}`,
+    count,
+  ]);
+  const bins = reliability.flatMap((bin, at) =>
+    Object.entries(bin).map(
+      ([what, value]) => [`val-aux/${stage}/reliability/${at}/${what}`, value] as const,
+    ),
+  );
   return {
     [name]: accuracy.mean,
     [`${name}/ci_low`]: accuracy.low,
@@ -174,6 +183,6 @@ function leadMetrics(stage: string, report: LeadReport): Numbers {
     [`val-aux/${stage}/calibration_error`]: calibrationError,
     [`val-aux/${stage}/loss`]: loss,
     [`val-aux/${stage}/margin`]: meanLead,
-    ...Object.fromEntries(bars),
+    ...Object.fromEntries([...bars, ...bins]),
   };
 }

@@ -49,12 +49,21 @@ export function sampleRecord(
     completion: parts.data.decode(tokenIds.slice(promptLength, end)),
     ...(prompt.answer === undefined ? {} : { answer: prompt.answer }),
     rewards: reward.named,
+    versions: versionsOf(trajectory),
     total: reward.total ?? null,
     ...(failure === undefined ? {} : { failure }),
     finishReason: FINISHED[finishReason],
     ...(greedy === undefined ? {} : { greedy }),
     ...(isSampled(trace) ? { traceId: trace.traceId } : {}),
   };
+}
+
+/** A failure has no version (S1). */
+function versionsOf({ rewards }: Trajectory): Record<string, string> {
+  const scored = rewards.filter(
+    ({ verdict, scorerVersion }) => verdict.case === "scored" && scorerVersion !== "",
+  );
+  return Object.fromEntries(scored.map(({ name, scorerVersion }) => [name, scorerVersion]));
 }
 
 /** The first samples of a rollout batch, one per group in turn, as many as the plan writes per step. */

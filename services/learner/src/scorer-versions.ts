@@ -71,10 +71,10 @@ function versionOf(reward: ResolvedReward, { run, results, replacements, at }: K
     return (replacedAt(replacements, target, at)?.version ?? reward.service.version) || undefined;
   }
   const versions = modelsOf(reward).map(({ from }) => {
-    const trained = trainedModel(run, results, from);
+    const planned = trainedModel(run, results, from) ?? run.inputs.scorers?.find((one) => one.from === from);
     return (
       replacedAt(replacements, from, at)?.version ??
-      (trained === undefined ? "" : modelVersion(trained.digest))
+      (planned === undefined ? "" : modelVersion(planned.digest))
     );
   });
   return ensembleVersion(versions) || undefined;

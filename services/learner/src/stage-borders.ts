@@ -3,7 +3,7 @@
  * and the next one gets its starting weights, its reference and its critic.
  */
 import type { StageArtifact } from "@oarlock/checkpoint";
-import { digestOf, referenceBy, rolloutsOf, stageInputs } from "@oarlock/runfile";
+import { digestOf, modelsOf, referenceBy, rolloutsOf, stageInputs } from "@oarlock/runfile";
 import type { PolicyVersion, StreamCursor } from "@oarlock/run";
 import { stageAt } from "./context.ts";
 import { announceScorers } from "./announce-scorers.ts";
@@ -23,6 +23,7 @@ export async function beginStage(
 ): Promise<LearnerProgress> {
   const stage = stageAt(parts.run, index);
   const steps = parts.program.stages[index]?.steps ?? 0;
+  await announceScorers(parts, progress, stage);
   const kept = await keepStage(parts, progress, index);
   if (kept !== undefined) {
     announceStage(parts, kept, []);
@@ -37,7 +38,6 @@ export async function beginStage(
   if (reference === "learner") await parts.trainer.captureReference();
   const scorer = await scorerStart(parts, started, index);
   if (scorer !== undefined) await parts.scorer.open(scorer.weights, scorer.head);
-  await announceScorers(parts, started, stage);
   const begun = {
     ...started,
     basePolicy: current.policy.number,
@@ -140,7 +140,9 @@ function parentsOf({ run, versions }: LearnerParts, { results }: LearnerProgress
   const replaced = versions.replacements.flatMap(({ stage: from, model }) =>
     from > index ? [] : (model ?? []),
   );
-  const models = [...Object.values(results), ...replaced].map(({ digest }) => digest);
+  const named = new Set((rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).map(({ from }) => from));
+  const read = (run.inputs.scorers ?? []).filter(({ from }) => named.has(from));
+  const models = [...Object.values(results), ...replaced, ...read].map(({ digest }) => digest);
   return [run.inputs.model.digest, ...models, ...data.map(({ digest }) => digest), digestOf(stage)].filter(
     (digest) => digest !== "",
   );

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { saveModel } from "@oarlock/models";
+import { scoreWeights, withScoreHead } from "@oarlock/nn";
 import type { ResolvedModel } from "@oarlock/runfile";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModel } from "@oarlock/workload";
@@ -15,7 +16,7 @@ import { recordingTerminal } from "../terminal.ts";
 import { DATA_CASES } from "./cases-data.ts";
 import { type BadInput, GOOD_RUN, MODEL_CASES, RUN_FILE_CASES, TRAP_CASES } from "./cases.ts";
 
-const MODEL: ResolvedModel = {
+const MODEL: Extract<ResolvedModel, { init: unknown }> = {
   init: {
     architecture: "llama",
     hiddenSize: 16,
@@ -57,6 +58,7 @@ async function errorOf(bad: BadInput): Promise<string> {
   await writeFile(run, bad.text ?? changed);
   for (const [name, content] of Object.entries(bad.files ?? {})) await writeFile(join(base, name), content);
   if (bad.model !== undefined) await writeModel(join(base, "model"), bad.model);
+  if (bad.scorer !== undefined) await writeScorer(join(base, "scorer"), bad.scorer);
   try {
     refuseProblems((await prepare(run, bad.set ?? [])).plan, recordingTerminal());
   } catch (reason) {
@@ -64,6 +66,19 @@ async function errorOf(bad: BadInput): Promise<string> {
     return reason.message.replaceAll(`${base}/`, "").replaceAll(base, ".");
   }
   return "accepted";
+}
+
+async function writeScorer(target: string, changes: NonNullable<BadInput["scorer"]>): Promise<void> {
+  const { maxPositions = 32, alphabet = "0123456789+=" } = changes;
+  const tokenizer = { type: "characters", characters: { alphabet } } as const;
+  const model = await openModel(
+    { init: { ...MODEL.init, maxPositions, tokenizer } },
+    { baseDir: folder, seed: 0 },
+  );
+  const config = withScoreHead(model.config);
+  const weights = scoreWeights({ config: model.config, weights: await model.weights() });
+  const { specials, tokenizerFiles } = model;
+  await saveModel(target, { config, specials, tokenizer: tokenizerFiles, weights });
 }
 
 async function writeModel(target: string, changes: NonNullable<BadInput["model"]>): Promise<void> {

@@ -22,6 +22,40 @@ export const SCORER_CASES: readonly BadInput[] = [
     says: ["SCORE_SCOPE_SHAPED", "no clip"],
   },
   {
+    title: "a reward model that is not there",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: ./scorer}}]"],
+    says: ["MODEL_SOURCE", "rewards[0].model.from", "does not exist", "a folder in Hugging Face layout"],
+  },
+  {
+    title: "a stage's name in place of its result",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: sft}}]"],
+    says: ["MODEL_SOURCE", "stage/sft for what that stage trains"],
+  },
+  {
+    title: "a language model as a reward model",
+    model: {},
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: ./model}}]"],
+    says: ["REWARD_MODEL_INVALID", "it gives text and no score", "one label"],
+  },
+  {
+    title: "a reward model of another tokenizer",
+    scorer: { alphabet: "0123456789=+" },
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: ensemble, ensemble: {from: [./scorer, ./scorer]}}]"],
+    says: ["REWARD_MODEL_INVALID", "another tokenizer", '"+"', "the policy's tokenizer"],
+  },
+  {
+    title: "a reward model of fewer tokens",
+    scorer: { alphabet: "0123456789" },
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: ./scorer}}]"],
+    says: ["REWARD_MODEL_INVALID", "tokens", "the policy's tokenizer"],
+  },
+  {
+    title: "a reward model that holds less than the policy writes",
+    scorer: { maxPositions: 8 },
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: ./scorer}}]"],
+    says: ["CONTEXT_TOO_SHORT", "holds 8 positions", "a reward model of"],
+  },
+  {
     title: "bounds for a reward model's scores of steps",
     set: [
       "stages.grpo.grpo.rewards=[{name: a, type: model, model: {from: stage/rm, scope: step}, clip: {min: 0, max: 1}}]",

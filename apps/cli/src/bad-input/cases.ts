@@ -19,6 +19,8 @@ export interface BadInput {
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Changes the good model folder `model/`: text or bytes per file; null removes it. */
   readonly model?: Readonly<Record<string, ((bytes: Uint8Array) => Uint8Array | string) | null>>;
+  /** Changes the good reward model's folder `scorer/`: how it is made, and what its alphabet is. */
+  readonly scorer?: { readonly alphabet?: string; readonly maxPositions?: number };
   /** Parts of the error. */
   readonly says: readonly string[];
 }

@@ -53,7 +53,7 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
   const { slots, generationWorkers: workers, generationThreads: threads, generationLayout: layout } = compute;
   const engine = { compute, slots, workers, threads, layout, maxLength };
   const { config, tokenizer } = opened;
-  const rewardModels = keptRewardModels(run, { named, folder, place, config });
+  const rewardModels = keptRewardModels(run, { named, folder, baseDir, place, policy: opened });
   const scored = { baseDir, config, tokenizer, rewardModels };
   await using scorers = await openScorerSet(run, evaluation.rewards, scored);
   await using policy = await openPolicy(opened, engine);

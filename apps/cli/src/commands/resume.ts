@@ -69,7 +69,7 @@ async function resume(
   if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
 }
 
-/** Other data, another model or reward function would make the rest of another run (T3). Another machine may go on. */
+/** Other data, another model, reward function or reward model would make the rest of another run (T3). Another machine may go on. */
 async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: FactsOptions): Promise<void> {
   const { plan: today } = await prepareAgain(paths, plan, options);
   const changed = changedInputs(plan.run, today.run).filter(({ input }) => INPUTS.has(input));
@@ -81,7 +81,7 @@ async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: Facts
   );
 }
 
-const INPUTS: ReadonlySet<string> = new Set(["model", "data", "functions"]);
+const INPUTS: ReadonlySet<string> = new Set(["model", "data", "functions", "scorers"]);
 
 const EXAMPLES = `
 Examples:

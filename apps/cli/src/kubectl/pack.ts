@@ -52,6 +52,7 @@ async function entriesFor({ kind, reference }: SourceUse, baseDir: string): Prom
     }
     case "model":
     case "data":
+    case "scorer":
     case "authority":
       return entriesOf(path);
   }

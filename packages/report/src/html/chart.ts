@@ -35,9 +35,23 @@ const TICKS = 4;
 export function renderChart({ title, points, marks = false, exact = false }: Chart): string {
   const finite = points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
   const last = finite.at(-1);
-  const caption = `<figcaption><span>${escapeHtml(title)}</span><b>${last === undefined ? "–" : formatNumber(last.y)}</b></figcaption>`;
   const label = last === undefined ? `${title}: no values` : describe(title, finite);
-  const svg = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(label)}">${body(finite, { marks, exact })}</svg>`;
+  const value = last === undefined ? "–" : formatNumber(last.y);
+  return renderFigure({ title, value, label }, body(finite, { marks, exact }));
+}
+
+export interface Caption {
+  readonly title: string;
+  /** The number that matters most. */
+  readonly value: string;
+  /** The whole in words, for those who do not see it. */
+  readonly label: string;
+}
+
+/** What is drawn, under its caption. */
+export function renderFigure({ title, value, label }: Caption, drawn: string): string {
+  const caption = `<figcaption><span>${escapeHtml(title)}</span><b>${escapeHtml(value)}</b></figcaption>`;
+  const svg = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(label)}">${drawn}</svg>`;
   return `<figure class="chart">${caption}${svg}</figure>`;
 }
 
@@ -55,10 +69,7 @@ function body(points: readonly Point[], { marks, exact }: { marks: boolean; exac
   const xs = extent(points.map(({ x }) => x));
   const yTicks = ticks(extent(thinned.map(({ y }) => y)));
   const ys = extent([...yTicks, ...thinned.map(({ y }) => y)]);
-  const place = ({ x, y }: Point): Point => ({
-    x: LEFT + scale(x, xs) * (WIDTH - LEFT - RIGHT),
-    y: HEIGHT - BOTTOM - scale(y, ys) * (HEIGHT - TOP - BOTTOM),
-  });
+  const place = placeWithin(xs, ys);
   const line = (name: string, path: readonly Point[]) =>
     `<polyline class="${name}" points="${path
       .map(place)
@@ -73,9 +84,22 @@ function body(points: readonly Point[], { marks, exact }: { marks: boolean; exac
   return [...axes(xs, yTicks, place), ...curve].join("");
 }
 
-type Range = readonly [number, number];
+export type Range = readonly [number, number];
 
-function axes([left, right]: Range, yTicks: readonly number[], place: (point: Point) => Point): string[] {
+/** From values to places of the drawing. */
+export function placeWithin(xs: Range, ys: Range): (point: Point) => Point {
+  return ({ x, y }) => ({
+    x: LEFT + scale(x, xs) * (WIDTH - LEFT - RIGHT),
+    y: HEIGHT - BOTTOM - scale(y, ys) * (HEIGHT - TOP - BOTTOM),
+  });
+}
+
+/** Lines at the ticks, and what the ends of the horizontal axis are. */
+export function axes(
+  [left, right]: Range,
+  yTicks: readonly number[],
+  place: (point: Point) => Point,
+): string[] {
   const grid = yTicks.map((tick) => {
     const { y } = place({ x: left, y: tick });
     const text = `<text class="tick" x="${LEFT - 6}" y="${(y + 3.5).toFixed(1)}" text-anchor="end">${formatTick(tick)}</text>`;

@@ -11,6 +11,7 @@ import { pairSamples, type SamplePair } from "../terminal/samples.ts";
 import { renderChart } from "./chart.ts";
 import { stageCharts } from "./curves.ts";
 import { escapeHtml } from "./escape.ts";
+import { heldOutParts } from "./held-out.ts";
 import { STYLESHEET } from "./stylesheet.ts";
 
 /** One value of the resolved plan and where it came from, as text. */
@@ -149,11 +150,12 @@ function evaluationCell({ value, low, high }: EvaluationValue): string {
 
 function stageSection(stage: StageSummary, records: readonly MetricsRecord[]): string {
   const { name, steps, seconds, before } = stage;
-  const charts = stageCharts(records, before).map(renderChart);
+  const heldOut = heldOutParts(name, records);
+  const charts = [...heldOut.charts, ...stageCharts(records, before).map(renderChart)];
   const note = `${steps} steps${seconds > 0 ? `, ${shortDuration(seconds)}` : ""}`;
   const body =
     charts.length === 0 ? `<p class="card notice">This stage has no steps yet.</p>` : charts.join("\n");
-  return `<h2>Stage ${escapeHtml(name)} <small>${note}</small></h2><div class="charts">${body}</div>`;
+  return `<h2>Stage ${escapeHtml(name)} <small>${note}</small></h2>${heldOut.numbers}<div class="charts">${body}</div>`;
 }
 
 function samplesSection(pairs: readonly SamplePair[]): string {

@@ -28,6 +28,8 @@ svg { display: block; width: 100%; height: auto; }
 .tick { fill: var(--soft); font-size: 11px; } .grid { stroke: var(--line); stroke-width: 1; }
 polyline { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .raw { stroke: var(--faint); stroke-width: 1; } .average { stroke: var(--accent); stroke-width: 2; } .dot { fill: var(--accent); }
+.ahead { fill: var(--accent); } .behind { fill: var(--bad); } .zero, .ideal { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 3 3; }
+.numbers { color: var(--soft); font-size: 14px; margin: 0 0 12px; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { text-align: left; padding: 8px 14px; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -130,6 +130,14 @@ describe("pairReport", () => {
     expect(report.meanLead).toBe(1);
     expect(report.margins.reduce((total, { count }) => total + count, 0)).toBe(4);
     expect(report.margins[0]?.from).toBe(-1);
+    // Two leads of 1 and −1 are as sure as one another, and half of them right.
+    const found = report.reliability.map(({ count, accuracy }) => ({ count, accuracy }));
+    expect(found).toEqual([
+      { count: 1, accuracy: 0.5 },
+      { count: 2, accuracy: 0.5 },
+      { count: 1, accuracy: 1 },
+    ]);
+    expect(report.reliability[1]?.confidence).toBeCloseTo(1 / (1 + Math.exp(-1)), 12);
   });
 
   test("finds no calibration error where confidence is right, and all of it where it is wrong", () => {

@@ -47,25 +47,37 @@ const noFunction = inPods("a reward function", {
   reads: "self.__function__.file",
 });
 
+const READ_BY_PODS = ["hf://", "pvc://", "bundle://"];
+const startsWith = (reference: string, prefixes: readonly string[]): string =>
+  prefixes.map((prefix) => `${reference}.startsWith('${prefix}')`).join(" || ");
+const noFolder = (what: string): string =>
+  `a pod cannot read a ${what} folder of your machine; it reads hf://, pvc:// and bundle:// (kubectl oarlock submit packs your files)`;
+const SCORERS = ["stage/", ...READ_BY_PODS];
+const noScorer: readonly Rule[] = [
+  {
+    rule: `(!has(self.model) || ${startsWith("self.model.from", SCORERS)}) && (!has(self.ensemble) || self.ensemble.from.all(f, ${startsWith("f", SCORERS)}))`,
+    message: noFolder("reward model's"),
+  },
+];
+
 /** What names files of the machine where `kubectl` runs. */
 const readable: Readonly<Record<string, readonly Rule[]>> = {
   model: [
     {
-      rule: "!has(self.from) || self.from.startsWith('hf://') || self.from.startsWith('bundle://') || self.from.startsWith('pvc://')",
-      message:
-        "a pod cannot read a model folder of your machine; it reads hf://, pvc:// and bundle:// (kubectl oarlock submit packs your files)",
+      rule: `!has(self.from) || ${startsWith("self.from", READ_BY_PODS)}`,
+      message: noFolder("model"),
     },
   ],
   "model.init.tokenizer": inPods("a tokenizer", { has: "has(self.file)", reads: "self.file.path" }),
   "stages[].sft.data": noFile,
   "stages[].grpo.data": noFile,
-  "stages[].grpo.rewards[]": noFunction,
+  "stages[].grpo.rewards[]": [...noFunction, ...noScorer],
   "stages[].reward-model.data": noFile,
   "stages[].ppo.data": noFile,
   "stages[].ppo.ptx.data": noFile,
-  "stages[].ppo.rewards[]": noFunction,
+  "stages[].ppo.rewards[]": [...noFunction, ...noScorer],
   "evaluation.data": noFile,
-  "evaluation.rewards[]": noFunction,
+  "evaluation.rewards[]": [...noFunction, ...noScorer],
 };
 
 const status = block("What is observed of the run.", {

@@ -3,7 +3,7 @@
  *
  * Nothing here reads a file; the command line and the controller each gather facts their own way.
  */
-import type { EngineInput, ModelShape } from "../resolved.ts";
+import type { EngineInput, ModelShape, ScorerInput } from "../resolved.ts";
 
 export interface PlanFacts {
   readonly model: ModelFacts;
@@ -11,6 +11,8 @@ export interface PlanFacts {
   readonly data: ReadonlyMap<string, DataFacts>;
   /** SHA-256 of the bundled code of each function, by path as `functionUses` names them. */
   readonly functions: ReadonlyMap<string, string>;
+  /** Of reward models that are read, by their reference; absent: none is. */
+  readonly scorers?: ReadonlyMap<string, ScorerFacts>;
   readonly engine: EngineInput;
   readonly machine: MachineFacts;
 }
@@ -37,6 +39,8 @@ export interface DataFacts {
   /** Of the evaluation's: how many rows have a prompt that the data at this path has too. */
   readonly shared?: Readonly<Record<string, number>>;
 }
+
+export type ScorerFacts = Pick<ScorerInput, "shape" | "digest">;
 
 export interface MachineFacts {
   /** Memory that a run may use, in bytes. Decides whether a run is refused, never what it computes (D1). */

@@ -1,6 +1,6 @@
-/** Which things outside the run file a run reads: data blocks and functions, by their path in the spec. Pure. */
+/** Which things outside the run file a run reads: data blocks, functions and reward models, by their path in the spec. Pure. */
 import type { ResolvedData, ResolvedReward, ResolvedSpec } from "../resolved.ts";
-import { blockOf, rolloutsOf } from "../stage-parts.ts";
+import { blockOf, isStageResult, modelsOf, rolloutsOf } from "../stage-parts.ts";
 import type { StageType } from "../vocabulary.ts";
 
 /** One source of rows and what it is for. */
@@ -44,16 +44,40 @@ export interface FunctionUse {
   readonly export: string;
 }
 
-/** Every reward of type `function`; those that the evaluation takes over from a stage appear once more, under it. */
-export function functionUses(spec: ResolvedSpec): FunctionUse[] {
-  const ofStages = spec.stages.flatMap((stage, index) =>
-    functionsOf(rolloutsOf(stage)?.rewards ?? [], `stages.${index}.${stage.type}.rewards`),
-  );
-  return [...ofStages, ...functionsOf(spec.evaluation?.rewards ?? [], "evaluation.rewards")];
+/** A reward of a stage or of the evaluation, which takes those of a stage over where it names none. */
+interface RewardUse {
+  readonly path: string;
+  readonly reward: ResolvedReward;
 }
 
-function functionsOf(rewards: readonly ResolvedReward[], path: string): FunctionUse[] {
-  return rewards.flatMap((reward, index) =>
-    reward.type === "function" ? [{ path: `${path}.${index}`, name: reward.name, ...reward.function }] : [],
+function rewardUses({ stages, evaluation }: ResolvedSpec): RewardUse[] {
+  const within = (rewards: readonly ResolvedReward[] = [], path: string): RewardUse[] =>
+    rewards.map((reward, index) => ({ path: `${path}.${index}`, reward }));
+  const ofStages = stages.flatMap((stage, index) =>
+    within(rolloutsOf(stage)?.rewards, `stages.${index}.${stage.type}.rewards`),
+  );
+  return [...ofStages, ...within(evaluation?.rewards, "evaluation.rewards")];
+}
+
+/** Every reward of type `function`. */
+export function functionUses(spec: ResolvedSpec): FunctionUse[] {
+  return rewardUses(spec).flatMap(({ path, reward }) =>
+    reward.type === "function" ? [{ path, name: reward.name, ...reward.function }] : [],
+  );
+}
+
+/** A reward model that the run reads and does not train. */
+export interface ScorerUse {
+  /** E.g. `stages.1.ppo.rewards.0.model.from`. */
+  readonly path: string;
+  readonly from: string;
+}
+
+/** Every place that names one. */
+export function scorerUses(spec: ResolvedSpec): ScorerUse[] {
+  return rewardUses(spec).flatMap(({ path, reward }) =>
+    modelsOf(reward).flatMap(({ path: below, from }) =>
+      isStageResult(from) ? [] : [{ path: [path, ...below].join("."), from }],
+    ),
   );
 }

@@ -4,10 +4,19 @@
  * Weights, gradients and moments are exact; activations count the tensors that the backward pass keeps. Knows no
  * engine. An upper bound: the test of the plan holds it against peaks that were measured.
  */
-import type { ModelShape, ResolvedSpec, ResolvedStage } from "../resolved.ts";
+import type { ModelShape, ResolvedReward, ResolvedSpec, ResolvedStage, RunInputs } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
+import { canonicalJson } from "./digest.ts";
 import type { ComputedBy } from "../vocabulary.ts";
-import { longestGenerated, modelsOf, referenceBy, rolloutsOf, valuesBy } from "../stage-parts.ts";
+import {
+  longestGenerated,
+  modelsOf,
+  referenceBy,
+  rolloutsOf,
+  scorerShape,
+  scorersRead,
+  valuesBy,
+} from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
 
 const FLOAT_BYTES = 4;
@@ -53,7 +62,11 @@ export interface MemoryEstimate {
 }
 
 /** The peak over all stages. */
-export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEstimate {
+export function estimateMemory(
+  spec: ResolvedSpec,
+  inputs: Pick<RunInputs, "model" | "scorers">,
+): MemoryEstimate {
+  const { shape } = inputs.model;
   const weights = parameterCount(shape) * FLOAT_BYTES;
   const generates =
     spec.evaluation !== undefined || spec.stages.some((stage) => rolloutsOf(stage) !== undefined);
@@ -64,7 +77,9 @@ export function estimateMemory(spec: ResolvedSpec, shape: ModelShape): MemoryEst
     trainer: (3 + lanes) * weights,
     reference: referenceBytes(spec, shape),
     scorers:
-      scorerWeights(spec) * weights +
+      // One trainer beside the policy's at a time: weights, gradients, moments.
+      (trainsAnother(spec) ? 4 : 0) * weights +
+      scoringBytes(spec, inputs) +
       Math.max(...spec.stages.map((stage) => criticBytes(spec, shape, stage))),
     snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
     checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
@@ -151,11 +166,23 @@ function snapshotVersions(spec: ResolvedSpec): number {
 const trainsAnother = ({ stages }: ResolvedSpec): boolean =>
   stages.some(({ type }) => type === "reward-model" || type === "ppo");
 
-/** One trainer beside the policy's at a time (weights, gradients, moments), and the reward models that score. */
-function scorerWeights(spec: ResolvedSpec): number {
-  const trained = trainsAnother(spec) ? 4 : 0;
-  const scoring = spec.stages.map((stage) => (rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).length);
-  return trained + Math.max(0, ...scoring);
+/**
+ * Reward models that score: those of a stage, and beside them those of an evaluation by other rewards. Of each that is read the bus
+ * holds another copy, and the learner that of one on its way there.
+ */
+function scoringBytes(spec: ResolvedSpec, inputs: Pick<RunInputs, "model" | "scorers">): number {
+  const weightsOf = (from: string): number => parameterCount(scorerShape(inputs, from)) * FLOAT_BYTES;
+  const bytesOf = (rewards: readonly ResolvedReward[] = []): number =>
+    rewards.flatMap(modelsOf).reduce((sum, { from }) => sum + weightsOf(from), 0);
+  const evaluated = spec.evaluation?.rewards ?? [];
+  const ofStages = spec.stages.map((stage) => {
+    const rewards = rolloutsOf(stage)?.rewards ?? [];
+    const shared = canonicalJson(rewards) === canonicalJson(evaluated);
+    return bytesOf(rewards) + (shared ? 0 : bytesOf(evaluated));
+  });
+  const read = scorersRead(spec).map(weightsOf);
+  const handedOn = read.reduce((sum, bytes) => sum + bytes, Math.max(0, ...read));
+  return Math.max(0, ...ofStages) + handedOn;
 }
 
 /** Each session packs the weights; as initializers, the engine holds a prepacked copy besides. */

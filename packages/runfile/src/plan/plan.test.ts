@@ -192,7 +192,7 @@ describe("traps", () => {
     // Another stage's, by the learner, is held beside them.
     const { spec, inputs } = byActors().run;
     const stages = [...spec.stages, ...plan().run.spec.stages];
-    expect(estimateMemory({ ...spec, stages }, inputs.model.shape).reference - one!).toBe(weights);
+    expect(estimateMemory({ ...spec, stages }, inputs).reference - one!).toBe(weights);
     const unused = byActors(`${GRPO}.kl={placement: none, coefficient: 0}`);
     expect(unused.problems.map(({ code }) => code)).toEqual(["REFERENCE_WITHOUT_USE"]);
     expect(unused.memory.reference).toBe(0);

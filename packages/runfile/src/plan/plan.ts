@@ -13,6 +13,7 @@ import { estimateMemory, type MemoryEstimate } from "./memory.ts";
 import type { Origins } from "./origins.ts";
 import { resolveSpec } from "./resolve-spec.ts";
 import { initShape, parameterCount } from "./shape.ts";
+import { scorersRead } from "../stage-parts.ts";
 import { stageTokens, type StageTokens } from "./time.ts";
 import type { Trap, TrapContext } from "./trap.ts";
 import { MODEL_TRAPS } from "./traps-model.ts";
@@ -32,14 +33,15 @@ export interface Plan {
   readonly allowed: readonly Problem[];
 }
 
-/** Resolves a run. Fills every default, counts, and checks for traps; throws only where `facts` lacks the shape of a model from files. */
+/** Resolves a run. Fills every default, counts, and checks for traps; throws only where `facts` lacks a model from files. */
 export function resolvePlan(file: ReadRunFile, facts: PlanFacts): Plan {
   const shape = shapeOf(file, facts);
   const longest = new Map([...facts.data].map(([path, { longestPrompt }]) => [path, longestPrompt]));
   const { spec, origins } = resolveSpec(file, { shape, longest });
   const inputs = inputsOf(spec, shape, facts);
-  const memory = estimateMemory(spec, shape);
-  const context: TrapContext = { spec, shape, parameters: inputs.model.parameters, facts, memory };
+  const memory = estimateMemory(spec, inputs);
+  const { parameters } = inputs.model;
+  const context: TrapContext = { spec, inputs, shape, parameters, facts, memory };
   const traps = [...MODEL_TRAPS, stageTraps, scorerTraps, ...RUN_TRAPS].flatMap((check) => check(context));
   const permitted = new Set<string>(spec.allow);
   const problem = ({ path, ...trap }: Trap): Problem => ({
@@ -85,8 +87,20 @@ function inputsOf(spec: ResolvedSpec, shape: ModelShape, facts: PlanFacts): RunI
       };
     }),
     functions: functionUses(spec).map(({ path }) => ({ path, digest: facts.functions.get(path) ?? "" })),
+    ...scorersOf(spec, facts),
     engine: facts.engine,
   };
+}
+
+/** Only where the run reads some: a plan without them is the plan that it was. */
+function scorersOf(spec: ResolvedSpec, facts: PlanFacts): Pick<RunInputs, "scorers"> {
+  const scorers = scorersRead(spec).map((from) => {
+    const found = facts.scorers?.get(from);
+    if (found === undefined)
+      throw new OarlockError("PLAN_FACTS_MISSING", `the reward model ${from} is not among the facts`);
+    return { from, ...found };
+  });
+  return scorers.length === 0 ? {} : { scorers };
 }
 
 function tokensOf(spec: ResolvedSpec, facts: PlanFacts): StageTokens[] {

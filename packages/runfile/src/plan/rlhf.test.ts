@@ -2,10 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
-import { threeStageRun } from "../specimens.ts";
+import { OTHER_SHAPE as SCORER, threeStageRun } from "../specimens.ts";
 import { policyBefore, restartsPolicy } from "../stage-parts.ts";
 import type { DataFacts, PlanFacts } from "./facts.ts";
 import { type Plan, resolvePlan } from "./plan.ts";
+import { parameterCount } from "./shape.ts";
 
 const GIB = 1024 ** 3;
 const rows = { digest: "rows", rows: 5000, longestPrompt: 6, parts: ["prompt", "completion", "answer"] };
@@ -21,6 +22,7 @@ function plan(set: readonly string[] = [], preferences: typeof pairs = pairs, he
       ["evaluation.data", held],
     ]),
     functions: new Map(),
+    scorers: new Map([["./rm", { shape: SCORER, digest: "d" }]]),
     engine: { oarlock: "0.1.0", onnxruntime: "1.30.0", instructionSet: "x64-avx2" },
     machine: { memoryBytes: 8 * GIB },
   };
@@ -28,6 +30,40 @@ function plan(set: readonly string[] = [], preferences: typeof pairs = pairs, he
   if (!read.ok) throw new Error(read.problems.map(formatProblem).join("\n"));
   return resolvePlan(read.file, facts);
 }
+
+describe("a reward model that is read", () => {
+  const PREFERRED = "stages.learn.ppo.rewards.preferred";
+  const codes = (set: readonly string[]) => plan(set).problems.map(({ code }) => code);
+  const evaluation = "evaluation={data: {type: task, task: {name: addition, split: test}}}";
+
+  it("is an input of the run with its digest, may be of any shape, and judges evaluations too", () => {
+    const { run, problems } = plan([`${PREFERRED}.model={from: ./rm}`, evaluation]);
+    expect(problems).toEqual([]);
+    expect(run.inputs.scorers).toEqual([{ from: "./rm", shape: SCORER, digest: "d" }]);
+    expect(plan().run.inputs).not.toHaveProperty("scorers");
+  });
+
+  it("counts in the memory: where it scores, on the bus, and on its way there", () => {
+    const scorers = (rewards: string) => plan([`stages.learn.ppo.rewards=[${rewards}]`]).memory.scorers;
+    const none = scorers("{name: a, type: exact}");
+    const weights = 4 * parameterCount(SCORER);
+    expect(scorers("{name: a, type: model, model: {from: ./rm}}") - none).toBe(3 * weights);
+    const ensemble = "{name: a, type: ensemble, ensemble: {from: [./rm, stage/judge]}}";
+    const trained = scorers("{name: a, type: model, model: {from: stage/judge}}") - none;
+    expect(trained).not.toBe(weights);
+    expect(scorers(ensemble) - none).toBe(3 * weights + trained);
+  });
+
+  it("must hold what the policy may write", () => {
+    const long = ["stages.learn.ppo.maxPromptLength=16", "stages.learn.ppo.sampling.maxNewTokens=16"];
+    expect(codes([`${PREFERRED}.model={from: ./rm}`])).toEqual([]);
+    const [problem, ...others] = plan([`${PREFERRED}.model={from: ./rm}`, ...long]).problems;
+    expect(others).toEqual([]);
+    expect(problem).toMatchObject({ code: "CONTEXT_TOO_SHORT", value: "./rm" });
+    expect(problem?.message).toMatch(/holds 24 positions.*32 tokens/);
+    expect(codes(long)).toEqual([]);
+  });
+});
 
 describe("the tokens of a step of PPO", () => {
   it("are trained by policy and critic, and once where the critic is a head on the policy's trunk", () => {

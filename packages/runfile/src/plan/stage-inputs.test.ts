@@ -2,11 +2,16 @@
 import { describe, expect, it } from "vitest";
 import { readRunFile } from "../read-run-file.ts";
 import type { ResolvedRun } from "../resolved.ts";
-import { threeStageRun } from "../specimens.ts";
+import { OTHER_SHAPE, threeStageRun } from "../specimens.ts";
 import { resolvePlan } from "./plan.ts";
 import { decideStages, stageInputs } from "./stage-inputs.ts";
 
-function plan(set: readonly string[] = [], pairsDigest = "pairs", oarlock = "0.1.0"): ResolvedRun {
+function plan(
+  set: readonly string[] = [],
+  pairsDigest = "pairs",
+  oarlock = "0.1.0",
+  scorerDigest = "",
+): ResolvedRun {
   const read = readRunFile(threeStageRun(), { file: "run.yaml", set });
   if (!read.ok) throw new Error(JSON.stringify(read.problems));
   const rows = { digest: "rows", rows: 5000, longestPrompt: 6, parts: ["prompt"] };
@@ -18,6 +23,7 @@ function plan(set: readonly string[] = [], pairsDigest = "pairs", oarlock = "0.1
       ["stages.2.ppo.data", rows],
     ]),
     functions: new Map(),
+    scorers: new Map(scorerDigest === "" ? [] : [["./rm", { shape: OTHER_SHAPE, digest: scorerDigest }]]),
     engine: { oarlock, onnxruntime: "1.30.0", instructionSet: "x64-avx2" },
     machine: { memoryBytes: 8 * 1024 ** 3 },
   }).run;
@@ -47,6 +53,20 @@ describe("a stage runs again", () => {
   it("because rows or the engine changed", () => {
     expect(running(plan([], "other pairs"))).toEqual(["judge", "learn"]);
     expect(running(plan([], "pairs", "0.2.0"))).toEqual(["warm", "judge", "learn"]);
+  });
+
+  it("because the reward model that it reads is another one, and no other stage for that", () => {
+    const rewards = "stages.learn.ppo.rewards=[{name: preferred, type: model, model: {from: ./rm}}]";
+    const [first, other] = ["one", "other"].map((digest) => plan([rewards], "pairs", "0.1.0", digest));
+    const made = new Map(stageInputs(first!).map(({ name, digest }) => [name, digest]));
+    const decided = (run: ResolvedRun) => decideStages(run, { run: first!, finished: made });
+    expect(decided(first!).map(({ runs }) => runs)).toEqual([false, false, false]);
+    expect(decided(other!)[2]).toMatchObject({
+      runs: true,
+      why: expect.stringMatching(/^scorers was .*one.*other/),
+    });
+    expect(decided(other!).map(({ runs }) => runs)).toEqual([false, false, true]);
+    expect(other!.digest).not.toBe(first!.digest);
   });
 
   it("because it was not finished, or is new", () => {

@@ -7,7 +7,7 @@
  * the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
  */
 import type { ResolvedRun, ResolvedStage } from "../resolved.ts";
-import { blockOf, referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
+import { blockOf, modelsOf, referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 
 /** What decides the result of one stage. */
@@ -48,11 +48,19 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
     [stage.type]: blockInputs(stage),
     rows: inputs.data.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
     functions: inputs.functions.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
+    ...scorersOf(inputs, stage),
     model: { ...("init" in spec.model ? spec.model : {}), ...inputs.model },
     ...(rolloutsOf(stage) === undefined ? {} : { pipeline: spec.pipeline }),
     compute,
     engine: inputs.engine,
   };
+}
+
+/** Reward models that the stage reads: their names are in its block, and their weights count. */
+function scorersOf(inputs: Run["inputs"], stage: ResolvedStage): { readonly scorers?: readonly string[] } {
+  const named = new Set((rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).map(({ from }) => from));
+  const read = (inputs.scorers ?? []).filter(({ from }) => named.has(from));
+  return read.length === 0 ? {} : { scorers: read.map(({ digest }) => digest) };
 }
 
 function blockInputs(stage: ResolvedStage): unknown {

@@ -1,12 +1,13 @@
 /** What a trap check sees and says. The checks are in traps-*.ts; the plan runs them all. */
 import type { Path } from "../problem.ts";
-import type { ModelShape, ResolvedSpec } from "../resolved.ts";
+import type { ModelShape, ResolvedSpec, RunInputs } from "../resolved.ts";
 import type { TrapCode } from "../vocabulary.ts";
 import type { PlanFacts } from "./facts.ts";
 import type { MemoryEstimate } from "./memory.ts";
 
 export interface TrapContext {
   readonly spec: ResolvedSpec;
+  readonly inputs: RunInputs;
   readonly shape: ModelShape;
   readonly parameters: number;
   readonly facts: PlanFacts;

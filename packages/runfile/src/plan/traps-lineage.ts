@@ -1,7 +1,7 @@
 /** Traps in what stages take from one another: a result that is not there yet, or is of the wrong kind. */
 import type { Path } from "../problem.ts";
 import type { ResolvedReward, ResolvedStage } from "../resolved.ts";
-import { modelsOf, referencedStage, referencesOf, stageResult } from "../stage-parts.ts";
+import { isStageResult, modelsOf, referencedStage, referencesOf, stageResult } from "../stage-parts.ts";
 import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 interface Reference {
@@ -17,10 +17,14 @@ interface Reference {
 
 const isScorer = ({ type }: ResolvedStage): boolean => type === "reward-model";
 
+/** A name of its own of something that no stage makes: of the run's model, and of a reward model that is read. */
+const isRead = ({ path, from }: Pick<Reference, "path" | "from">): boolean =>
+  path.includes("rewards") ? !isStageResult(from) : from === "model";
+
 function checkReference({ path, from, before, accepts, what }: Reference): Trap[] {
   const found = before[referencedStage(before, from) ?? -1];
   const offered = before.filter(accepts).map(stageResult);
-  return trapWhen(from !== "model" && (found === undefined || !accepts(found)), () => ({
+  return trapWhen(!isRead({ path, from }) && (found === undefined || !accepts(found)), () => ({
     code: "STAGE_RESULT_UNKNOWN",
     path,
     message:
@@ -58,12 +62,12 @@ export const lineage: TrapCheck = ({ spec }) => [
     ),
   ),
   ...evaluationReferences(spec.evaluation?.rewards ?? []).flatMap(({ path, from }) =>
-    trapWhen(true, () => ({
+    trapWhen(isStageResult(from), () => ({
       code: "EVALUATION_BEFORE_MODEL",
       path: ["spec", ...path],
       message: "evaluations also come before the stage that trains this reward model",
       value: from,
-      accepted: "evaluation.rewards of verifiers and functions, held out from training",
+      accepted: "evaluation.rewards of verifiers, functions and reward models from files",
     })),
   ),
 ];

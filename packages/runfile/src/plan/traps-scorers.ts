@@ -1,8 +1,8 @@
-/** Traps in scorers of other processes, of stages and of the evaluation alike. */
+/** Traps in scorers, of stages and of the evaluation alike. */
 import type { Path } from "../problem.ts";
 import type { ResolvedReward, ResolvedStage } from "../resolved.ts";
-import { referencedStage, rolloutsOf } from "../stage-parts.ts";
-import { type Trap, type TrapCheck, trapWhen } from "./trap.ts";
+import { modelsOf, referencedStage, rolloutsOf, scorerShape, scorersRead } from "../stage-parts.ts";
+import { type Trap, type TrapCheck, type TrapContext, trapWhen } from "./trap.ts";
 
 /** Certificates for a connection that is plain text would protect nothing. */
 function plainText(reward: ResolvedReward, path: Path): Trap[] {
@@ -74,17 +74,52 @@ function otherSteps(stages: readonly ResolvedStage[], reward: ResolvedReward, pa
   }));
 }
 
-function checkAll(stages: readonly ResolvedStage[], rewards: readonly ResolvedReward[], path: Path): Trap[] {
+/** A reward model that is read may hold fewer positions than the policy. */
+function scorerRoom({ spec, inputs }: TrapContext, reward: ResolvedReward, { path, longest }: Place): Trap[] {
+  return modelsOf(reward).flatMap(({ path: below, from }) => {
+    const { maxPositions } = scorerShape(inputs, from);
+    return trapWhen(scorersRead(spec).includes(from) && longest > maxPositions, () => ({
+      code: "CONTEXT_TOO_SHORT",
+      path: [...path, ...below],
+      message: `it holds ${maxPositions} positions, and a prompt with its completion may have ${longest} tokens`,
+      value: from,
+      accepted: `a reward model of ${longest} positions, or shorter maxPromptLength and maxNewTokens`,
+    }));
+  });
+}
+
+interface Place {
+  readonly path: Path;
+  /** Tokens of a prompt with its completion at most. */
+  readonly longest: number;
+}
+
+function checkAll(
+  context: TrapContext,
+  rewards: readonly ResolvedReward[],
+  { path, longest }: Place,
+): Trap[] {
   return rewards.flatMap((reward, index) => {
     const at = [...path, "rewards", index];
-    return [...plainText(reward, at), ...tokenScope(reward, at), ...otherSteps(stages, reward, at)];
+    return [
+      ...plainText(reward, at),
+      ...tokenScope(reward, at),
+      ...otherSteps(context.spec.stages, reward, at),
+      ...scorerRoom(context, reward, { path: at, longest }),
+    ];
   });
 }
 
 /** Checks of every list of rewards. */
-export const scorerTraps: TrapCheck = ({ spec: { stages, evaluation } }) => [
-  ...stages.flatMap((stage, index) =>
-    checkAll(stages, rolloutsOf(stage)?.rewards ?? [], ["spec", "stages", index, stage.type]),
-  ),
-  ...(evaluation === undefined ? [] : checkAll(stages, evaluation.rewards, ["spec", "evaluation"])),
-];
+export const scorerTraps: TrapCheck = (context) => {
+  const { stages, evaluation } = context.spec;
+  const ofStages = stages.flatMap((stage, index) => {
+    const rollouts = rolloutsOf(stage);
+    if (rollouts === undefined) return [];
+    const longest = rollouts.maxPromptLength + rollouts.sampling.maxNewTokens;
+    return checkAll(context, rollouts.rewards, { path: ["spec", "stages", index, stage.type], longest });
+  });
+  if (evaluation === undefined) return ofStages;
+  const longest = evaluation.maxPromptLength + evaluation.maxNewTokens;
+  return [...ofStages, ...checkAll(context, evaluation.rewards, { path: ["spec", "evaluation"], longest })];
+};

@@ -52,17 +52,9 @@ export function secretKey(
   });
 }
 
-/** `stage/<name>`: the result of an earlier stage. */
-export const STAGE_REFERENCE: RegExp = /^stage\/[a-z]([-a-z0-9]*[a-z0-9])?$/;
-
-/** The result of an earlier stage. */
-export function stageReference(): z.ZodString {
-  return z
-    .string()
-    .min(7)
-    .max(46)
-    .regex(STAGE_REFERENCE)
-    .describe("stage/<name>: an earlier stage's result.");
+/** A model that scores. */
+export function scorerReference(): z.ZodString {
+  return text(512).describe("stage/<name>, a reward model's folder, or hf://org/name[@revision].");
 }
 
 /** Where a model starts. */

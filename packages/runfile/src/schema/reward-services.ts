@@ -10,7 +10,17 @@ import type {
   ServiceTlsSpec,
 } from "../reward-services.ts";
 import { ENSEMBLE_COMBINATIONS, REWARD_NORMALIZATIONS, SCORE_SCOPES } from "../vocabulary.ts";
-import { choice, closed, integer, list, real, ruled, stageReference, text, secretKey } from "./primitives.ts";
+import {
+  choice,
+  closed,
+  integer,
+  list,
+  real,
+  ruled,
+  scorerReference,
+  text,
+  secretKey,
+} from "./primitives.ts";
 
 /** Scores beyond this are typing errors. */
 const LARGE = 1e6;
@@ -44,7 +54,7 @@ const judge: z.ZodType<JudgeRewardSpec> = closed({
 }).describe("A language model that scores by a rubric.");
 
 const ensemble: z.ZodType<EnsembleRewardSpec> = closed({
-  from: list(stageReference(), 2, MAX_MEMBERS).describe("Stages that train reward models."),
+  from: list(scorerReference(), 2, MAX_MEMBERS).describe("Reward models."),
   combine: choice(ENSEMBLE_COMBINATIONS).describe("How their scores become one.").optional(),
   lambda: real(0, LARGE).describe("Weight of the variance in mean-variance.").optional(),
 }).describe("Several reward models as one.");

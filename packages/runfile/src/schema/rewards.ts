@@ -12,7 +12,7 @@ import {
   namedList,
   real,
   ruled,
-  stageReference,
+  scorerReference,
   text,
   union,
 } from "./primitives.ts";
@@ -66,7 +66,7 @@ const blocks = {
   }),
   model: ruled(
     closed({
-      from: stageReference(),
+      from: scorerReference(),
       scope: choice(MODEL_SCORE_SCOPES).describe("What its scores are of.").optional(),
       stepEnd: text(64).describe("What a step ends with (default a newline).").optional(),
     }),
@@ -98,7 +98,7 @@ const reward: z.ZodType<RewardSpec> = union(
     format: blocks.format.describe("1 where the completion has the wanted parts.").optional(),
     length: blocks.length.describe("1 inside a range of lengths.").optional(),
     function: blocks.function.describe("A function of yours.").optional(),
-    model: blocks.model.describe("The score of a reward model that the run has trained.").optional(),
+    model: blocks.model.describe("The score of a reward model.").optional(),
     ...rewardServiceBlocks,
   }),
   REWARD_TYPES,

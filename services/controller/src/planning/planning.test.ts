@@ -13,7 +13,10 @@ import { PLANNER } from "./job.ts";
 const grpo = {
   data: { type: "file", file: { path: "pvc://rows/sets/a.jsonl" } },
   steps: 30,
-  rewards: [{ name: "mine", type: "function", function: { file: "pvc://code/reward.ts" } }],
+  rewards: [
+    { name: "mine", type: "function", function: { file: "pvc://code/reward.ts" } },
+    { name: "learned", type: "model", model: { from: "pvc://scorers/rm" } },
+  ],
 } as const;
 const READS = {
   model: { from: "pvc://models/small" },
@@ -68,7 +71,7 @@ it("a run that reads volumes has a Job plan it, walled in as the run, and remove
   expect(world.step().situation.reason).toBe("WaitingForFiles");
   const kinds = [...world.children.keys()].filter((key) => !key.startsWith("ServiceAccount"));
   expect(kinds).toEqual(["NetworkPolicy/demo", "Job/demo-planner"]);
-  expect(claimsIn(world, "Job", "planner")).toEqual(["code", "models", "rows"]);
+  expect(claimsIn(world, "Job", "planner")).toEqual(["code", "models", "rows", "scorers"]);
   world.more = {};
   const planned = world.step();
   expect(planned.remove).toEqual([]);
@@ -142,7 +145,7 @@ it("its pod is told of the message server where it reads bundles, and how to tru
 it("each role mounts what it reads, and no more", () => {
   const world = newWorld(READS);
   world.settle();
-  expect(claimsIn(world, "Job", "learner")).toEqual(["models", "rows"]);
+  expect(claimsIn(world, "Job", "learner")).toEqual(["models", "rows", "scorers"]);
   expect(claimsIn(world, "Deployment", "actor")).toEqual(["models"]);
   expect(claimsIn(world, "Deployment", "reward")).toEqual(["code", "models"]);
 });
