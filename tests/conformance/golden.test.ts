@@ -18,6 +18,26 @@ describe.skipIf(wanted.absent)(`golden vectors${wanted.note}`, () => {
     expect(checks.filter((check) => greatestDifference(check) > 1e-6).map(({ name }) => name)).toEqual([]);
   });
 
+  test("files with large numbers are held to the same relative difference, and not to less", () => {
+    const times = (factor: number, value: unknown): unknown =>
+      Array.isArray(value) ? value.map((part) => times(factor, part)) : Number(value) * factor;
+    const aggregated = Object.entries(file.policy["ppo_clip_0.2_agg"] as Record<string, number>);
+    // The losses are linear in the advantages.
+    const scaled = (factor: number): string[] => {
+      const input = file.policy.input.map((sequence) => ({ ...sequence, A: sequence.A * 1024 }));
+      const losses = aggregated.map(([key, value]) => [key, value * factor]);
+      const policy = {
+        input,
+        "ppo_clip_0.2_agg": Object.fromEntries(losses) as Record<string, number>,
+        "ppo_clip_0.2_grad_token-mean": times(factor, file.policy["ppo_clip_0.2_grad_token-mean"]),
+      };
+      const checks = goldenChecks({ policy } as unknown as GoldenFile);
+      return checks.filter((check) => greatestDifference(check) <= 1e-6).map(({ name }) => name);
+    };
+    expect(scaled(1024)).toHaveLength(9);
+    expect(scaled(1024.01)).toEqual([]);
+  });
+
   test("the objective's graph on ONNX Runtime agrees within 1e-5, gradient included", async () => {
     const feeds = objectiveFeeds(file, "token-mean-global");
     const size = feeds["weight"]?.length ?? 0;

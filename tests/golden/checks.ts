@@ -339,13 +339,15 @@ function miscChecks({ misc }: GoldenFile): GoldenCheck[] {
   ];
 }
 
-/** Greatest difference of a check; infinite where the lengths differ. */
+/**
+ * Greatest difference of a check, in units of its largest expected value where that is above 1: weights and constants of
+ * graphs are float32. Infinite where the lengths differ.
+ */
 export function greatestDifference({ actual, expected }: GoldenCheck): number {
   if (actual.length !== expected.length || actual.some(Number.isNaN)) return Number.POSITIVE_INFINITY;
-  return actual.reduce(
-    (worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] ?? Number.NaN))),
-    0,
-  );
+  const scale = expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
+  const worst = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - (expected[i] ?? NaN))), 0);
+  return worst / scale;
 }
 
 /** Entries of the file that no check covers, by path; parts of an entry where some are covered. */

@@ -1,7 +1,7 @@
 /**
  * `npm run golden`: holds the objectives against golden vectors and prints a line a check. `OARLOCK_GOLDEN` names another
- * file of the same form. Exits with 1 where a value differs by more than 1e-6 or nothing could be checked, 2 where there is
- * no such file.
+ * file of the same form. Exits with 1 where a value differs by more than 1e-6 (relative above 1) or nothing could be checked, 2
+ * where there is no such file.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { goldenChecks, greatestDifference, uncovered } from "./checks.ts";

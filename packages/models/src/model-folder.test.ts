@@ -198,6 +198,23 @@ describe("X1: a wrong model is refused", () => {
     await expect(saved((folder) => edit(folder, fields))).rejects.toThrow(message);
   });
 
+  it("with a head that is tied by the configuration and differs by its numbers", async () => {
+    const withHead = (change: (head: Float32Array) => void, shape = [15, 8]): Promise<unknown> =>
+      saved((folder) => {
+        const { parameters } = parameterLayout(config);
+        const tensors = new Map(parameters.map(({ name, shape: of }) => [name, tensor("float32", of)]));
+        const head = tensor("float32", shape);
+        change(head.data as Float32Array);
+        tensors.set("lm_head.weight", head);
+        writeFileSync(join(folder, "model.safetensors"), encodeSafetensors(tensors));
+      });
+    const message =
+      /MODEL_WEIGHTS.*lm_head\.weight is not model\.embed_tokens\.weight, .* tie_word_embeddings: true/;
+    await expect(withHead((head) => head.fill(1, 119))).rejects.toThrow(message);
+    await expect(withHead(() => undefined, [16, 8])).rejects.toThrow(message);
+    await expect(withHead(() => undefined)).resolves.toBeDefined();
+  });
+
   it("by type: whole numbers are no weights", async () => {
     const whole = saved((folder) => {
       const { parameters } = parameterLayout(config);

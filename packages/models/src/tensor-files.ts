@@ -15,6 +15,8 @@ import { flatArray, type LoadOptions } from "./model.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+const HEAD = "lm_head.weight";
+const EMBEDDING = "model.embed_tokens.weight";
 /** Elements that are read and cast at a time. */
 const CHUNK_ELEMENTS = 4 * 1024 * 1024;
 
@@ -38,6 +40,17 @@ export async function readWeights(
     checkTensors(parameters, tensors, config);
     const weights = flatArray(length, options.shared);
     await copyTensors(parameters, tensors, { ...options, weights });
+    const head = tensors.get(HEAD);
+    if (config.tiedEmbeddings && head !== undefined) {
+      const embedding = parameters.find(({ name }) => name === EMBEDDING);
+      const from = embedding?.offset ?? 0;
+      await checkTiedHead(
+        head,
+        weights.subarray(from, from + (embedding?.size ?? 0)),
+        config,
+        options.signal,
+      );
+    }
     return weights;
   } finally {
     await Promise.all(sources.map((source) => source.close()));
@@ -88,13 +101,41 @@ async function copyTensor(
   target: Float32Array,
   signal?: AbortSignal,
 ): Promise<void> {
-  const rows = entry.shape[0] ?? 1;
-  const rowElements = target.length / rows;
+  for await (const { first, values } of chunks({ reader, entry }, signal)) target.set(values, first);
+}
+
+// A tensor as float32, a few rows at a time; `first` counts elements.
+async function* chunks(
+  { reader, entry }: Pick<OpenTensor, "reader" | "entry">,
+  signal?: AbortSignal,
+): AsyncGenerator<{ readonly first: number; readonly values: Float32Array }> {
+  const [rows = 1, ...others] = entry.shape;
+  const rowElements = others.reduce((product, size) => product * size, 1);
   const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / rowElements));
   for (let start = 0; start < rows; start += step) {
     signal?.throwIfAborted();
     const part = await reader.slice(entry.name, { start, end: Math.min(rows, start + step) }, signal);
-    target.set(toFloat32Array(part), start * rowElements);
+    yield { first: start * rowElements, values: toFloat32Array(part) };
+  }
+}
+
+/** A tied head is the embedding again. Of one that is not, transformers takes the head from 5 on, and took the embedding before. */
+async function checkTiedHead(
+  head: OpenTensor,
+  embedding: Float32Array, // [V · D]
+  { vocabSize, hiddenSize }: LlamaConfig,
+  signal?: AbortSignal,
+): Promise<void> {
+  const refuse = (): never => {
+    throw new OarlockError(
+      "MODEL_WEIGHTS",
+      `${head.file}: ${HEAD} is not ${EMBEDDING}, and config.json says tie_word_embeddings: true; ` +
+        `accepted: equal tensors, or tie_word_embeddings: false`,
+    );
+  };
+  if (head.entry.shape.join() !== [vocabSize, hiddenSize].join() || !isFloating(head.entry.dtype)) refuse();
+  for await (const { first, values } of chunks(head, signal)) {
+    if (values.some((value, i) => value !== embedding[first + i])) refuse();
   }
 }
 
@@ -149,9 +190,8 @@ export function checkTensors(
   }
   const known = new Set(parameters.map(({ name }) => name));
   for (const [name, { file }] of tensors) {
-    // A tied head is the embedding again; inverse frequencies follow from the configuration.
-    const redundant =
-      name.endsWith(".rotary_emb.inv_freq") || (config.tiedEmbeddings && name === "lm_head.weight");
+    // A tied head is the embedding again, and compared with it; inverse frequencies follow from the configuration.
+    const redundant = name.endsWith(".rotary_emb.inv_freq") || (config.tiedEmbeddings && name === HEAD);
     if (known.has(name) || redundant) continue;
     throw new OarlockError(
       "MODEL_WEIGHTS",

@@ -15,9 +15,12 @@ export interface Bundle {
   readonly digest: string;
 }
 
-/** CommonJS packages inside of the bundle ask for Node's modules by `require`. */
-const requireBanner =
-  'import { createRequire as createRequire_ } from "node:module"; const require = createRequire_(import.meta.url);';
+/** CommonJS packages inside of the bundle ask for Node's modules by `require`, and where they lie: where the bundle does. */
+const commonJsBanner = [
+  'import { createRequire as createRequire_ } from "node:module"; import { dirname as dirname_ } from "node:path";',
+  'import { fileURLToPath as fileURLToPath_ } from "node:url"; const require = createRequire_(import.meta.url);',
+  "const __filename = fileURLToPath_(import.meta.url); const __dirname = dirname_(__filename);",
+].join(" ");
 
 /** Bundles the file. Throws `REWARD_BUNDLE` with the compiler's place and message. */
 export async function bundleReward(file: string): Promise<Bundle> {
@@ -40,7 +43,7 @@ export async function bundleReward(file: string): Promise<Bundle> {
       minify: true,
       keepNames: true,
       legalComments: "none",
-      banner: { js: requireBanner },
+      banner: { js: commonJsBanner },
       // The typed helper resolves also where the user's folder has no node_modules.
       alias: { "@oarlock/rewards": createRequire(import.meta.url).resolve("@oarlock/rewards") },
     });
