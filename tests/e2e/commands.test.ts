@@ -1,9 +1,10 @@
 /** The commands around a run, in the order of a user's day, on one small run; and what they leave behind: nothing. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
-import { digestsOf, type Ended, oarlock, startOarlock, summaryOf } from "./oarlock.ts";
+import { digestsOf, type Ended, LAUNCHER, oarlock, startOarlock, summaryOf } from "./oarlock.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const nats = requireNatsServer();
@@ -98,6 +99,10 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(await call("eval first --set evaluation.samples=2")).toContain("addition/answer/pass@2");
 
   const answer = await call("chat first --prompt 1+2=");
+  const piped = { cwd: folder, input: "hello\n1+2=\n", encoding: "utf8" } as const;
+  const conversation = spawnSync(process.execPath, [LAUNCHER, "chat", "first"], piped);
+  expect(conversation.stderr).toContain("TOKENIZER");
+  expect(conversation).toMatchObject({ status: 3, stdout: answer });
   await call("export first exported");
   expect(await call("chat exported --prompt 1+2=")).toBe(answer);
   expect(await call("export first at-6 --step 6")).toContain(digestsOf(join(folder, "first"))[5]);

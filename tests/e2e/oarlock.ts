@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type MetricsRecord, parseMetrics, type RunSummary } from "@oarlock/report";
 import { onTestFinished } from "vitest";
 
-const LAUNCHER = join(import.meta.dirname, "../../apps/cli/bin/oarlock.js");
+export const LAUNCHER: string = join(import.meta.dirname, "../../apps/cli/bin/oarlock.js");
 
 export interface Started {
   /** The launcher: what Ctrl-C and kill reach. */

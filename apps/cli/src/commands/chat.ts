@@ -1,10 +1,11 @@
 /** `oarlock chat MODEL`: talk to a model; one answer with `--prompt`, a conversation without. */
 import { createInterface } from "node:readline/promises";
 import { Command } from "commander";
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { safeText } from "@oarlock/report";
 import type { ChatMessage } from "@oarlock/tokenizer";
 import type { CommandContext } from "../context.ts";
+import { EXIT } from "../exit-codes.ts";
 import { DEFAULT_COMPUTE, openPolicy, type Policy } from "../inference/policy.ts";
 import { promptTokens, type Rendering } from "@oarlock/workload";
 import { openNamedModel } from "../model-argument.ts";
@@ -48,7 +49,12 @@ export function chatCommand(context: CommandContext): Command {
     });
 }
 
-async function converse({ terminal }: CommandContext, policy: Policy, options: ChatOptions): Promise<void> {
+/** What cannot be answered, as a character that the model does not know, leaves the conversation as it was. */
+async function converse(
+  { terminal, exit }: CommandContext,
+  policy: Policy,
+  options: ChatOptions,
+): Promise<void> {
   const { style } = terminal;
   const chats = policy.tokenizer.templateDigest !== "";
   terminal.note(
@@ -63,10 +69,16 @@ async function converse({ terminal }: CommandContext, policy: Policy, options: C
   lines.prompt();
   for await (const line of lines) {
     if (line.trim() === "") break;
-    messages.push({ role: "user", content: line });
-    const content = await answer(policy, chats ? messages : messages.slice(-1), options);
-    messages.push({ role: "assistant", content });
-    terminal.print(content);
+    const asked: ChatMessage = { role: "user", content: line };
+    try {
+      const content = await answer(policy, chats ? [...messages, asked] : [asked], options);
+      messages.push(asked, { role: "assistant", content });
+      terminal.print(content);
+    } catch (reason) {
+      if (!isOarlockError(reason)) throw reason;
+      terminal.note(`${style.bad("error")} ${reason.message}`);
+      if (!process.stdin.isTTY) exit(EXIT.refused);
+    }
     lines.prompt();
   }
   lines.close();
