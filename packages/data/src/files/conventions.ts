@@ -99,6 +99,7 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
       `missing; the row has: ${Object.keys(record.values).join(", ")}. Name the column under fields.prompt`,
     );
   }
+  refuseTools(record, prompt);
   const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
   const ranking = rankingOf(record, names);
@@ -113,6 +114,19 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
     ...(answer !== undefined && { answer }),
     fields: jsonFields(record.values),
   };
+}
+
+/** TRL hands a column `tools` to the chat template of a conversation. A prompt without them would be another one. */
+function refuseTools(record: TableRecord, prompt: Prompt): void {
+  const { tools } = record.values;
+  const isThere =
+    (Array.isArray(tools) && tools.length > 0) || (typeof tools === "string" && tools.length > 2);
+  if (typeof prompt === "string" || !isThere) return;
+  throw refusal(
+    record,
+    "tools",
+    "has definitions of tools, which are not rendered into prompts; accepted: rows without, or with prompts of text",
+  );
 }
 
 /** Answers that were ranked, the best first: a list of texts, or of conversations. */

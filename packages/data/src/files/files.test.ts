@@ -69,6 +69,28 @@ describe("conventions", () => {
       row({ prompt: [user], reward_model: { style: "rule", ground_truth: "42" }, data_source: "x" }),
     ).toMatchObject({ prompt: [user], answer: "42" });
   });
+  test("OpenAI: content in parts of text", () => {
+    const parts = [
+      { type: "text", text: "Hi" },
+      { type: "text", text: "!" },
+    ];
+    expect(row({ prompt: [{ role: "user", content: parts }] })).toMatchObject({
+      prompt: [{ role: "user", content: "Hi!" }],
+    });
+    const image = [...parts, { type: "image_url", image_url: { url: "x" } }];
+    expect(() => row({ prompt: [{ role: "user", content: image }] })).toThrow(/DATA_ROW.*field "prompt"/);
+  });
+  test("definitions of tools, which no prompt would show, are refused", () => {
+    const tools = [{ type: "function", function: { name: "add" } }];
+    expect(() => row({ prompt: [user], tools })).toThrow(
+      /DATA_ROW.*field "tools": has definitions of tools, which are not rendered into prompts/,
+    );
+    expect(() => row({ messages: [user, assistant], tools: JSON.stringify(tools) })).toThrow(/"tools"/);
+    for (const none of [[], "[]", "", null])
+      expect(row({ prompt: [user], tools: none })).toMatchObject({ prompt: [user] });
+    // Of text, which no template renders, they are a column like any other.
+    expect(row({ prompt: "a", tools })).toMatchObject({ prompt: "a", fields: { tools } });
+  });
   test("Alpaca, ShareGPT, hh-rlhf", () => {
     expect(row({ instruction: "Add", input: "1 2", output: "3" })).toMatchObject({
       prompt: "Add\n\n1 2",

@@ -6,10 +6,20 @@ const shareGptRoles: Readonly<Record<string, string>> = { human: "user", gpt: "a
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null;
 
+/** Text, or parts of which each is text. */
+function contentText(content: unknown): string | undefined {
+  if (!Array.isArray(content)) return typeof content === "string" ? content : undefined;
+  const texts = content.map((part: unknown) =>
+    isObject(part) && part["type"] === "text" && typeof part["text"] === "string" ? part["text"] : undefined,
+  );
+  return texts.includes(undefined) ? undefined : texts.join("");
+}
+
 function toMessage(value: unknown): ChatMessage | undefined {
   if (!isObject(value)) return undefined;
-  if (typeof value["role"] === "string" && typeof value["content"] === "string") {
-    return { ...value, role: value["role"], content: value["content"] };
+  const content = contentText(value["content"]);
+  if (typeof value["role"] === "string" && content !== undefined) {
+    return { ...value, role: value["role"], content };
   }
   if (typeof value["from"] === "string" && typeof value["value"] === "string") {
     return { role: shareGptRoles[value["from"]] ?? value["from"], content: value["value"] };
