@@ -7,7 +7,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { ReplaceRequest } from "./replace-scorer.ts";
 import type { Replacement } from "./replacements.ts";
 import { createLearnerState, hasEnded, reduceLearner } from "./state.ts";
-import type { LearnerState, LearnerStateEvent } from "./state.ts";
+import type { LearnerStart, LearnerState, LearnerStateEvent } from "./state.ts";
 
 /** Something that is asked of the loop, and answered by it. */
 export interface Asked {
@@ -33,9 +33,9 @@ export interface Control {
   takeAsked(): readonly Asked[];
 }
 
-/** Of a learner that has done nothing. */
-export function createControl(): Control {
-  let state = createLearnerState();
+/** Of a learner that has done nothing, or that goes on from a checkpoint. */
+export function createControl(from?: LearnerStart): Control {
+  let state = createLearnerState(from);
   let watchers: (() => void)[] = [];
   let asked: Asked[] = [];
   let checkpointWatchers: CheckpointWatcher[] = [];

@@ -19,6 +19,7 @@ import type { Destination } from "@oarlock/telemetry";
 import type { Trainer } from "@oarlock/training";
 import { announceScorers } from "./announce-scorers.ts";
 import { readLearnerCheckpoint } from "./checkpoint-state.ts";
+import type { LearnerCheckpoint } from "./checkpoint-state.ts";
 import { secondsOf, stageAt } from "./context.ts";
 import { publishCritic } from "./critic-versions.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
@@ -112,9 +113,10 @@ const DEFAULT_STALL: StallLimits = { warnMs: 30_000, stopMs: 900_000 };
 /** A learner that has done nothing. */
 export function createLearner(options: LearnerOptions): Learner {
   const { checkpoints } = options;
-  const control = createControl();
+  const from = continuedFrom(options);
+  const control = createControl(from);
   const giveUp = new AbortController();
-  const { parts, feed } = partsOf(options, control, giveUp.signal);
+  const { parts, feed } = partsOf(options, { control, from, signal: giveUp.signal });
   const { rollouts, publication } = parts;
 
   return {
@@ -154,12 +156,22 @@ export function createLearner(options: LearnerOptions): Learner {
   };
 }
 
+/** What the checkpoint says that this learner goes on from, if there is one. */
+function continuedFrom({ checkpoints, uid, run }: LearnerOptions): LearnerCheckpoint | undefined {
+  const { resumed } = checkpoints;
+  return resumed && readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest });
+}
+
 /** What every action works on. */
 function partsOf(
   options: LearnerOptions,
-  control: Control,
-  signal: AbortSignal,
+  of: {
+    readonly control: Control;
+    readonly from: LearnerCheckpoint | undefined;
+    readonly signal: AbortSignal;
+  },
 ): { readonly parts: LearnerParts; readonly feed: MetricsFeed } {
+  const { control, from, signal } = of;
   const {
     run,
     uid,
@@ -188,12 +200,8 @@ function partsOf(
     options.criticStore && createPublication(options.criticStore, { signal, tracer, what: "critic" });
   const companions = companionsOf(run, publication, critics);
   const { describe, isScored } = createDescriber({ run, data, incarnation, versions, models: companions });
-  const { resumed } = checkpoints;
   // T1: what the surviving lineage has trained stays on record.
-  const kept =
-    resumed === undefined
-      ? {}
-      : { ledger: readLearnerCheckpoint(resumed.state, { uid, planDigest: run.digest }).ledger };
+  const kept = from === undefined ? {} : { ledger: from.ledger };
   const rollouts = createRollouts({
     ...options,
     ...kept,

@@ -39,15 +39,20 @@ export type LearnerStateEvent =
       readonly message: string;
     };
 
-/** A learner that has done nothing. */
-export function createLearnerState(): LearnerState {
+/** Where a learner goes on. */
+export type LearnerStart = Pick<LearnerState, "position" | "policy">;
+
+const NOTHING: LearnerStart = { position: START, policy: { number: 0, digest: "" } };
+
+/** A learner that has done nothing, or that goes on from a checkpoint and has restored nothing of it yet. */
+export function createLearnerState({ position, policy }: LearnerStart = NOTHING): LearnerState {
   return {
     phase: "starting",
     message: "",
-    position: START,
-    policy: { number: 0, digest: "" },
+    position,
+    policy,
     checkpointWanted: false,
-    lastCheckpointStep: 0,
+    lastCheckpointStep: position.policy,
     metrics: {},
     traceId: "",
   };
