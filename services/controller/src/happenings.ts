@@ -6,6 +6,7 @@ import { balanceWords } from "./balance.ts";
 import { deploymentOf, type Observed, poolOf } from "./observed.ts";
 import { copiedReplicas, isBalanced, POOL_ROLES, useful, wantedReplicas } from "./roles.ts";
 import type { Reason } from "./situation.ts";
+import { stageWords } from "./stages.ts";
 
 /** Reasons that somebody should look at. */
 const WARNINGS: ReadonlySet<string> = new Set<Reason>([
@@ -21,7 +22,18 @@ const WARNINGS: ReadonlySet<string> = new Set<Reason>([
 
 /** Events of a reconcile that leads to this status. */
 export function eventsOf(observed: Observed, status: RunStatus): readonly EventNote[] {
-  return [...phases(observed, status), ...checkpoints(observed, status), ...scalings(observed)];
+  return [
+    ...phases(observed, status),
+    ...stages(observed, status),
+    ...checkpoints(observed, status),
+    ...scalings(observed),
+  ];
+}
+
+function stages({ run }: Observed, { progress }: RunStatus): readonly EventNote[] {
+  const now = progress?.stage;
+  if (now === undefined || now === run.status?.progress?.stage) return [];
+  return [{ type: "Normal", reason: "StageStarted", message: stageWords(run.spec, now) }];
 }
 
 function phases({ run }: Observed, status: RunStatus): readonly EventNote[] {

@@ -58,19 +58,30 @@ export function progressOf(
 const METRICS: Readonly<Record<string, readonly string[]>> = {
   reward_mean: ["critic/score/mean", "critic/rewards/mean"],
   loss: ["actor/loss", "train/loss"],
+  accuracy: ["reward_model/accuracy"],
   kl: ["actor/kl_loss", "actor/reward_kl_penalty", "actor/ppo_kl"],
   entropy: ["actor/entropy"],
-  grad_norm: ["actor/grad_norm", "train/grad_norm"],
-  learning_rate: ["actor/lr", "train/lr"],
+  grad_norm: ["actor/grad_norm", "reward_model/grad_norm"],
+  learning_rate: ["actor/lr", "reward_model/lr"],
   step_seconds: ["timing_s/step"],
 };
 
-/** Numbers of the latest step: as texts, since an API without floats has no better form. */
+/** What a reward model's gate looked at, by the stage's name; of steps it is the balanced one. */
+const VERDICT = /^val-core\/held-out\/([^/]+)\/(?:balanced_)?accuracy$/;
+
+/** Numbers of the latest step, and of finished reward models: as texts, since an API without floats has no better form. */
 export function metricsOf({ metrics }: LearnerReport): NonNullable<RunStatus["metrics"]> {
-  return Object.entries(METRICS).flatMap(([name, names]) => {
-    const value = names.map((candidate) => metrics[candidate]).find((found) => found !== undefined);
-    return value === undefined || !Number.isFinite(value) ? [] : [{ name, value: decimal(value) }];
+  const latest = Object.entries(METRICS).map(
+    ([name, names]) =>
+      [name, names.map((candidate) => metrics[candidate]).find((found) => found !== undefined)] as const,
+  );
+  const verdicts = Object.entries(metrics).flatMap(([name, value]) => {
+    const stage = VERDICT.exec(name)?.[1];
+    return stage === undefined ? [] : [[`held_out_accuracy_${stage}`, value] as const];
   });
+  return [...latest, ...new Map(verdicts)].flatMap(([name, value]) =>
+    value === undefined || !Number.isFinite(value) ? [] : [{ name, value: decimal(value) }],
+  );
 }
 
 /** Four significant digits, without an exponent where people write none. */

@@ -9,6 +9,7 @@ import { lostWords } from "./lost-nodes.ts";
 import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 import { queueOf } from "./queueing.ts";
+import { trainingWords } from "./stages.ts";
 
 /** Reasons of the condition `Ready`. */
 export type Reason =
@@ -63,8 +64,15 @@ const failed: Case = (observed) => {
   const job = jobCondition(observed, "Failed");
   if (job === undefined) return undefined;
   const message = lastWords(observed) ?? job.message ?? "the learner's Job failed";
-  return { reason: "Failed", message, failure: job.reason ?? "JobFailed" };
+  return { reason: "Failed", message, failure: failureOf(job.reason, message) };
 };
+
+/** A refusal has the reason that the learner gave: how its Job tells it from a crash is nobody's concern. */
+function failureOf(reason = "JobFailed", message = ""): string {
+  const code = /^\[([A-Z_]+)\]/.exec(message)?.[1];
+  if (reason !== "PodFailurePolicy" || code === undefined) return reason;
+  return code.toLowerCase().replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
 
 /** For good: what other pods do later changes nothing. */
 const withoutDevice: Case = (observed) => {
@@ -120,13 +128,20 @@ const waiting: Case = (observed) => {
 
 function whyNoLearner(observed: Observed): Situation | undefined {
   const [learner] = livePods(podsOf(observed, "learner"));
-  if (learner === undefined) return { reason: "Starting", message: "the learner's pod is being made" };
+  if (learner === undefined) return { reason: "Starting", message: beingMade(observed) };
   if (isReady(learner)) return undefined;
   const node = learner.spec?.nodeName;
   if (node === undefined || observed.silentNodes?.has(node) !== true)
     return whyNotReady(learner, queueOf(observed.run));
   const message = `${learner.metadata.name}: node ${node} does not answer; Kubernetes gives the pod up after its tolerationSeconds`;
   return { reason: "NodeLost", message };
+}
+
+/** A Job makes no other pod at once, also where the one before was evicted; another Job, of a learner that is lost, does. */
+function beingMade(observed: Observed): string {
+  const made = "the learner's pod is being made";
+  if (observed.run.status?.startTime === undefined || lostWords(observed) !== "") return made;
+  return `${made}; after one that ended its Job pauses, 10 s at first, twice as long each time, 10 min at most`;
 }
 
 /** What keeps a pod from serving. */
@@ -170,11 +185,7 @@ const stalled: Case = (observed) => {
 const paused: Case = ({ report }) =>
   when(report?.phase === "paused", "Paused", "the learner was asked to pause");
 
-const training: Case = (observed) => {
-  const actors = podsOf(observed, "actor").filter(isReady).length;
-  const rewards = podsOf(observed, "reward").filter(isReady).length;
-  return { reason: "Training", message: `learner, ${actors} actors and ${rewards} reward workers serve` };
-};
+const training: Case = (observed) => ({ reason: "Training", message: trainingWords(observed) });
 
 /** In this order: what ends a run, what holds it, what it does. */
 const CASES: readonly Case[] = [

@@ -24,7 +24,7 @@ import { secondsOf, stageAt } from "./context.ts";
 import { publishCritic } from "./critic-versions.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { evaluatePolicy } from "./evaluate-policy.ts";
-import { evaluateRewardModel } from "./reward-model-stage.ts";
+import { evaluateRewardModel, verdictsOf } from "./reward-model-stage.ts";
 import { createControl } from "./control.ts";
 import type { Control } from "./control.ts";
 import { createFeed } from "./feed.ts";
@@ -291,7 +291,8 @@ async function proceed(
   control.dispatch({ type: "started" });
   for (;;) {
     parts.signal.throwIfAborted();
-    const { position, current, metrics } = progress;
+    const { position, current } = progress;
+    const metrics = { ...verdictsOf(progress.evaluations), ...progress.metrics };
     const action = nextAction(parts.program, position);
     if (action.type === "done") return outcomeOf(parts, progress, "completed");
     // Between two actions: waits while paused, writes what was asked for, stops where it is told to.

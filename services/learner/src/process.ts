@@ -14,6 +14,7 @@ import type { LearnerOutcome } from "./learner.ts";
 import { openLearner } from "./open.ts";
 import { stepsOf } from "./plan.ts";
 import type { LearnerEvent } from "./ports.ts";
+import { verdictsOf } from "./reward-model-stage.ts";
 
 /** A line of the learner's standard output. */
 export type LearnerLine =
@@ -83,7 +84,7 @@ interface LastReport {
 
 function lastReport(
   { spec }: ResolvedRun,
-  { policy, metrics }: Pick<LearnerOutcome, "policy" | "metrics">,
+  { policy, metrics, evaluations }: Pick<LearnerOutcome, "policy" | "metrics" | "evaluations">,
 ): LastReport {
   const stage = spec.stages.at(-1);
   return {
@@ -93,7 +94,7 @@ function lastReport(
     step: stage === undefined ? 0 : stepsOf(stage),
     policyVersion: policy.number,
     policyDigest: policy.digest,
-    metrics,
+    metrics: { ...verdictsOf(evaluations), ...metrics },
   };
 }
 

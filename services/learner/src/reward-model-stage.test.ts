@@ -1,7 +1,7 @@
 /** The gate behind a reward model: what no run goes on with. */
 import { describe, expect, test } from "vitest";
 import type { EvaluationRecord } from "./ports.ts";
-import { checkGate } from "./reward-model-stage.ts";
+import { checkGate, verdictsOf } from "./reward-model-stage.ts";
 
 type Stage = Parameters<typeof checkGate>[0];
 
@@ -44,5 +44,25 @@ describe("the gate of labelled steps", () => {
       /balanced accuracy was not measured: the held-out steps are all right or all wrong/,
     );
     expect(steps(0)).not.toThrow();
+  });
+});
+
+test("the verdict on a reward model is the number that its gate looks at", () => {
+  const policy = { number: 1, digest: "" };
+  const of = (stage: string, metrics: Record<string, number>): EvaluationRecord => ({
+    stage,
+    when: "after",
+    step: 1,
+    policy,
+    metrics,
+  });
+  const pairs = of("pairs", { "val-core/held-out/pairs/accuracy": 0.6, "val-aux/pairs/loss": 0.5 });
+  const steps = of("steps", {
+    "val-core/held-out/steps/accuracy": 0.9,
+    "val-core/held-out/steps/balanced_accuracy": 0.7,
+  });
+  expect(verdictsOf([pairs, steps, of("policy", { reward: 1 })])).toEqual({
+    "val-core/held-out/pairs/accuracy": 0.6,
+    "val-core/held-out/steps/balanced_accuracy": 0.7,
   });
 });

@@ -116,6 +116,15 @@ async function evaluateUnder(
   return { ...progress, evaluations: [...progress.evaluations, record] };
 }
 
+/** What the gates of finished reward models looked at, by its name. */
+export function verdictsOf(evaluations: readonly EvaluationRecord[]): Numbers {
+  const found = evaluations.flatMap(({ stage, metrics }) => {
+    const names = ["balanced_accuracy", "accuracy"].map((statistic) => heldOutName(stage, statistic));
+    return names.flatMap((name) => (metrics[name] === undefined ? [] : [[name, metrics[name]]])).slice(0, 1);
+  });
+  return Object.fromEntries(found);
+}
+
 /** Throws `GATE_NOT_PASSED` where the held-out accuracy is not what the plan asks for. */
 export function checkGate(stage: RewardModelStage, evaluations: readonly EvaluationRecord[]): void {
   const { minimumAccuracy } = stage["reward-model"];

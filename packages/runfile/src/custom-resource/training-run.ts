@@ -99,7 +99,7 @@ const status = block("What is observed of the run.", {
   metrics: listBy(
     "name",
     block("One number.", { name: words("Its name.", 253), value: words("Its value, in decimal.", 64) }),
-    "Numbers of the latest step.",
+    "Numbers of the latest step, and what finished reward models know of held-out pairs.",
   ),
   roles: listBy(
     "name",
@@ -133,11 +133,11 @@ const role = (name: string): string => `.status.roles[?(@.name=="${name}")].read
 const columns = [
   { name: "Ready", type: "string", jsonPath: ready("status") },
   { name: "Status", type: "string", jsonPath: ready("reason") },
+  { name: "Stage", type: "string", jsonPath: ".status.progress.stage" },
   { name: "Step", type: "integer", jsonPath: ".status.progress.step" },
   { name: "Progress", type: "integer", description: "Percent", jsonPath: ".status.progress.percentage" },
   { name: "Reward", type: "string", jsonPath: metric("reward_mean") },
   { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
-  { name: "Stage", type: "string", priority: 1, jsonPath: ".status.progress.stage" },
   { name: "KL", type: "string", priority: 1, jsonPath: metric("kl") },
   { name: "Policy", type: "integer", priority: 1, jsonPath: ".status.progress.policyVersion" },
   { name: "Actors", type: "integer", priority: 1, jsonPath: role("actor") },
