@@ -28,7 +28,7 @@ export interface TrainingRun extends KubeObject {
   readonly spec: RunSpec;
   readonly status?: {
     readonly conditions?: readonly Condition[];
-    readonly progress?: { readonly step?: number; readonly totalSteps?: number };
+    readonly progress?: { readonly stage?: string; readonly step?: number; readonly totalSteps?: number };
     readonly checkpoint?: { readonly step?: number; readonly request?: string };
     readonly roles?: readonly {
       readonly name: string;

@@ -1,6 +1,8 @@
 /** What a run is waiting for, in one sentence, from its status, its pods and the warnings around it. Pure. */
-import { conditionOf, type KubeObject } from "@oarlock/kube";
+import { conditionOf, type KubeObject, type Resource } from "@oarlock/kube";
 import type { TrainingRun } from "./cluster.ts";
+
+export const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };
 
 export interface RunPod extends KubeObject {
   readonly status?: {

@@ -4,10 +4,9 @@ import { parseSamples, renderSample, type SampleRecord } from "@oarlock/report";
 import { wholeNumber } from "../../options.ts";
 import { runNamed } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
+import { requireSamples, samplesPlace } from "../samples-place.ts";
+import { PODS, type RunPod } from "../waiting.ts";
 import { DATA, formOf, outputOption, type OutputOptions } from "../output.ts";
-
-/** Where the controller puts the run folder of a learner. */
-const folderOf = (uid: string): string => `/var/lib/oarlock/runs/${uid}`;
 
 export function samplesCommand({ terminal, withCluster }: PluginContext): Command {
   const command = new Command("samples")
@@ -22,8 +21,11 @@ export function samplesCommand({ terminal, withCluster }: PluginContext): Comman
     const text = formOf("samples", options, { plain: render, forms: DATA });
     await withCluster(command, async (cluster) => {
       const run = await runNamed(cluster, name);
-      const file = `${folderOf(run.metadata.uid ?? "")}/samples.jsonl`;
-      const read = ["exec", `job/${name}-learner`, "-c", "learner", "--", "tail", "-n", String(count), file];
+      requireSamples(run);
+      const labelSelector = `oarlock.dev/run=${name},oarlock.dev/role=learner`;
+      const pods = await cluster.client.list<RunPod>(PODS, { namespace: cluster.namespace, labelSelector });
+      const { pod, file } = samplesPlace(run, pods.items);
+      const read = ["exec", pod, "-c", "learner", "--", "tail", "-n", String(count), file];
       terminal.print(text(parseSamples(await cluster.kubectlOutput(read))));
     });
   });

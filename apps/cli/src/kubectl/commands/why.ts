@@ -4,9 +4,8 @@ import { isStatus, type Resource } from "@oarlock/kube";
 import { runNamed } from "../cluster.ts";
 import type { PluginContext } from "../main.ts";
 import { DATA, formOf, type Forms, outputOption, type OutputOptions } from "../output.ts";
-import { type KubeEvent, type RunPod, type Waiting, waitingFor } from "../waiting.ts";
+import { type KubeEvent, PODS, type RunPod, type Waiting, waitingFor } from "../waiting.ts";
 
-const PODS: Resource = { apiVersion: "v1", kind: "Pod", plural: "pods" };
 const EVENTS: Resource = { apiVersion: "v1", kind: "Event", plural: "events" };
 
 /** `wide`: all that holds it, a line each. */
