@@ -3,12 +3,21 @@
  * the weights are the laptop's, bit for bit (D1). With the other commands of `kubectl oarlock` on the way.
  */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
 import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { writePairs } from "../integration/rlhf-plan.ts";
 import { finalDigest, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
 import { writeTinyScorer } from "../tiny-scorer.ts";
@@ -54,11 +63,72 @@ spec:
   checkpoints: { every: 1000 }
 `;
 
+/** Takes its time, so that a worker can die while it judges. Its value depends on the text alone (D1). */
+const SLOW_REWARD = `import { setTimeout as delay } from "node:timers/promises";
+import { defineReward } from "@oarlock/rewards";
+export const reward = defineReward(async ({ completion }) => {
+  await delay(15);
+  return completion.length === 1 ? 0.1 : 0;
+});
+`;
+/** Imitation, a reward model on pairs in which the shorter answer is preferred, PPO against it. */
+const RLHF = `apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: rlhf }
+spec:
+  seed: 11
+  model: ${tinyModel(24)}
+  pipeline: { mode: lockstep, lag: 0 }
+  stages:
+    - name: style
+      type: sft
+      sft:
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 10
+        batchSize: 16
+        optimizer: { learningRate: 3e-3 }
+    - name: judge
+      type: reward-model
+      reward-model:
+        data: { type: file, file: { path: pairs.jsonl } }
+        steps: 600
+        batchSize: 16
+        heldOut: 0.3
+        minimumAccuracy: 0.6
+        optimizer: { learningRate: 3e-3 }
+    - name: please
+      type: ppo
+      ppo:
+        model: { from: stage/style }
+        data: { type: task, task: { name: addition, digits: 1, split: train } }
+        steps: 40
+        promptsPerStep: 8
+        groupSize: 2
+        epochs: 2
+        sampling: { maxNewTokens: 4 }
+        rewards:
+          - { name: preferred, type: model, model: { from: stage/judge } }
+          - { name: slow, type: function, function: { file: ./slow.ts } }
+        kl: { coefficient: 0.05 }
+        optimizer: { learningRate: 5e-4 }
+  checkpoints: { every: 1000 }
+`;
+
+interface Pods {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly status: { readonly phase: string; readonly podIP?: string };
+  }[];
+}
+
 interface Run {
   readonly metadata: { readonly uid: string };
   readonly spec: unknown;
   readonly status?: {
-    readonly progress?: { readonly step: number };
+    readonly progress?: { readonly stage: string; readonly step: number };
+    readonly conditions?: readonly { readonly type: string; readonly message: string }[];
+    readonly policyDigest?: string;
+    readonly metrics?: readonly { readonly name: string; readonly value: string }[];
     readonly checkpoint?: { readonly step?: number };
     readonly roles?: readonly { readonly name: string; readonly usefulMaximum?: number }[];
   };
@@ -88,6 +158,12 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
       );
     });
+  };
+
+  const podsOf = async (name: string, role: string): Promise<Pods["items"]> => {
+    const selector = `oarlock.dev/run=${name},oarlock.dev/role=${role}`;
+    const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+    return items.filter(({ status }) => status.phase === "Running");
   };
 
   beforeAll(async () => {
@@ -238,6 +314,92 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     await cluster.kubectl("delete", "trun", "mine", "--timeout=120s");
     expect(stored()).toEqual([]);
   }, 150_000);
+
+  it("D1, T3: a reward model and PPO against it bear that learner and reward worker go, and say which stage they are in", async () => {
+    writePairs(folder);
+    writeFileSync(join(folder, "slow.ts"), SLOW_REWARD);
+    writeFileSync(join(folder, "rlhf.yaml"), RLHF);
+    expect(await plugin("submit", "rlhf.yaml", "--nats", cluster.nats.url)).toMatchObject({ code: 0 });
+    const { uid } = (await get("rlhf")).metadata;
+    const seen: string[] = [];
+    const said = new Set<string>();
+    /** Waits for a step of a stage, and notes on the way which stages it is in, and what it says. */
+    const reach = (stage: string, step: number): Promise<true> =>
+      eventually(
+        `step ${step} in stage ${stage}`,
+        async () => {
+          const { progress, conditions = [] } = (await get("rlhf")).status ?? {};
+          for (const { type, message } of conditions) if (type === "Ready") said.add(message);
+          if (progress !== undefined && progress.stage !== seen.at(-1)) seen.push(progress.stage);
+          return progress?.stage === stage && progress.step >= step ? true : undefined;
+        },
+        { timeoutMs: 120_000 },
+      );
+
+    await reach("judge", 11);
+    const [learner] = await podsOf("rlhf", "learner");
+    await cluster.kubectl("delete", "pod", learner?.metadata.name ?? "");
+    // Its Job pauses for ten seconds.
+    expect(await cluster.kubectl("get", "trun", "rlhf")).toMatch(/rlhf +False +Starting +judge +\d+/);
+    expect((await plugin("why", "rlhf")).stdout).toContain(
+      "after one that ended its Job pauses, 10 s at first",
+    );
+    expect((await plugin("samples", "rlhf")).stderr).toContain("stage judge is reward-model");
+
+    await reach("please", 612);
+    const [reward] = await podsOf("rlhf", "reward");
+    await eventually("the reward worker to judge", async () => {
+      const page = await (await fetch(`http://${reward?.status.podIP}:9464/metrics`)).text();
+      return /^oarlock_reward_batches_in_hand(?:\{.*\})? [1-9]/m.test(page) ? true : undefined;
+    });
+    cluster.kubelet.kill(`${NAMESPACE}/${reward?.metadata.name}`);
+    await reach("please", 620);
+    // The critic, the reference and what the reward model scores with come from the checkpoint.
+    expect(await plugin("suspend", "rlhf", "--wait")).toMatchObject({ code: 0 });
+    expect(await plugin("resume", "rlhf")).toMatchObject({ code: 0 });
+    await reach("please", 630);
+    // The first may be over before anybody looks; none comes twice.
+    expect(seen.filter((stage) => stage !== "style")).toEqual(["judge", "please"]);
+    expect(said).toContain(
+      "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actors and 1 reward workers wait for rollouts",
+    );
+
+    await cluster.kubectl("wait", "trun/rlhf", "--for=condition=Complete", "--timeout=120s");
+    const { status } = await get("rlhf");
+    const verdict = status?.metrics?.find(({ name }) => name === "held_out_accuracy_judge")?.value;
+    expect(Number(verdict)).toBeGreaterThanOrEqual(0.6);
+    expect(await cluster.kubectl("describe", "trun", "rlhf")).toMatch(
+      /StageStarted .*stage judge \(reward-model\), 2 of 3[\s\S]*StageStarted .*stage please \(ppo\), 3 of 3/,
+    );
+    const alone = join(folder, "rlhf-alone");
+    oarlockHere("run", join(folder, "rlhf.yaml"), "--out", alone);
+    expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
+    expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
+    await cluster.kubectl("delete", "trun", "rlhf", "--timeout=120s");
+  }, 600_000);
+
+  it("ends where a reward model does not pass its gate, and says by how much", async () => {
+    const rows = readFileSync(join(folder, "pairs.jsonl"), "utf8").trimEnd().split("\n");
+    // Half of them the other way round: nothing can be learnt from these.
+    const torn = rows.map((row, at) =>
+      Math.floor(at / 3) % 2 === 0
+        ? row
+        : row.replace("chosen", "x").replace("rejected", "chosen").replace("x", "rejected"),
+    );
+    writeFileSync(join(folder, "pairs.jsonl"), `${torn.join("\n")}\n`);
+    const gated = RLHF.replace("name: rlhf }", "name: gated }")
+      .replace("steps: 600", "steps: 5")
+      .replace("minimumAccuracy: 0.6", "minimumAccuracy: 0.95");
+    writeFileSync(join(folder, "gated.yaml"), gated);
+    expect(await plugin("submit", "gated.yaml", "--nats", cluster.nats.url)).toMatchObject({ code: 0 });
+    await cluster.kubectl("wait", "trun/gated", "--for=condition=Failed", "--timeout=120s");
+    const words =
+      /gated: \[GATE_NOT_PASSED\] stage judge: the held-out accuracy is 0\.\d+, minimumAccuracy is 0\.95/;
+    expect((await plugin("why", "gated")).stdout).toMatch(words);
+    const condition = '-o=jsonpath={.status.conditions[?(@.type=="Failed")].reason}';
+    expect(await cluster.kubectl("get", "trun", "gated", condition)).toBe("GateNotPassed");
+    await cluster.kubectl("delete", "trun", "gated", "--timeout=120s");
+  }, 240_000);
 
   it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
     const text = run("configmap://rows/rows.jsonl")
