@@ -225,6 +225,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     const asks = run("configmap://rows/rows.jsonl")
       .replace("{ name: mine }", '{ name: asks, annotations: { oarlock.dev/skip-cleanup: "true" } }')
       .replace("type: function, function: { file: ./reward.ts }", "type: exact")
+      .replace(/ *- \{ name: liked.*\n/, "")
       .concat("  suspend: true\n  compute: { provider: cuda }\n  nats: { url: nats://mq:4222 }\n")
       .concat('  roles: [{ name: learner, resources: { limits: { nvidia.com/gpu: "1" } } }]\n');
     writeFileSync(join(folder, "asks.yaml"), asks);
