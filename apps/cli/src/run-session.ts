@@ -4,14 +4,13 @@
  */
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { isOarlockError, shortDigest } from "@oarlock/errors";
+import { isOarlockError } from "@oarlock/errors";
 import {
   HISTORY,
   type MetricsRecord,
   progressLine,
   type RunStatus,
   type RunSummary,
-  safeText,
   summarize,
 } from "@oarlock/report";
 import { irreproducibleBecause } from "@oarlock/runfile";
@@ -21,7 +20,7 @@ import { nextSteps } from "./render/next-step.ts";
 import { reasonsOf } from "./render/reasons.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { brokerAtHand, type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
-import { REACTIONS, renderEvaluation } from "./render/outcome.ts";
+import { eventLine } from "./render/events.ts";
 import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
 import { bugReport } from "./render/bug.ts";
@@ -171,15 +170,13 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
   let history: MetricsRecord["metrics"][] = [];
   let unscoredSaid = "";
   const { style } = terminal;
+  const note = (event: RunEvent): void => terminal.note(eventLine(event, style));
   const show: { [T in RunEvent["type"]]: (event: Extract<RunEvent, { type: T }>) => void } = {
-    stage({ stage, steps }) {
+    stage(event) {
       [stageStartedMs, stepsInSitting, history] = [now(), 0, []];
-      terminal.note(`${style.bold(`stage ${stage}`)} ${style.dim(`${steps} steps`)}`);
+      note(event);
     },
-    kept: ({ stage, steps, digest }) =>
-      terminal.note(
-        `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${shortDigest(digest)}`)}`,
-      ),
+    kept: note,
     step({ stage, step, steps, metrics }) {
       stepsInSitting++;
       history = [...history.slice(1 - HISTORY), metrics];
@@ -190,23 +187,19 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       lastLineMs = now();
       terminal.note(line);
     },
-    evaluation: (event) => terminal.note(renderEvaluation(event, style)),
-    alarm: ({ stage, step, reaction, message }) =>
-      terminal.note(style.bad(`alarm: ${stage} step ${step}: ${message}; ${REACTIONS[reaction]}`)),
-    scorer: ({ scorer, version, stage, step }) =>
-      terminal.note(`${scorer} is ${version} from step ${step} of ${stage} on`),
-    checkpoint: ({ globalStep }) => terminal.live(style.dim(`checkpoint at step ${globalStep}`)),
-    warning: ({ message }) => terminal.note(style.bad(`warning: ${message}`)),
-    unscored({ stage, step, failed, of, reason }) {
+    evaluation: note,
+    alarm: note,
+    scorer: note,
+    checkpoint: (event) => terminal.live(eventLine(event, style)),
+    warning: note,
+    unscored(event) {
       // Once a stage: the share is a metric, and each sample has its reason.
-      if (unscoredSaid === stage) return;
-      unscoredSaid = stage;
-      const where = `${stage} step ${step}: ${failed} of ${of} samples could not be scored`;
-      terminal.note(style.bad(`warning: ${where}; the first: ${safeText(reason)}`));
+      if (unscoredSaid === event.stage) return;
+      unscoredSaid = event.stage;
+      note(event);
     },
-    stalled: ({ message }) => terminal.note(style.bad(`stalled: ${message}`)),
-    rejected: ({ stage, step, reason }) =>
-      terminal.note(style.bad(`${stage} step ${step}: update rejected: ${reason}`)),
+    stalled: note,
+    rejected: note,
   };
   // The table is exhaustive by its type; the event's own type picks its entry.
   return (event) => (show[event.type] as (event: RunEvent) => void)(event);

@@ -24,6 +24,7 @@ export {
   progressLine,
   shortDuration,
   sparkline,
+  stepLine,
   trendOf,
 } from "./terminal/progress.ts";
 export type { Progress } from "./terminal/progress.ts";

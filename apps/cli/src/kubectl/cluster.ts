@@ -1,5 +1,7 @@
 /** The cluster that a plugin command speaks to: kubectl's own flags, its client, and kubectl itself for what that does best. */
 import { spawn } from "node:child_process";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable } from "node:stream";
 import { OarlockError } from "@oarlock/errors";
 import {
   type Condition,
@@ -44,6 +46,8 @@ export interface Cluster {
   readonly namespace: string;
   /** Runs kubectl in the same place; its output is the user's. Gives the exit code. */
   kubectl(args: readonly string[]): Promise<number>;
+  /** Runs kubectl and hands on each line of its standard output as it comes. Gives the exit code. */
+  kubectlLines(args: readonly string[], onLine: (line: string) => void): Promise<number>;
   /** Runs kubectl and gives what it wrote to standard output. */
   kubectlOutput(args: readonly string[]): Promise<string>;
   close(): void;
@@ -63,32 +67,38 @@ export function openCluster(flags: ClusterFlags): Cluster {
   return {
     client: createHttpClient(connection),
     namespace: place,
-    kubectl: async (args) => (await run([...own, ...args], "inherit")).code,
+    kubectl: (args) => run([...own, ...args]),
+    kubectlLines: (args, onLine) => run([...own, ...args], (output) => linesOf(output).on("line", onLine)),
     async kubectlOutput(args) {
-      const { code, output } = await run([...own, ...args], "pipe");
-      if (code === 0) return output;
+      const chunks: Buffer[] = [];
+      const code = await run([...own, ...args], (output) =>
+        output.on("data", (chunk: Buffer) => chunks.push(chunk)),
+      );
+      if (code === 0) return Buffer.concat(chunks).toString();
       throw new OarlockError("KUBECTL_FAILED", `kubectl ${args.join(" ")} ended with code ${code}`);
     },
     close: () => connection.close(),
   };
 }
 
-function run(
-  args: readonly string[],
-  out: "inherit" | "pipe",
-): Promise<{ readonly code: number; readonly output: string }> {
+/** Without `read` its output is the user's. Gives the exit code. */
+function run(args: readonly string[], read?: (output: Readable) => void): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn("kubectl", args, { stdio: ["ignore", out, "inherit"] });
-    const chunks: Buffer[] = [];
-    child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+    const child = spawn("kubectl", args, {
+      stdio: ["ignore", read === undefined ? "inherit" : "pipe", "inherit"],
+    });
+    if (child.stdout !== null) read?.(child.stdout);
     child.on("error", (cause) =>
       reject(
         new OarlockError("KUBECTL_MISSING", "kubectl cannot be started; it must be on the PATH", { cause }),
       ),
     );
-    child.on("close", (code) => resolve({ code: code ?? 1, output: Buffer.concat(chunks).toString() }));
+    child.on("close", (code) => resolve(code ?? 1));
   });
 }
+
+const linesOf = (input: Readable): Interface =>
+  createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
 
 /** The run of that name. @throws OarlockError `RUN_MISSING`. */
 export async function runNamed({ client, namespace }: Cluster, name: string): Promise<TrainingRun> {

@@ -44,12 +44,36 @@ export function progressLine(progress: Progress, style: TextStyle = PLAIN): stri
   const parts = [
     `${style.bold(progress.stage)} ${progress.step}/${progress.steps}`,
     reward.length > 0 ? trended("reward", reward, style) : trended("loss", series(progress, "loss"), style),
-    labelled("kl", metricOf(last, "kl"), style),
-    labelled("entropy", metricOf(last, "entropy"), style),
-    speed(metricOf(last, "speed")),
+    ...sideParts(last, style),
     style.dim(`${timeLeft(progress)} left`),
   ];
   return parts.filter((part) => part !== "").join("  ");
+}
+
+/** A step by itself, e.g. `grpo 12/200  reward 0.41  kl 0.012  entropy 1.20  4,300 tok/s`. */
+export function stepLine(
+  { stage, step, steps, metrics }: Pick<Progress, "stage" | "step" | "steps"> & MetricsOf,
+  style: TextStyle = PLAIN,
+): string {
+  const what = metricOf(metrics, "reward") === undefined ? "loss" : "reward";
+  const parts = [
+    `${style.bold(stage)} ${step}/${steps}`,
+    labelled(what, metricOf(metrics, what), style),
+    ...sideParts(metrics, style),
+  ];
+  return parts.filter((part) => part !== "").join("  ");
+}
+
+interface MetricsOf {
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+function sideParts(metrics: MetricsOf["metrics"], style: TextStyle): string[] {
+  return [
+    labelled("kl", metricOf(metrics, "kl"), style),
+    labelled("entropy", metricOf(metrics, "entropy"), style),
+    speed(metricOf(metrics, "speed")),
+  ];
 }
 
 function series({ history }: Progress, shown: Shown): number[] {
