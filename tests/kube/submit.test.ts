@@ -303,6 +303,12 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     // Logs of every role, each line with its pod. The finished learner's pod is still there.
     const logs = await plugin("logs", "mine");
     expect(logs.stdout).toMatch(/^\[pod\/mine-learner-[^\]]+\] .*"started"/m);
+    expect(logs.stdout).toMatch(
+      /^\[pod\/mine-learner-[^\]]+\] completed after \d+ steps, policy \d+ [0-9a-f]{12}$/m,
+    );
+    expect((await plugin("logs", "mine", "--raw")).stdout).toMatch(
+      /^\[pod\/mine-learner-[^\]]+\] \{"type":"ended"/m,
+    );
   }, 600_000);
 
   it("the files go with the run", async () => {
