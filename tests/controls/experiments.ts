@@ -92,6 +92,8 @@ const rlhf = (name: string, set: readonly string[]): Variant => ({
   file: "examples/rlhf-stories.yaml",
   set,
 });
+/** A guard that never fires: without any, a KL that holds nothing is not measured. */
+const UNGUARDED = "stages.please.ppo.guards=[{name: never, watch: kl, reaction: stop, limit: 1000000}]";
 const WITHOUT_KL = "stages.please.ppo.kl={placement: loss, coefficient: 0}";
 
 export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
@@ -141,7 +143,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
     title: "PPO against a learned reward, without KL, 100 steps",
     needs: ["model"],
     cases: [
-      rlhf("unguarded", [WITHOUT_KL, "stages.please.ppo.steps=100", "stages.please.ppo.guards=[]"]),
+      rlhf("unguarded", [WITHOUT_KL, "stages.please.ppo.steps=100", UNGUARDED]),
       rlhf("guarded", [WITHOUT_KL, "stages.please.ppo.steps=100"]),
     ],
     columns: seeds(0),

@@ -4,9 +4,9 @@
  *   npm run controls -- happy over-optimisation --model stories260K
  *   npm run controls -- hh-rlhf --pairs pairs.jsonl --tokenizer tokenizer.json --out runs/controls
  *
- * Without names, all. It runs the built `oarlock`, one run at a time; `--out DIR` keeps their folders, and goes on where an earlier
- * call ended. Intervals are Student's, 95 %, over seeds or folds: pairs of one first human turn are in one fold, so folds are as good as
- * independent.
+ * Without names, all. It runs the built `oarlock`, one run at a time; `--out DIR` keeps their folders, and takes runs that are
+ * complete there as they are. Intervals are Student's, 95 %, over seeds or folds: pairs of one first human turn are in one
+ * fold, so folds are as good as independent.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -36,7 +36,7 @@ ${Object.entries(EXPERIMENTS)
   .join("\n")}
 
 ${needs.map((need) => `  ${`--${need}`.padEnd(18)}${NEEDS[need].what}`).join("\n")}
-  --out             keeps the run folders here, and goes on where an earlier call ended
+  --out             keeps the run folders here; complete ones are taken as they are
 
 Example: npm run controls -- happy over-optimisation --model stories260K`;
 
@@ -73,8 +73,10 @@ for (const name of wanted) {
   }
 }
 
-/** Runs it to its end, or takes what a run of the same inputs left in the folder. */
+/** Runs it to its end, or takes a complete run that an earlier call left in the folder as it is. */
 function finish(folder: string, file: string, set: readonly string[]): FinishedRun {
+  const done = finishedIn(folder);
+  if (done !== undefined) return done;
   const begin = performance.now();
   const args = ["run", file, "--out", folder, ...set.flatMap((value) => ["--set", value])];
   const { status, stderr } = spawnSync(process.execPath, [join(root, "apps/cli/bin/oarlock.js"), ...args], {
@@ -82,18 +84,25 @@ function finish(folder: string, file: string, set: readonly string[]): FinishedR
     stdio: ["ignore", "ignore", "pipe"],
     encoding: "utf8",
   });
-  if (status !== 0) refuse(`oarlock ${args.join(" ")} ended with ${status}\n${stderr}`);
+  const found = finishedIn(folder);
+  if (status !== 0 || found === undefined)
+    return refuse(`oarlock ${args.join(" ")} ended with ${status}\n${stderr}`);
   console.error(`${basename(folder)}: ${((performance.now() - begin) / 1000).toFixed(0)} s`);
-  return {
-    summary: JSON.parse(readFileSync(join(folder, "summary.json"), "utf8")) as RunSummary, // written by the run
-    records: parseMetrics(readFileSync(join(folder, "metrics.jsonl"), "utf8")),
-  };
+  return found;
+}
+
+function finishedIn(folder: string): FinishedRun | undefined {
+  if (!existsSync(join(folder, "summary.json"))) return undefined;
+  const summary = JSON.parse(readFileSync(join(folder, "summary.json"), "utf8")) as RunSummary; // written by the run
+  const records = parseMetrics(readFileSync(join(folder, "metrics.jsonl"), "utf8"));
+  return summary.status === "completed" ? { summary, records } : undefined;
 }
 
 const short = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(3));
 
 function meanWithInterval(values: readonly number[]): string {
   const { mean, standardDeviation, count } = spreadOf(values);
+  if (standardDeviation === 0) return short(mean);
   const half = ((STUDENT[count - 1] ?? 1.96) * standardDeviation) / Math.sqrt(count);
   return `${mean.toFixed(3)} (${(mean - half).toFixed(3)} to ${(mean + half).toFixed(3)})`;
 }
