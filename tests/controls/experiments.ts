@@ -33,10 +33,6 @@ export const NEEDS = {
     what: "preference pairs, e.g. hh-rlhf's harmless-base/test.jsonl",
     set: (path: string) => `stages.rm.reward-model.data={type: file, file: {path: ${path}}}`,
   },
-  tokenizer: {
-    what: "a tokenizer.json",
-    set: (path: string) => `model.init.tokenizer.file.path=${path}`,
-  },
 } as const;
 
 /** As a guard sees it by default. */
@@ -151,7 +147,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   },
   "hh-rlhf": {
     title: "pairwise accuracy, held out",
-    needs: ["pairs", "tokenizer"],
+    needs: ["model", "pairs"],
     cases: [
       {
         name: "reward model",

@@ -2,7 +2,7 @@
  * `npm run controls`: repeats the experiments of the docs over their seeds or folds and prints a table of each in Markdown.
  *
  *   npm run controls -- happy over-optimisation --model stories260K
- *   npm run controls -- hh-rlhf --pairs pairs.jsonl --tokenizer tokenizer.json --out runs/controls
+ *   npm run controls -- hh-rlhf --model stories260K --pairs pairs.jsonl --out runs/controls
  *
  * Without names, all. It runs the built `oarlock`, one run at a time; `--out DIR` keeps their folders, and takes runs that are
  * complete there as they are. Intervals are Student's, 95 %, over seeds or folds: pairs of one first human turn are in one
