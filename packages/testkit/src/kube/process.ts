@@ -58,15 +58,27 @@ function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-/** A port of the loopback interface that nobody uses now. */
+/** Between the ports that Kubernetes' own programs take by default and those of Services. */
+const PORTS = { first: 12_000, count: 18_000 };
+
+/**
+ * A port that nobody has. None that the system gives to outgoing connections (from 32,768 on): one of those may be taken by the time that
+ * a server is started on it.
+ */
 export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    if (await canListen(port)) return port;
+  }
+  throw new OarlockError("TESTKIT_NO_PORT", "no free port");
+}
+
+function canListen(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const address = server.address();
-  await new Promise<void>((done) => server.close(() => done()));
-  if (address === null || typeof address === "string")
-    throw new OarlockError("TESTKIT_NO_PORT", "no free port on 127.0.0.1");
-  return address.port;
+  return new Promise((done) => {
+    server.once("error", () => done(false));
+    server.listen(port, () => server.close(() => done(true)));
+  });
 }
 
 /** Asks `attempt` until it answers something, or throws, naming what was waited for (L1). */
