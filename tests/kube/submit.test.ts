@@ -91,7 +91,7 @@ spec:
       type: reward-model
       reward-model:
         data: { type: file, file: { path: pairs.jsonl } }
-        steps: 600
+        steps: 300
         batchSize: 16
         heldOut: 0.3
         minimumAccuracy: 0.6
@@ -353,18 +353,13 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     );
     expect((await plugin("samples", "rlhf")).stderr).toContain("stage judge is reward-model");
 
-    await reach("please", 612);
+    await reach("please", 312);
     const [reward] = await podsOf("rlhf", "reward");
     await eventually("the reward worker to judge", async () => {
       const page = await (await fetch(`http://${reward?.status.podIP}:9464/metrics`)).text();
       return /^oarlock_reward_batches_in_hand(?:\{.*\})? [1-9]/m.test(page) ? true : undefined;
     });
     cluster.kubelet.kill(`${NAMESPACE}/${reward?.metadata.name}`);
-    await reach("please", 620);
-    // The critic, the reference and what the reward model scores with come from the checkpoint.
-    expect(await plugin("suspend", "rlhf", "--wait")).toMatchObject({ code: 0 });
-    expect(await plugin("resume", "rlhf")).toMatchObject({ code: 0 });
-    await reach("please", 630);
     // The first may be over before anybody looks; none comes twice.
     expect(seen.filter((stage) => stage !== "style")).toEqual(["judge", "please"]);
     expect(said).toContain(
@@ -384,29 +379,6 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
     await cluster.kubectl("delete", "trun", "rlhf", "--timeout=120s");
   }, 600_000);
-
-  it("ends where a reward model does not pass its gate, and says by how much", async () => {
-    const rows = readFileSync(join(folder, "pairs.jsonl"), "utf8").trimEnd().split("\n");
-    // Half of them the other way round: nothing can be learnt from these.
-    const torn = rows.map((row, at) =>
-      Math.floor(at / 3) % 2 === 0
-        ? row
-        : row.replace("chosen", "x").replace("rejected", "chosen").replace("x", "rejected"),
-    );
-    writeFileSync(join(folder, "pairs.jsonl"), `${torn.join("\n")}\n`);
-    const gated = RLHF.replace("name: rlhf }", "name: gated }")
-      .replace("steps: 600", "steps: 5")
-      .replace("minimumAccuracy: 0.6", "minimumAccuracy: 0.95");
-    writeFileSync(join(folder, "gated.yaml"), gated);
-    expect(await plugin("submit", "gated.yaml", "--nats", cluster.nats.url)).toMatchObject({ code: 0 });
-    await cluster.kubectl("wait", "trun/gated", "--for=condition=Failed", "--timeout=120s");
-    const words =
-      /gated: \[GATE_NOT_PASSED\] stage judge: the held-out accuracy is 0\.\d+, minimumAccuracy is 0\.95/;
-    expect((await plugin("why", "gated")).stdout).toMatch(words);
-    const condition = '-o=jsonpath={.status.conditions[?(@.type=="Failed")].reason}';
-    expect(await cluster.kubectl("get", "trun", "gated", condition)).toBe("GateNotPassed");
-    await cluster.kubectl("delete", "trun", "gated", "--timeout=120s");
-  }, 240_000);
 
   it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
     const text = run("configmap://rows/rows.jsonl")
