@@ -16,7 +16,10 @@ const alone = (of: ReturnType<typeof project>) => ({
   test: { ...of.test, fileParallelism: false, sequence: { groupOrder: 3 } },
 });
 
-/** Waits more than it computes (for pods, probes, grace periods): two files at a time, after those that measure. */
+/** Whole runs of which nobody measures how fast they are. */
+const RUNS = "tests/integration/{rlhf-run,guarded-run,process-rewards,ensemble-run,other-plan}.test.ts";
+
+/** Has patience (for pods, probes, grace periods, other processes): two files at a time, after those that measure. */
 const waiting = (of: ReturnType<typeof project>) => ({
   ...of,
   test: { ...of.test, maxWorkers: 2, sequence: { groupOrder: 1 } },
@@ -39,7 +42,7 @@ const together = (of: ReturnType<typeof project>) => ({ ...of, test: { ...of.tes
 /**
  * unit: beside the code, no build needed, seconds; those beside it that wait for a real server (`*.server.test.ts`) are
  * integration's. The others cross packages and run built workers
- * (`npm run build` first): conformance (two implementations of one contract), integration, kube (a real control plane),
+ * (`npm run build` first): conformance (two implementations of one contract), integration, runs, kube (a real control plane),
  * e2e (whole runs), node (images as pods of a real node), chaos (runs on real processes that are killed; one at a time, since each of them is five processes).
  */
 export default defineConfig({
@@ -47,9 +50,10 @@ export default defineConfig({
     projects: [
       together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
-      project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000),
+      project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000, [RUNS]),
+      waiting(project("runs", [RUNS], 360_000)),
       waiting(project("kube", ["tests/kube/**/*.test.ts"], 180_000)),
-      project("e2e", ["tests/e2e/**/*.test.ts"], 900_000),
+      waiting(project("e2e", ["tests/e2e/**/*.test.ts"], 900_000)),
       alone(project("node", ["tests/node/**/*.test.ts"], 180_000)),
       disturbed(project("chaos", ["tests/chaos/**/*.test.ts"], 180_000)),
     ],
