@@ -41,6 +41,7 @@ test.each([
   `${PREFIX}{"type":"of another program"}`,
   `${PREFIX}{"type":"step","stage":`,
   `${PREFIX}{"type":"toString"}`,
+  `${PREFIX}{"type":"step"}`,
   "",
 ])("other lines stay as they are: %s", (line) => {
   expect(readableLine(line, PLAIN)).toBe(line);

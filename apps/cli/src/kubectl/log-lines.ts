@@ -9,17 +9,15 @@ const EVENT = /^(\[[^\]]*\] )?(\{"type":.*\})$/;
 
 export function readableLine(line: string, style: TextStyle): string {
   const [, prefix = "", text] = EVENT.exec(line) ?? [];
-  const event = text === undefined ? undefined : parse(text);
-  const words = event && wordsOf(event, style);
-  return words === undefined ? line : `${prefix}${words}`;
-}
-
-/** JSON has no NaN: null where a number was none. */
-function parse(text: string): LearnerLine | undefined {
+  if (text === undefined) return line;
   try {
-    return JSON.parse(text, (_, value: unknown) => value ?? Number.NaN) as LearnerLine; // looked at by its type
+    // JSON has no NaN: null where a number was none.
+    const event = JSON.parse(text, (_, value: unknown) => value ?? Number.NaN) as LearnerLine; // looked at by its type
+    const words = wordsOf(event, style);
+    return words === undefined ? line : `${prefix}${words}`;
   } catch {
-    return undefined;
+    // Half a line, or one of another program that has the same type.
+    return line;
   }
 }
 
