@@ -47,7 +47,8 @@ if ((push === undefined) === (load === undefined))
   fail("say where the images go: either --push REGISTRY or --load kind|docker");
 if (load !== undefined && !LOADS.includes(load)) fail(`--load takes ${LOADS.join(" or ")}, not ${load}`);
 for (const each of values["build-arg"])
-  if (/@(?!sha256:[0-9a-f]{64}$)/.test(each)) fail(`${each}: a digest is @sha256: and 64 hexadecimal digits`);
+  if (/^\w+_IMAGE=.*@(?!sha256:[0-9a-f]{64}$)/.test(each))
+    fail(`${each}: a digest is @sha256: and 64 hexadecimal digits`);
 
 const registry = push ?? DEFAULT_REGISTRY;
 const platform = values.platform ?? (push === undefined ? undefined : PLATFORMS);
