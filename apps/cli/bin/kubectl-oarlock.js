@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 // Starts the kubectl plugin: `kubectl oarlock …`.
-import { main } from "../dist/kubectl/main.js";
+import { main } from "../dist/bundle/kubectl/main.js";
 
 process.exitCode = await main(process.argv);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Starts Oarlock in a process whose thread pool is large enough: native compute calls and file access share libuv's
 // pool, and UV_THREADPOOL_SIZE counts only where it is set before node starts. Plain JavaScript, run before any build
-// step could help; everything else is in dist/main.js.
+// step could help; everything else is in dist/bundle/main.js.
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -30,7 +30,7 @@ if (process.env.UV_THREADPOOL_SIZE === undefined) {
   // The channel to the launcher carries nothing: it closes when the launcher is killed, and nobody watches this process.
   process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
   process.channel?.unref();
-  const { main } = await import("../dist/main.js");
+  const { main } = await import("../dist/bundle/main.js");
   process.exitCode = await main(process.argv);
   // Work that a failed command left behind must not keep the process alive.
   if (process.exitCode !== 0) process.exit();

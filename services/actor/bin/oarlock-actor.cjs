@@ -5,7 +5,7 @@
 
 process.env.UV_THREADPOOL_SIZE ??= "16";
 
-void import("../dist/process.js")
+void import("../dist/bundle/process.js")
   .then(({ main }) => main())
   .catch((error) => {
     console.error(error instanceof Error ? error.message : error);

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 // Starts the controller.
-import { main } from "../dist/process.js";
+import { main } from "../dist/bundle/process.js";
 
 process.exit(await main());
