@@ -1,37 +1,33 @@
 import { defineConfig } from "vitest/config";
 
 const source = { conditions: ["@oarlock/source"] };
+/** Two files at a time: each waits for threads and processes of its own now and then. */
 const project = (name: string, include: string[], testTimeout: number, exclude: string[] = []) => ({
   resolve: source,
   ssr: { resolve: source },
-  test: { name, include, exclude, testTimeout, hookTimeout: testTimeout },
+  test: { name, include, exclude, testTimeout, hookTimeout: testTimeout, maxWorkers: 2 },
 });
 
 /** Beside the code of a driver, against a real server. */
 const WITH_SERVER = "packages/*/src/**/*.server.test.ts";
 
-/** Builds images and runs a node: after everything else, with the machine to itself. */
-const alone = (of: ReturnType<typeof project>) => ({
-  ...of,
-  test: { ...of.test, fileParallelism: false, sequence: { groupOrder: 3 } },
-});
-
 /** Whole runs of which nobody measures how fast they are. */
 const RUNS = "tests/integration/{rlhf-run,guarded-run,process-rewards,ensemble-run,other-plan}.test.ts";
 
-/** Has patience (for pods, probes, grace periods, other processes): two files at a time, after those that measure. */
-const waiting = (of: ReturnType<typeof project>) => ({
+/** Has patience (for pods, probes, grace periods, other processes): after those that look at how fast something answers. */
+const patient = (of: ReturnType<typeof project>) => ({
   ...of,
-  test: { ...of.test, maxWorkers: 2, sequence: { groupOrder: 1 } },
+  test: { ...of.test, sequence: { groupOrder: 1 } },
 });
 
+/** Kills processes at moments of their work: after everything else, one file at a time. */
 const disturbed = (of: ReturnType<typeof project>) => ({
   ...of,
   test: {
     ...of.test,
     globalSetup: ["tests/chaos/calm.setup.ts"],
     fileParallelism: false,
-    // After everything else: others measure how fast something answers.
+    maxWorkers: 1,
     sequence: { groupOrder: 2 },
   },
 });
@@ -51,10 +47,10 @@ export default defineConfig({
       together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000, [RUNS]),
-      waiting(project("runs", [RUNS], 360_000)),
-      waiting(project("kube", ["tests/kube/**/*.test.ts"], 180_000)),
-      waiting(project("e2e", ["tests/e2e/**/*.test.ts"], 900_000)),
-      alone(project("node", ["tests/node/**/*.test.ts"], 180_000)),
+      patient(project("runs", [RUNS], 360_000)),
+      patient(project("kube", ["tests/kube/**/*.test.ts"], 180_000)),
+      patient(project("e2e", ["tests/e2e/**/*.test.ts"], 900_000)),
+      patient(project("node", ["tests/node/**/*.test.ts"], 180_000)),
       disturbed(project("chaos", ["tests/chaos/**/*.test.ts"], 180_000)),
     ],
   },
