@@ -29,7 +29,7 @@ export const reward = async ({ completion }: { completion: string }): Promise<nu
   if (completion === "throw") throw new Error("no");
   if (completion === "exit") process.exit(3);
   if (completion === "nan") return Number.NaN;
-  if (completion === "memory") { const hold: unknown[] = []; for (;;) hold.push(new Array(1e6).fill(0).map(() => ({}))); }
+  if (completion === "memory") { const hold: unknown[] = []; for (;;) hold.push(new Array(4e6).fill(0)); }
   return share(completion);
 };`;
 
