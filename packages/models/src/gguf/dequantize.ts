@@ -19,9 +19,12 @@ interface Storage {
 
 const BLOCK = 32;
 
-/** Every binary16 value, by its bits. */
-const halves = float16ToFloat32(Uint16Array.from({ length: 65_536 }, (_, bits) => bits));
-const half = (source: DataView, at: number): number => halves[source.getUint16(at, true)] ?? 0;
+/** Every binary16 value, by its bits: made with the first block that is read. */
+let halves: Float32Array | undefined;
+function half(source: DataView, at: number): number {
+  halves ??= float16ToFloat32(Uint16Array.from({ length: 65_536 }, (_, bits) => bits));
+  return halves[source.getUint16(at, true)] ?? 0;
+}
 
 /** Blocks of 16 bytes of nibbles after `headBytes`: the low ones are the first 16 weights, the high ones the rest. */
 function readNibbles(
