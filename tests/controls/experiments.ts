@@ -51,8 +51,12 @@ function heldOut({ summary }: FinishedRun, ending: string, stage?: string): numb
 const heldOutBefore = ({ summary }: FinishedRun, ending: string): number =>
   valueOf(summary.stages[0]?.before?.metrics, ending);
 
-const valueOf = (metrics: Readonly<Record<string, number>> = {}, ending: string): number =>
-  Object.entries(metrics).find(([name]) => name.endsWith(ending))?.[1] ?? Number.NaN;
+function valueOf(metrics: Readonly<Record<string, number>> = {}, ending: string): number {
+  const found = Object.entries(metrics).filter(([name]) => name.endsWith(ending));
+  if (found.length > 1)
+    throw new Error(`${ending} is the end of ${found.map(([name]) => name).join(" and of ")}`);
+  return found[0]?.[1] ?? Number.NaN;
+}
 
 /** Means of a metric over each window of a stage's steps, the first of them whole. */
 function windows({ records }: FinishedRun, stage: string, metric: string): number[] {
@@ -160,7 +164,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
       set: [`stages.rm.reward-model.fold=${fold}`],
     })),
     read: (run) => ({
-      accuracy: heldOut(run, "/accuracy"),
+      accuracy: heldOut(run, "/held-out/rm/accuracy"),
       pairs: heldOut(run, "/pairs"),
       "too long": heldOut(run, "/pairs_overlong"),
     }),
