@@ -31,7 +31,7 @@ const MAX_REPLICAS = 5;
 /**
  * Reads `NATS_URL` and, where it is given, `NATS_CREDS` (a file), `NATS_USER` with `NATS_PASSWORD`, `NATS_TOKEN`, `NATS_CA`,
  * `NATS_CERT`, `NATS_KEY` (files) and `NATS_REPLICAS`. A user, password or token
- * in `NATS_URL` itself counts as given so. Undefined without it.
+ * in `NATS_URL` itself, percent-encoded, counts as given so. Undefined without it.
  */
 export function readNatsOptions(environment: Environment): NatsOptions | undefined {
   const settings = createSettingsReader(environment);
@@ -60,10 +60,17 @@ type Identity = Pick<NatsOptions, "credentials" | "user" | "password" | "token">
 
 /**
  * Addresses alone, and who their URLs say that we are, as a Secret holds both: the client would not read it there, and every line
- * that names the server would show it.
+ * that names the server would show it. No refusal shows any of it: what cannot be read may be half a password.
  */
 function takenApart(url: string): { readonly servers: string; readonly known: Identity | undefined } {
-  const addresses = url.split(",").map((address) => /^(\w+:\/\/)?(?:(.*)@)?(.*)$/.exec(address.trim()));
+  const parts = url.split(",").map((part) => part.trim());
+  // Else part of a password with a comma would be an address.
+  if (parts.length > 1 && url.includes("@") && !parts.every((part) => SCHEME.test(part)))
+    throw unreadable("does not begin every address with nats:// or tls://");
+  const addresses = parts.map((part) => /^(\w+:\/\/)?(?:(.*)@)?(.*)$/.exec(part));
+  const bare = addresses.map((address) => `${address?.[1] ?? ""}${address?.[3] ?? ""}`);
+  if (!bare.every((address) => URL.canParse(SCHEME.test(address) ? address : `nats://${address}`)))
+    throw unreadable("has an address that is not nats://host:port");
   const infos = new Set(addresses.flatMap((address) => address?.[2] ?? []));
   if (infos.size > 1)
     throw new OarlockError(
@@ -73,17 +80,28 @@ function takenApart(url: string): { readonly servers: string; readonly known: Id
   if (infos.size === 0) return { servers: url, known: undefined };
   const [info = ""] = infos;
   const [user = "", ...password] = info.split(":");
-  const servers = addresses.map((address) => `${address?.[1] ?? ""}${address?.[3] ?? ""}`).join(",");
   const known: Identity =
     password.length === 0
       ? { token: decoded(user) }
       : { user: decoded(user), password: decoded(password.join(":")) };
-  return { servers, known };
+  return { servers: bare.join(","), known };
 }
 
-/** As it is written where it is no escape. */
+const SCHEME = /^\w+:\/\//;
+
 function decoded(text: string): string {
-  return /%(?![0-9a-f]{2})/i.test(text) ? text : decodeURIComponent(text);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw unreadable("has a % that is no escape of UTF-8");
+  }
+}
+
+function unreadable(what: string): OarlockError {
+  return new OarlockError(
+    "SETTING_INVALID",
+    `NATS_URL ${what}; in a user, password or token a comma is written %2C, and a % is %25`,
+  );
 }
 
 function identity(given: (name: string) => string | undefined, known: Identity | undefined): Identity {
