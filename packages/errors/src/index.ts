@@ -48,6 +48,14 @@ export function shortDigest(digest: string): string {
   return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
 }
 
+/**
+ * An address, or JSON with some, as it may be shown to anybody: `nats://user:password@host` as `nats://…@host`. What follows the `@`
+ * of `hf://org/model@revision` is no host.
+ */
+export function withoutCredentials(text: string): string {
+  return text.replaceAll(/(?<!\bhf):\/\/(?:\\"|[^"])*@/g, "://…@");
+}
+
 /** The messages of an error and of its causes, outermost first. */
 export function causeChain(reason: unknown): string[] {
   const messages: string[] = [];

@@ -3,7 +3,7 @@
  *
  * Plain data; the command line renders it, tests compare it. Does not know how it was found.
  */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, withoutCredentials } from "@oarlock/errors";
 
 /** Steps from the document's root: keys and list indices. */
 export type Path = readonly (string | number)[];
@@ -46,9 +46,9 @@ export function formatProblem(problem: Problem): string {
 /** Longest value shown in a message, in characters. */
 const SHOWN_CHARACTERS = 60;
 
-/** A value as it is shown in a message: JSON, shortened, in one line. */
+/** A value as it is shown in a message: JSON, shortened, in one line, without a password in an address. */
 export function showValue(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = withoutCredentials(JSON.stringify(value) ?? String(value));
   return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
 }
 

@@ -3,6 +3,7 @@
  *
  * Order: read the document, apply `--set`, check the schema. Pure: the caller reads the file.
  */
+import { withoutCredentials } from "@oarlock/errors";
 import { type Place, readDocument, type RunDocument } from "./document.ts";
 import { fieldOf, type Finding, findingsOf, valueAt } from "./issues.ts";
 import { runFileJsonSchema, type SchemaNode } from "./json-schema.ts";
@@ -96,7 +97,9 @@ function originOf(
     },
     locate(path) {
       const override = setAt(path);
-      return override === undefined ? { file, ...document.locate(path) } : { file: `--set ${override.text}` };
+      return override === undefined
+        ? { file, ...document.locate(path) }
+        : { file: `--set ${withoutCredentials(override.text)}` };
     },
   };
 }

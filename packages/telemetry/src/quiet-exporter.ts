@@ -2,6 +2,7 @@
  * An exporter whose failures stay here: the first one of a row is a warning, the next success says how much was lost.
  * Whoever calls it never sees a failure, so that nothing waits or fails because a backend is gone.
  */
+import { withoutCredentials } from "@oarlock/errors";
 import type { Log } from "@oarlock/runtime";
 
 /** What traces' and metrics' exporters have in common. */
@@ -23,7 +24,8 @@ export function quietExporter<T, E extends Exporter<T>>(
   exporter: E,
   about: { readonly what: string; readonly url: string; readonly log: Log },
 ): E {
-  const { what, url, log } = about;
+  const { what, log } = about;
+  const url = withoutCredentials(about.url);
   let lost = 0;
   const heard = (result: ExportResult): void => {
     if (result.code === SUCCESS) {

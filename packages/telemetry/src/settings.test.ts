@@ -62,9 +62,19 @@ describe("readTelemetrySettings", () => {
     ["OTEL_TRACES_SAMPLER", "jaeger_remote", "parentbased_traceidratio"],
     ["OTEL_TRACES_EXPORTER", "zipkin", "otlp, none"],
     ["OARLOCK_METRICS_PORT", "http", "a whole number"],
-    ["OTEL_EXPORTER_OTLP_HEADERS", "nonsense", "name=value"],
   ])("X1: names %s=%s and what is accepted", (name, value, accepted) => {
     const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://a:4318", [name]: value };
     expect(() => readTelemetrySettings(environment)).toThrow(new RegExp(`${name}="${value}".*${accepted}`));
+  });
+
+  it.each([
+    ["OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer s3cret", "name=value"],
+    ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://me:s3cret@a", "http"],
+  ])("X1: names %s and what is accepted, and shows no secret", (name, value, accepted) => {
+    const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://a:4318", [name]: value };
+    expect(() => readTelemetrySettings(environment)).toThrow(
+      new RegExp(`${name}=.*; accepted: .*${accepted}`),
+    );
+    expect(() => readTelemetrySettings(environment)).not.toThrow(/s3cret/);
   });
 });

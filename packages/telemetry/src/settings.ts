@@ -2,7 +2,7 @@
  * What is exported, and where: OpenTelemetry's own environment variables, read once, each checked. Without them nothing is
  * on. Pure.
  */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, withoutCredentials } from "@oarlock/errors";
 import { createSettingsReader } from "@oarlock/runtime";
 import type { Environment, SettingsReader } from "@oarlock/runtime";
 
@@ -177,8 +177,7 @@ function decoded(text: string): string {
 }
 
 function refuse(name: string, value: string, accepted: string): OarlockError {
-  return new OarlockError(
-    "SETTING_INVALID",
-    `environment variable ${name}=${JSON.stringify(value)}; accepted: ${accepted}`,
-  );
+  // Headers say who we are.
+  const shown = name.endsWith("_HEADERS") ? "…" : withoutCredentials(JSON.stringify(value));
+  return new OarlockError("SETTING_INVALID", `environment variable ${name}=${shown}; accepted: ${accepted}`);
 }

@@ -25,7 +25,9 @@ const loadedPackages = (): string[] =>
 /** A log that keeps its warnings. */
 function hearing(): { log: Log; warnings: string[] } {
   const warnings: string[] = [];
-  return { log: { ...silentLog, warn: (message) => void warnings.push(message) }, warnings };
+  const warn: Log["warn"] = (message, { url = "" } = {}) =>
+    void warnings.push(`${message} ${String(url)}`.trim());
+  return { log: { ...silentLog, warn }, warnings };
 }
 
 /** A port where nobody listens. */
@@ -62,9 +64,9 @@ describe("off", () => {
 
 describe("traces", () => {
   it("a backend that is gone costs one warning and no time", async () => {
-    const { log, warnings } = hearing();
+    const [{ log, warnings }, port] = [hearing(), await closedPort()];
     const environment = {
-      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${await closedPort()}`,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://me:s3cret@127.0.0.1:${port}`,
       OTEL_EXPORTER_OTLP_TIMEOUT: "300",
       OTEL_BSP_SCHEDULE_DELAY: "20",
     };
@@ -81,7 +83,8 @@ describe("traces", () => {
     const startMs = performance.now();
     await telemetry.end();
     expect(performance.now() - startMs).toBeLessThan(5_000);
-    expect(warnings).toEqual(["traces cannot be exported; the run goes on without"]);
+    const url = `http://…@127.0.0.1:${port}/v1/traces`;
+    expect(warnings).toEqual([`traces cannot be exported; the run goes on without ${url}`]);
   });
 
   it("a backend that never answers is left behind at the deadline", async () => {

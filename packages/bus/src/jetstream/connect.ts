@@ -1,5 +1,5 @@
 /** Opening the JetStream driver: connects with patience, and refuses servers that cannot keep the contract. */
-import { causeChain, OarlockError } from "@oarlock/errors";
+import { causeChain, OarlockError, withoutCredentials } from "@oarlock/errors";
 import { backoffMs, processWaits, retry, silentLog } from "@oarlock/runtime";
 import type { Log, WaitRegistry } from "@oarlock/runtime";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
@@ -106,7 +106,8 @@ async function openBroker(options: JetStreamBusOptions): Promise<Broker> {
 }
 
 async function dial(options: JetStreamBusOptions, registry: WaitRegistry): Promise<NatsConnection> {
-  const { servers, connectTimeoutMs = 30_000, signal } = options;
+  const { connectTimeoutMs = 30_000, signal } = options;
+  const servers = withoutCredentials(options.servers);
   const settings = connectionOptions(options);
   try {
     return await retry(`a NATS server at ${servers}`, () => connect(settings), {

@@ -1,0 +1,12 @@
+import { expect, it } from "vitest";
+import { withoutCredentials } from "./index.ts";
+
+it.each([
+  ["nats://me:s3cret@a:4222", "nats://…@a:4222"],
+  ["tls://t0ken@a,tls://t0ken@b", "tls://…@b"],
+  ["nats://me:p@ss/w:rd@a", "nats://…@a"],
+  ['{"url":"http://me:a\\"b c@h/x","more":"a@b"}', '{"url":"http://…@h/x","more":"a@b"}'],
+  ["hf://org/model@main", "hf://org/model@main"],
+  ["nats://a:4222,nats://b", "nats://a:4222,nats://b"],
+  ["me@example.com", "me@example.com"],
+])("%s is shown as %s", (text, shown) => expect(withoutCredentials(text)).toBe(shown));
