@@ -164,7 +164,8 @@ describe.skipIf(kube.absent)(`custom resources${kube.note}`, () => {
     ],
     ["no acknowledged loss", { storage: { type: "emptyDir", emptyDir: { acceptLoss: false } } }, "are lost"],
     ["nats without address", { nats: {} }, "exactly one of 'url', 'urlSecretRef' and 'managed'"],
-    ["password in the open", { nats: { url: "http://nats" } }, "spec.nats.url"],
+    ["nats by http", { nats: { url: "http://nats" } }, "spec.nats.url"],
+    ["password in the open", { nats: { url: "nats://me:p@nats" } }, "nats.urlSecretRef"],
     ["wrong storage block", { storage: { type: "claim", new: { size: "1Gi" } } }, "needs the block 'claim'"],
     ["role twice", { roles: [{ name: "actor" }, { name: "actor" }] }, "Duplicate value"],
   ])("refuse with words: %s", async (_, spec, words) => {

@@ -126,6 +126,7 @@ const CASES: readonly (readonly [string, Plain])[] = [
   ["a quantity without quotes", { roles: [{ name: "actor", resources: { requests: { cpu: 2 } } }] }],
   ["a quantity of no kind", { roles: [{ name: "actor", resources: { limits: { memory: "4 GB" } } }] }],
   ["a message server by http", { nats: { url: "http://nats:4222" } }],
+  ["a message server with its password", { nats: { url: "nats://me:secret@nats:4222" } }],
   ["a message server without an address", { nats: {} }],
   ["two message servers", { nats: { url: "nats://nats:4222", managed: {} } }],
   ["TLS of its own for the run's own message server", { nats: { managed: {}, tls: { secretName: "a" } } }],

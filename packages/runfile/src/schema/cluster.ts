@@ -178,7 +178,7 @@ const nats: z.ZodType<NatsSpec> = ruled(
   closed({
     url: text(1024)
       .regex(/^(nats|tls|wss?):\/\/[^\s,]+(,(nats|tls|wss?):\/\/[^\s,]+)*$/)
-      .describe("nats://host:4222, several with commas; no passwords here.")
+      .describe("nats://host:4222, several with commas.")
       .optional(),
     urlSecretRef: secretKey("Key in it whose value is the URL.")
       .describe("Where a URL with credentials is kept.")
@@ -208,6 +208,14 @@ const nats: z.ZodType<NatsSpec> = ruled(
       accepted: "url: nats://host:4222, or urlSecretRef: {name, key}, or managed: {}",
       holds: ({ url, urlSecretRef, managed }) =>
         [url, urlSecretRef, managed].filter((given) => given !== undefined).length === 1,
+    },
+    {
+      rule: "!has(self.url) || !self.url.contains('@')",
+      message:
+        "a user, password or token is for a Secret: put the whole URL there, and name it in nats.urlSecretRef",
+      path: ["url"],
+      accepted: "nats://host:4222, or urlSecretRef: {name, key} in place of url",
+      holds: ({ url }) => typeof url !== "string" || !url.includes("@"),
     },
     {
       rule: "!has(self.managed) || !has(self.tls)",
