@@ -1,5 +1,8 @@
-/** `oarlock status` and `oarlock replace-scorer` at a run whose services want certificates of one authority and a token. */
-import { readFileSync, writeFileSync } from "node:fs";
+/**
+ * `oarlock status` and `oarlock replace-scorer` at a run whose services want certificates of one authority and a token, over a NATS
+ * server that wants a password.
+ */
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startNatsServer } from "@oarlock/bus";
 import { main, recordingTerminal } from "@oarlock/cli";
@@ -13,6 +16,7 @@ import { additionPlan } from "./addition-plan.ts";
 
 const program = requireNatsServer();
 const TOKEN = "token-of-the-services";
+const PASSWORD = "password-of-nats";
 /** By then a command has read its settings. */
 const ASKED_MS = 200;
 const pem = (name: string): string => join(repositoryRoot(), "packages/rpc/src/fixtures", name);
@@ -46,6 +50,14 @@ async function cli(...args: readonly string[]): Promise<{ readonly code: number;
   return { code, text: terminal.lines.join("\n") };
 }
 
+/** Files of a run folder, logs included, with a secret in them. */
+function filesWith(secret: string, folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => {
+    const file = join(folder, path);
+    return statSync(file).isFile() && readFileSync(file).includes(secret);
+  });
+}
+
 /** A run that waits for its scorer in its first evaluation, behind mutual TLS and a token. */
 async function startSecured(): Promise<{
   readonly folder: string;
@@ -64,14 +76,15 @@ async function startSecured(): Promise<{
   ]);
   const folder = temporaryFolder("secured");
   writeFileSync(join(folder, "plan.json"), JSON.stringify({ uid: "secured", baseDir: folder, run: plan }));
-  const nats = await startNatsServer({ path: program.path, folder: temporaryFolder("nats") });
+  const configuration = `authorization { user: me, password: "${PASSWORD},%" }`;
+  const nats = await startNatsServer({ path: program.path, folder: temporaryFolder("nats"), configuration });
   onTestFinished(() => nats.stop("SIGKILL"));
   const run = await startProcessesRun(plan, {
     outDir: folder,
     uid: "secured",
     environment: {
       ...process.env,
-      NATS_URL: nats.url,
+      NATS_URL: nats.url.replace("nats://", `nats://me:${PASSWORD}%2C%25@`),
       OARLOCK_TLS_CA: pem("ca.crt"),
       OARLOCK_TLS_CERT: pem("server.crt"),
       OARLOCK_TLS_KEY: pem("server.key"),
@@ -99,7 +112,6 @@ describe.skipIf(program.absent)(`services behind mutual TLS and a token${program
     const status = await cli("status", folder, "--token-file", tokenFile);
     expect(status.text).toMatch(/learner-0/);
     expect(status.text).not.toMatch(/does not answer/);
-    expect(readFileSync(join(folder, "processes.json"), "utf8")).not.toContain(TOKEN);
 
     const replace = (...args: readonly string[]) =>
       cli("replace-scorer", folder, "mine", "--scorer-version", "8", "--step", "4", ...args);
@@ -130,6 +142,8 @@ describe.skipIf(program.absent)(`services behind mutual TLS and a token${program
     open();
     expect(await Promise.all(asked)).toEqual([made, made, made]);
     expect(await run.finished).toMatchObject({ status: "completed" });
+    expect(filesWith(TOKEN, folder)).toEqual(["token"]);
+    expect(filesWith(PASSWORD, folder)).toEqual([]);
   });
 
   test("X1: files that cannot be used are named by their option, and not quoted", async () => {

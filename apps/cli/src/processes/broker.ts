@@ -10,6 +10,8 @@ import type { Environment } from "@oarlock/runtime";
 /** A server that the run may use. */
 export interface RunBroker {
   readonly options: NatsOptions;
+  /** As it was given, with who we are where that is in it: for the children's environment, and nothing that is written or said. */
+  readonly url: string;
   /** Said to the user: where it is and whose. */
   readonly description: string;
   /** Its process, where it is ours. */
@@ -43,8 +45,9 @@ export async function openBroker(
 ): Promise<RunBroker> {
   const named = readNatsOptions(environment);
   if (named !== undefined) {
+    const url = environment["NATS_URL"] ?? named.servers;
     const description = `NATS at ${named.servers} (NATS_URL)`;
-    return { options: named, description, pid: undefined, stop: async () => undefined };
+    return { options: named, url, description, pid: undefined, stop: async () => undefined };
   }
   const path = requireProgram(environment);
   const storage = join(folder, "nats");
@@ -69,6 +72,7 @@ export async function openBroker(
   })();
   return {
     options: { servers: url },
+    url,
     description: `${path} at ${url}, its storage in the run folder`,
     get pid() {
       return server.pid;

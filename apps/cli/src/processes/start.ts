@@ -150,7 +150,7 @@ function childEnvironment(
     // As for the one process of a local run: native calls and file access share the pool.
     UV_THREADPOOL_SIZE: "16",
     ...environment,
-    NATS_URL: broker.options.servers,
+    NATS_URL: broker.url,
     OARLOCK_PLAN: join(outDir, "plan.json"),
     OARLOCK_UID: uid,
     OARLOCK_OUT: outDir,
