@@ -6,7 +6,8 @@
  *     npm run images -- --load docker                      # for this machine, into Docker
  *
  * `--tag` (default: the version in package.json of the command line), `--platform`, `--kind-name`, `--cuda` (its image too),
- * `--build-arg NAME=VALUE` (other bases: NODE_IMAGE, BASE_IMAGE, PYTHON_IMAGE), `--pin` (the bases by the digests that their
+ * `--build-arg NAME=VALUE` (other bases: NODE_IMAGE, BASE_IMAGE, PYTHON_IMAGE) or `--build-arg NAME` (its value from the environment,
+ * and in no command that is said: a proxy with a password), `--pin` (the bases by the digests that their
  * registry has of them now, the same for all images), `--print` (says the commands and runs none).
  */
 import { execFileSync } from "node:child_process";
@@ -77,16 +78,22 @@ for (const [program, ...args] of commands) {
   if (!values.print) execFileSync(program, args, { cwd: root, stdio: "inherit" });
 }
 
-/** The bases as `name:tag@sha256:…`; one that has a digest keeps it. */
+/** The bases as `name:tag@sha256:…`; one that has a digest keeps it, and what is no base is given on as it is. */
 function pinnedBases() {
   const text = readFileSync(join(root, "deploy/docker/Dockerfile"), "utf8");
-  const given = Object.fromEntries(values["build-arg"].map((each) => each.split(/=(.*)/s, 2)));
-  const defaults = Object.fromEntries(
+  const bases = Object.fromEntries(
     [...text.matchAll(/^ARG (\w+_IMAGE)=(\S+)$/gm)].map(([, ...pair]) => pair),
   );
-  return Object.entries({ ...defaults, ...given })
+  const others = [];
+  for (const each of values["build-arg"]) {
+    const [name, value = process.env[name]] = each.split(/=(.*)/s, 2);
+    if (!(name in bases)) others.push(each);
+    else if (value !== undefined) bases[name] = value;
+  }
+  return Object.entries(bases)
     .filter(([name]) => name !== "PYTHON_IMAGE" || values.cuda)
-    .map(([name, value]) => `${name}=${name in defaults ? pinned(value) : value}`);
+    .map(([name, value]) => `${name}=${pinned(value)}`)
+    .concat(others);
 }
 
 function pinned(image) {

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { certificateOf } from "@oarlock/controller";
 import {
@@ -299,6 +299,13 @@ describe("the images", () => {
     expect(images("--load", "docker", "--pin", "--cuda")).toContain(
       " PYTHON_IMAGE=docker.io/library/python:",
     );
+    // docker takes the value of a name alone from the environment; so may a base be given.
+    vi.stubEnv("BASE_IMAGE", "mine/debian:12");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const named = ["HTTP_PROXY", "BASE_IMAGE"].flatMap((name) => ["--build-arg", name]);
+    const [pinned = ""] = images("--load", "docker", "--pin", ...named).split("\n");
+    expect(pinned).toContain(" --build-arg HTTP_PROXY --");
+    expect(pinned).toMatch(/ BASE_IMAGE=mine\/debian:12@\$\(docker .* mine\/debian:12\) /);
     expect(() => images("--load", "docker", "--build-arg", "BASE_IMAGE=mine/debian@sha256:0a0a")).toThrow(
       /a digest is @sha256: and 64 hexadecimal digits/,
     );
