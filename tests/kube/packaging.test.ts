@@ -119,6 +119,7 @@ describe.skipIf(helm.absent || kube.absent)(`the chart${helm.note}${kube.note}`,
     const environment = JSON.stringify(deployment);
     expect(environment).toContain('{"name":"OARLOCK_IMAGE","value":"reg.example/oarlock@sha256:0123"}');
     expect(environment).toContain('{"name":"OARLOCK_NATS_URL","value":"nats://nats.messages.svc:4222"}');
+    expect(() => chart("--set", "controller.natsUrl=nats://me:p@nats")).toThrow(/spec\.nats\.urlSecretRef/);
   });
 });
 

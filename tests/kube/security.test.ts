@@ -227,14 +227,16 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     const named = Object.entries(files).map(
       ([field, file]) => `${field}: ${JSON.stringify(certificate(file))}`,
     );
-    const configuration = `tls { ${named.join(", ")}, verify: true }`;
+    const configuration = `tls { ${named.join(", ")}, verify: true }\nauthorization { user: me, password: "s3cret,%" }`;
     const server = await startNatsServer({ path, folder: join(folder, "tls-nats"), configuration });
     try {
-      const url = server.url.replace("nats://", "tls://");
+      const url = server.url.replace("nats://", "tls://me:s3cret%2C%25@");
       const own = { "ca.crt": "ca.crt", "tls.crt": "client.crt", "tls.key": "client.key" };
       const from = Object.entries(own).map(([key, file]) => `--from-file=${key}=${certificate(file)}`);
+      from.push(`--from-literal=url=${url}`);
       await cluster.kubectl("create", "secret", "generic", "nats-client", ...from);
-      const nats = `  nats: { url: "${url}", tls: { secretName: nats-client, clientCertificate: true } }\n`;
+      const address = "urlSecretRef: { name: nats-client, key: url }";
+      const nats = `  nats: { ${address}, tls: { secretName: nats-client, clientCertificate: true } }\n`;
       const storage = "  storage: { type: objectStore, objectStore: { size: 16Mi } }\n";
       const taint = "key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute";
       const roles = ["learner", "actor", "reward"].map(
@@ -303,6 +305,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       await cluster.kubectl("wait", "trun/kept", "--for=condition=Complete", "--timeout=300s");
 
       const env = {
+        NATS_URL: url,
         NATS_CA: certificate("ca.crt"),
         NATS_CERT: certificate("client.crt"),
         NATS_KEY: certificate("client.key"),
@@ -312,6 +315,9 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       const fetched = join(folder, "fetched");
       expect(plugin("fetch", "kept", fetched)).toBe(`${fetched}\n`);
       expect(finalDigest(fetched)).toBe(finalDigest(alone));
+
+      const kinds = "trun,rpool,pods,deploy,jobs,cm,events";
+      expect(await cluster.kubectl("get", kinds, "-o", "yaml")).not.toContain("s3cret");
 
       // With the right that the namespace gives, the controller cleans up there, too.
       const account = "--serviceaccount=oarlock-system:oarlock-controller";

@@ -1,35 +1,23 @@
 /** Deletes what a run left on its message server. Another way to keep streams would be another cleaner. */
-import { connectJetStreamBus } from "@oarlock/bus";
-import { OarlockError } from "@oarlock/errors";
+import { connectJetStreamBus, readNatsOptions } from "@oarlock/bus";
 import type { Log } from "@oarlock/runtime";
-import type { TrainingRun } from "./api.ts";
 import type { Cleaner } from "./controller.ts";
-import type { WithNatsFiles } from "./nats/files.ts";
+import type { WithNats } from "./nats/access.ts";
 
 /** A server that does not answer within this is asked again by the next reconcile, for a while. */
 const CONNECT_TIMEOUT_MS = 5_000;
 const PATIENCE_MS = 10_000;
 
-export interface CleanerOptions {
-  /** Server of runs that name none. */
-  readonly natsUrl: string | undefined;
-  readonly withFiles: WithNatsFiles;
-  readonly log: Log;
-}
-
 /** A cleaner of JetStream streams, consumers and buckets. */
-export function createCleaner({ natsUrl, withFiles, log }: CleanerOptions): Cleaner {
-  return async (run, signal) => {
-    // What the run's own server stores lies in a claim of the run.
-    if (run.spec.nats?.managed !== undefined) return;
-    const servers = urlOf(run, natsUrl);
-    // A run that never had a server never had streams.
-    if (servers === undefined) return;
-    await withFiles(run, signal, async (tls) => {
+export function createCleaner(withNats: WithNats, log: Log): Cleaner {
+  return (run, signal) =>
+    withNats(run, signal, async (settings) => {
+      const options = readNatsOptions(settings);
+      // A run that never had a server, or one of its own, left no streams on others.
+      if (options === undefined) return;
       await using bus = await connectJetStreamBus({
-        servers,
+        ...options,
         name: "oarlock-controller",
-        ...(tls === undefined ? {} : { tls }),
         connectTimeoutMs: CONNECT_TIMEOUT_MS,
         patienceMs: PATIENCE_MS,
         signal,
@@ -37,14 +25,4 @@ export function createCleaner({ natsUrl, withFiles, log }: CleanerOptions): Clea
       });
       await bus.removeRun(run.metadata.uid ?? "");
     });
-  };
-}
-
-function urlOf({ spec }: TrainingRun, fallback: string | undefined): string | undefined {
-  if (spec.nats?.urlSecretRef === undefined) return spec.nats?.url ?? fallback;
-  const { name, key } = spec.nats.urlSecretRef;
-  throw new OarlockError(
-    "CLEANUP_NO_CREDENTIALS",
-    `the server's address is in Secret ${name} (key ${key}), and the controller reads no Secrets`,
-  );
 }

@@ -1,6 +1,7 @@
 /** The controller's settings, read once from the environment. */
+import { OarlockError } from "@oarlock/errors";
 import { createSettingsReader } from "@oarlock/runtime";
-import type { Environment } from "@oarlock/runtime";
+import type { Environment, SettingsReader } from "@oarlock/runtime";
 import type { ChildSettings } from "./children/settings.ts";
 
 export interface ControllerConfig {
@@ -30,9 +31,9 @@ export function readControllerConfig(environment: Environment): ControllerConfig
   return {
     children: {
       image: settings.text("OARLOCK_IMAGE", "ghcr.io/oarlock/oarlock:0.1.0"),
-      natsUrl: settings.text("OARLOCK_NATS_URL"),
+      natsUrl: openAddress(settings, "OARLOCK_NATS_URL", "runs that name a Secret (spec.nats.urlSecretRef)"),
       natsImage: settings.text("OARLOCK_NATS_IMAGE", "docker.io/library/nats:2.12-alpine"),
-      otlpEndpoint: settings.text("OARLOCK_OTLP_ENDPOINT"),
+      otlpEndpoint: openAddress(settings, "OARLOCK_OTLP_ENDPOINT", "a collector that knows its backend's"),
       namespace,
     },
     identity: settings.text("OARLOCK_INSTANCE", `controller-${process.pid}`),
@@ -44,4 +45,15 @@ export function readControllerConfig(environment: Environment): ControllerConfig
     leaseSeconds: settings.integer("OARLOCK_LEASE_SECONDS", { min: 2, max: 300, fallback: 15 }),
     graceMs: settings.integer("OARLOCK_GRACE_MS", { min: 0, max: 600_000, fallback: 20_000 }),
   };
+}
+
+/** It stands in the templates of pods, which whoever may see pods reads. */
+function openAddress(settings: SettingsReader, name: string, otherwise: string): string | undefined {
+  const address = settings.text(name);
+  if (address?.includes("@") !== true) return address;
+  throw new OarlockError(
+    "SETTING_INVALID",
+    `environment variable ${name} has a user, password or token in it, and pods would show it; ` +
+      `accepted: an address without, and ${otherwise}`,
+  );
 }

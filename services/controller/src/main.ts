@@ -7,7 +7,7 @@ import { type Cleaner, createRunController, type RunController } from "./control
 import { servePages } from "./handlers.ts";
 import { createLearnerClient } from "./learner-client.ts";
 import { createPlanner, type PlannerOptions } from "./planner.ts";
-import { createNatsFiles } from "./nats/files.ts";
+import { createNatsAccess } from "./nats/access.ts";
 import { createNatsCredentials } from "./nats/credentials.ts";
 import { createIdentities } from "./tls/identities.ts";
 
@@ -41,8 +41,7 @@ export async function startController(parts: ControllerParts): Promise<RunningCo
     settings: config.children,
     planner: createPlanner({
       command: config.planner,
-      natsUrl: config.children.natsUrl,
-      withFiles: createNatsFiles(client, config.children.namespace),
+      withNats: createNatsAccess({ client, ...config.children }),
       configMap: readConfigMap(client),
     }),
     learners,

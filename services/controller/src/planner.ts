@@ -6,12 +6,11 @@ import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { NatsTlsFiles } from "@oarlock/bus";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type ResolvedRun, rolloutWindow } from "@oarlock/runfile";
 import type { TrainingRun } from "./api.ts";
 import { processEnvironment } from "@oarlock/runtime";
-import { NATS_SECRET_UNUSABLE, type WithNatsFiles } from "./nats/files.ts";
+import { NATS_SECRET_UNUSABLE, type WithNats } from "./nats/access.ts";
 import { SOURCES_MOUNT } from "./children/sources.ts";
 import type { Observed, PlanOutcome } from "./observed.ts";
 import { askPlanner, type Execution } from "./planning/ask.ts";
@@ -31,9 +30,8 @@ const NOT_YET = 5;
 export interface PlannerOptions {
   /** Such as `["oarlock"]`. */
   readonly command: readonly string[];
-  /** Message server of runs that name none: bundles are read from it. */
-  readonly natsUrl: string | undefined;
-  readonly withFiles: WithNatsFiles;
+  /** Bundles are read from there. */
+  readonly withNats: WithNats;
   /** The files of a ConfigMap; undefined where there is none. */
   readonly configMap: (
     namespace: string,
@@ -54,9 +52,10 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
     if (!hasBundles(run)) return plan(run, { options, environment: {}, signal });
     try {
-      return await options.withFiles(run, signal, (tls) =>
-        plan(run, { options, environment: environmentOf(run, options, tls), signal }),
-      );
+      return await options.withNats(run, signal, (settings) => {
+        const environment = { ...settings, OARLOCK_UID: run.metadata.uid ?? "" };
+        return plan(run, { options, environment, signal });
+      });
     } catch (reason) {
       if (!isOarlockError(reason, NATS_SECRET_UNUSABLE)) throw reason;
       return { type: "waiting", message: reason.rawMessage };
@@ -96,23 +95,6 @@ function outcomeOf(run: TrainingRun, { code, stdout, stderr }: Execution, folder
   return planned(run, stdout);
 }
 
-/** What the command needs to read bundles of the run. */
-function environmentOf(
-  run: TrainingRun,
-  { natsUrl }: PlannerOptions,
-  { caFile, certFile, keyFile }: NatsTlsFiles = {},
-): Record<string, string> {
-  const url = run.spec.nats?.url ?? natsUrl;
-  const { uid } = run.metadata;
-  if (url === undefined || uid === undefined) return {};
-  return {
-    NATS_URL: url,
-    OARLOCK_UID: uid,
-    ...(caFile === undefined ? {} : { NATS_CA: caFile }),
-    ...(certFile === undefined || keyFile === undefined ? {} : { NATS_CERT: certFile, NATS_KEY: keyFile }),
-  };
-}
-
 async function missingSource(
   run: TrainingRun,
   { configMap }: PlannerOptions,
@@ -121,11 +103,6 @@ async function missingSource(
   if (hasBundles(run) && run.spec.nats?.managed !== undefined) {
     const message =
       "bundles are stored before the run begins, and its own message server (spec.nats.managed) comes with it; name one that is there with spec.nats.url";
-    return { type: "refused", message };
-  }
-  if (hasBundles(run) && run.spec.nats?.urlSecretRef !== undefined) {
-    const { name } = run.spec.nats.urlSecretRef;
-    const message = `bundles are read from spec.nats.url; the address is in Secret ${name}, and the controller reads no Secrets`;
     return { type: "refused", message };
   }
   for (const name of configMapsOf(run)) {

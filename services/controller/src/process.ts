@@ -4,7 +4,7 @@ import { createLog, Lifecycle, processEnvironment, systemClock } from "@oarlock/
 import { createCleaner } from "./cleaner.ts";
 import { readControllerConfig } from "./config.ts";
 import { startController } from "./main.ts";
-import { createNatsFiles } from "./nats/files.ts";
+import { createNatsAccess } from "./nats/access.ts";
 
 /** Runs until told to end; 1 where it broke off, as when the lead was lost. */
 export async function main(): Promise<number> {
@@ -15,9 +15,8 @@ export async function main(): Promise<number> {
   const connection = connect();
   lifecycle.onEnd("API connection", () => connection.close());
   try {
-    const { natsUrl, namespace } = config.children;
-    const withFiles = createNatsFiles(createHttpClient(connection), namespace);
-    const cleaner = createCleaner({ natsUrl, withFiles, log });
+    const withNats = createNatsAccess({ client: createHttpClient(connection), ...config.children });
+    const cleaner = createCleaner(withNats, log);
     const clock = systemClock;
     const { stopped } = await startController({ config, connection, cleaner, lifecycle, clock, log });
     await stopped;

@@ -351,7 +351,11 @@ describe("life and death", () => {
     const world = deleted();
     world.pods = [];
     world.more = { cleanup: { done: false, message: "no NATS server answers" } };
-    expect(world.step().finalizers).toBeUndefined();
+    const held = world.step();
+    expect(held.finalizers).toBeUndefined();
+    expect(held.situation.message).toBe(
+      "frees what it holds; its streams stay so far: no NATS server answers",
+    );
     world.nowMs += 61_000;
     const decision = world.step();
     expect(decision.finalizers).toEqual([]);

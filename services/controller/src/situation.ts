@@ -50,6 +50,11 @@ const PROGRESS_DEADLINE_SECONDS = 1_800;
 const when = (holds: boolean, reason: Reason, message: string): Situation | undefined =>
   holds ? { reason, message } : undefined;
 
+const deleting: Case = ({ run, cleanup }) => {
+  const held = cleanup?.done === false ? `; its streams stay so far: ${cleanup.message}` : "";
+  return when(run.metadata.deletionTimestamp !== undefined, "Deleting", `frees what it holds${held}`);
+};
+
 const complete: Case = (observed) => {
   const job = jobCondition(observed, "Complete");
   return when(job !== undefined, "Complete", "all steps are trained");
@@ -189,7 +194,7 @@ const training: Case = (observed) => ({ reason: "Training", message: trainingWor
 
 /** In this order: what ends a run, what holds it, what it does. */
 const CASES: readonly Case[] = [
-  ({ run }) => when(run.metadata.deletionTimestamp !== undefined, "Deleting", "frees what it holds"),
+  deleting,
   complete,
   withoutDevice,
   failed,

@@ -24,6 +24,9 @@ app.kubernetes.io/part-of: oarlock
 {{- if eq .name "OARLOCK_IMAGE" }}{{- $_ := set . "value" $image }}{{- end }}
 {{- end }}
 {{- $env := $container.env }}
+{{- if contains "@" $values.controller.natsUrl }}
+{{- fail "controller.natsUrl has a user, password or token in it, and pods would show it; accepted: an address without, and runs that name a Secret (spec.nats.urlSecretRef)" }}
+{{- end }}
 {{- with $values.controller.natsUrl }}{{- $env = append $env (dict "name" "OARLOCK_NATS_URL" "value" .) }}{{- end }}
 {{- with $values.controller.watchNamespace }}{{- $env = append $env (dict "name" "OARLOCK_WATCH_NAMESPACE" "value" .) }}{{- end }}
 {{- $_ := set $container "env" (concat $env $values.controller.env) }}
