@@ -5,6 +5,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type NatsServer, startNatsServer } from "@oarlock/bus";
+import { LearnerService } from "@oarlock/proto";
+import { openChannel, type TlsOptions } from "@oarlock/rpc";
 import {
   type ControlPlane,
   eventually,
@@ -96,6 +98,25 @@ async function start(
     { timeoutMs: 60_000, detail: () => `\n${plane.output()}` },
   );
   return { plane, kubelet, nats, volume, kubectl, addNode };
+}
+
+/** Where the learner of a run serves, once it has a pod with an address. */
+export function learnerAddress({ plane }: Cluster, run: string): Promise<string> {
+  interface Pods {
+    readonly items: readonly { readonly status: { readonly podIP?: string } }[];
+  }
+  const selector = `oarlock.dev/run=${run},oarlock.dev/role=learner`;
+  return eventually("the learner's pod to have an address", async () => {
+    const { items } = await plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
+    const ip = items[0]?.status.podIP;
+    return ip === undefined ? undefined : `${ip}:50051`;
+  });
+}
+
+/** Has a learner wait between two steps until it is told to end: no machine is fast enough to be done before. */
+export async function pauseLearner(address: string, tls?: TlsOptions): Promise<void> {
+  using channel = openChannel(address, tls === undefined ? {} : { tls });
+  await channel.client(LearnerService).pause({}, { timeoutMs: 10_000 });
 }
 
 /** The image's programs as they lie in this repository. */

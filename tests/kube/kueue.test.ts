@@ -7,10 +7,15 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { LearnerService } from "@oarlock/proto";
-import { openChannel } from "@oarlock/rpc";
 import { eventually, repositoryRoot, type ServerProcess } from "@oarlock/testkit";
-import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import {
+  type Cluster,
+  clusterNeeds,
+  learnerAddress,
+  NAMESPACE,
+  pauseLearner,
+  startCluster,
+} from "./cluster.ts";
 import { kueueNeeds, startKueue } from "./kueue.ts";
 
 interface Run {
@@ -117,11 +122,8 @@ describe.skipIf(needs.some(({ absent }) => absent))(
     };
     const podOf = async (name: string, role: string): Promise<string> =>
       (await podsOf(name, `,oarlock.dev/role=${role}`))[0]?.metadata.name ?? "";
-    /** Has its learner wait between two steps until it is told to end: no machine is fast enough to be done before. */
     const pause = async (name: string): Promise<void> => {
-      const [learner] = await podsOf(name, ",oarlock.dev/role=learner");
-      using channel = openChannel(`${learner?.status?.podIP}:50051`);
-      await channel.client(LearnerService).pause({}, { timeoutMs: 10_000 });
+      await pauseLearner(await learnerAddress(cluster, name));
       await becomes(name, "Paused");
     };
     const patch = (name: string, spec: object) =>

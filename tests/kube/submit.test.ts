@@ -16,103 +16,26 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
-import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import {
+  type Cluster,
+  clusterNeeds,
+  learnerAddress,
+  NAMESPACE,
+  pauseLearner,
+  startCluster,
+} from "./cluster.ts";
+import { CLOSENESS, rewardFile, RLHF, run, WANTED } from "./laptop-runs.ts";
 import { writePairs } from "../integration/rlhf-plan.ts";
 import { finalDigest, oarlockHere } from "../one-process.ts";
-import { tinyModel } from "../tiny-model.ts";
 import { writeTinyScorer } from "../tiny-scorer.ts";
 
 const needs = clusterNeeds();
 
-const REWARD = `import { defineReward } from "@oarlock/rewards";
-import { closeness } from "./closeness.ts";
-export const reward = defineReward(({ completion, row }) => closeness(completion, String(row["answer"])));
-`;
-const CLOSENESS = `/** Share of characters at their place. */
-export function closeness(given: string, wanted: string): number {
-  const hits = [...wanted].filter((letter, at) => given[at] === letter).length;
-  return hits / Math.max(given.length, wanted.length, 1);
-}
-`;
-const run = (data: string): string => `apiVersion: oarlock.dev/v1alpha1
-kind: TrainingRun
-metadata: { name: mine }
-spec:
-  seed: 3
-  model: ${tinyModel(32)}
-  stages:
-    - name: sft
-      type: sft
-      sft:
-        data: { type: file, file: { path: "${data}" } }
-        steps: 20
-        batchSize: 16
-        optimizer: { learningRate: 3e-3 }
-    - name: grpo
-      type: grpo
-      grpo:
-        data: { type: file, file: { path: "${data}" } }
-        steps: 150
-        promptsPerStep: 8
-        groupSize: 4
-        sampling: { maxNewTokens: 4 }
-        rewards:
-          - { name: close, type: function, function: { file: ./reward.ts } }
-          - { name: liked, type: model, weight: 0.01, model: { from: ./scorer } }
-        optimizer: { learningRate: 4e-4 }
-  checkpoints: { every: 1000 }
-`;
-
-/** Takes its time, so that a worker can die while it judges. Its value depends on the text alone (D1). */
-const SLOW_REWARD = `import { setTimeout as delay } from "node:timers/promises";
-import { defineReward } from "@oarlock/rewards";
-export const reward = defineReward(async ({ completion }) => {
-  await delay(15);
-  return completion.length === 1 ? 0.1 : 0;
-});
-`;
-/** Imitation, a reward model on pairs in which the shorter answer is preferred, PPO against it. */
-const RLHF = `apiVersion: oarlock.dev/v1alpha1
-kind: TrainingRun
-metadata: { name: rlhf }
-spec:
-  seed: 11
-  model: ${tinyModel(24)}
-  pipeline: { mode: lockstep, lag: 0 }
-  stages:
-    - name: style
-      type: sft
-      sft:
-        data: { type: task, task: { name: addition, digits: 1, split: train } }
-        steps: 10
-        batchSize: 16
-        optimizer: { learningRate: 3e-3 }
-    - name: judge
-      type: reward-model
-      reward-model:
-        data: { type: file, file: { path: pairs.jsonl } }
-        steps: 300
-        batchSize: 16
-        heldOut: 0.3
-        minimumAccuracy: 0.6
-        optimizer: { learningRate: 3e-3 }
-    - name: please
-      type: ppo
-      ppo:
-        model: { from: stage/style }
-        data: { type: task, task: { name: addition, digits: 1, split: train } }
-        steps: 40
-        promptsPerStep: 8
-        groupSize: 2
-        epochs: 2
-        sampling: { maxNewTokens: 4 }
-        rewards:
-          - { name: preferred, type: model, model: { from: stage/judge } }
-          - { name: slow, type: function, function: { file: ./slow.ts } }
-        kl: { coefficient: 0.05 }
-        optimizer: { learningRate: 5e-4 }
-  checkpoints: { every: 1000 }
-`;
+const READY_FIELDS = ["reason", "message"].map(
+  (field) => `{.status.conditions[?(@.type=="Ready")].${field}}`,
+);
+/** What the run does, in a word and in a sentence. */
+const READY = `-o=jsonpath=${READY_FIELDS.join(" ")}`;
 
 interface Pods {
   readonly items: readonly {
@@ -136,6 +59,7 @@ interface Run {
 
 describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
   const folder = mkdtempSync(join(tmpdir(), "oarlock-submit-"));
+  const hold = join(folder, "hold");
   const cli = join(repositoryRoot(), "apps/cli/bin");
   /** As npm puts the programs of a package on the PATH. */
   const installed = join(folder, "bin");
@@ -170,7 +94,11 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     mkdirSync(installed);
     symlinkSync(join(cli, "kubectl-oarlock.js"), join(installed, "kubectl-oarlock"));
     symlinkSync(join(cli, "kubectl-complete.js"), join(installed, "kubectl_complete-oarlock"));
-    writeFileSync(join(folder, "reward.ts"), REWARD);
+    const imports = 'import { closeness } from "./closeness.ts";\n';
+    writeFileSync(
+      join(folder, "reward.ts"),
+      `${imports}${rewardFile(hold, `closeness(completion, ${WANTED})`)}`,
+    );
     writeFileSync(join(folder, "closeness.ts"), CLOSENESS);
     const rows = Array.from({ length: 64 }, (_, at) => {
       const [a, b] = [(at * 7) % 10, (at * 3) % 10];
@@ -261,6 +189,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
 
   it("D1: submit packs the files; the weights are the laptop's", async () => {
     const { nats } = cluster;
+    writeFileSync(hold, "");
     const made = await plugin("submit", "run.yaml", "--nats", nats.url);
     expect(made).toMatchObject({ code: 0, stdout: "trainingrun.oarlock.dev/mine created\n" });
     const { metadata, spec } = await get("mine");
@@ -294,6 +223,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       reason: "Suspended",
     });
     expect((await plugin("why", "mine", "-o", "yaml")).stdout).toMatch(/^run: mine\nreason: Suspended\n/);
+    rmSync(hold);
     expect((await plugin("resume", "mine", "-o", "wide")).stdout).toMatch(/^NAME +READY +STATUS .*TRACE/);
 
     await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
@@ -324,7 +254,8 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
 
   it("D1, T3: a reward model and PPO against it bear that learner and reward worker go, and say which stage they are in", async () => {
     writePairs(folder);
-    writeFileSync(join(folder, "slow.ts"), SLOW_REWARD);
+    writeFileSync(join(folder, "slow.ts"), rewardFile(hold, "completion.length === 1 ? 0.1 : 0"));
+    writeFileSync(hold, "");
     writeFileSync(join(folder, "rlhf.yaml"), RLHF);
     expect(await plugin("submit", "rlhf.yaml", "--nats", cluster.nats.url)).toMatchObject({ code: 0 });
     const { uid } = (await get("rlhf")).metadata;
@@ -345,21 +276,30 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
 
     await reach("judge", 11);
     const [learner] = await podsOf("rlhf", "learner");
-    await cluster.kubectl("delete", "pod", learner?.metadata.name ?? "");
-    // Its Job pauses for ten seconds.
-    expect(await cluster.kubectl("get", "trun", "rlhf")).toMatch(/rlhf +False +Starting +judge +\d+/);
-    expect((await plugin("why", "rlhf")).stdout).toContain(
-      "after one that ended its Job pauses, 10 s at first",
+    // The stage is not over before everything is said of it.
+    await pauseLearner(await learnerAddress(cluster, "rlhf"));
+    expect(await cluster.kubectl("get", "trun", "rlhf")).toMatch(
+      /rlhf +\w+ +(?:Training|Paused) +judge +\d+/,
     );
     expect((await plugin("samples", "rlhf")).stderr).toContain("stage judge is reward-model");
+    await cluster.kubectl("delete", "pod", learner?.metadata.name ?? "", "--wait=false");
+    // Its Job pauses for ten seconds.
+    await eventually("the pause of the learner's Job", async () =>
+      /^Starting .*after one that ended its Job pauses, 10 s at first/.test(
+        await cluster.kubectl("get", "trun", "rlhf", READY),
+      )
+        ? true
+        : undefined,
+    );
 
     await reach("please", 312);
-    const [reward] = await podsOf("rlhf", "reward");
+    const [worker] = await podsOf("rlhf", "reward");
     await eventually("the reward worker to judge", async () => {
-      const page = await (await fetch(`http://${reward?.status.podIP}:9464/metrics`)).text();
+      const page = await (await fetch(`http://${worker?.status.podIP}:9464/metrics`)).text();
       return /^oarlock_reward_batches_in_hand(?:\{.*\})? [1-9]/m.test(page) ? true : undefined;
     });
-    cluster.kubelet.kill(`${NAMESPACE}/${reward?.metadata.name}`);
+    cluster.kubelet.kill(`${NAMESPACE}/${worker?.metadata.name}`);
+    rmSync(hold);
     // The first may be over before anybody looks; none comes twice.
     expect(seen.filter((stage) => stage !== "style")).toEqual(["judge", "please"]);
     expect(said).toContain(
@@ -383,17 +323,20 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
   it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
     const text = run("configmap://rows/rows.jsonl")
       .replace("name: mine", "name: mapped")
-      .replace("type: function, function: { file: ./reward.ts }", "type: exact")
+      .replace("./reward.ts", "configmap://rows/exact.ts")
       .replace(/ *- \{ name: liked.*\n/, "")
       .concat("  roles: [{ name: actor, replicas: 1, maxReplicas: 2, scaling: { mode: Balanced } }]\n");
     writeFileSync(join(folder, "mapped.yaml"), text);
+    writeFileSync(join(folder, "exact.ts"), rewardFile(hold, `completion === ${WANTED} ? 1 : 0`));
+    writeFileSync(hold, "");
     await cluster.kubectl("apply", "-f", join(folder, "mapped.yaml"));
     const because = await eventually("the run to wait for its file", async () => {
       const { stdout } = await plugin("why", "mapped");
       return stdout.includes("ConfigMap rows") ? stdout : undefined;
     });
     expect(because).toBe("mapped: ConfigMap rows does not exist in the run's namespace\n");
-    await cluster.kubectl("create", "configmap", "rows", `--from-file=${join(folder, "rows.jsonl")}`);
+    const from = ["rows.jsonl", "exact.ts"].map((file) => `--from-file=${join(folder, file)}`);
+    await cluster.kubectl("create", "configmap", "rows", ...from);
     await cluster.kubectl("wait", "trun/mapped", "--for=condition=Ready", "--timeout=60s");
     await cluster.kubectl("scale", "rpool/mapped-actor", "--replicas=7");
     await eventually("an event to answer it", async () => {
@@ -407,6 +350,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       "mapped-actor",
     ]);
     expect(pool.spec.replicas).toBeLessThanOrEqual(2);
+    rmSync(hold);
     await cluster.kubectl("wait", "trun/mapped", "--for=condition=Complete", "--timeout=300s");
   }, 400_000);
 });
