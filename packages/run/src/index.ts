@@ -23,6 +23,7 @@ export {
   START,
   advance,
   evaluationMoment,
+  generates,
   isPolicyServed,
   isTrained,
   nextAction,

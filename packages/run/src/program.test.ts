@@ -1,7 +1,7 @@
 /** The stage machine: every run, whatever its shape, does each thing once and in order. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { START, advance, isPolicyServed, nextAction, totalSteps } from "./program.ts";
+import { START, advance, generates, isPolicyServed, nextAction, samples, totalSteps } from "./program.ts";
 import type { Action, Position, Program } from "./program.ts";
 
 const programs: fc.Arbitrary<Program> = fc.record(
@@ -166,6 +166,21 @@ describe("program", () => {
       [0, 1, 2].map((step) => isPolicyServed(stages(restarts), { ...START, step, begun: true }));
     expect(served(false)).toEqual([false, false, true]);
     expect(served(true)).toEqual([false, false, false]);
+  });
+
+  test("a stage generates for its steps, or for the evaluations of the policy that it trains", () => {
+    const judge = { name: "j", type: "reward-model", steps: 2 } as const;
+    fc.assert(
+      fc.property(programs, (given) => {
+        const program = { ...given, stages: [judge, ...given.stages] };
+        const actions = runAll(program).map(({ action }) => action);
+        program.stages.forEach(({ type }, stage) => {
+          const evaluated = actions.some((action) => action.type === "evaluate" && action.stage === stage);
+          const expected = samples(type) || (evaluated && type !== "reward-model");
+          expect(generates(type, program.evaluation)).toBe(expected);
+        });
+      }),
+    );
   });
 
   test("a supervised stage serves only the policies that someone generates from", () => {

@@ -13,6 +13,11 @@ export function samples(type: StageType): boolean {
   return type === "grpo" || type === "ppo";
 }
 
+/** Whether actors generate while a stage runs: for its steps, or for evaluations, which are of the policy and of no reward model. */
+export function generates(type: StageType, evaluation: object | undefined): boolean {
+  return samples(type) || (evaluation !== undefined && type !== "reward-model");
+}
+
 export interface ProgramStage {
   readonly name: string;
   readonly type: StageType;

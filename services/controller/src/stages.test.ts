@@ -41,6 +41,22 @@ describe("the stage of a run", () => {
     expect(said(world)).toBe("stage please (ppo), 3 of 3: learner, 1 actors and 1 reward workers serve");
   });
 
+  it("says that a stage learns alone but for its evaluations, which need the other pods", () => {
+    const evaluation = { data: task, rewards: [{ name: "answer", type: "exact" }] } as const;
+    const world = running({ ...STAGES, evaluation });
+    at(world, 0, 3);
+    world.settle();
+    expect(said(world)).toBe(
+      "stage style (sft), 1 of 3: the learner trains, 1 actors and 1 reward workers serve its evaluations",
+    );
+    world.pods = world.pods.filter(({ metadata }) => metadata.labels?.["oarlock.dev/role"] !== "actor");
+    world.settle();
+    expect(said(world)?.endsWith("; no evaluation ends without an actor")).toBe(true);
+    at(world, 1, 3);
+    world.settle();
+    expect(said(world)).toContain("the learner trains alone, 0 actors");
+  });
+
   it.each([
     ["actor", "; no step ends without an actor"],
     ["reward", "; no step ends without a reward worker"],

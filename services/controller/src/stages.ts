@@ -1,8 +1,7 @@
 /** Which stage a run is in, and who has work in it, in the words of its status. Pure. */
+import { generates, samples } from "@oarlock/run";
 import type { RunSpec } from "@oarlock/runfile";
 import { isReady, type Observed, podsOf } from "./observed.ts";
-
-type Stage = RunSpec["stages"][number];
 
 /** "stage judge (reward-model), 2 of 3". */
 export function stageWords({ stages }: RunSpec, name: string): string {
@@ -21,16 +20,15 @@ export function trainingWords(observed: Observed): string {
   const stage = report === undefined ? last : run.spec.stages[report.stage];
   if (stage === undefined) return `learner, ${others} serve`;
   const words = stageWords(run.spec, stage.name);
-  if (!hasRollouts(stage)) return `${words}: the learner trains alone, ${others} wait for rollouts`;
-  return `${words}: learner, ${others} serve${unserved({ actors, rewards })}`;
+  if (!generates(stage.type, run.spec.evaluation))
+    return `${words}: the learner trains alone, ${others} wait for rollouts`;
+  const lacks = unserved({ actors, rewards });
+  if (samples(stage.type)) return `${words}: learner, ${others} serve${lacks && `; no step ends ${lacks}`}`;
+  return `${words}: the learner trains, ${others} serve its evaluations${lacks && `; no evaluation ends ${lacks}`}`;
 }
 
-function hasRollouts({ grpo, ppo }: Stage): boolean {
-  return (grpo ?? ppo) !== undefined;
-}
-
-/** What steps wait for where a role has no pod that serves, as when it is scaled to zero. */
+/** What is waited for where a role has no pod that serves, as when it is scaled to zero. */
 function unserved({ actors, rewards }: { readonly actors: number; readonly rewards: number }): string {
-  if (actors === 0) return "; no step ends without an actor";
-  return rewards === 0 ? "; no step ends without a reward worker" : "";
+  if (actors === 0) return "without an actor";
+  return rewards === 0 ? "without a reward worker" : "";
 }

@@ -48,9 +48,17 @@ describe("the place of samples", () => {
       /LEARNER_ABSENT.*no learner of demo runs.*: its pod is being made/,
     );
     expect(() => requireSamples(run("judge"))).toThrow(
-      /SAMPLES_NONE.*stage judge is reward-model; grpo and ppo make some/,
+      /SAMPLES_NONE.*stage judge is reward-model; steps of grpo and ppo make some, and evaluations/,
     );
     expect(() => requireSamples(run("none"))).toThrow(/SAMPLES_NONE.*its first stage has not begun/);
+    const evaluated = run("polish");
+    const evaluation = { data, rewards: [] };
+    const stages = evaluated.spec.stages.filter(({ name }) => name !== "please");
+    const polish = { ...evaluated, spec: { ...evaluated.spec, stages } };
+    expect(() => requireSamples(polish)).toThrow(/SAMPLES_NONE.*stage polish is sft/);
+    expect(() => requireSamples({ ...polish, spec: { ...polish.spec, evaluation } })).not.toThrow();
+    const judge = run("judge");
+    expect(() => requireSamples({ ...judge, spec: { ...judge.spec, evaluation } })).toThrow(/SAMPLES_NONE/);
     for (const stage of ["please", "polish"]) expect(() => requireSamples(run(stage))).not.toThrow();
   });
 });

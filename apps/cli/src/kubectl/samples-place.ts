@@ -1,6 +1,7 @@
 /** Where the samples of a run are read: the pod of the learner that runs, and the file in it. Pure. */
 import { OarlockError } from "@oarlock/errors";
 import { conditionOf } from "@oarlock/kube";
+import { generates } from "@oarlock/run";
 import type { TrainingRun } from "./cluster.ts";
 import type { RunPod } from "./waiting.ts";
 
@@ -9,14 +10,14 @@ const folderOf = (uid: string): string => `/var/lib/oarlock/runs/${uid}`;
 
 /** Throws `SAMPLES_NONE` where nothing was generated yet. */
 export function requireSamples({ metadata, spec, status }: TrainingRun): void {
-  const { stages } = spec;
+  const { stages, evaluation } = spec;
   const at = stages.findIndex(({ name }) => name === status?.progress?.stage);
-  if (stages.slice(0, at + 1).some(({ grpo, ppo }) => (grpo ?? ppo) !== undefined)) return;
+  if (stages.slice(0, at + 1).some(({ type }) => generates(type, evaluation))) return;
   const now = stages[at];
   const where = now === undefined ? "its first stage has not begun" : `stage ${now.name} is ${now.type}`;
   throw new OarlockError(
     "SAMPLES_NONE",
-    `${metadata.name} has no samples yet: ${where}; grpo and ppo make some`,
+    `${metadata.name} has no samples yet: ${where}; steps of grpo and ppo make some, and evaluations`,
   );
 }
 
