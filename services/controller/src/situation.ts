@@ -2,7 +2,7 @@
  * What a run is doing, in one word and one sentence: the first case of a table that holds. Everything else (which children,
  * which conditions) follows from it.
  */
-import { conditionOf } from "@oarlock/kube";
+import { type Condition, conditionOf } from "@oarlock/kube";
 import type { Pod } from "./api.ts";
 import { deviceMissing, endedWithoutDevice } from "./devices.ts";
 import { lostWords } from "./lost-nodes.ts";
@@ -60,15 +60,28 @@ const complete: Case = (observed) => {
   return when(job !== undefined, "Complete", "all steps are trained");
 };
 
+/** The run's condition of this type, where it is true already. */
+function heldBefore({ run }: Observed, type: string): Condition | undefined {
+  const condition = conditionOf(run.status?.conditions ?? [], type);
+  return condition?.status === "True" ? condition : undefined;
+}
+
+const planRefused: Case = (observed) => {
+  const before = heldBefore(observed, "Failed");
+  const said = before?.reason === "PlanRefused" ? before.message : undefined;
+  const message = said ?? (observed.plan?.type === "refused" ? observed.plan.message : undefined);
+  return message === undefined ? undefined : { reason: "PlanRefused", message, failure: "PlanRefused" };
+};
+
 const failed: Case = (observed) => {
-  const before = conditionOf(observed.run.status?.conditions ?? [], "Failed");
-  if (before?.status === "True" && before.reason === "PlanRefused")
-    return { reason: "PlanRefused", message: before.message, failure: "PlanRefused" };
-  if (observed.plan?.type === "refused")
-    return { reason: "PlanRefused", message: observed.plan.message, failure: "PlanRefused" };
   const job = jobCondition(observed, "Failed");
   if (job === undefined) return undefined;
-  const message = lastWords(observed) ?? job.message ?? "the learner's Job failed";
+  const jobs = job.message ?? "the learner's Job failed";
+  const before = heldBefore(observed, "Failed");
+  // The pod that said why may be collected at any time; the run remembers it.
+  if (before !== undefined && before.message !== jobs)
+    return { reason: "Failed", message: before.message, failure: before.reason };
+  const message = lastWords(observed) ?? jobs;
   return { reason: "Failed", message, failure: failureOf(job.reason, message) };
 };
 
@@ -87,7 +100,9 @@ const withoutDevice: Case = (observed) => {
 
 /** What the learner's last pod left behind when it failed. */
 function lastWords(observed: Observed): string | undefined {
-  const ended = podsOf(observed, "learner").flatMap(({ status }) => status?.containerStatuses ?? []);
+  const born = ({ metadata }: Pod): string => metadata.creationTimestamp ?? "";
+  const pods = podsOf(observed, "learner").toSorted((a, b) => (born(a) < born(b) ? -1 : 1));
+  const ended = pods.flatMap(({ status }) => status?.containerStatuses ?? []);
   const message = ended.map(({ state }) => state?.terminated?.message).findLast((text) => text !== undefined);
   return message?.trim().split("\n").at(-1);
 }
@@ -197,6 +212,7 @@ const CASES: readonly Case[] = [
   deleting,
   complete,
   withoutDevice,
+  planRefused,
   failed,
   natsMissing,
   childRefused,

@@ -1,7 +1,7 @@
 /** What a run of several stages says of the one that it is in. */
 import { describe, expect, it } from "vitest";
 import { conditionOf, type KubeObject } from "@oarlock/kube";
-import type { Job } from "./api.ts";
+import type { Job, Pod } from "./api.ts";
 import { newWorld, report, running, servingPod, type World } from "./world.ts";
 
 const task = { type: "task", task: { name: "addition" } } as const;
@@ -24,6 +24,18 @@ const STAGES = {
 const staged = (): World => running(STAGES);
 const said = (world: World): string | undefined =>
   conditionOf(world.run.status?.conditions ?? [], "Ready")?.message;
+const bornAt = (pod: Pod, creationTimestamp: string): Pod => ({
+  ...pod,
+  metadata: { ...pod.metadata, creationTimestamp },
+});
+/** A learner's pod that left these words. */
+const crashed = (message: string, exitCode = 1): Pod => ({
+  ...servingPod("learner"),
+  status: {
+    phase: "Failed",
+    containerStatuses: [{ ready: false, restartCount: 0, state: { terminated: { exitCode, message } } }],
+  },
+});
 const at = (world: World, stage: number, step: number): void => {
   world.more = { report: { ...report, stage, step } };
 };
@@ -136,13 +148,23 @@ describe("the stage of a run", () => {
     const job = world.child<Job>("Job", "learner");
     const condition = { type: "Failed", status: "True", reason: "PodFailurePolicy" };
     world.children.set("Job/demo-learner", { ...job, status: { conditions: [condition] } } as KubeObject);
-    const message = "[GATE_NOT_PASSED] stage judge: the held-out accuracy is 0.4915";
-    const containerStatuses = [
-      { ready: false, restartCount: 0, state: { terminated: { exitCode: 3, message } } },
-    ];
-    world.pods = [{ ...servingPod("learner"), status: { phase: "Failed", containerStatuses } }];
+    // Its Job may be known to have failed before its pod is known to have ended.
+    world.pods = [];
     world.settle();
-    const failed = conditionOf(world.run.status?.conditions ?? [], "Failed");
-    expect(failed).toMatchObject({ status: "True", reason: "GateNotPassed", message });
+    const message = "[GATE_NOT_PASSED] stage judge: the held-out accuracy is 0.4915";
+    const ended = crashed(message, 3);
+    const before = crashed("an earlier one, which was tried again");
+    // In no order, as informers give them.
+    world.pods = [bornAt(ended, "2026-01-01T10:00:00Z"), bornAt(before, "2026-01-01T09:59:59Z")];
+    world.settle();
+    const failed = (): unknown => conditionOf(world.run.status?.conditions ?? [], "Failed");
+    expect(failed()).toMatchObject({ status: "True", reason: "GateNotPassed", message });
+    const first = failed();
+    // Pods are collected; the newest may go before the others.
+    for (const left of [[before], []]) {
+      world.pods = left;
+      world.settle();
+      expect(failed()).toEqual(first);
+    }
   });
 });
