@@ -9,6 +9,8 @@ export interface Terminal {
   readonly note: (text: string) => void;
   /** Replaces the live line; does nothing where nobody watches. */
   readonly live: (text: string) => void;
+  /** Aborted once nobody reads standard output any more: what would print for ever ends. */
+  readonly unread: AbortSignal;
   /** Whether a person watches standard error. */
   readonly interactive: boolean;
   /** Columns. */
@@ -26,6 +28,8 @@ export function processTerminal(): Terminal {
   let live = false;
   // A reader that left (`oarlock plan … | head`) ends nothing: what was asked for still happens, only unheard.
   for (const stream of [stdout, stderr]) stream.on("error", ignoreAbsentReader);
+  const left = new AbortController();
+  stdout.on("error", () => left.abort());
   const clear = () => {
     if (live) stderr.write(ERASE_LINE);
     live = false;
@@ -44,6 +48,7 @@ export function processTerminal(): Terminal {
       stderr.write(`${ERASE_LINE}${text}`);
       live = true;
     },
+    unread: left.signal,
     interactive,
     width: stdout.columns ?? DEFAULT_WIDTH,
     style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
@@ -64,6 +69,7 @@ export function recordingTerminal(): Terminal & { readonly lines: string[] } {
     print: push,
     note: push,
     live() {},
+    unread: new AbortController().signal,
     interactive: false,
     width: DEFAULT_WIDTH,
     style: PLAIN,

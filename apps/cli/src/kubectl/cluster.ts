@@ -41,13 +41,19 @@ export interface TrainingRun extends KubeObject {
   };
 }
 
+export interface LineReader {
+  readonly onLine: (line: string) => void;
+  /** Aborted once nobody reads what is printed. */
+  readonly unread: AbortSignal;
+}
+
 export interface Cluster {
   readonly client: KubeClient;
   readonly namespace: string;
   /** Runs kubectl in the same place; its output is the user's. Gives the exit code. */
   kubectl(args: readonly string[]): Promise<number>;
-  /** Runs kubectl and hands on each line of its standard output as it comes. Gives the exit code. */
-  kubectlLines(args: readonly string[], onLine: (line: string) => void): Promise<number>;
+  /** Runs kubectl and hands on each line of its standard output as it comes. Gives the exit code: 0 where it ends unread. */
+  kubectlLines(args: readonly string[], to: LineReader): Promise<number>;
   /** Runs kubectl and gives what it wrote to standard output. */
   kubectlOutput(args: readonly string[]): Promise<string>;
   close(): void;
@@ -68,12 +74,12 @@ export function openCluster(flags: ClusterFlags): Cluster {
     client: createHttpClient(connection),
     namespace: place,
     kubectl: (args) => run([...own, ...args]),
-    kubectlLines: (args, onLine) => run([...own, ...args], (output) => linesOf(output).on("line", onLine)),
+    kubectlLines: (args, { onLine, unread }) =>
+      run([...own, ...args], { unread, read: (output) => linesOf(output).on("line", onLine) }),
     async kubectlOutput(args) {
       const chunks: Buffer[] = [];
-      const code = await run([...own, ...args], (output) =>
-        output.on("data", (chunk: Buffer) => chunks.push(chunk)),
-      );
+      const read = (output: Readable) => output.on("data", (chunk: Buffer) => chunks.push(chunk));
+      const code = await run([...own, ...args], { read });
       if (code === 0) return Buffer.concat(chunks).toString();
       throw new OarlockError("KUBECTL_FAILED", `kubectl ${args.join(" ")} ended with code ${code}`);
     },
@@ -81,19 +87,28 @@ export function openCluster(flags: ClusterFlags): Cluster {
   };
 }
 
-/** Without `read` its output is the user's. Gives the exit code. */
-function run(args: readonly string[], read?: (output: Readable) => void): Promise<number> {
+/** Without `read` its output is the user's. Gives the exit code; a reader that left is no failure. */
+function run(
+  args: readonly string[],
+  { read, unread }: { readonly read?: (output: Readable) => void; readonly unread?: AbortSignal } = {},
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn("kubectl", args, {
       stdio: ["ignore", read === undefined ? "inherit" : "pipe", "inherit"],
     });
+    const stop = (): void => void child.kill();
+    if (unread?.aborted === true) stop();
+    unread?.addEventListener("abort", stop, { once: true });
     if (child.stdout !== null) read?.(child.stdout);
     child.on("error", (cause) =>
       reject(
         new OarlockError("KUBECTL_MISSING", "kubectl cannot be started; it must be on the PATH", { cause }),
       ),
     );
-    child.on("close", (code) => resolve(code ?? 1));
+    child.on("close", (code, signal) => {
+      unread?.removeEventListener("abort", stop);
+      resolve(unread?.aborted === true || signal === "SIGPIPE" ? 0 : (code ?? 1));
+    });
   });
 }
 

@@ -39,8 +39,11 @@ export function logsCommand({ terminal, withCluster, exit }: PluginContext): Com
           `--max-log-requests=${MOST_PODS}`,
           ...(options.follow === true ? ["--follow"] : []),
         ];
-        const show = (line: string): void => terminal.print(readableLine(line, terminal.style));
-        const code = await (options.raw === true ? cluster.kubectl(args) : cluster.kubectlLines(args, show));
+        const onLine = (line: string): void => terminal.print(readableLine(line, terminal.style));
+        const reader = { onLine, unread: terminal.unread };
+        const code = await (options.raw === true
+          ? cluster.kubectl(args)
+          : cluster.kubectlLines(args, reader));
         if (code !== 0) exit(EXIT.failed);
       });
     },
