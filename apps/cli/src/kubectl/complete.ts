@@ -12,9 +12,13 @@ import { createPlugin } from "./main.ts";
 type Word = readonly [word: string, description?: string];
 
 /** What may follow: words that are known, or names that the machine or the cluster has. */
-export type Suggestion =
+export type Suggestion = (
   | { readonly type: "words"; readonly words: readonly Word[] }
-  | { readonly type: "names"; readonly of: Source; readonly flags: ClusterFlags };
+  | { readonly type: "names"; readonly of: Source; readonly flags: ClusterFlags }
+) & {
+  /** Of the word that is being typed, the flag that its value is glued to. */
+  readonly glued?: string;
+};
 
 type Source = "runs" | "namespaces" | "contexts" | "files" | "folders";
 
@@ -28,6 +32,9 @@ const SOURCES: Readonly<Record<string, Source>> = {
   kubeconfig: "files",
 };
 
+/** Whoever presses Tab waits no longer for a cluster. */
+const ANSWER_MS = 2_000;
+
 /** Cobra's directives to the shell. */
 const DIRECTIVE = { files: ":0", nothingElse: ":4", folders: ":16" } as const;
 const NOTHING: Suggestion = { type: "words", words: [] };
@@ -40,8 +47,7 @@ export async function complete(words: readonly string[]): Promise<void> {
     withCluster: async () => undefined,
     exit: () => undefined,
   };
-  for (const line of await completionLines(suggest(createPlugin(nowhere), words), words.at(-1) ?? ""))
-    process.stdout.write(`${line}\n`);
+  for (const line of await completionLines(createPlugin(nowhere), words)) process.stdout.write(`${line}\n`);
 }
 
 /** What may follow. Pure. */
@@ -59,9 +65,9 @@ function suggestFor(command: Command, words: readonly string[]): Suggestion {
   const typed = words.at(-1) ?? "";
   const { flags, open, given } = walk(command.options, words.slice(0, -1));
   if (open !== undefined) return valuesOf(open, flags);
-  const [long = "", value] = typed.split("=", 2);
-  const assigned = value === undefined ? undefined : optionOf(command.options, long);
-  if (assigned !== undefined) return valuesOf(assigned, flags);
+  const { option, value } = flagOf(command.options, typed);
+  if (option !== undefined && value !== undefined)
+    return { ...valuesOf(option, flags), glued: typed.slice(0, typed.length - value.length) };
   if (typed.startsWith("-")) return { type: "words", words: flagWords(command.options, typed) };
   const source = SOURCES[command.registeredArguments[given]?.name() ?? ""];
   return source === undefined ? NOTHING : { type: "names", of: source, flags };
@@ -81,18 +87,30 @@ function walk(options: readonly Option[], words: readonly string[]): Walked {
   let open: Option | undefined;
   let given = 0;
   for (const word of words) {
-    const [flag = "", value] = word.split("=", 2);
+    const { option, value } = flagOf(options, word);
     if (open !== undefined) {
       flags[open.attributeName()] = word;
       open = undefined;
     } else if (!word.startsWith("-")) given++;
-    else {
-      const option = optionOf(options, flag);
-      if (option !== undefined && value !== undefined) flags[option.attributeName()] = value;
-      else if (option?.required === true) open = option;
-    }
+    else if (option !== undefined && value !== undefined) flags[option.attributeName()] = value;
+    else if (option?.required === true) open = option;
   }
   return { flags, open, given };
+}
+
+/** The option that a word names, and the value that it has with it: `--name=value` or `-nvalue`, also after switches, `-fnvalue`. */
+function flagOf(
+  options: readonly Option[],
+  word: string,
+): { readonly option: Option | undefined; readonly value?: string } {
+  if (word.startsWith("--")) {
+    const [flag = "", value] = word.split("=", 2);
+    return { option: optionOf(options, flag), ...(value !== undefined && { value }) };
+  }
+  const option = optionOf(options, word.slice(0, 2));
+  const rest = word.slice(2);
+  if (option === undefined || rest === "") return { option };
+  return option.required ? { option, value: rest } : flagOf(options, `-${rest}`);
 }
 
 function optionOf(options: readonly Option[], flag: string): Option | undefined {
@@ -105,45 +123,53 @@ function valuesOf(option: Option, flags: ClusterFlags): Suggestion {
   return of === undefined ? NOTHING : { type: "names", of, flags };
 }
 
-/** One dash may become a short option. */
+/** What begins with one dash may become a short option. */
 function flagWords(options: readonly Option[], typed: string): readonly Word[] {
   return options.flatMap(({ long, short, description }) =>
-    [long, ...(typed === "-" ? [short] : [])].flatMap((flag): readonly Word[] =>
+    [long, ...(typed.startsWith("--") ? [] : [short])].flatMap((flag): readonly Word[] =>
       flag === undefined ? [] : [[flag, description]],
     ),
   );
 }
 
 /** The lines for kubectl; names are asked for here. */
-async function completionLines(suggestion: Suggestion, typed: string): Promise<readonly string[]> {
-  if (suggestion.type === "words") return wordLines(suggestion.words, typed);
+export async function completionLines(
+  program: Command,
+  words: readonly string[],
+): Promise<readonly string[]> {
+  const suggestion = suggest(program, words);
+  const lines = (found: readonly Word[]): readonly string[] =>
+    wordLines(found, words.at(-1) ?? "", suggestion);
+  if (suggestion.type === "words") return lines(suggestion.words);
   const { of, flags } = suggestion;
   if (of === "files" || of === "folders") return [DIRECTIVE[of]];
   try {
     const names = of === "contexts" ? contextNames(flags) : await namesInCluster(of, flags);
-    return wordLines(
-      names.map((name) => [name]),
-      typed,
-    );
+    return lines(names.map((name) => [name]));
   } catch {
     // A completion that fails says nothing: the command itself will say why.
     return [DIRECTIVE.nothingElse];
   }
 }
 
-function wordLines(words: readonly Word[], typed: string): readonly string[] {
-  const begun = typed.startsWith("-") && typed.includes("=") ? typed.slice(typed.indexOf("=") + 1) : typed;
-  const lines = words.filter(([word]) => word.startsWith(begun)).map((word) => word.join("\t"));
+/** After `--name=` shells want the value alone; what is glued to a short flag is one word with it. */
+function wordLines(words: readonly Word[], typed: string, { glued = "" }: Suggestion): readonly string[] {
+  const before = glued.endsWith("=") ? "" : glued;
+  const begun = typed.slice(glued.length);
+  const lines = words
+    .filter(([word]) => word.startsWith(begun))
+    .map(([word, ...description]) => [before + word, ...description].join("\t"));
   return [...lines, DIRECTIVE.nothingElse];
 }
 
 async function namesInCluster(of: "runs" | "namespaces", flags: ClusterFlags): Promise<readonly string[]> {
   const cluster = openCluster(flags);
   const { client, namespace } = cluster;
+  const signal = AbortSignal.timeout(ANSWER_MS);
   try {
     const { items } = await (of === "runs"
-      ? client.list(TRAINING_RUNS, { namespace })
-      : client.list(NAMESPACES));
+      ? client.list(TRAINING_RUNS, { namespace, signal })
+      : client.list(NAMESPACES, { signal }));
     return items.map(({ metadata }) => metadata.name);
   } finally {
     cluster.close();
