@@ -9,13 +9,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { instructionSet } from "@oarlock/ort";
 import { eventually } from "@oarlock/testkit";
 import { finalDigest, oarlockHere } from "../one-process.ts";
-import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import { type Cluster, clusterNeeds, NAMESPACE, pauseLearner, startCluster } from "./cluster.ts";
 
 interface Run {
   readonly metadata: { readonly uid: string };
   readonly status?: {
     readonly progress?: { readonly step: number; readonly totalSteps: number };
     readonly policyDigest?: string;
+    readonly checkpoint?: { readonly step?: number };
     readonly conditions?: readonly {
       readonly type: string;
       readonly status: string;
@@ -223,6 +224,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
     const before = await stepsOf(alive);
     const trains = async () => ((await stepsOf(alive)) >= before + 10 ? true : undefined);
     await eventually("steps without an API server", trains, { timeoutMs: 60_000 });
+    // It must not be through before it is suspended, however long the control plane takes.
+    await pauseLearner(`${alive?.status.podIP}:50051`);
     await plane.startApiServer();
 
     // The controller dies; the run does not notice, and another controller goes on.

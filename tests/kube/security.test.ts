@@ -25,7 +25,14 @@ import {
   requireNatsServer,
   startFakeHub,
 } from "@oarlock/testkit";
-import { type Cluster, clusterNeeds, NAMESPACE, startCluster } from "./cluster.ts";
+import {
+  type Cluster,
+  clusterNeeds,
+  learnerAddress,
+  NAMESPACE,
+  pauseLearner,
+  startCluster,
+} from "./cluster.ts";
 import { finalDigest, kubectlOarlock, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
 
@@ -85,13 +92,19 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     writeFileSync(join(folder, `${name}.yaml`), run(name, fields));
     await cluster.kubectl("apply", "-f", join(folder, `${name}.yaml`));
   };
-  const learnerAddress = (name: string): Promise<string> =>
-    eventually("the learner's pod to have an address", async () => {
-      const selector = `oarlock.dev/run=${name},oarlock.dev/role=learner`;
-      const { items } = await cluster.plane.get<Pods>(["-n", NAMESPACE, "pods", "-l", selector]);
-      const ip = items[0]?.status.podIP;
-      return ip === undefined ? undefined : `${ip}:50051`;
-    });
+  /** The Secrets with a certificate for the pods of a run. */
+  const certificatesOf = async (name: string): Promise<readonly Secret[]> => {
+    const args = ["-n", NAMESPACE, "secrets", "-l", `oarlock.dev/run=${name}`];
+    const { items } = await cluster.plane.get<{ readonly items: readonly Secret[] }>(args);
+    return items.filter(({ data }) => data["tls.crt"] !== undefined);
+  };
+  /** As a pod of the run calls its learner. */
+  const clientOf = (name: string, secret: Secret | undefined) => {
+    const [cert = "", key = "", ca = ""] = ["tls.crt", "tls.key", "ca.crt"].map((file) =>
+      Buffer.from(secret?.data[file] ?? "", "base64").toString(),
+    );
+    return { cert, key, ca, serverName: `${name}-learner.${NAMESPACE}.svc` };
+  };
   /** The step that the learner tells who calls it so. */
   const asked = async (address: string, tls?: TlsOptions): Promise<number> => {
     using channel = openChannel(address, tls === undefined ? {} : { tls });
@@ -130,23 +143,19 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       async () => (((await get("guarded")).status?.progress?.step ?? 0) >= 3 ? true : undefined),
       { timeoutMs: 120_000 },
     );
-    const address = await learnerAddress("guarded");
-    const secretsOf = async (): Promise<readonly Secret[]> => {
-      const args = ["-n", NAMESPACE, "secrets", "-l", "oarlock.dev/run=guarded"];
-      return (await cluster.plane.get<{ readonly items: readonly Secret[] }>(args)).items;
-    };
-    const secrets = await secretsOf();
+    const address = await learnerAddress(cluster, "guarded");
+    const secrets = await certificatesOf("guarded");
     expect(secrets).toHaveLength(1);
-    const [cert = "", key = "", ca = ""] = ["tls.crt", "tls.key", "ca.crt"].map((file) =>
-      Buffer.from(secrets[0]?.data[file] ?? "", "base64").toString(),
-    );
-    const serverName = `guarded-learner.${NAMESPACE}.svc`;
-    expect(await asked(address, { cert, key, ca, serverName })).toBeGreaterThanOrEqual(3);
+    const own = clientOf("guarded", secrets[0]);
+    const { ca } = own;
+    // Not through before its certificate is renewed.
+    await pauseLearner(address, own);
+    expect(await asked(address, own)).toBeGreaterThanOrEqual(3);
     const unreachable = { code: "RPC_UNAVAILABLE" };
     // Without a certificate, in plain text, and with a trusted one but under a name that the server's is not for.
-    await expect(asked(address, { ca, serverName })).rejects.toMatchObject(unreachable);
+    await expect(asked(address, { ca, serverName: own.serverName })).rejects.toMatchObject(unreachable);
     await expect(asked(address)).rejects.toMatchObject(unreachable);
-    const elsewhere = { cert, key, ca, serverName: `other-learner.${NAMESPACE}.svc` };
+    const elsewhere = { ...own, serverName: `other-learner.${NAMESPACE}.svc` };
     await expect(asked(address, elsewhere)).rejects.toMatchObject(unreachable);
     // The plain port is for probes alone.
     await expect(asked(address.replace(":50051", ":50052"))).rejects.toMatchObject({
@@ -162,7 +171,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     const longer = { spec: { security: { tls: { runCA: { validDays: 365 } } } } };
     await cluster.kubectl("patch", "trun", "guarded", "--type=merge", "-p", JSON.stringify(longer));
     const renewed = async (): Promise<true | undefined> => {
-      const names = (await secretsOf()).map(({ metadata }) => metadata.name);
+      const names = (await certificatesOf("guarded")).map(({ metadata }) => metadata.name);
       return names.length === 1 && names[0] !== name ? true : undefined;
     };
     await eventually("another certificate alone", renewed, { timeoutMs: 120_000 });
@@ -196,6 +205,10 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     // Its pod goes; the streams are on the claim, and the run goes on with another pod at another address.
     await cluster.kubectl("delete", "pod", "own-nats-0", "--wait=false");
     await reach(12);
+    await pauseLearner(
+      await learnerAddress(cluster, "own"),
+      clientOf("own", (await certificatesOf("own"))[0]),
+    );
     await cluster.kubectl("patch", "trun", "own", "--type=merge", "-p", '{"spec":{"suspend":true}}');
     await cluster.kubectl("wait", "trun/own", "--for=condition=Suspended", "--timeout=120s");
     await eventually("the server's pod to go too", async () => {
@@ -272,6 +285,8 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
         async () => (((await get("kept")).status?.progress?.step ?? 0) >= 8 ? true : undefined),
         { timeoutMs: 120_000 },
       );
+      // Not through before its node is lost.
+      await pauseLearner(await learnerAddress(cluster, "kept"));
       // No claim is made, and nothing lies on a volume of the cluster.
       const { uid } = (await get("kept")).metadata;
       expect(await cluster.kubectl("get", "pvc", "-l", "oarlock.dev/run=kept", "-o", "name")).toBe("");

@@ -249,6 +249,8 @@ function runKubectl(
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr });
     });
+    // One that ends before it has read says why by its exit code.
+    child.stdin?.on("error", () => undefined);
     child.stdin?.end(input ?? "");
   });
 }
