@@ -2,10 +2,10 @@
 import { formatBytes } from "@oarlock/runfile";
 import type { Cluster } from "./cluster.ts";
 import { AS_ADMINISTRATOR, type Finding, ok } from "./finding.ts";
+import { natsAddress } from "./nats-address.ts";
 import { type Asked, type NamedServer, type NatsFacts, natsFacts, type OwnServer } from "./nats-facts.ts";
 
 const CHECK = "NATS";
-const CLIENT_PORT = 4_222;
 /** Less than this share of what an account may store is left: the next run may find no room. */
 const SCARCE = 0.1;
 /** Streams and buckets of a run at most: work, trajectories, what was parked of either, state, policies, files, folder. */
@@ -31,8 +31,12 @@ export function natsFindings(facts: NatsFacts): readonly Finding[] {
   ];
 }
 
+const CORRECT = "correct spec.nats.url or the controller's OARLOCK_NATS_URL";
+
 function serverFinding({ url, by, backing }: NamedServer): Finding {
   const what = `${url} (${by.join(", ")})`;
+  if (backing.type === "invalid")
+    return failed(`${what} is no address`, `${CORRECT}: nats://HOST:4222, or tls://, ws://, wss://`);
   if (backing.type === "outside")
     return unknown(
       `${what} is none of this cluster's Services`,
@@ -44,11 +48,11 @@ function serverFinding({ url, by, backing }: NamedServer): Finding {
   if (backing.type === "absent")
     return failed(
       `${what}: there is no Service ${name} in ${namespace}`,
-      "correct spec.nats.url or the controller's OARLOCK_NATS_URL; for trials, deploy/k8s/components/nats brings a server",
+      `${CORRECT}; for trials, deploy/k8s/components/nats brings a server`,
     );
   const { ports, ready, selector } = backing;
-  const port = Number(new URL(url).port || CLIENT_PORT);
-  if (ports?.includes(port) === false)
+  const port = natsAddress(url)?.port;
+  if (port !== undefined && ports?.includes(port) === false)
     return failed(
       `${what}: Service ${namespace}/${name} has no port ${port}, but ${ports.join(", ")}`,
       "correct the port of the address, or of the Service",
@@ -88,6 +92,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_UNREACHABLE:
     "the address as this machine reaches it, e.g. nats://127.0.0.1:4222 after `kubectl port-forward -n oarlock-system svc/nats 4222`",
   BUS_REFUSED: "NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN; NATS_CA for an authority of your own",
+  SETTING_INVALID: "the settings that the message names, in the environment of this command",
   BUS_SERVER_TOO_OLD: "a newer nats-server",
   BUS_JETSTREAM_DISABLED: "nats-server --jetstream; config.jetstream.enabled of NATS' chart",
 };

@@ -15,6 +15,7 @@ import {
 import { processEnvironment } from "@oarlock/runtime";
 import { type Cluster, TRAINING_RUNS, type TrainingRun } from "./cluster.ts";
 import { controllerOf, natsSetting } from "./finding-controller.ts";
+import { natsAddress, type ServiceName, serviceOf } from "./nats-address.ts";
 
 const SERVICES: Resource = { apiVersion: "v1", kind: "Service", plural: "services" };
 const STATEFUL_SETS: Resource = { apiVersion: "apps/v1", kind: "StatefulSet", plural: "statefulsets" };
@@ -27,14 +28,9 @@ const RUN_LABEL = "oarlock.dev/run";
 /** For a server that answers nothing. */
 const ASK_MS = 5_000;
 
-/** A Service of the cluster. */
-export interface ServiceName {
-  readonly namespace: string;
-  readonly name: string;
-}
-
 /** What stands behind an address. */
 export type Backing =
+  | { readonly type: "invalid" }
   | { readonly type: "outside" }
   | { readonly type: "hidden"; readonly service: ServiceName }
   | { readonly type: "absent"; readonly service: ServiceName }
@@ -76,7 +72,7 @@ export interface NatsFacts {
 
 export type Asked =
   | { readonly type: "answer"; readonly url: string; readonly account: JetStreamAccount }
-  | { readonly type: "refusal"; readonly url: string; readonly code: string; readonly message: string };
+  | { readonly type: "refusal"; readonly code: string; readonly message: string };
 
 /** Gathers it. `nats` is an address as this machine reaches it. */
 export async function natsFacts(
@@ -92,7 +88,12 @@ export async function natsFacts(
   const addresses = [
     ...(setting?.value === undefined ? [] : [{ by: "the controller", url: setting.value }]),
     ...named.flatMap(({ by, nats: of }) => (of?.url === undefined ? [] : [{ by, url: of.url }])),
-  ].flatMap(({ by, url }) => url.split(",").map((one) => ({ by, url: bare(one) })));
+  ].flatMap(({ by, url }) =>
+    url
+      .split(",")
+      .map((one) => ({ by, url: bare(one) }))
+      .filter(({ url: one }) => one !== ""),
+  );
   const urls = [...new Set(addresses.map(({ url }) => url))];
   return {
     namespace,
@@ -100,7 +101,7 @@ export async function natsFacts(
       urls.map(async (url) => ({
         url,
         by: addresses.filter((address) => address.url === url).map(({ by }) => by),
-        backing: await backingOf(client, serviceOf(url, namespace)),
+        backing: await backingOf(client, url, namespace),
       })),
     ),
     own: await ownServers(client, namespace, runs),
@@ -117,26 +118,13 @@ export async function natsFacts(
 
 /** An address without who we are: it is printed. */
 function bare(url: string): string {
-  return url.trim().replace(/\/\/.*@/, "//");
+  return url.trim().replace(/^(\w+:\/\/)?.*@/, "$1");
 }
 
 /** Undefined where there is none, or the user may not look. */
 async function controllersSetting(client: KubeClient): Promise<ReturnType<typeof natsSetting>> {
   const controller = await visible(() => controllerOf(client));
   return controller && natsSetting(controller);
-}
-
-/**
- * The Service that an address of the cluster names: `nats` of the own namespace, `nats.team.svc`, `nats-0.nats.team.svc.cluster.local`.
- * Pure; undefined for an address that is not the cluster's.
- */
-export function serviceOf(url: string, namespace: string): ServiceName | undefined {
-  const labels = new URL(url).hostname.split(".");
-  const [only = ""] = labels;
-  if (labels.length === 1 && only !== "localhost" && !only.startsWith("[")) return { namespace, name: only };
-  const at = labels.indexOf("svc");
-  const [name, place] = [labels[at - 2], labels[at - 1]];
-  return name === undefined || place === undefined ? undefined : { namespace: place, name };
 }
 
 interface Service extends KubeObject {
@@ -152,8 +140,12 @@ interface EndpointSlice extends KubeObject {
   readonly endpoints?: readonly { readonly conditions?: { readonly ready?: boolean } }[] | null;
 }
 
-async function backingOf(client: KubeClient, service: ServiceName | undefined): Promise<Backing> {
-  if (service === undefined) return { type: "outside" };
+async function backingOf(client: KubeClient, url: string, namespace: string): Promise<Backing> {
+  const address = natsAddress(url);
+  if (address === undefined) return { type: "invalid" };
+  const named = serviceOf(address.host, namespace);
+  if (named === undefined) return { type: "outside" };
+  const { certain, ...service } = named;
   const looked = await visible(async () => {
     const found = await client.get<Service>(SERVICES, service);
     if (found === undefined) return "absent";
@@ -165,7 +157,7 @@ async function backingOf(client: KubeClient, service: ServiceName | undefined): 
     return { spec: found.spec ?? {}, items };
   });
   if (looked === undefined) return { type: "hidden", service };
-  if (looked === "absent") return { type: "absent", service };
+  if (looked === "absent") return certain ? { type: "absent", service } : { type: "outside" };
   const { spec, items } = looked;
   if (spec.type === "ExternalName") return { type: "outside" };
   const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
@@ -207,17 +199,17 @@ async function ownServers(
 }
 
 async function ask(nats: string | undefined): Promise<Asked | undefined> {
-  const environment = processEnvironment();
-  const options = readNatsOptions(nats === undefined ? environment : { ...environment, NATS_URL: nats });
-  if (options === undefined) return undefined;
-  const { servers: url } = options;
+  const own = processEnvironment();
+  const environment = nats === undefined ? own : { ...own, NATS_URL: nats };
   const patience = { connectTimeoutMs: ASK_MS, patienceMs: ASK_MS };
   try {
+    const options = readNatsOptions(environment);
+    if (options === undefined) return undefined;
     const account = await readJetStreamAccount({ ...options, ...patience, name: "kubectl-oarlock" });
-    return { type: "answer", url, account };
+    return { type: "answer", url: options.servers, account };
   } catch (reason) {
     const code = isOarlockError(reason) ? reason.code : "";
-    return { type: "refusal", url, code, message: causeChain(reason)[0] ?? "" };
+    return { type: "refusal", code, message: causeChain(reason)[0] ?? "" };
   }
 }
 
