@@ -26,7 +26,11 @@ interface DeviceKind {
 
 export interface RolePool extends KubeObject {
   readonly spec: { readonly runName: string; readonly role: RoleName; readonly replicas?: number };
-  readonly status?: { readonly devices?: readonly DeviceKind[]; readonly conditions?: readonly Condition[] };
+  readonly status?: {
+    readonly readyReplicas?: number;
+    readonly devices?: readonly DeviceKind[];
+    readonly conditions?: readonly Condition[];
+  };
 }
 
 export interface DeviceFacts {
@@ -53,7 +57,9 @@ export async function devices({ client, namespace }: Cluster): Promise<readonly 
 /** Pure. */
 export function deviceFindings(facts: DeviceFacts): readonly Finding[] {
   const live = { ...facts, runs: facts.runs.filter(isUnfinished) };
-  return [...nodeFindings(live), ...live.runs.flatMap(cardless), ...facts.pools.flatMap(poolFindings)];
+  const unfinished = new Set(live.runs.map(({ metadata }) => metadata.name));
+  const pools = facts.pools.flatMap((pool) => poolFindings(pool, unfinished.has(pool.spec.runName)));
+  return [...nodeFindings(live), ...live.runs.flatMap(cardless), ...pools];
 }
 
 /** A role that asks for cards, and how many pods of it there should be now. */
@@ -103,8 +109,9 @@ function askingOf(run: TrainingRun, pools: readonly RolePool[]): readonly Asking
   });
 }
 
-/** A pod must fit on one node, whatever all nodes have together. */
-function unmetBy({ run, role, cards }: Asking, nodes: readonly Node[]): readonly Finding[] {
+/** A pod must fit on one node, whatever all nodes have together. Nodes of a pool that is at zero come when a pod asks for them. */
+function unmetBy({ run, role, cards, pods }: Asking, nodes: readonly Node[]): readonly Finding[] {
+  if (pods === 0) return [];
   const selected = nodes.filter(({ metadata }) =>
     Object.entries(role.nodeSelector ?? {}).every(([key, value]) => metadata.labels?.[key] === value),
   );
@@ -112,11 +119,14 @@ function unmetBy({ run, role, cards }: Asking, nodes: readonly Node[]): readonly
   if (cards <= most) return [];
   const selector = role.nodeSelector === undefined ? "" : " that its nodeSelector takes";
   const message = `${run.metadata.name}: a ${role.name} pod asks for ${cards} of ${CARD_RESOURCE}, no node${selector} has more than ${most}`;
+  if (most > 0) {
+    const fix = `ask for ${most} in roles[].resources, or add a node with ${cards}`;
+    return [{ check: "devices", state: "failed", message, fix }];
+  }
   const fix =
-    most === 0
-      ? `kubectl describe node: ${CARD_RESOURCE} is under Allocatable once NVIDIA's device plugin runs there; without cards, compute.provider: cpu and no ${CARD_RESOURCE} in roles[].resources`
-      : `ask for ${most} in roles[].resources, or add a node with ${cards}`;
-  return [{ check: "devices", state: "failed", message, fix }];
+    `where an autoscaler adds such nodes: nothing; else kubectl describe node: ${CARD_RESOURCE} is under Allocatable once NVIDIA's ` +
+    `device plugin runs there; without cards, compute.provider: cpu and no ${CARD_RESOURCE} in roles[].resources`;
+  return [{ check: "devices", state: "warning", message: `${message} now`, fix }];
 }
 
 /** The roles that compute on the provider. */
@@ -138,28 +148,32 @@ function cardless(run: TrainingRun): readonly Finding[] {
   ];
 }
 
-function poolFindings({ metadata: { name }, status }: RolePool): readonly Finding[] {
-  const failed = conditionOf(status?.conditions ?? [], "Failed");
-  const kinds = status?.devices ?? [];
-  const said = kinds.map(
-    ({ provider, device, driver, pods }) => `${pods} on ${provider}, ${device} (${driver})`,
-  );
-  if (failed?.status === "True" && failed.reason === "DeviceMissing")
-    return [
-      {
-        check: "devices",
-        state: "failed",
-        message: `${name}: ${failed.message}`,
-        fix: "an image with the provider (docs/images.md), a driver of its time on the node, roles[].runtimeClassName, tolerations",
-      },
-    ];
+/** Of a pool, and whether its run goes on: what an ended one met is history, and so is what pods said that are gone. */
+function poolFindings({ metadata: { name }, status = {} }: RolePool, goesOn: boolean): readonly Finding[] {
+  const failed = conditionOf(status.conditions ?? [], "Failed");
+  if (failed?.status === "True" && failed.reason === "DeviceMissing") {
+    const message = `${name}${goesOn ? "" : ", of a run that is over"}: ${failed.message}`;
+    return [{ check: "devices", state: goesOn ? "failed" : "warning", message, fix: WITHOUT_DEVICE }];
+  }
+  const serves = goesOn && (status.readyReplicas ?? 0) > 0;
+  return serves ? computing(name, status.devices ?? []) : [];
+}
+
+const WITHOUT_DEVICE =
+  "an image with the provider (docs/images.md), a driver of its time on the node, roles[].runtimeClassName, tolerations";
+
+/** What the pods of a pool compute on. */
+function computing(pool: string, kinds: readonly DeviceKind[]): readonly Finding[] {
   if (kinds.length === 0) return [];
-  if (kinds.length === 1) return [ok("devices", `${name}: ${said.join("; ")}`)];
+  const said = kinds
+    .map(({ provider, device, driver, pods }) => `${pods} on ${provider}, ${device} (${driver})`)
+    .join("; ");
+  if (kinds.length === 1) return [ok("devices", `${pool}: ${said}`)];
   return [
     {
       check: "devices",
       state: "warning",
-      message: `${name}: pods compute on different devices, which may give other bits: ${said.join("; ")}`,
+      message: `${pool}: pods compute on different devices, which may give other bits: ${said}`,
       fix: "roles[].nodeSelector, for nodes of one kind",
     },
   ];
