@@ -15,6 +15,7 @@ import { openLearner } from "./open.ts";
 import { stepsOf } from "./plan.ts";
 import type { LearnerEvent } from "./ports.ts";
 import { verdictsOf } from "./reward-model-stage.ts";
+import type { LearnerState } from "./state.ts";
 
 /** A line of the learner's standard output. */
 export type LearnerLine =
@@ -80,11 +81,14 @@ interface LastReport {
   readonly policyVersion: number;
   readonly policyDigest: string;
   readonly metrics: Readonly<Record<string, number>>;
+  /** Of the last checkpoint: whoever asked every few seconds knows an earlier one. */
+  readonly checkpointStep: number;
 }
 
 function lastReport(
   { spec }: ResolvedRun,
   { policy, metrics, evaluations }: Pick<LearnerOutcome, "policy" | "metrics" | "evaluations">,
+  { lastCheckpointStep: checkpointStep }: Pick<LearnerState, "lastCheckpointStep">,
 ): LastReport {
   const stage = spec.stages.at(-1);
   return {
@@ -95,6 +99,7 @@ function lastReport(
     policyVersion: policy.number,
     policyDigest: policy.digest,
     metrics: { ...verdictsOf(evaluations), ...metrics },
+    checkpointStep,
   };
 }
 
@@ -125,7 +130,7 @@ async function serve(
     const saved = outcome.status === "completed" ? await saveFinal(model, weights, outDir) : {};
     await kept?.keep();
     say({ type: "ended", ...outcome, ...saved });
-    if (outcome.status === "completed") await onComplete(lastReport(run, outcome));
+    if (outcome.status === "completed") await onComplete(lastReport(run, outcome, learner.state()));
   };
   const stopped = train();
   stopped.catch(() => undefined); // whoever awaits it hears of it; nobody may be late for that
