@@ -149,12 +149,13 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect(fit.stdout).toMatch(/^ok +NATS +nats-server 2\.\d+\S* at \S+, JetStream is on: \d+ streams, /m);
     expect(fit.stdout).toMatch(/^ok +devices +1 node\(s\), 0 of nvidia\.com\/gpu$/m);
 
-    // A run that names a Service which is not there, and cards that no node has.
+    // A run that names Services which are not there, and cards that no node has. It waits for its rows.
     const asks = run("configmap://rows/rows.jsonl")
       .replace("{ name: mine }", '{ name: asks, annotations: { oarlock.dev/skip-cleanup: "true" } }')
       .replace("type: function, function: { file: ./reward.ts }", "type: exact")
       .replace(/ *- \{ name: liked.*\n/, "")
-      .concat("  suspend: true\n  compute: { provider: cuda }\n  nats: { url: nats://mq:4222 }\n")
+      .concat("  compute: { provider: cuda }\n")
+      .concat('  nats: { url: "nats://mq:4222,nats://mq.team:4222,nats://mq:99999" }\n')
       .concat('  roles: [{ name: learner, resources: { limits: { nvidia.com/gpu: "1" } } }]\n');
     writeFileSync(join(folder, "asks.yaml"), asks);
     await cluster.kubectl("apply", "-f", join(folder, "asks.yaml"));
@@ -163,7 +164,11 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect(absent).toMatch(/^failed +NATS +\[BUS_UNREACHABLE\] .*127\.0\.0\.1:1.*\n +fix: .*port-forward/m);
     expect(absent).toMatch(/^failed +NATS +nats:\/\/mq:4222 \(run asks\): there is no Service mq in team/m);
     expect(absent).toMatch(
-      /^failed +devices +asks: a learner pod asks for 1 of nvidia\.com\/gpu, no node has more than 0/m,
+      /^unknown +NATS +nats:\/\/mq\.team:4222 \(run asks\) is none of this cluster's Services/m,
+    );
+    expect(absent).toMatch(/^failed +NATS +nats:\/\/mq:99999 \(run asks\) is no address/m);
+    expect(absent).toMatch(
+      /^warning +devices +asks: a learner pod asks for 1 of nvidia\.com\/gpu, no node has more than 0 now/m,
     );
     expect(absent).toMatch(
       /^warning +devices +asks computes on cuda, and asks for no nvidia\.com\/gpu for actor/m,
@@ -183,7 +188,10 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     await cluster.kubectl("patch", "node", "processes", "--subresource=status", "--type=merge", "-p", card);
     const there = (await doctor()).stdout;
     expect(there).toMatch(/^ok +NATS +nats:\/\/mq:4222 \(run asks\): 1 ready behind Service team\/mq$/m);
-    expect(there).toMatch(/^ok +devices +1 node\(s\), 1 of nvidia\.com\/gpu; runs ask for 0$/m);
+    expect(there).toMatch(
+      /^ok +NATS +nats:\/\/mq\.team:4222 \(run asks\): 1 ready behind Service team\/mq$/m,
+    );
+    expect(there).toMatch(/^ok +devices +1 node\(s\), 1 of nvidia\.com\/gpu; runs ask for 1$/m);
     await cluster.kubectl("delete", "trun/asks", "service/mq", "endpointslice/mq-here", "--timeout=60s");
   }, 120_000);
 
@@ -214,6 +222,13 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect((await plugin("why", "mine")).stdout).toMatch(/^mine: .+\n$/);
     // Logs are the cluster's own right.
     await cluster.kubectl("create", "rolebinding", "watcher", "--clusterrole=view", "--user=editor");
+    // A reader that leaves ends what follows.
+    for (const raw of [[], ["--raw"]]) {
+      const line = [process.execPath, join(cli, "kubectl-oarlock.js"), "logs", "mine", "-f", ...raw];
+      const piped = `set -o pipefail; ${[...line, "-n", NAMESPACE].join(" ")} | head -n 1`;
+      const { code, stdout } = await start("editor", "bash", ["-c", piped]);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^\[pod\/mine-/) });
+    }
     expect(await plugin("suspend", "mine", "--wait", "-o", "name")).toMatchObject({
       code: 0,
       stdout: "trainingrun.oarlock.dev/mine\n",
@@ -227,6 +242,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect((await plugin("resume", "mine", "-o", "wide")).stdout).toMatch(/^NAME +READY +STATUS .*TRACE/);
 
     await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
+    expect((await get("mine")).status?.checkpoint?.step).toBe(80);
     const alone = join(folder, "alone");
     oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
     expect(finalDigest(join(cluster.volume, "runs", metadata.uid))).toBe(finalDigest(alone));
@@ -239,6 +255,14 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect((await plugin("logs", "mine", "--raw")).stdout).toMatch(
       /^\[pod\/mine-learner-[^\]]+\] \{"type":"ended"/m,
     );
+    // It came too late, which is not what was asked for.
+    expect(await plugin("suspend", "mine", "--wait", "-o", "name")).toMatchObject({
+      code: 3,
+      stdout: "",
+      stderr: expect.stringContaining(
+        "[RUN_OVER] mine was over before it was suspended: all steps are trained",
+      ),
+    });
   }, 600_000);
 
   it("the files go with the run", async () => {
@@ -271,7 +295,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
           if (progress !== undefined && progress.stage !== seen.at(-1)) seen.push(progress.stage);
           return progress?.stage === stage && progress.step >= step ? true : undefined;
         },
-        { timeoutMs: 120_000 },
+        { timeoutMs: 240_000 },
       );
 
     await reach("judge", 11);
@@ -306,7 +330,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
       "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actors and 1 reward workers wait for rollouts",
     );
 
-    await cluster.kubectl("wait", "trun/rlhf", "--for=condition=Complete", "--timeout=120s");
+    await cluster.kubectl("wait", "trun/rlhf", "--for=condition=Complete", "--timeout=240s");
     const { status } = await get("rlhf");
     const verdict = status?.metrics?.find(({ name }) => name === "held_out_accuracy_judge")?.value;
     expect(Number(verdict)).toBeGreaterThanOrEqual(0.6);
@@ -318,7 +342,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(alone));
     expect(readFileSync(join(alone, "summary.json"), "utf8")).toContain(`"${status?.policyDigest}"`);
     await cluster.kubectl("delete", "trun", "rlhf", "--timeout=120s");
-  }, 600_000);
+  }, 900_000);
 
   it("waits for what is not there yet, reads ConfigMaps, and lets the controller decide where it is told to", async () => {
     const text = run("configmap://rows/rows.jsonl")
