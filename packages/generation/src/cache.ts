@@ -117,6 +117,13 @@ export class KeyValueCache {
   move(from: number, to: number, length: number): void {
     const { kvHeads } = this.#config;
     const stride = this.#capacity * this.#size;
+    if (this.#storage.prefersLongMoves) {
+      // From the first head's first position to the last head's last one: what lies between is hidden in both rows.
+      const count = (kvHeads - 1) * stride + length * this.#size;
+      const [start, at] = [from * kvHeads * stride, to * kvHeads * stride];
+      this.#storage.copy(this.#buffers.map((buffer) => ({ from: buffer, start, to: buffer, at, count })));
+      return;
+    }
     this.#copyHeads(this.#buffers, (buffer, _, head) => ({
       from: buffer,
       start: (from * kvHeads + head) * stride,

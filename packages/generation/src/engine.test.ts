@@ -12,7 +12,7 @@ import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Batcher } from "./batcher.ts";
-import { DecodeEngine } from "./engine.ts";
+import { DecodeEngine, type Prefix } from "./engine.ts";
 import { runToEnd, seededRequest, seededWeights, type Setup, tinyConfig, tokensOf } from "./testing.ts";
 import type { Completion, GenerationRequest } from "./types.ts";
 
@@ -242,6 +242,46 @@ describe.skipIf(testedEngine().provider !== "cpu")(
         expect(bits(got)).toEqual(bits(expected));
       },
     );
+
+    /** State where a card has it: its own memory, in which rows are copied from each other. */
+    const card = (): OrtRuntime => ({
+      ...ort,
+      residence: "device",
+      deviceTensor: (dtype, shape) => ort.tensor(dtype, shape),
+    });
+
+    it.each([1, 3, 8])("nor on whether rows are copied as on a card, %i slots", async (slots) => {
+      const expected = await generate({ config, weights, slots }, requests);
+      const got = await generate({ config, weights, slots, engine: card() }, requests);
+      expect(bits(got)).toEqual(bits(expected));
+    });
+
+    it("nor, on a card, on rows that were moved or only padded since", async () => {
+      const run = async (runtime: OrtRuntime): Promise<number[]> => {
+        const shape = { config, layout: "inputs", threads: 1, slots: 8, maxLength: 64 } as const;
+        const engine = new DecodeEngine({ ort: runtime, ...shape });
+        await engine.load(weights);
+        const [first, second] = await engine.prefill(
+          requests.slice(0, 2).map(({ prompt }) => ({ ids: prompt, inverseTemperature: 1 })),
+        );
+        engine.reserve(32);
+        const seat = (prefix: Prefix | undefined, slot: number): void => {
+          engine.place(prefix!, slot);
+          [engine.ids[slot], engine.positions[slot]] = [5, prefix!.length];
+        };
+        seat(first, 0);
+        seat(second, 1);
+        engine.move(1, 0);
+        seat(first, 1);
+        await engine.decode(1);
+        seat(first, 2);
+        seat(second, 1);
+        await engine.decode(3);
+        await engine.close();
+        return Array.from(engine.probabilities.subarray(0, 3 * config.vocabSize));
+      };
+      expect(await run(card())).toEqual(await run(ort));
+    });
 
     it("nor on what ran before in its slot, or on new weights that came and went", async () => {
       const alone = await generate({ config, weights, slots: 2 }, [requests[4]!]);

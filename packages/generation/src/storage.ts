@@ -16,6 +16,8 @@ export interface Move<M extends Memory> {
 }
 
 export interface Storage<M extends Memory> {
+  /** Whether a move costs much however short it is: then one over what lies between is faster than several. */
+  readonly prefersLongMoves: boolean;
   /** Its content is nothing to rely on. */
   allocate(length: number): M;
   zeros(length: number): M;
@@ -33,6 +35,7 @@ export function storageOf(ort: OrtRuntime): Storage<Memory> {
 
 function hostStorage(ort: OrtRuntime): Storage<Float32Array> {
   return {
+    prefersLongMoves: false,
     allocate: (length) => new Float32Array(length),
     zeros: (length) => new Float32Array(length),
     copy(moves) {
@@ -48,6 +51,7 @@ function hostStorage(ort: OrtRuntime): Storage<Float32Array> {
 
 function deviceStorage(ort: OrtRuntime): Storage<OrtTensor> {
   return {
+    prefersLongMoves: true,
     allocate: (length) => ort.deviceTensor("float32", [length]),
     zeros(length) {
       const zeros = ort.tensor("float32", [length]);
