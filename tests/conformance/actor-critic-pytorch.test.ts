@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
 import { type Objective, TrainerCore, type TrainingRow } from "@oarlock/training";
+import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flatten, gap, type PackedArray, unpack } from "./llama-fixture.ts";
 
@@ -68,7 +69,7 @@ function rows(): TrainingRow[] {
 let core: TrainerCore;
 beforeAll(async () => {
   const weights = flatten(fixture.parameters, layout);
-  core = await TrainerCore.open({ config: fixture.config, weights, ort: { threads: 1 } });
+  core = await TrainerCore.open({ config: fixture.config, weights, ort: { ...testedEngine(), threads: 1 } });
 });
 afterAll(() => core.close());
 
@@ -127,7 +128,11 @@ describe("a policy with a value head on its trunk", () => {
   it("is where PyTorch's AdamW gets to after a warm-up of the value head alone", async () => {
     const { updates, ...optimizer } = fixture.warmup;
     const weights = flatten(fixture.parameters, layout);
-    const warming = await TrainerCore.open({ config: fixture.config, weights, ort: { threads: 1 } });
+    const warming = await TrainerCore.open({
+      config: fixture.config,
+      weights,
+      ort: { ...testedEngine(), threads: 1 },
+    });
     try {
       const step = { aggregation: "token-mean-global", optimizer, microBatchSize: 2 } as const;
       const alone: Objective = { type: "value", clip: fixture.valueClip, headOnly: true };

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { serializeModel } from "@oarlock/onnx";
 import { openOrt } from "@oarlock/ort";
-import { requireFile } from "@oarlock/testkit";
+import { requireFile, testedEngine } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
 import { goldenChecks, greatestDifference, objectiveFeeds, objectiveGraph } from "../golden/checks.ts";
 import type { GoldenFile } from "../golden/file.ts";
@@ -41,7 +41,7 @@ describe.skipIf(wanted.absent)(`golden vectors${wanted.note}`, () => {
   test("the objective's graph on ONNX Runtime agrees within 1e-5, gradient included", async () => {
     const feeds = objectiveFeeds(file, "token-mean-global");
     const size = feeds["weight"]?.length ?? 0;
-    const ort = await openOrt({});
+    const ort = await openOrt(testedEngine());
     const session = await ort.createSession(serializeModel(objectiveGraph(size, { low: 0.2, high: 0.2 })));
     const inputs = Object.entries(feeds).map(([name, data]) => [
       name,

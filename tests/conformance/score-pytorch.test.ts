@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
 import { sequenceRow, stepsRow, TrainerCore, type Objective, type TrainingRow } from "@oarlock/training";
+import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flatten, gap, type PackedArray, unpack } from "./llama-fixture.ts";
 
@@ -72,7 +73,7 @@ function criticRows(): TrainingRow[] {
 let core: TrainerCore;
 beforeAll(async () => {
   const weights = flatten(fixture.parameters, layout);
-  core = await TrainerCore.open({ config: fixture.config, weights, ort: { threads: 1 } });
+  core = await TrainerCore.open({ config: fixture.config, weights, ort: { ...testedEngine(), threads: 1 } });
 });
 afterAll(() => core.close());
 

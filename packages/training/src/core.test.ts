@@ -9,6 +9,7 @@ import {
   parameterLayout,
 } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
+import { testedEngine } from "@oarlock/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
 import type { Objective, StepOptions, TrainerOptions, TrainingRow } from "./types.ts";
@@ -37,7 +38,12 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((core) => core.close()));
 });
 async function open(options: Partial<TrainerOptions> = {}): Promise<TrainerCore> {
-  const core = await TrainerCore.open({ config, weights, ort: { driver: "native" }, ...options });
+  const core = await TrainerCore.open({
+    config,
+    weights,
+    ort: { driver: "native", ...testedEngine() },
+    ...options,
+  });
   opened.push(core);
   return core;
 }
@@ -268,7 +274,7 @@ describe("an update", () => {
 
   test("D1: three runs of five steps end in the same bits", async () => {
     const run = async (): Promise<string> => {
-      const core = await open({ ort: { driver: "native", threads: 2 } });
+      const core = await open({ ort: { driver: "native", ...testedEngine(), threads: 2 } });
       core.captureReference();
       for (let step = 0; step < 5; step++)
         await core.step(rowsOf(8), options({ objective: grpo, microBatchSize: 3 }));
@@ -318,6 +324,7 @@ test("T3: a restored trainer continues bit for bit", async () => {
   expect(state).toEqual(copy); // W1: a snapshot is not written by later steps
   const resumed = await open({ weights: new Float32Array(weights.length) });
   resumed.restore(state);
+  expect(stateOf(resumed)).toEqual(state);
   await resumed.step(rowsOf(6), options({ objective: grpo }));
   expect(digest(resumed)).toBe(digest(core));
 });

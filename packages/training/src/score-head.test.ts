@@ -8,6 +8,7 @@ import {
   withScoreHead,
 } from "@oarlock/nn";
 import { bradleyTerryLoss, initialNormals, valueLoss } from "@oarlock/rl";
+import { testedEngine } from "@oarlock/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
 import { openScoreCore } from "./score-core.ts";
@@ -40,7 +41,7 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((core) => core.close()));
 });
 async function open(config: LlamaConfig, weights: Float32Array): Promise<TrainerCore> {
-  const core = await TrainerCore.open({ config, weights, ort: { driver: "native" } });
+  const core = await TrainerCore.open({ config, weights, ort: { driver: "native", ...testedEngine() } });
   opened.push(core);
   return core;
 }
@@ -146,7 +147,11 @@ describe("a critic", () => {
 });
 
 test("D3: a reward model scores a text at several places in one pass, each as the text cut there", async () => {
-  const core = await openScoreCore({ config: scorer, weights: scorerWeights, ort: { driver: "native" } });
+  const core = await openScoreCore({
+    config: scorer,
+    weights: scorerWeights,
+    ort: { driver: "native", ...testedEngine() },
+  });
   const texts = [4, 9, 17, 30].map((number) => Int32Array.from(sequence(number)));
   const places = texts.map(({ length }, i) => [i % 2, Math.floor(length / 2), length - 1]);
   const cuts = texts.flatMap((text, i) => places[i]!.map((place) => text.slice(0, place + 1)));
@@ -180,7 +185,12 @@ describe("a value head on the policy's trunk, trained alone", () => {
   const decayed = { optimizer: { learningRate: 0.05, weightDecay: 0.1, maxGradNorm: 1 } };
 
   test.each([1, 2])("leaves everything else bit for bit as it was, with %i lanes", async (lanes) => {
-    const core = await TrainerCore.open({ config: both, weights: start, lanes, ort: { threads: 1 } });
+    const core = await TrainerCore.open({
+      config: both,
+      weights: start,
+      lanes,
+      ort: { driver: "native", ...testedEngine() },
+    });
     opened.push(core);
     core.gradients.fill(Number.NaN); // what a frozen trunk's gradients are is nobody's business
     const losses: number[] = [];
