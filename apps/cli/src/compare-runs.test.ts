@@ -1,7 +1,7 @@
 /** What `oarlock reproduce` says of two runs of one plan. */
 import { expect, it } from "vitest";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { changedInputs } from "./compare-runs.ts";
+import { changedInputs, withoutReplaced } from "./compare-runs.ts";
 import { prepare } from "./prepare.ts";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -49,4 +49,22 @@ it("D1: names what changed, down to the file or the field", async () => {
   expect(changedInputs(was, elsewhere)).toEqual([
     { input: "instruction set", part: "", was: JSON.stringify(inputs.engine.instructionSet), is: '"other"' },
   ]);
+});
+
+it("T3: a reward model that was replaced may lie there no more, and every other must", async () => {
+  const was = await planOf("2");
+  const reading = (...digests: readonly string[]): ResolvedRun => {
+    const { shape } = was.inputs.model;
+    const scorers = digests.map((digest, at) => ({ from: `./rm-${at}`, shape, digest }));
+    return { ...was, inputs: { ...was.inputs, scorers } };
+  };
+  const replaced = new Set(["./rm-0"]);
+  const changed = (...digests: readonly string[]): readonly string[] =>
+    changedInputs(
+      withoutReplaced(reading("a", "b"), replaced),
+      withoutReplaced(reading(...digests), replaced),
+    ).map(({ part }) => part);
+  expect(changed("other", "b")).toEqual([]);
+  expect(changed("a", "other")).toEqual(["./rm-1 digest"]);
+  expect(changed("other", "other")).toEqual(["./rm-1 digest"]);
 });

@@ -54,6 +54,13 @@ export function changedInputs(was: ResolvedRun, is: ResolvedRun): ChangedInput[]
   );
 }
 
+/** The run without the reward models that others took the place of: of those the learner keeps what it still needs. */
+export function withoutReplaced(run: ResolvedRun, replaced: ReadonlySet<string>): ResolvedRun {
+  const { scorers, ...inputs } = run.inputs;
+  if (scorers === undefined) return run;
+  return { ...run, inputs: { ...inputs, scorers: scorers.filter(({ from }) => !replaced.has(from)) } };
+}
+
 /** For people. */
 export const changeLine = ({ input, part, was, is }: ChangedInput): string =>
   `changed ${input}${part === "" ? "" : `: ${part}`}: ${was} is now ${is}`;

@@ -168,13 +168,20 @@ export async function writeOutcome(paths: RunPaths, plan: PlanDocument, summary:
   );
 }
 
+/** Which scorers others took the place of, in order. Written whole by the learner, and only by it. */
+export async function readReplacements(folder: string): Promise<readonly Replacement[]> {
+  const text = await readFile(join(folder, REPLACEMENTS_FILE), "utf8").catch(() => undefined);
+  if (text === undefined) return [];
+  const { replacements = [] } = JSON.parse(text) as { readonly replacements?: readonly Replacement[] };
+  return replacements;
+}
+
 /** Gives a folder the replacements of scorers of another, with the models that took over. */
 export async function copyReplacements(from: string, to: string): Promise<void> {
-  const text = await readFile(join(from, REPLACEMENTS_FILE), "utf8").catch(() => undefined);
-  if (text === undefined) return;
-  await writeFile(join(to, REPLACEMENTS_FILE), text);
-  // Written whole by the learner, and only by it; it verifies the weights by their digest when it reads them.
-  const { replacements } = JSON.parse(text) as { readonly replacements: readonly Replacement[] };
+  const replacements = await readReplacements(from);
+  if (replacements.length === 0) return;
+  await copyFile(join(from, REPLACEMENTS_FILE), join(to, REPLACEMENTS_FILE));
+  // The learner verifies the weights by their digest when it reads them.
   await mkdir(join(to, "artifacts"), { recursive: true });
   for (const { model } of replacements) {
     if (model === undefined || !/^[0-9a-f]{64}$/.test(model.digest)) continue;

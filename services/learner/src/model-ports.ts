@@ -8,7 +8,7 @@ import type { ResolvedRun } from "@oarlock/runfile";
 import { openRewardModelStore } from "@oarlock/scoring";
 import { createTrainer } from "@oarlock/training";
 import type { TrainerOptions } from "@oarlock/training";
-import type { ModelPorts } from "./ports.ts";
+import type { AnnouncedModel, ModelPorts } from "./ports.ts";
 
 export interface ModelPortsOptions {
   readonly run: ResolvedRun;
@@ -29,8 +29,8 @@ export interface ModelPortsOptions {
 export function createModelPorts(options: ModelPortsOptions): ModelPorts {
   const { run, uid, bus, model, incarnation, engine } = options;
   const artifacts = openStageArtifacts(join(options.outDir, "artifacts"));
-  /** What this incarnation has made available, by reference. */
-  const announced = new Map<string, string>();
+  /** What this incarnation has made available, by reference, in the order of its numbers. */
+  const announced = new Map<string, readonly string[]>();
   return {
     initialWeights: () => model.weights(),
     openScoreTrainer: (weights, head) =>
@@ -43,18 +43,24 @@ export function createModelPorts(options: ModelPortsOptions): ModelPorts {
     read: (source, signal) => options.readModel(source, signal),
     keep: (artifact, weights, signal) => artifacts.save(artifact, weights, signal),
     async announce(from, versions, signal) {
-      const all = versions.map(({ number, digest }) => `${number} ${digest}`).join();
-      if (announced.get(from) === all) return;
+      const [known, wanted] = [announced.get(from), versions.map(nameOf)];
+      if (known !== undefined && known.join() === wanted.join()) return;
       const place = scorerNumber(run.spec, from);
       const config = scorerShape(run.inputs, from);
       const store = await openRewardModelStore({ bus, uid, number: place, config, incarnation });
-      for (const version of versions) {
+      // Where an earlier one came from may hold another model by now.
+      const fresh = versions.filter((version) => known?.includes(nameOf(version)) !== true);
+      for (const version of fresh) {
         const weights = await version.weights();
         await store.publish({ ...version, weights, stage: place, step: 0 }, signal);
         // At once: what is held of an earlier incarnation takes the room of the next one.
         await store.retain(versions, signal);
       }
-      announced.set(from, all);
+      if (fresh.length === 0) await store.retain(versions, signal);
+      announced.set(from, wanted);
     },
   };
 }
+
+const nameOf = ({ number, digest }: Pick<AnnouncedModel, "number" | "digest">): string =>
+  `${number} ${digest}`;

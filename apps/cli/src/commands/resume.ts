@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { OarlockError } from "@oarlock/errors";
 import { processEnvironment } from "@oarlock/runtime";
-import { changedInputs, changeLine } from "../compare-runs.ts";
+import { changedInputs, changeLine, withoutReplaced } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -14,6 +14,7 @@ import { prepareAgain } from "../prepare.ts";
 import {
   type PlanDocument,
   readPlan,
+  readReplacements,
   readSamples,
   readSummary,
   type RunPaths,
@@ -72,7 +73,12 @@ async function resume(
 /** Other data, another model, reward function or reward model would make the rest of another run (T3). Another machine may go on. */
 async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: FactsOptions): Promise<void> {
   const { plan: today } = await prepareAgain(paths, plan, options);
-  const changed = changedInputs(plan.run, today.run).filter(({ input }) => INPUTS.has(input));
+  // Its successor may lie where it lay.
+  const replaced = new Set((await readReplacements(paths.folder)).map(({ target }) => target));
+  const changed = changedInputs(
+    withoutReplaced(plan.run, replaced),
+    withoutReplaced(today.run, replaced),
+  ).filter(({ input }) => INPUTS.has(input));
   if (changed.length === 0) return;
   throw new OarlockError(
     "RUN_INPUTS_CHANGED",

@@ -1,13 +1,13 @@
 /** The reward models of a run, for scoring outside it: what its folder keeps, and what it reads; verified by their digests. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openStageArtifacts, type StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { replacedAt, REPLACEMENTS_FILE, type Replacement } from "@oarlock/learner";
+import { replacedAt } from "@oarlock/learner";
 import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import { isStageResult, referencedStage, type ResolvedRun } from "@oarlock/runfile";
 import { type OpenedModel, openRewardModel, type RewardModels } from "@oarlock/workload";
 import { readArtifacts } from "../earlier-run.ts";
+import { readReplacements } from "../run-folder.ts";
 import type { EvaluationPlace } from "./evaluate.ts";
 
 export interface KeptModelsOptions {
@@ -103,10 +103,5 @@ async function replacedModel(
   target: string,
   place: EvaluationPlace,
 ): Promise<StageArtifact | undefined> {
-  const text = await readFile(join(folder, REPLACEMENTS_FILE), "utf8").catch(() => undefined);
-  // Written whole by the learner, and only by it.
-  const file = (text === undefined ? {} : JSON.parse(text)) as {
-    readonly replacements?: readonly Replacement[];
-  };
-  return replacedAt(file.replacements ?? [], target, place)?.model;
+  return replacedAt(await readReplacements(folder), target, place)?.model;
 }
