@@ -170,7 +170,7 @@ describe("a reward model that is replaced", () => {
       /SCORER_REPLACE_REFUSED.*accepted: model, the folder/,
     );
     expect(await refusal(learner, { scorer: "preferred", model: policy })).toMatch(
-      /REWARD_MODEL_INVALID.*head is undefined and not score/,
+      /REWARD_MODEL_INVALID.*is a language model/,
     );
     expect(await refusal(learner, { scorer: "preferred", model: successor, step: 99 })).toMatch(
       /SCORER_REPLACE_REFUSED.*step 99 of ppo does not exist; accepted: \d+ to 8/,

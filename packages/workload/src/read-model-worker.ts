@@ -1,10 +1,10 @@
 /** The thread of `readModel`. */
-import { loadModel } from "@oarlock/models";
 import { serveWorker, type WorkerMethods } from "@oarlock/runtime";
 import type { ReadModelMethods } from "./read-model.ts";
+import { openRewardModel } from "./reward-model.ts";
 
 const methods: ReadModelMethods = {
-  read: ({ source, baseDir }) => loadModel(source, { baseDir, shared: true }),
+  read: ({ source, baseDir, policy }) => openRewardModel(source, { baseDir, policy, shared: true }),
 } satisfies WorkerMethods<ReadModelMethods>;
 
 serveWorker<ReadModelMethods>(methods);

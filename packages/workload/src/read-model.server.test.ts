@@ -27,6 +27,8 @@ const config = {
   qkNorm: false,
 } as const;
 const scorer = withScoreHead(config);
+const policy = { config, tokenizer: createTokenizer(tokenizer) };
+const successor = { shape: config, policy };
 
 test("P1: a successor is read, cast and hashed in another thread, while this one goes on", async () => {
   const baseDir = temporaryFolder("successor");
@@ -39,10 +41,8 @@ test("P1: a successor is read, cast and hashed in another thread, while this one
     generation: {},
   });
   const before = performance.eventLoopUtilization();
-  const read = await readRewardModel(
-    { config },
-    { source: "rm", baseDir, signal: AbortSignal.timeout(60_000) },
-  );
+  const of = { source: "rm", baseDir, signal: AbortSignal.timeout(60_000) };
+  const read = await readRewardModel(successor, of);
   const { active } = performance.eventLoopUtilization(before);
   expect(read.digest).toBe(weightsDigest(weights));
   expect(weightsDigest(read.weights)).toBe(read.digest);
@@ -57,7 +57,30 @@ test("P1: a successor is read, cast and hashed in another thread, while this one
 test("X1, L1: its errors keep their codes, and a caller may give up", async () => {
   const baseDir = temporaryFolder("none");
   const of = { source: "nothing", baseDir, signal: AbortSignal.timeout(60_000) };
-  await expect(readRewardModel({ config }, of)).rejects.toMatchObject({ code: "MODEL_SOURCE" });
-  const given = readRewardModel({ config }, { ...of, signal: AbortSignal.abort() });
+  await expect(readRewardModel(successor, of)).rejects.toMatchObject({ code: "MODEL_SOURCE" });
+  const given = readRewardModel(successor, { ...of, signal: AbortSignal.abort() });
   await expect(given).rejects.toThrow(/aborted|given up/i);
+});
+
+test("S1: one that would take the policy's tokens for others is refused, though its shape is right", async () => {
+  const baseDir = temporaryFolder("other-tokens");
+  const shape = {
+    ...config,
+    hiddenSize: 8,
+    intermediateSize: 8,
+    layers: 1,
+    heads: 1,
+    kvHeads: 1,
+    headSize: 8,
+  };
+  const model = withScoreHead(shape);
+  const weights = initialWeights(model, (count, index) => initialNormals(3, index, count));
+  const other = characterTokenizer({ alphabet: "0123456789=+" });
+  const rest = { weights, specials: { eosTokenIds: [] }, generation: {} };
+  await saveModel(join(baseDir, "rm"), { config: model, tokenizer: other, ...rest });
+  const of = { source: "rm", baseDir, signal: AbortSignal.timeout(60_000) };
+  await expect(readRewardModel({ shape, policy }, of)).rejects.toMatchObject({
+    code: "REWARD_MODEL_INVALID",
+    message: expect.stringContaining("has another tokenizer") as string,
+  });
 });

@@ -4,8 +4,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import { loadModel, type LoadProgress } from "@oarlock/models";
-import { withScoreHead } from "@oarlock/nn";
-import { canonicalJson, type ScorerInput, sourcePath } from "@oarlock/runfile";
+import { canonicalJson, type ModelShape, type ScorerInput, sourcePath } from "@oarlock/runfile";
 import { createTokenizer } from "@oarlock/tokenizer";
 import type { OpenedModel } from "./model.ts";
 import { readModel } from "./read-model.ts";
@@ -13,11 +12,18 @@ import { readModel } from "./read-model.ts";
 const CODE = "REWARD_MODEL_INVALID";
 const ACCEPTED = "a reward model: one label (e.g. LlamaForSequenceClassification)";
 
+/** Whose samples are scored: token by token, so that both must number tokens alike. */
+export interface ScoredPolicy {
+  readonly config: Pick<OpenedModel["config"], "vocabSize">;
+  readonly tokenizer: Pick<OpenedModel["tokenizer"], "vocabulary">;
+}
+
 export interface OpenRewardModelOptions {
   /** Relative paths are relative to this folder. */
   readonly baseDir: string;
-  /** Whose samples it scores: token by token, so that both must number tokens alike. */
-  readonly policy: Pick<OpenedModel, "config" | "tokenizer">;
+  readonly policy: ScoredPolicy;
+  /** Weights that other threads read too. */
+  readonly shared?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -53,17 +59,17 @@ export async function openRewardModel(
 /**
  * A reward model that was trained elsewhere or by another run, for this one. Read in a thread of its own: the run goes on (P1).
  *
- * @throws OarlockError `REWARD_MODEL_INVALID` where it is a policy, or of another shape than the one that it is for.
+ * @throws OarlockError `REWARD_MODEL_INVALID` where it cannot score this policy's samples, or is of another shape than `shape`.
  */
 export async function readRewardModel(
-  model: Pick<OpenedModel, "config">,
+  { shape, policy }: { readonly shape: ModelShape; readonly policy: ScoredPolicy },
   of: { readonly source: string; readonly baseDir: string; readonly signal: AbortSignal },
 ): Promise<{ readonly weights: Float32Array; readonly digest: string }> {
-  const { source, baseDir, signal } = of;
-  const { config, weights, digest } = await readModel({ source: sourcePath(source), baseDir, signal });
-  const given = new Map<string, unknown>(Object.entries(config));
-  const differs = Object.entries(withScoreHead(model.config)).filter(
-    ([name, value]) => canonicalJson(given.get(name) ?? null) !== canonicalJson(value ?? null),
+  const { shape: found, weights, digest } = await readModel({ ...of, policy });
+  const given = new Map<string, unknown>(Object.entries(found));
+  const differs = Object.entries(shape).filter(
+    ([name, value]) =>
+      name !== "head" && canonicalJson(given.get(name) ?? null) !== canonicalJson(value ?? null),
   );
   if (differs.length === 0) return { weights, digest };
   const said = differs.map(
@@ -71,6 +77,6 @@ export async function readRewardModel(
   );
   throw new OarlockError(
     CODE,
-    `${source}: ${said.join(", ")}; accepted: a model with one label (LlamaForSequenceClassification) of the run's own architecture`,
+    `${of.source}: ${said.join(", ")}; accepted: a reward model of the architecture of the one that it is for`,
   );
 }

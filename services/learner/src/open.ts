@@ -102,7 +102,10 @@ export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearne
     model,
     engine: trainingEngine(run),
     readModel: ({ source, of }, stop) =>
-      readRewardModel({ config: scorerShape(run.inputs, of) }, { source, baseDir, signal: stop }),
+      readRewardModel(
+        { shape: scorerShape(run.inputs, of), policy: model },
+        { source, baseDir, signal: stop },
+      ),
     saveModel: (stage, weights) => saveStageModel(model, { stage, weights, outDir }),
   });
   const kept = await readKeptStages(outDir);
