@@ -67,6 +67,11 @@ describe("a stage runs again", () => {
     });
     expect(decided(other!).map(({ runs }) => runs)).toEqual([false, false, true]);
     expect(other!.digest).not.toBe(first!.digest);
+    // The same weights under another config.json give other scores.
+    const [scorer] = first!.inputs.scorers!;
+    const shape = { ...scorer!.shape, ropeTheta: 500_000 };
+    const turned = { ...first!, inputs: { ...first!.inputs, scorers: [{ ...scorer!, shape }] } };
+    expect(decided(turned).map(({ runs }) => runs)).toEqual([false, false, true]);
   });
 
   it("because it was not finished, or is new", () => {

@@ -6,7 +6,7 @@
  * changes no result: how often is saved, what is evaluated between stages, the gate that a result has to pass, and who computes
  * the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
  */
-import type { ResolvedRun, ResolvedStage } from "../resolved.ts";
+import type { ResolvedRun, ResolvedStage, ScorerInput } from "../resolved.ts";
 import { blockOf, modelsOf, referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 
@@ -56,11 +56,14 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
   };
 }
 
-/** Reward models that the stage reads: their names are in its block, and their weights count. */
-function scorersOf(inputs: Run["inputs"], stage: ResolvedStage): { readonly scorers?: readonly string[] } {
+/** Reward models that the stage reads: their names are in its block; their weights count, and what is computed with them. */
+function scorersOf(
+  inputs: Run["inputs"],
+  stage: ResolvedStage,
+): { readonly scorers?: readonly Omit<ScorerInput, "from">[] } {
   const named = new Set((rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).map(({ from }) => from));
   const read = (inputs.scorers ?? []).filter(({ from }) => named.has(from));
-  return read.length === 0 ? {} : { scorers: read.map(({ digest }) => digest) };
+  return read.length === 0 ? {} : { scorers: read.map(({ digest, shape }) => ({ digest, shape })) };
 }
 
 function blockInputs(stage: ResolvedStage): unknown {
