@@ -88,10 +88,19 @@ export function readLlamaConfig(config: JsonObject, file = "config.json"): Llama
   });
 }
 
+/** Classes of transformers that are neither a policy nor, with this family, a model that gives one score. */
+const OTHER_HEADS = /For(SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice)$/;
+
 /** A classifier with one label is a model that gives a score. transformers says how many labels by naming them. */
 function readHead(config: JsonObject, family: Family, fields: FieldReader): Pick<LlamaConfig, "head"> {
   const { architectures, id2label, num_labels: stated } = config;
-  if (!Array.isArray(architectures) || architectures[0] !== family.scorer) return {};
+  const [named]: unknown[] = Array.isArray(architectures) ? architectures : [];
+  if (named !== family.scorer) {
+    // Of a head that nothing here computes; names of other forms are those of policies that somebody has extended.
+    if (typeof named === "string" && OTHER_HEADS.test(named))
+      fields.refuse("architectures", named, `${family.architecture}, or ${family.scorer} with one label`);
+    return {};
+  }
   const labels = isObject(id2label) ? Object.keys(id2label).length : (stated ?? 2);
   if (labels !== 1) fields.refuse("id2label", labels, "one label: a reward model");
   return { head: "score" };

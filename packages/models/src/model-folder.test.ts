@@ -83,6 +83,14 @@ describe("a saved model", () => {
     });
     writeFileSync(path, JSON.stringify({ ...stated, id2label: { 0: "bad", 1: "good" } }));
     await expect(loadModelFolder(folder)).rejects.toThrow(/id2label.*one label/);
+    // Not that a language model's head is missing: nobody said that it is one.
+    for (const other of ["LlamaForTokenClassification", "Qwen2ForSequenceClassification"]) {
+      writeFileSync(path, JSON.stringify({ ...stated, architectures: [other] }));
+      const said = new RegExp(
+        `architectures is "${other}"; accepted: .*LlamaForSequenceClassification with one label`,
+      );
+      await expect(loadModelFolder(folder)).rejects.toThrow(said);
+    }
   });
 
   it("replaces a folder whole, and leaves nothing beside it", async () => {

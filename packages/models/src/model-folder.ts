@@ -1,6 +1,4 @@
 /** Reads a model from a folder in Hugging Face layout. */
-import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import type { TokenizerFiles } from "@oarlock/tokenizer";
@@ -8,8 +6,7 @@ import { type JsonObject, parseObject } from "./json.ts";
 import { readLlamaConfig, readSpecials } from "./llama-config.ts";
 import { type LoadedModel, type LoadOptions, weightsDigest } from "./model.ts";
 import { readWeights } from "./tensor-files.ts";
-
-const MAX_TEXT_BYTES = 256 * 1024 * 1024;
+import { readText } from "./text-file.ts";
 
 /** Throws `MODEL_FILE`, `MODEL_CONFIG` or `MODEL_WEIGHTS`, naming what is wrong and what is accepted. */
 export async function loadModelFolder(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
@@ -46,13 +43,4 @@ async function readGeneration(folder: string): Promise<JsonObject> {
   const path = join(folder, "generation_config.json");
   const text = await readText(path);
   return text === undefined ? {} : parseObject(path, text);
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  if (!existsSync(path)) return undefined;
-  const { size } = await stat(path);
-  if (size > MAX_TEXT_BYTES) {
-    throw new OarlockError("MODEL_FILE", `${path} has ${size} bytes; at most ${MAX_TEXT_BYTES} are read`);
-  }
-  return readFile(path, "utf8");
 }

@@ -3,7 +3,6 @@
  * the configuration before the flat array is allocated; tensors are cast and copied a few rows at a time.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { type LlamaConfig, type Parameter, parameterLayout } from "@oarlock/nn";
@@ -12,6 +11,7 @@ import { isFloating, toFloat32Array } from "@oarlock/tensor";
 import { type FileSource, openFileSource } from "./file-source.ts";
 import { isObject, parseObject } from "./json.ts";
 import { flatArray, type LoadOptions } from "./model.ts";
+import { readText } from "./text-file.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -143,13 +143,14 @@ async function checkTiedHead(
 async function weightFiles(folder: string): Promise<string[]> {
   if (existsSync(join(folder, SINGLE))) return [SINGLE];
   const index = join(folder, INDEX);
-  if (!existsSync(index)) {
+  const text = await readText(index);
+  if (text === undefined) {
     throw new OarlockError(
       "MODEL_FILE",
       `${folder} has no weights; accepted: ${SINGLE}, or shards with ${INDEX}`,
     );
   }
-  const map = parseObject(index, await readFile(index, "utf8"))["weight_map"];
+  const map = parseObject(index, text)["weight_map"];
   if (!isObject(map)) throw new OarlockError("MODEL_FILE", `${index} has no weight_map`);
   const names = [...new Set(Object.values(map).map(String))].toSorted();
   const strange = names.find((name) => basename(name) !== name || !name.endsWith(".safetensors"));
