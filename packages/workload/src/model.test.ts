@@ -50,3 +50,11 @@ test("the weights of a stored model are not held once they were asked for, and r
   await saveModel(folder, { config: policy, weights: other, specials: { eosTokenIds: [] } });
   await expect(opened.weights()).rejects.toThrow(/MODEL_CHANGED/);
 });
+
+test("a service that has its weights from the learner holds none of the files", async () => {
+  const folder = await saved(policy);
+  const opened = await openModel({ from: folder }, { baseDir: "/", seed: 0, weights: "read anew" });
+  const other = initialWeights(policy, (count) => new Float32Array(count).fill(0.2));
+  await saveModel(folder, { config: policy, weights: other, specials: { eosTokenIds: [] } });
+  await expect(opened.weights()).rejects.toThrow(/MODEL_CHANGED/);
+});

@@ -37,6 +37,8 @@ export interface OpenModelOptions {
   readonly baseDir: string;
   /** Seed of a new model. */
   readonly seed: number;
+  /** Of files: held for who asks first (default), or let go of and read again for whoever asks. */
+  readonly weights?: "held" | "read anew";
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -79,7 +81,7 @@ async function readTokenizer(path: string): Promise<TokenizerFiles> {
 /** From files or the hub. The digest is that of the weights themselves, so everything is read at once. */
 async function storedModel(
   from: string,
-  { baseDir, signal, onProgress }: OpenModelOptions,
+  { baseDir, weights = "held", signal, onProgress }: OpenModelOptions,
 ): Promise<OpenedModel> {
   const loaded = await loadModel(sourcePath(from), {
     baseDir,
@@ -118,7 +120,9 @@ async function storedModel(
     specials,
     generation,
     stopTokens,
-    weights: onceThenAnew(loaded.weights, () => readAgain(from, digest, baseDir)),
+    weights: onceThenAnew(weights === "held" ? loaded.weights : undefined, () =>
+      readAgain(from, digest, baseDir),
+    ),
   };
 }
 
@@ -126,8 +130,11 @@ async function storedModel(
  * The weights that were read go to who asks first, and are not held: a run needs them at its start, and hardly ever again.
  * Whoever asks later has them read anew.
  */
-function onceThenAnew(weights: Float32Array, anew: () => Promise<Float32Array>): () => Promise<Float32Array> {
-  let unclaimed: Float32Array | undefined = weights;
+function onceThenAnew(
+  weights: Float32Array | undefined,
+  anew: () => Promise<Float32Array>,
+): () => Promise<Float32Array> {
+  let unclaimed = weights;
   return async () => {
     const found = unclaimed ?? (await anew());
     unclaimed = undefined;

@@ -179,7 +179,9 @@ async function open(
   const bus = await connectJetStreamBus({ ...nats, name: instance, signal, log });
   lifecycle.use("bus", bus);
   await fetchBundles({ spec: run.spec, bus, uid, folder: baseDir, signal });
-  const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, signal });
+  // Others than the learner have weights from it, and the model's own for nothing.
+  const weights = role === "learner" ? "held" : "read anew";
+  const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, weights, signal });
   signal.throwIfAborted();
   const parts = {
     run,

@@ -4,7 +4,7 @@
  * Weights, gradients and moments are exact; activations count the tensors that the backward pass keeps. Knows no
  * engine. An upper bound: the test of the plan holds it against peaks that were measured.
  */
-import type { ModelShape, ResolvedReward, ResolvedSpec, ResolvedStage, RunInputs } from "../resolved.ts";
+import type { ModelShape, ResolvedSpec, ResolvedStage, RunInputs } from "../resolved.ts";
 import { laggingVersions } from "../pipeline.ts";
 import { canonicalJson } from "./digest.ts";
 import type { ComputedBy } from "../vocabulary.ts";
@@ -14,7 +14,6 @@ import {
   referenceBy,
   rolloutsOf,
   scorerShape,
-  scorersRead,
   valuesBy,
 } from "../stage-parts.ts";
 import { parameterCount } from "./shape.ts";
@@ -167,22 +166,20 @@ const trainsAnother = ({ stages }: ResolvedSpec): boolean =>
   stages.some(({ type }) => type === "reward-model" || type === "ppo");
 
 /**
- * Reward models that score: those of a stage, and beside them those of an evaluation by other rewards. Of each that is read the bus
- * holds another copy, and the learner that of one on its way there.
+ * Reward models that score: those of every list of rewards, since none is closed when its stage ends. The bus holds another copy of
+ * each. What the learner reads on the way there it lets go of before anything scores with it; a text's scratch memory is small beside
+ * the weights.
  */
 function scoringBytes(spec: ResolvedSpec, inputs: Pick<RunInputs, "model" | "scorers">): number {
+  const lists = [
+    ...spec.stages.map((stage) => rolloutsOf(stage)?.rewards ?? []),
+    spec.evaluation?.rewards ?? [],
+  ];
+  // Equal lists share their scorers.
+  const distinct = new Map(lists.map((rewards) => [canonicalJson(rewards), rewards]));
+  const named = [...distinct.values()].flat().flatMap((reward) => modelsOf(reward).map(({ from }) => from));
   const weightsOf = (from: string): number => parameterCount(scorerShape(inputs, from)) * FLOAT_BYTES;
-  const bytesOf = (rewards: readonly ResolvedReward[] = []): number =>
-    rewards.flatMap(modelsOf).reduce((sum, { from }) => sum + weightsOf(from), 0);
-  const evaluated = spec.evaluation?.rewards ?? [];
-  const ofStages = spec.stages.map((stage) => {
-    const rewards = rolloutsOf(stage)?.rewards ?? [];
-    const shared = canonicalJson(rewards) === canonicalJson(evaluated);
-    return bytesOf(rewards) + (shared ? 0 : bytesOf(evaluated));
-  });
-  const read = scorersRead(spec).map(weightsOf);
-  const handedOn = read.reduce((sum, bytes) => sum + bytes, Math.max(0, ...read));
-  return Math.max(0, ...ofStages) + handedOn;
+  return [...named, ...new Set(named)].reduce((sum, from) => sum + weightsOf(from), 0);
 }
 
 /** Each session packs the weights; as initializers, the engine holds a prepacked copy besides. */

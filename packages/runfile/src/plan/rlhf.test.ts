@@ -43,15 +43,25 @@ describe("a reward model that is read", () => {
     expect(plan().run.inputs).not.toHaveProperty("scorers");
   });
 
-  it("counts in the memory: where it scores, on the bus, and on its way there", () => {
-    const scorers = (rewards: string) => plan([`stages.learn.ppo.rewards=[${rewards}]`]).memory.scorers;
+  it("counts in the memory: where it scores, for every list of rewards that names it, and on the bus", () => {
+    const scorers = (rewards: string, ...more: readonly string[]) =>
+      plan([`stages.learn.ppo.rewards=[${rewards}]`, ...more]).memory.scorers;
     const none = scorers("{name: a, type: exact}");
     const weights = 4 * parameterCount(SCORER);
-    expect(scorers("{name: a, type: model, model: {from: ./rm}}") - none).toBe(3 * weights);
-    const ensemble = "{name: a, type: ensemble, ensemble: {from: [./rm, stage/judge]}}";
+    const read = "{name: a, type: model, model: {from: ./rm}}";
+    const one = scorers(read) - none;
+    expect(one).toBe(2 * weights);
     const trained = scorers("{name: a, type: model, model: {from: stage/judge}}") - none;
-    expect(trained).not.toBe(weights);
-    expect(scorers(ensemble) - none).toBe(3 * weights + trained);
+    const ensemble = "{name: a, type: ensemble, ensemble: {from: [./rm, stage/judge]}}";
+    expect(scorers(ensemble) - none).toBe(one + trained);
+    // An evaluation by the stage's own rewards shares them; by others it has its own model, and the bus no other.
+    const evaluated = (rewards: string): number =>
+      scorers(
+        read,
+        `evaluation={data: {type: task, task: {name: addition, split: test}}, rewards: [${rewards}]}`,
+      ) - none;
+    expect(evaluated(read)).toBe(one);
+    expect(evaluated(read.replace("name: a", "name: b"))).toBe(one + weights);
   });
 
   it("must hold what the policy may write", () => {
@@ -133,7 +143,8 @@ describe("the three stages", () => {
   });
 
   it("need memory for the second model, and none for logits that a score head does not have", () => {
-    expect(plan().memory.scorers).toBe(5 * 4 * plan().run.inputs.model.parameters);
+    // Weights, gradients and moments of one trainer; a reward model that scores, and the bus's copy of it.
+    expect(plan().memory.scorers).toBe(6 * 4 * plan().run.inputs.model.parameters);
   });
 });
 
