@@ -17,7 +17,7 @@ export interface BundleManifest {
 }
 
 export const MAX_MANIFEST_BYTES: number = 4 * 1024 * 1024;
-const MAX_FILES = 10_000;
+export const MAX_FILES = 10_000;
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /** Reads a manifest; nothing of it is believed before it is checked. @throws OarlockError `BUNDLE_INVALID`. */

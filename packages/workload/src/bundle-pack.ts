@@ -1,12 +1,12 @@
 /** Packs files of this machine into bundles and stores them with a run. Reading them again is `bundle-fetch.ts`. */
 import { createReadStream } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Bus, type ObjectStore, subjects } from "@oarlock/bus";
 import { OarlockError } from "@oarlock/errors";
 import { canonicalJson } from "@oarlock/runfile";
 import { createHasher, sha256Hex } from "@oarlock/runtime";
-import { type BundleFile, type BundleManifest, parseManifest } from "./bundle-manifest.ts";
+import { type BundleFile, type BundleManifest, MAX_FILES, parseManifest } from "./bundle-manifest.ts";
 
 /** A file to pack: where it is, or what it holds. */
 export interface BundleEntry {
@@ -22,18 +22,43 @@ export interface PackedBundle {
   readonly bytes: number;
 }
 
-/** A file, or a folder with all that is in it, as entries of a bundle. Links are followed; what starts with a dot stays. */
-export async function entriesOf(path: string): Promise<readonly BundleEntry[]> {
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined)
-    throw new OarlockError("BUNDLE_SOURCE_ABSENT", `${path}: does not exist; accepted: a file or a folder`);
-  return below(path, basename(path));
+/**
+ * A file, or a folder with what is wanted of it (default: all), by its path in there, as entries of a bundle. Links are followed; what
+ * starts with a dot stays.
+ */
+export async function entriesOf(
+  path: string,
+  wanted: (inFolder: string) => boolean = () => true,
+): Promise<readonly BundleEntry[]> {
+  const [root, entries] = [basename(path), [] as BundleEntry[]];
+  for await (const { file, inFolder } of filesOf(path, [])) {
+    const within = inFolder.join("/");
+    if (within !== "" && !wanted(within)) continue;
+    entries.push({ path: [root, ...inFolder].join("/"), content: { file } });
+    if (entries.length > MAX_FILES)
+      throw new OarlockError("BUNDLE_SOURCE_INVALID", `${path} has more than ${MAX_FILES} files`);
+  }
+  if (entries.length > 0) return entries;
+  throw new OarlockError("BUNDLE_SOURCE_INVALID", `${path} has no file of those that are read`);
 }
 
-async function below(file: string, path: string): Promise<readonly BundleEntry[]> {
-  if (!(await stat(file)).isDirectory()) return [{ path, content: { file } }];
+// Files below, in the order of their names.
+async function* filesOf(
+  file: string,
+  inFolder: readonly string[],
+  above: readonly string[] = [],
+): AsyncGenerator<{ readonly file: string; readonly inFolder: readonly string[] }> {
+  const found = await stat(file).catch(() => undefined);
+  if (found === undefined)
+    throw new OarlockError("BUNDLE_SOURCE_ABSENT", `${file}: does not exist; accepted: a file or a folder`);
+  if (found.isFile()) return yield { file, inFolder };
+  if (!found.isDirectory())
+    throw new OarlockError("BUNDLE_SOURCE_INVALID", `${file} is no plain file; accepted: a file or a folder`);
+  const real = await realpath(file);
+  if (above.includes(real))
+    throw new OarlockError("BUNDLE_SOURCE_INVALID", `${file} leads back to ${real}, which it lies in`);
   const names = (await readdir(file)).filter((name) => !name.startsWith(".")).toSorted();
-  return (await Promise.all(names.map((name) => below(join(file, name), `${path}/${name}`)))).flat();
+  for (const name of names) yield* filesOf(join(file, name), [...inFolder, name], [...above, real]);
 }
 
 /** Reads every entry once for its digest. */

@@ -1,6 +1,7 @@
 /** A run file with every file of this machine packed into bundles, so that nothing of it depends on the laptop. */
 import { dirname, join, resolve } from "node:path";
 import { stat } from "node:fs/promises";
+import { isModelFile } from "@oarlock/models";
 import { bundleReference, clusterSource, mapSources, type RunFile, sourcesOf } from "@oarlock/runfile";
 import type { SourceUse } from "@oarlock/runfile";
 import { bundleReward } from "@oarlock/sandbox";
@@ -51,8 +52,10 @@ async function entriesFor({ kind, reference }: SourceUse, baseDir: string): Prom
       return [...(await entriesOf(path)), ...settings];
     }
     case "model":
-    case "data":
     case "scorer":
+      // A trainer's folder also has its moments and checkpoints, larger than the model, which nobody reads.
+      return entriesOf(path, isModelFile);
+    case "data":
     case "authority":
       return entriesOf(path);
   }
