@@ -4,12 +4,29 @@
  */
 import type { DataSpec, EvaluationSpec, RewardSpec, RunSpec, StageSpec } from "./run-file.ts";
 import { isStageResult } from "./stage-parts.ts";
+import type { RoleName } from "./vocabulary.ts";
 
 /** One place that names something to read. */
 export interface SourceUse {
   readonly kind: "model" | "tokenizer" | "data" | "function" | "scorer" | "authority";
   /** A path, `hf://…`, `bundle://sha256-…/…`, `configmap://name/key` or `pvc://claim/path`. */
   readonly reference: string;
+}
+
+/** Who reads what: everybody decodes, the learner alone has the rows, reward workers alone run functions and call services. */
+const READERS: Readonly<Record<SourceUse["kind"], readonly RoleName[]>> = {
+  model: ["learner", "actor", "reward"],
+  tokenizer: ["learner", "actor", "reward"],
+  data: ["learner"],
+  function: ["reward"],
+  // The learner hands the weights on, as those of the models that it trains.
+  scorer: ["learner"],
+  authority: ["reward"],
+};
+
+/** What processes of these roles read. */
+export function sourcesReadBy(spec: RunSpec, roles: readonly RoleName[]): readonly SourceUse[] {
+  return sourcesOf(spec).filter(({ kind }) => READERS[kind].some((reader) => roles.includes(reader)));
 }
 
 type Change = (use: SourceUse) => string;

@@ -5,11 +5,13 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Bus, type ObjectStore, subjects } from "@oarlock/bus";
 import { OarlockError, shortDigest } from "@oarlock/errors";
-import { clusterSource, type RunSpec, sourcesOf } from "@oarlock/runfile";
+import { clusterSource, type RoleName, type RunSpec, sourcesOf, sourcesReadBy } from "@oarlock/runfile";
 import { type BundleFile, MAX_MANIFEST_BYTES, parseManifest } from "./bundle-manifest.ts";
 
 export interface FetchOptions {
   readonly spec: RunSpec;
+  /** Whose bundles; of everybody where nobody is named. */
+  readonly role?: RoleName;
   readonly bus: Bus;
   readonly uid: string;
   /** Of the run's sources; bundles lie below it, by digest. */
@@ -19,17 +21,18 @@ export interface FetchOptions {
 
 /** Fetches what is not there yet. @throws OarlockError `BUNDLE_MISSING` (retryable: it may be on its way), `BUNDLE_INVALID`. */
 export async function fetchBundles(options: FetchOptions): Promise<void> {
-  const { spec, bus, uid } = options;
-  const digests = bundlesOf(spec);
+  const { spec, role, bus, uid } = options;
+  const digests = bundlesOf(spec, role);
   if (digests.length === 0) return;
   const store = await bus.findObjects(subjects(uid).bundleBucket);
   if (store === undefined) throw missing(digests[0] ?? "");
   for (const digest of digests) await fetchBundle(store, digest, options);
 }
 
-/** Digests of the bundles that a spec names, each once. */
-export function bundlesOf(spec: RunSpec): readonly string[] {
-  const sources = sourcesOf(spec).map(({ reference }) => clusterSource(reference));
+/** Digests of the bundles that a spec names, and a process of the role reads, each once. */
+export function bundlesOf(spec: RunSpec, role?: RoleName): readonly string[] {
+  const read = role === undefined ? sourcesOf(spec) : sourcesReadBy(spec, [role]);
+  const sources = read.map(({ reference }) => clusterSource(reference));
   return [...new Set(sources.flatMap((source) => (source?.scheme === "bundle" ? [source.digest] : [])))];
 }
 

@@ -1,11 +1,11 @@
 /** Bundles: what is packed is fetched bit for bit, and what is stored is not believed. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, mkdirSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { createMemoryBus, subjects } from "@oarlock/bus";
 import { bundleReference, type RunSpec } from "@oarlock/runfile";
-import { fetchBundles } from "./bundle-fetch.ts";
+import { bundlesOf, fetchBundles } from "./bundle-fetch.ts";
 import { parseManifest } from "./bundle-manifest.ts";
 import { entriesOf, packFiles, storeBundle } from "./bundle-pack.ts";
 
@@ -47,8 +47,45 @@ describe("bundles", () => {
     expect(() => readFileSync(join(home, ".secret"))).toThrow("ENOENT");
   });
 
+  it("are fetched by those who read them: a reward model by the learner alone", () => {
+    const [model, scorer] = ["a", "b"].map((digit) => digit.repeat(64));
+    const rewards = [
+      { name: "liked", type: "model", model: { from: bundleReference(scorer!, "rm") } },
+    ] as const;
+    const data = { type: "task", task: { name: "addition" } } as const;
+    const run: RunSpec = {
+      model: { from: bundleReference(model!, "model") },
+      stages: [{ name: "a", type: "grpo", grpo: { data, steps: 1, rewards } }],
+    };
+    expect(bundlesOf(run)).toEqual([model, scorer]);
+    expect(bundlesOf(run, "learner")).toEqual([model, scorer]);
+    expect(bundlesOf(run, "actor")).toEqual([model]);
+    expect(bundlesOf(run, "reward")).toEqual([model]);
+  });
+
   it("have one name for one content", async () => {
     expect((await packed()).digest).toBe((await packed()).digest);
+  });
+
+  it("hold what is wanted of a folder, and end where it leads back to itself or to no file", async () => {
+    const home = join(folder(), "rm");
+    mkdirSync(join(home, "checkpoint-1"), { recursive: true });
+    writeFileSync(join(home, "weights"), "w");
+    symlinkSync(join(home, "weights"), join(home, "model"));
+    writeFileSync(join(home, "checkpoint-1/model"), "old");
+    const paths = async (wanted?: (path: string) => boolean): Promise<readonly string[]> =>
+      (await entriesOf(home, wanted)).map(({ path }) => path);
+    expect(await paths((path) => path === "model")).toEqual(["rm/model"]);
+    expect(await paths()).toEqual(["rm/checkpoint-1/model", "rm/model", "rm/weights"]);
+    await expect(paths(() => false)).rejects.toMatchObject({ code: "BUNDLE_SOURCE_INVALID" });
+    symlinkSync(home, join(home, "checkpoint-1/up"));
+    await expect(paths()).rejects.toThrow(/BUNDLE_SOURCE_INVALID.*up leads back to/);
+    rmSync(join(home, "checkpoint-1/up"));
+    symlinkSync("/dev/null", join(home, "device"));
+    await expect(paths()).rejects.toThrow(/BUNDLE_SOURCE_INVALID.*device is no plain file/);
+    rmSync(join(home, "device"));
+    symlinkSync(join(home, "nowhere"), join(home, "broken"));
+    await expect(paths()).rejects.toThrow(/BUNDLE_SOURCE_ABSENT.*broken/);
   });
 
   it("are waited for: what is not stored yet may be on its way", async () => {

@@ -178,7 +178,7 @@ async function open(
   const telemetry = lifecycle.use("telemetry", await openRunTelemetry(run, { uid, log, environment }));
   const bus = await connectJetStreamBus({ ...nats, name: instance, signal, log });
   lifecycle.use("bus", bus);
-  await fetchBundles({ spec: run.spec, bus, uid, folder: baseDir, signal });
+  await fetchBundles({ spec: run.spec, role, bus, uid, folder: baseDir, signal });
   // Others than the learner have weights from it, and the model's own for nothing.
   const weights = role === "learner" ? "held" : "read anew";
   const model = await openModel(run.spec.model, { baseDir, seed: run.spec.seed, weights, signal });

@@ -5,6 +5,7 @@ import {
   type RoleName,
   type SourceUse,
   sourcesOf,
+  sourcesReadBy,
 } from "@oarlock/runfile";
 import type { TrainingRun } from "./api.ts";
 
@@ -18,32 +19,27 @@ export function configMapsOf(run: TrainingRun): readonly string[] {
   return [...new Set(names)].toSorted();
 }
 
-/** Who reads what: everybody decodes, the learner alone has the rows, reward workers alone run functions and call services. */
-const READERS: Readonly<Record<SourceUse["kind"], readonly RoleName[]>> = {
-  model: ["learner", "actor", "reward"],
-  tokenizer: ["learner", "actor", "reward"],
-  data: ["learner"],
-  function: ["reward"],
-  // The learner hands the weights on, as those of the models that it trains.
-  scorer: ["learner"],
-  authority: ["reward"],
-};
-
 /** Claims that pods of these roles read, each once. */
 export function claimsOf({ spec }: TrainingRun, roles: readonly RoleName[]): readonly string[] {
-  const names = sourcesOf(spec)
-    .filter(({ kind }) => READERS[kind].some((reader) => roles.includes(reader)))
+  const names = sourcesReadBy(spec, roles)
     .map(({ reference }) => clusterSource(reference))
     .flatMap((source) => (source?.scheme === "pvc" ? [source.name] : []));
   return [...new Set(names)].toSorted();
 }
+
+/** Whether pods of these roles ask the hub. The learner may be told to while it runs, of a scorer's successor. */
+export function asksHub({ spec }: TrainingRun, roles: readonly RoleName[]): boolean {
+  return roles.includes("learner") || sourcesReadBy(spec, roles).some(isOfHub);
+}
+
+const isOfHub = ({ reference }: SourceUse): boolean => reference.startsWith("hf://");
 
 /**
  * Whether the run's plan is resolved in a pod of its own: volumes are mounted only there; a hub is asked with the run's token and from
  * its place in the network; and models and data sets of any size have that pod's memory and time, not the controller's.
  */
 export function isPlannedInPod(run: TrainingRun): boolean {
-  const readsHub = sourcesOf(run.spec).some(({ reference }) => reference.startsWith("hf://"));
+  const readsHub = sourcesOf(run.spec).some(isOfHub);
   return run.spec.hub !== undefined || readsHub || clusterSources(run).some(({ scheme }) => scheme === "pvc");
 }
 

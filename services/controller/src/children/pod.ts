@@ -111,7 +111,7 @@ function environment(run: TrainingRun, role: RoleName, settings: ChildSettings):
     { name: "OARLOCK_METRICS_PORT", value: String(METRICS_PORT) },
     { name: "OARLOCK_GRACE_MS", value: String((GRACE_SECONDS[role] - CLOSING_SECONDS) * 1000) },
     ...natsEnvironment(run, settings),
-    ...hubEnvironment(run),
+    ...hubEnvironment(run, [role]),
     ...(role === "reward" ? scorerTokens(run) : []),
     ...(role !== "learner" && queueOf(run) !== undefined ? [REPLACEABLE] : []),
     ...(settings.otlpEndpoint === undefined ? [] : tracing(run, settings.otlpEndpoint)),

@@ -2,7 +2,7 @@
 import type { RoleName } from "@oarlock/runfile";
 import type { TrainingRun } from "../api.ts";
 import { managedNatsEnvironment, ownsNats } from "../nats/server.ts";
-import { claimsOf, configMapsOf } from "../run-sources.ts";
+import { asksHub, claimsOf, configMapsOf } from "../run-sources.ts";
 import type { Fields } from "./pod-parts.ts";
 import type { ChildSettings } from "./settings.ts";
 
@@ -38,9 +38,9 @@ export function sourceMounts(run: TrainingRun, roles: readonly RoleName[]): read
   ];
 }
 
-/** Where the hub is, and who a pod is to it. */
-export function hubEnvironment({ spec }: TrainingRun): readonly Fields[] {
-  const { endpoint, tokenSecretRef } = spec.hub ?? {};
+/** Where the hub is, and who a pod of these roles is to it: nothing where it has nothing to ask there. */
+export function hubEnvironment(run: TrainingRun, roles: readonly RoleName[]): readonly Fields[] {
+  const { endpoint, tokenSecretRef } = (asksHub(run, roles) ? run.spec.hub : undefined) ?? {};
   return [
     ...(endpoint === undefined ? [] : [{ name: "HF_ENDPOINT", value: endpoint }]),
     ...(tokenSecretRef === undefined

@@ -81,7 +81,7 @@ function container(run: TrainingRun, settings: ChildSettings): Fields {
       { name: "OARLOCK_HOST", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
       { name: "OARLOCK_PORT", value: String(GRPC_PORT) },
       ...bundles.env,
-      ...hubEnvironment(run),
+      ...hubEnvironment(run, READERS),
       { name: "HOME", value: "/tmp" },
     ],
     ports: [{ name: "plan", containerPort: GRPC_PORT, protocol: "TCP" }],

@@ -23,6 +23,11 @@ const READS = {
   stages: [{ name: "learn", type: "grpo", grpo }],
 } as const satisfies Partial<RunSpec>;
 
+const scoredFromHub = {
+  ...grpo,
+  rewards: [{ name: "learned", type: "model", model: { from: "hf://org/name" } }],
+} as const;
+
 interface Template {
   readonly spec: { readonly template: { readonly spec: { readonly volumes: readonly Volume[] } } };
 }
@@ -80,29 +85,40 @@ it("a run that reads volumes has a Job plan it, walled in as the run, and remove
   expect(world.children.has("Job/demo-planner")).toBe(false);
 });
 
-it("a run that names a hub is planned in a pod, and every pod of it is told where the hub is and given the token", () => {
-  const tokenSecretRef = { name: "hub", key: "token" };
-  const world = newWorld({ hub: { endpoint: "https://hub.example.com", tokenSecretRef } });
-  const told = (kind: string, part: string): unknown[] => {
-    const containers = world.child<PodTemplate>(kind, part)?.spec.template.spec.containers;
-    return containers?.[0]?.env.filter(({ name }) => name.startsWith("HF_")) ?? [];
-  };
-  const expected = [
-    { name: "HF_ENDPOINT", value: "https://hub.example.com" },
-    { name: "HF_TOKEN", valueFrom: { secretKeyRef: tokenSecretRef } },
-  ];
-  world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
-  world.settle();
-  expect(told("Job", "planner")).toEqual(expected);
-  world.more = {};
-  world.settle();
-  for (const [kind, role] of [
-    ["Job", "learner"],
-    ["Deployment", "actor"],
-    ["Deployment", "reward"],
-  ] as const)
-    expect(told(kind, role)).toEqual(expected);
-});
+it.each([
+  ["a model", { ...READS, model: { from: "hf://org/name" } }, ["learner", "actor", "reward"]],
+  // The learner hands it on.
+  ["a reward model", { ...READS, stages: [{ ...READS.stages[0], grpo: scoredFromHub }] }, ["learner"]],
+  ["a successor at most", READS, ["learner"]],
+] as const)(
+  "a run that names a hub is planned in a pod; of %s the pods that read it are given the token",
+  (_, of, readers) => {
+    const tokenSecretRef = { name: "hub", key: "token" };
+    const world = newWorld({
+      ...of,
+      hub: { endpoint: "https://hub.example.com", tokenSecretRef },
+    } as Partial<RunSpec>);
+    const told = (kind: string, part: string): unknown[] => {
+      const containers = world.child<PodTemplate>(kind, part)?.spec.template.spec.containers;
+      return containers?.[0]?.env.filter(({ name }) => name.startsWith("HF_")) ?? [];
+    };
+    const expected = [
+      { name: "HF_ENDPOINT", value: "https://hub.example.com" },
+      { name: "HF_TOKEN", valueFrom: { secretKeyRef: tokenSecretRef } },
+    ];
+    world.more = { plan: { type: "waiting", message: "the pod that plans is being made" } };
+    world.settle();
+    expect(told("Job", "planner")).toEqual(expected);
+    world.more = {};
+    world.settle();
+    for (const [kind, role] of [
+      ["Job", "learner"],
+      ["Deployment", "actor"],
+      ["Deployment", "reward"],
+    ] as const)
+      expect(told(kind, role)).toEqual((readers as readonly string[]).includes(role) ? expected : []);
+  },
+);
 
 it.each([
   ["a model of the hub", { model: { from: "hf://org/name" } }],
