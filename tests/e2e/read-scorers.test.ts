@@ -2,15 +2,17 @@
  * Reward models that a run reads and does not train, on the real command line: their digest is on every sample, a killed run goes
  * on with them to the same weights, and one that has changed is refused.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { parseSamples } from "@oarlock/report";
-import { temporaryFolder } from "@oarlock/testkit";
+import type { ResolvedRun } from "@oarlock/runfile";
+import { requireNatsServer, startFakeHub, temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
 import { tinyModel } from "../tiny-model.ts";
 import { writeTinyScorer } from "../tiny-scorer.ts";
 import { digestsOf, oarlock, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
 
+const nats = requireNatsServer();
 const STEPS = 12;
 const RUN_FILE = `
 apiVersion: oarlock.dev/v1alpha1
@@ -88,3 +90,57 @@ test("W2, T3: a run that is killed is scored by the same reward models to the en
   expect(metrics[name]).toBeTypeOf("number");
   expect(metrics[name]).toBe(summaryOf(out).stages[0]?.after?.metrics[name]);
 });
+
+test.skipIf(nats.absent)(
+  `D1: a reward model of the hub scores a run of several processes, and offline one of a single process${nats.note}`,
+  async () => {
+    const folder = temporaryFolder("hub-scorer");
+    const digest = await writeTinyScorer(join(folder, "rm"), { hiddenSize: 16, seed: 1 });
+    const files = readdirSync(join(folder, "rm")).map(
+      (name) => [name, readFileSync(join(folder, "rm", name))] as const,
+    );
+    const hub = await startFakeHub({ files: new Map(files), token: "hf_mine" });
+    const rewards = [
+      "{name: liked, type: model, model: {from: 'hf://org/name'}}",
+      // One of each source, which are the same: so is the worst of both.
+      "{name: worst, type: ensemble, weight: 0, ensemble: {from: ['hf://org/name@v1', ./rm], combine: min}}",
+    ];
+    const set = [`stages.learn.grpo.rewards=[${rewards.join(", ")}]`, "stages.learn.grpo.steps=2"];
+    const args = (out: string) => ["run", "run.yaml", "--out", out, ...set.flatMap((one) => ["--set", one])];
+    writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+    const env = {
+      ...process.env,
+      PATH: [dirname(nats.path), process.env["PATH"]].join(delimiter),
+      OARLOCK_CACHE: join(folder, "cache"),
+      HF_ENDPOINT: hub.endpoint,
+    };
+    const online = await oarlock([...args("online"), "--processes"], folder, { ...env, HF_TOKEN: "hf_mine" });
+    expect(online.code, online.text).toBe(0);
+    // The plan's process fetches it once; the learner's, and the second reference to the same commit, have it from the cache.
+    const weights = hub.requests.filter((request) => /model\.safetensors(?! bytes=0-0)/.test(request));
+    expect(weights).toHaveLength(1);
+    const asked = hub.requests.length;
+
+    const offline = await oarlock(args("offline"), folder, { ...env, HF_HUB_OFFLINE: "1" });
+    expect(offline.code, offline.text).toBe(0);
+    expect(hub.requests).toHaveLength(asked);
+    expect(digestsOf(join(folder, "online"))).toHaveLength(2);
+    expect(digestsOf(join(folder, "offline"))).toEqual(digestsOf(join(folder, "online")));
+    for (const out of ["online", "offline"].map((name) => join(folder, name))) {
+      const { run } = JSON.parse(readFileSync(join(out, "plan.json"), "utf8")) as { run: ResolvedRun };
+      expect(run.inputs.scorers?.map((scorer) => [scorer.from, scorer.digest])).toEqual([
+        ["hf://org/name", digest],
+        ["hf://org/name@v1", digest],
+        ["./rm", digest],
+      ]);
+      const samples = parseSamples(readFileSync(join(out, "samples.jsonl"), "utf8"));
+      expect(samples.length).toBeGreaterThan(0);
+      for (const { versions, rewards: scores } of samples) {
+        const version = `sha256:${digest}`;
+        expect(versions).toEqual({ liked: version, worst: `${version}+${version}` });
+        expect(scores["worst"]).toBe(scores["liked"]);
+      }
+      expect(`${online.text}${readFileSync(join(out, "plan.json"), "utf8")}`).not.toContain("hf_mine");
+    }
+  },
+);

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
 import { LearnerService } from "@oarlock/proto";
+import { parseSamples } from "@oarlock/report";
 import { openChannel, type TlsOptions } from "@oarlock/rpc";
 import {
   eventually,
@@ -35,6 +36,7 @@ import {
 } from "./cluster.ts";
 import { finalDigest, kubectlOarlock, oarlockHere } from "../one-process.ts";
 import { tinyModel } from "../tiny-model.ts";
+import { writeTinyScorer } from "../tiny-scorer.ts";
 
 const needs = clusterNeeds();
 const NODE_GRACE_SECONDS = 10;
@@ -359,7 +361,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     }
   }, 600_000);
 
-  it("D1: rows of a private data set, and data and a reward on a volume, are planned and read where pods reach them", async () => {
+  it("D1: rows of a private data set, and data, a reward and a reward model on a volume, are planned and read where pods reach them", async () => {
     // Every volume of this cluster is this folder.
     mkdirSync(join(cluster.volume, "sets"));
     const rows = Array.from({ length: 32 }, (_, at) => {
@@ -368,6 +370,7 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     });
     writeFileSync(join(cluster.volume, "sets/rows.jsonl"), `${rows.join("\n")}\n`);
     writeFileSync(join(cluster.volume, "reward.ts"), REWARD);
+    const scorer = await writeTinyScorer(join(cluster.volume, "models/rm"), { hiddenSize: 16, seed: 1 });
     const claim = {
       apiVersion: "v1",
       kind: "PersistentVolumeClaim",
@@ -384,14 +387,16 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
       run(
         name,
         `  allow: [EVALUATION_ON_TRAINING_DATA]
-  evaluation: { data: ${onVolume(from)}, every: 60 }
+  evaluation: { data: ${onVolume(from)}, every: 20 }
   hub: { endpoint: "${hub.endpoint}", tokenSecretRef: { name: hub, key: token } }
 `,
       )
+        .replace("steps: 60", "steps: 20")
         .replace("{ type: task, task: { name: addition, digits: 1 } }", data)
         .replace(
           "{ name: answer, type: exact }",
-          `{ name: mine, type: function, function: { file: "${from}/reward.ts" } }`,
+          `{ name: mine, type: function, function: { file: "${from}/reward.ts" } },
+          { name: liked, type: model, weight: 0.01, model: { from: "${from}/models/rm" } }`,
         );
     const ofHub = '{ type: hub, hub: { dataset: "hf://datasets/org/name", split: train } }';
     writeFileSync(join(folder, "mounted.yaml"), reading("pvc://shared", "mounted", ofHub));
@@ -419,6 +424,12 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
     expect(plan).not.toContain("hf_of-this-team");
     oarlockHere("run", join(folder, "local.yaml"), "--out", join(folder, "local"));
     expect(finalDigest(join(cluster.volume, "runs", uid))).toBe(finalDigest(join(folder, "local")));
+    for (const out of [join(cluster.volume, "runs", uid), join(folder, "local")]) {
+      const samples = parseSamples(readFileSync(join(out, "samples.jsonl"), "utf8"));
+      expect(new Set(samples.map(({ versions }) => versions?.["liked"]))).toEqual(
+        new Set([`sha256:${scorer}`]),
+      );
+    }
     expect((await cluster.plane.kubectl(["-n", NAMESPACE, "get", "job", "mounted-planner"])).code).not.toBe(
       0,
     );
