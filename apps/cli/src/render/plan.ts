@@ -8,8 +8,11 @@ import {
   type MemoryEstimate,
   type Origin,
   type Origins,
+  parameterCount,
   type Plan,
+  type ResolvedReward,
   type ResolvedRun,
+  rewardsOf,
   rolloutWindow,
   type StageDecision,
   type TimeEstimate,
@@ -83,6 +86,7 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
   });
   const rows = [
     ["parameters", formatCount(run.inputs.model.parameters)],
+    ...scorerRows(run),
     ...stages,
     ["peak memory", `about ${formatBytes(memory.total)} (${memoryParts(memory)})`],
     ...(time === undefined
@@ -90,7 +94,7 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
       : [
           [
             "time",
-            `about ${formatDuration(time.totalSeconds)} at most, evaluations ${formatDuration(time.evaluationSeconds)} of it`,
+            `about ${formatDuration(time.totalSeconds)} at most${beside(run)}, evaluations ${formatDuration(time.evaluationSeconds)} of it`,
           ],
         ]),
     ...actorRows(run, time),
@@ -98,6 +102,30 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
   ];
   const width = Math.max(...rows.map(([label = ""]) => label.length));
   return rows.map(([label = "", value = ""]) => `${style.dim(label.padEnd(width))}  ${value}`).join("\n");
+}
+
+/** The reward models that the run reads. */
+function scorerRows({ inputs: { scorers = [] } }: ResolvedRun): string[][] {
+  return scorers.map(({ from, shape, digest }) => [
+    "reward model",
+    `${from}: ${formatCount(parameterCount(shape))} parameters, ${digest}`,
+  ]);
+}
+
+/** Scorers that take a time which nobody has measured. */
+const UNTIMED: ReadonlySet<ResolvedReward["type"]> = new Set([
+  "model",
+  "ensemble",
+  "function",
+  "http",
+  "grpc",
+  "judge",
+]);
+
+function beside({ spec }: ResolvedRun): string {
+  const untimed = rewardsOf(spec).filter(({ type }) => UNTIMED.has(type));
+  const names = [...new Set(untimed.map(({ name }) => name))].join(", ");
+  return names === "" ? "" : ` beside what scoring by ${names} takes`;
 }
 
 /** How many actors a run can use on a cluster. */
