@@ -2,7 +2,7 @@
  * Reward models that a run reads and does not train, on the real command line: their digest is on every sample, a killed run goes
  * on with them to the same weights, and one that has changed is refused.
  */
-import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { parseSamples } from "@oarlock/report";
 import type { ResolvedRun } from "@oarlock/runfile";
@@ -142,5 +142,26 @@ test.skipIf(nats.absent)(
       }
       expect(`${online.text}${readFileSync(join(out, "plan.json"), "utf8")}`).not.toContain("hf_mine");
     }
+  },
+);
+
+test.skipIf(nats.absent)(
+  `W2: a reward model that changes after the plan ends the run at once, as no other try would do better${nats.note}`,
+  async () => {
+    const folder = temporaryFolder("changed-scorer");
+    writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+    for (const name of ["one", "two"]) await writeTinyScorer(join(folder, name), { hiddenSize: 16, seed: 1 });
+    const env = { ...process.env, PATH: [dirname(nats.path), process.env["PATH"]].join(delimiter) };
+    const started = startOarlock(["run", "run.yaml", "--out", "out", "--processes"], folder, env);
+    while (!existsSync(join(folder, "out/plan.json"))) {
+      expect(started.child.exitCode).toBeNull();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    renameSync(join(folder, "two"), join(folder, "kept"));
+    await writeTinyScorer(join(folder, "two"), { hiddenSize: 16, seed: 2 });
+    const { code, text } = await started.ended;
+    expect(code, text).toBe(1);
+    expect(text).toMatch(/MODEL_CHANGED\] two is not what it was when the run began/);
+    expect(text).not.toContain("times without a step");
   },
 );
