@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const source = { conditions: ["@oarlock/source"] };
 /** Two files at a time: each waits for threads and processes of its own now and then. */
@@ -20,17 +21,37 @@ const patient = (of: ReturnType<typeof project>) => ({
   test: { ...of.test, sequence: { groupOrder: 1 } },
 });
 
-/** Kills processes at moments of their work: after everything else, one file at a time. */
+/** Kills processes at moments of their work: after everything else. */
 const disturbed = (of: ReturnType<typeof project>) => ({
   ...of,
   test: {
     ...of.test,
     globalSetup: ["tests/chaos/calm.setup.ts"],
-    fileParallelism: false,
-    maxWorkers: 1,
     sequence: { groupOrder: 2 },
   },
 });
+
+/** Files that take minutes, the longest first. */
+const LONG = [
+  "tests/node/addition",
+  "tests/kube/addition",
+  "tests/kube/submit",
+  "tests/kube/security",
+  "tests/integration/rlhf-run",
+  "tests/chaos/learner-dies",
+];
+
+/** Has the long files begin before the others of their group, so that none runs alone at its end. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const order = (spec: TestSpecification): number => spec.project.config.sequence.groupOrder;
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const at = LONG.findIndex((name) => moduleId.includes(name));
+      return at < 0 ? LONG.length : at;
+    };
+    return (await super.sort(files)).toSorted((a, b) => order(a) - order(b) || rank(a) - rank(b));
+  }
+}
 
 /** Files of one worker share their modules: loading them anew for each file took as long as the tests themselves. */
 const together = (of: ReturnType<typeof project>) => ({ ...of, test: { ...of.test, isolate: false } });
@@ -39,10 +60,11 @@ const together = (of: ReturnType<typeof project>) => ({ ...of, test: { ...of.tes
  * unit: beside the code, no build needed, seconds; those beside it that wait for a real server (`*.server.test.ts`) are
  * integration's. The others cross packages and run built workers
  * (`npm run build` first): conformance (two implementations of one contract), integration, runs, kube (a real control plane),
- * e2e (whole runs), node (images as pods of a real node), chaos (runs on real processes that are killed; one at a time, since each of them is five processes).
+ * e2e (whole runs), node (images as pods of a real node), chaos (runs on real processes that are killed).
  */
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),

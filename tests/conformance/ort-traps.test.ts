@@ -144,7 +144,10 @@ test("P1: with every native call in flight, files are still read and timers stil
 test("a worker thread that loads the library and ends leaves it usable", async () => {
   const ort = await openOrt({ driver: "native" });
   const session = await ort.createSession(stepWithBarrier());
-  const entry = join(dirname(createRequire(import.meta.url).resolve("@oarlock/ort/worker")), "../../index.js");
+  const entry = join(
+    dirname(createRequire(import.meta.url).resolve("@oarlock/ort/worker")),
+    "../../index.js",
+  );
   const source = `import(${JSON.stringify(pathToFileURL(entry).href)}).then(async ({ openOrt }) => { await openOrt({ driver: "native" }); })`;
   const worker = new Worker(source, { eval: true, execArgv: [] });
   await new Promise((resolve, reject) => worker.once("exit", resolve).once("error", reject));

@@ -88,20 +88,23 @@ async function expectResumed(folder: string, before: Ended): Promise<void> {
   });
 }
 
+/** A run that Ctrl-C stopped after so many steps, and what it says then. */
+async function interruptedAt(steps: number): Promise<{ readonly folder: string; readonly ended: Ended }> {
+  const folder = project();
+  const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+  await stepsDone(join(folder, "out"), steps, started);
+  started.child.kill("SIGINT");
+  const ended = await started.ended;
+  expect(ended.text).toContain("draining to a checkpoint");
+  expect(ended.text).toContain("oarlock resume out");
+  expect(summaryOf(join(folder, "out")).status).toBe("stopped");
+  return { folder, ended };
+}
+
 describe("T3: a run that ends early", () => {
-  test.each([
-    ["in its first stage", SFT_STEPS / 2],
-    ["in its second stage", SFT_STEPS + GRPO_STEPS / 2],
-  ])("by Ctrl-C %s drains to a checkpoint, and resume continues it bit for bit", async (_, steps) => {
-    const folder = project();
-    const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
-    await stepsDone(join(folder, "out"), steps, started);
-    started.child.kill("SIGINT");
-    const ended = await started.ended;
-    expect(ended.text).toContain("draining to a checkpoint");
-    expect(ended.text).toContain("oarlock resume out");
+  test("by Ctrl-C drains to a checkpoint, and resume continues it bit for bit", async () => {
+    const { folder, ended } = await interruptedAt(SFT_STEPS + GRPO_STEPS / 2);
     expect(ended.code, ended.text).toBe(130);
-    expect(summaryOf(join(folder, "out")).status).toBe("stopped");
     await expectResumed(folder, ended);
   });
 
@@ -141,13 +144,9 @@ describe("T3: a run that ends early", () => {
   );
 });
 
-test("T3: resume refuses data that is not what the run began with, names it, and leaves the run as it is", async () => {
-  const folder = project();
+test("T3: stopped in its first stage, a run refuses data that is not what it began with, names it, and goes on with what it was", async () => {
+  const { folder, ended } = await interruptedAt(SFT_STEPS / 2);
   const out = join(folder, "out");
-  const started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
-  await stepsDone(out, SFT_STEPS / 2, started);
-  started.child.kill("SIGINT");
-  const ended = await started.ended;
   const data = join(folder, "sums.jsonl");
   const rows = readFileSync(data, "utf8");
   writeFileSync(data, rows.replaceAll('"completion":"7"', '"completion":"8"'));

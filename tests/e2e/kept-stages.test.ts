@@ -185,7 +185,7 @@ describe("a second run into the folder of the first", () => {
 
   test("T3, D1: killed in the middle of the supervised and of the reward model's stage it ends with the same weights", async () => {
     const folder = project();
-    const steps = 60;
+    const steps = 30;
     const longer = set(
       `stages.sft.sft.steps=${steps}`,
       `stages.rm.reward-model.steps=${steps}`,
