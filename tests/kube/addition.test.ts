@@ -91,7 +91,7 @@ spec:
       type: grpo
       grpo:
         data: { type: task, task: { name: addition, digits: 2, split: train } }
-        steps: 150
+        steps: 120
         promptsPerStep: 32
         groupSize: 8
         sampling: { maxNewTokens: 4 }
@@ -242,8 +242,8 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
 
     await kubectl("wait", "trun/addition", "--for=condition=Complete", "--timeout=300s");
     const { status } = await get();
-    expect(status?.progress).toMatchObject({ step: 180, totalSteps: 180 });
-    expect(status?.checkpoint?.step).toBe(180);
+    expect(status?.progress).toMatchObject({ step: 150, totalSteps: 150 });
+    expect(status?.checkpoint?.step).toBe(150);
     expect(status?.metrics?.some(({ name }) => name === "reward_mean")).toBe(true);
     // The killed process is the only failure: the deleted pod and the suspension ended in order.
     expect(status?.roles?.find(({ name }) => name === "learner")?.restarts).toBe(1);
