@@ -13,24 +13,9 @@ import { testedEngine } from "@oarlock/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { TrainerCore } from "./core.ts";
 import type { Objective, StepOptions, TrainerOptions, TrainingRow } from "./types.ts";
-import { stateOf } from "./testing.ts";
+import { SMALL_LLAMA, stateOf } from "./testing.ts";
 
-const config: LlamaConfig = {
-  vocabSize: 29,
-  hiddenSize: 16,
-  intermediateSize: 40,
-  layers: 2,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 4,
-  ropeTheta: 10_000,
-  ropeConvention: "interleaved",
-  rmsNormEps: 1e-5,
-  maxPositions: 64,
-  tiedEmbeddings: true,
-  qkvBias: false,
-  qkNorm: false,
-};
+const config: LlamaConfig = { ...SMALL_LLAMA, ropeConvention: "interleaved" };
 const weights = initialWeights(config, (count, index) => initialNormals(7, index, count));
 
 const opened: TrainerCore[] = [];

@@ -5,24 +5,10 @@ import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { forwardModel, type ForwardSpec, gradientModel, gradientName } from "./graphs.ts";
 import { trainsHeadOnly } from "./objective.ts";
+import { SMALL_LLAMA } from "./testing.ts";
 import type { Objective } from "./types.ts";
 
-const config: LlamaConfig = {
-  vocabSize: 29,
-  hiddenSize: 16,
-  intermediateSize: 40,
-  layers: 2,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 4,
-  ropeTheta: 10_000,
-  ropeConvention: "half-split",
-  rmsNormEps: 1e-5,
-  maxPositions: 64,
-  tiedEmbeddings: true,
-  qkvBias: true,
-  qkNorm: true,
-};
+const config: LlamaConfig = { ...SMALL_LLAMA, qkvBias: true, qkNorm: true };
 
 const clip = { low: 0.2, high: 0.2, dual: 3 };
 const grpo = {

@@ -14,24 +14,9 @@ import { TrainerCore } from "./core.ts";
 import { openScoreCore } from "./score-core.ts";
 import { sequenceRow } from "./sequence-row.ts";
 import type { Objective, StepOptions, TrainingRow } from "./types.ts";
-import { stateOf } from "./testing.ts";
+import { SMALL_LLAMA, stateOf } from "./testing.ts";
 
-const policy: LlamaConfig = {
-  vocabSize: 29,
-  hiddenSize: 16,
-  intermediateSize: 40,
-  layers: 2,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 4,
-  ropeTheta: 10_000,
-  ropeConvention: "half-split",
-  rmsNormEps: 1e-5,
-  maxPositions: 64,
-  tiedEmbeddings: true,
-  qkvBias: false,
-  qkNorm: false,
-};
+const policy = SMALL_LLAMA;
 const policyWeights = initialWeights(policy, (count, index) => initialNormals(7, index, count));
 const scorer = withScoreHead(policy);
 const scorerWeights = initialWeights(scorer, (count, index) => initialNormals(9, index, count));
