@@ -327,7 +327,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     // The first may be over before anybody looks; none comes twice.
     expect(seen.filter((stage) => stage !== "style")).toEqual(["judge", "please"]);
     expect(said).toContain(
-      "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actors and 1 reward workers wait for rollouts",
+      "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actor and 1 reward worker wait for rollouts",
     );
 
     await cluster.kubectl("wait", "trun/rlhf", "--for=condition=Complete", "--timeout=240s");

@@ -258,6 +258,19 @@ describe("a run that trains", () => {
     expect(ready(world)?.message).toContain(words);
   });
 
+  it("says that it finishes while a learner that trained all steps ends", () => {
+    const world = running();
+    world.more = { report: { ...report, step: 30 } };
+    world.settle();
+    world.more = {};
+    world.pods = [{ ...servingPod("learner"), status: { phase: "Running" } }];
+    world.settle();
+    expect(ready(world)).toMatchObject({ status: "False", reason: "Finishing" });
+    world.pods = [];
+    world.settle();
+    expect(ready(world)?.reason).toBe("Finishing");
+  });
+
   it("repairs a child that somebody changed or deleted", () => {
     const world = running();
     const service = world.child<KubeObject>("Service", "actor");

@@ -9,7 +9,7 @@ import { lostWords } from "./lost-nodes.ts";
 import { awaitsNats } from "./nats/pace.ts";
 import { isReady, jobCondition, livePods, type Observed, planOf, podsOf } from "./observed.ts";
 import { queueOf } from "./queueing.ts";
-import { trainingWords } from "./stages.ts";
+import { counted, trainingWords } from "./stages.ts";
 
 /** Reasons of the condition `Ready`. */
 export type Reason =
@@ -33,7 +33,8 @@ export type Reason =
   | "WaitingForPods"
   | "Starting"
   | "Paused"
-  | "Training";
+  | "Training"
+  | "Finishing";
 
 export interface Situation {
   readonly reason: Reason;
@@ -137,14 +138,23 @@ const suspended: Case = (observed) => {
   if (observed.run.spec.suspend !== true) return undefined;
   const left = livePods(observed.pods).length;
   return left > 0
-    ? { reason: "Suspending", message: `${left} pods drain` }
+    ? { reason: "Suspending", message: `${counted(left, "pod")} drain${left === 1 ? "s" : ""}` }
     : { reason: "Suspended", message: "spec.suspend is true; nothing runs, the checkpoint is kept" };
 };
 
 const waiting: Case = (observed) => {
   const why = whyNoLearner(observed);
+  if (why?.reason === "Starting" && allTrained(observed)) return FINISHING;
   return why && { ...why, message: `${why.message}${lostWords(observed)}` };
 };
+
+const FINISHING: Situation = { reason: "Finishing", message: "all steps are trained; the final model is written" };
+
+/** A learner that serves no longer has ended its work then, or does what is left of it. */
+function allTrained({ run }: Observed): boolean {
+  const { step = 0, totalSteps } = run.status?.progress ?? {};
+  return step === totalSteps;
+}
 
 function whyNoLearner(observed: Observed): Situation | undefined {
   const [learner] = livePods(podsOf(observed, "learner"));

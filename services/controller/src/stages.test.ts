@@ -46,11 +46,11 @@ describe("the stage of a run", () => {
     at(world, 1, 3);
     world.settle();
     expect(said(world)).toBe(
-      "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actors and 1 reward workers wait for rollouts",
+      "stage judge (reward-model), 2 of 3: the learner trains alone, 1 actor and 1 reward worker wait for rollouts",
     );
     at(world, 2, 0);
     world.settle();
-    expect(said(world)).toBe("stage please (ppo), 3 of 3: learner, 1 actors and 1 reward workers serve");
+    expect(said(world)).toBe("stage please (ppo), 3 of 3: learner, 1 actor and 1 reward worker serve");
   });
 
   it("says that a stage learns alone but for its evaluations, which need the other pods", () => {
@@ -59,7 +59,7 @@ describe("the stage of a run", () => {
     at(world, 0, 3);
     world.settle();
     expect(said(world)).toBe(
-      "stage style (sft), 1 of 3: the learner trains, 1 actors and 1 reward workers serve its evaluations",
+      "stage style (sft), 1 of 3: the learner trains, 1 actor and 1 reward worker serve its evaluations",
     );
     world.pods = world.pods.filter(({ metadata }) => metadata.labels?.["oarlock.dev/role"] !== "actor");
     world.settle();

@@ -14,7 +14,7 @@ export function trainingWords(observed: Observed): string {
   const { run, report } = observed;
   const actors = podsOf(observed, "actor").filter(isReady).length;
   const rewards = podsOf(observed, "reward").filter(isReady).length;
-  const others = `${actors} actors and ${rewards} reward workers`;
+  const others = `${counted(actors, "actor")} and ${counted(rewards, "reward worker")}`;
   // One that does not answer at once is where it was.
   const last = run.spec.stages.find(({ name }) => name === run.status?.progress?.stage);
   const stage = report === undefined ? last : run.spec.stages[report.stage];
@@ -26,6 +26,9 @@ export function trainingWords(observed: Observed): string {
   if (samples(stage.type)) return `${words}: learner, ${others} serve${lacks && `; no step ends ${lacks}`}`;
   return `${words}: the learner trains, ${others} serve its evaluations${lacks && `; no evaluation ends ${lacks}`}`;
 }
+
+/** "1 actor", "2 actors". */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** What is waited for where a role has no pod that serves, as when it is scaled to zero. */
 function unserved({ actors, rewards }: { readonly actors: number; readonly rewards: number }): string {

@@ -109,7 +109,7 @@ function conditions(observed: Observed, { reason, message, failure }: Situation)
   const not = (word: string): { reason: string; message: string } => ({ reason: word, message: "" });
   return [
     condition("Ready", RUNNING.has(reason), now),
-    condition("Progressing", reason === "Training", now),
+    condition("Progressing", reason === "Training" || reason === "Finishing", now),
     condition("Stalled", reason === "Stalled", reason === "Stalled" ? now : not("NotStalled")),
     condition("Suspended", reason === "Suspended", suspension(reason, now)),
     condition("Complete", reason === "Complete", reason === "Complete" ? now : not("NotComplete")),

@@ -41,7 +41,7 @@ describe("why", () => {
       lastTimestamp: "2025-12-31T23:59:00Z",
     };
     const said = waitingFor(
-      around("Training", "learner, 1 actors and 1 reward workers serve", { events: [refused] }),
+      around("Training", "learner, 1 actor and 1 reward worker serve", { events: [refused] }),
     );
     expect(said.sentence).toContain("exceeded quota: team");
     const old = { ...refused, lastTimestamp: "2025-12-31T20:00:00Z" };
