@@ -25,6 +25,7 @@ const REST_SECONDS = 40;
 const WRITES = ["POST", "PUT", "PATCH", "DELETE"];
 const NODE = "stub";
 const BEAT_MS = 5_000;
+const RUNS_PATH = "/apis/oarlock.dev/v1alpha1/trainingruns";
 
 export async function rows(): Promise<readonly (BenchRow | SkippedRow)[]> {
   const kube = findKube();
@@ -43,6 +44,10 @@ export async function rows(): Promise<readonly (BenchRow | SkippedRow)[]> {
     OARLOCK_PLANNER: `${process.execPath} ${planner}`,
   });
   try {
+    // A kind that is established may take a moment more until it is served.
+    await eventually("runs to be served", async () =>
+      (await api.request("GET", RUNS_PATH)).code === 200 ? true : undefined,
+    );
     await registerNode(api, stopping.signal);
     return await measure({ plane, api, controller, signal: stopping.signal });
   } finally {
@@ -136,7 +141,7 @@ function watchRuns(api: Api, signal: AbortSignal): { seconds(): readonly number[
   const ended = (reason: unknown): void => {
     if (!signal.aborted) throw reason;
   };
-  see("/apis/oarlock.dev/v1alpha1/trainingruns?watch=1", ({ metadata }) => {
+  see(`${RUNS_PATH}?watch=1`, ({ metadata }) => {
     if (!appeared.has(metadata.name)) appeared.set(metadata.name, performance.now());
   }).catch(ended);
   see("/api/v1/pods?watch=1", (pod) => {

@@ -19,6 +19,8 @@ export interface Row {
   readonly prompt: Prompt;
   /** What SFT trains on: the text (or the assistant's turns) after the prompt. */
   readonly completion?: Prompt;
+  /** Text that nobody asked for (TRL: language modelling): all of it is the completion, and `prompt` is empty. */
+  readonly isPlainText?: true;
   /** The better and the worse continuation of a preference pair. */
   readonly chosen?: Prompt;
   readonly rejected?: Prompt;

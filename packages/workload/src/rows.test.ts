@@ -1,8 +1,8 @@
-/** Preference pairs and labelled steps: no first turn on both sides of the split, and what is left out is counted. */
+/** Plain text, preference pairs and labelled steps: no first turn on both sides of a split, and what is left out is counted. */
 import type { Row } from "@oarlock/data";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, test } from "vitest";
-import { labelledSteps, preferenceRankings } from "./rows.ts";
+import { demonstrationRows, labelledSteps, preferenceRankings, promptRows } from "./rows.ts";
 
 const files = characterTokenizer({
   alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n",
@@ -26,6 +26,25 @@ const options = {
 } as const;
 const questionOf = ([preferred]: readonly Int32Array[]): string =>
   /question (\d+)/.exec(tokenizer.decode([...(preferred ?? [])], { skipSpecialTokens: true }))?.[1] ?? "";
+
+describe("plain text", () => {
+  const text: Row = { prompt: "", completion: "once", isPlainText: true, fields: { text: "once" } };
+
+  test("is trained from its second token to its end token, in no chat, whatever the rendering of prompts", async () => {
+    const rendering = { systemPrompt: "Be kind.", chatTemplate: "always" } as const;
+    const demonstrations = await demonstrationRows([text], { ...options, rendering, mask: "completion" });
+    const tokens = Int32Array.from([...tokenizer.encode("once"), tokenizer.eosTokenId ?? -1]);
+    expect(demonstrations).toEqual([
+      { tokens, promptLength: 0, lossMask: new Uint8Array(tokens.length).fill(1, 1) },
+    ]);
+  });
+
+  test("has no prompt to answer", async () => {
+    await expect(promptRows([text], options)).rejects.toThrow(
+      /DATA_PROMPT_MISSING.*is for supervised stages; accepted: columns prompt/,
+    );
+  });
+});
 
 describe("preference pairs", () => {
   test("are split by first turn, by a share of about the one asked for, whatever the order of the rows", async () => {

@@ -9,7 +9,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { LossMask } from "@oarlock/runfile";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
-import { demonstrationTokens, promptTokens, rankingTokens, stepTokens } from "./tokens.ts";
+import { demonstrationTokens, promptTokens, rankingTokens, rowPrompt, stepTokens } from "./tokens.ts";
 import type { Rendering, TokenizedRanking, TokenizedSteps } from "./tokens.ts";
 
 const SLICE_MS = 5;
@@ -54,7 +54,7 @@ async function inSlices<T>(
 export async function promptRows(rows: readonly Row[], options: RowOptions): Promise<PromptRow[]> {
   const { tokenizer, rendering, maxTokens } = options;
   const prompts = await inSlices(rows, (row, index): PromptRow | undefined => {
-    const { tokens, text } = promptTokens(row.prompt, rendering, tokenizer);
+    const { tokens, text } = promptTokens(rowPrompt(row), rendering, tokenizer);
     if (tokens.length === 0 || tokens.length > maxTokens) return undefined;
     const { answer, fields } = row;
     return {

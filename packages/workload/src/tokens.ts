@@ -52,17 +52,30 @@ export function promptTokens(prompt: Prompt, rendering: Rendering, tokenizer: To
   };
 }
 
+/** The prompt of a row. Throws `DATA_PROMPT_MISSING` where it has none. */
+export function rowPrompt({ prompt, isPlainText }: Row): Prompt {
+  if (isPlainText !== true) return prompt;
+  throw new OarlockError(
+    "DATA_PROMPT_MISSING",
+    "text without a prompt is for supervised stages; accepted: columns prompt, question, instruction or messages, or a field mapping",
+  );
+}
+
+/** Plain text is no turn of a conversation. */
+const AS_IT_IS: Rendering = { systemPrompt: "", chatTemplate: "never" };
+
 /** Prompt and completion with the end token, and which of them are trained. */
 export function demonstrationTokens(
   row: Row,
-  rendering: Rendering,
+  ofPrompts: Rendering,
   options: { tokenizer: Tokenizer; mask: LossMask },
 ): TokenizedDemonstration {
   const { tokenizer, mask } = options;
+  const rendering = row.isPlainText === true ? AS_IT_IS : ofPrompts;
   if (row.completion === undefined) {
     throw new OarlockError(
       "DATA_COMPLETION_MISSING",
-      "a supervised stage needs a completion in every row; accepted: columns completion or messages, or a field mapping",
+      "a supervised stage needs a completion in every row; accepted: columns completion, messages or text, or a field mapping",
     );
   }
   const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
@@ -174,7 +187,7 @@ export type Measured = "prompt" | "demonstration" | "pair" | "steps";
 const lengths: {
   readonly [M in Measured]: (row: Row, rendering: Rendering, options: StepOptions) => number;
 } = {
-  prompt: ({ prompt }, rendering, { tokenizer }) => promptTokens(prompt, rendering, tokenizer).tokens.length,
+  prompt: (row, rendering, { tokenizer }) => promptTokens(rowPrompt(row), rendering, tokenizer).tokens.length,
   demonstration: (row, rendering, { tokenizer }) =>
     demonstrationTokens(row, rendering, { tokenizer, mask: "all" }).tokens.length,
   pair(row, rendering, { tokenizer }) {

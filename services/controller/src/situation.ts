@@ -148,7 +148,10 @@ const waiting: Case = (observed) => {
   return why && { ...why, message: `${why.message}${lostWords(observed)}` };
 };
 
-const FINISHING: Situation = { reason: "Finishing", message: "all steps are trained; the final model is written" };
+const FINISHING: Situation = {
+  reason: "Finishing",
+  message: "all steps are trained; the final model is written",
+};
 
 /** A learner that serves no longer has ended its work then, or does what is left of it. */
 function allTrained({ run }: Observed): boolean {

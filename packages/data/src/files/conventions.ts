@@ -1,6 +1,6 @@
 /**
  * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision,
- * conversational), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and
+ * conversational, language modelling), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and
  * Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that names place, field and value.
  */
 import { OarlockError } from "@oarlock/errors";
@@ -93,6 +93,8 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   const parts = { ...conversationParts(record, names), ...preferenceParts(record, names) };
   const prompt = promptOf(record, names) ?? parts.prompt;
   if (prompt === undefined) {
+    const plain = plainText(record, names);
+    if (plain !== undefined) return plain;
     throw refusal(
       record,
       names.prompt ?? "prompt",
@@ -114,6 +116,13 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
     ...(answer !== undefined && { answer }),
     fields: jsonFields(record.values),
   };
+}
+
+/** A row of nothing but text, in TRL's column for it; a mapping asks for other parts. */
+function plainText({ values }: TableRecord, names: ColumnNames): Row | undefined {
+  const { text } = values;
+  if (typeof text !== "string" || Object.keys(names).length > 0) return undefined;
+  return { prompt: "", completion: text, isPlainText: true, fields: jsonFields(values) };
 }
 
 /** TRL hands a column `tools` to the chat template of a conversation. A prompt without them would be another one. */

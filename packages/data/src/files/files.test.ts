@@ -42,6 +42,17 @@ describe("conventions", () => {
       rejected: [other],
     });
   });
+  test("TRL: language modelling, a column text and no prompt", () => {
+    expect(row({ text: "Once" })).toEqual({
+      prompt: "",
+      completion: "Once",
+      isPlainText: true,
+      fields: { text: "Once" },
+    });
+    expect(row({ text: "Once", prompt: "a" }).isPlainText).toBeUndefined();
+    expect(() => row({ text: 1 })).toThrow(/field "prompt": missing; the row has: text/);
+    expect(() => row({ text: "Once" }, { answer: "solution" })).toThrow(/field "prompt": missing/);
+  });
   test("TRL: stepwise supervision, labels true or false or shares", () => {
     const completions = ["a", "b"];
     expect(row({ prompt: "q", completions, labels: [true, 0] }).steps).toEqual([
@@ -124,7 +135,7 @@ describe("conventions", () => {
   });
   test("X1: a wrong value names place, field, value and what is accepted", () => {
     expect(() => row({ prompt: 5 })).toThrow(/row 1, field "prompt": is 5 \(number\); accepted: text/);
-    expect(() => row({ text: "x" })).toThrow(/fields\.prompt/);
+    expect(() => row({ body: "x" })).toThrow(/fields\.prompt/);
   });
 });
 

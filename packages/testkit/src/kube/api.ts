@@ -65,6 +65,10 @@ export function createApi({ url, certificate, token }: ApiOptions): Api {
     },
     async *watch<T>(path: string, signal: AbortSignal) {
       const response = await send("GET", path, {}, signal);
+      if (response.statusCode !== 200) {
+        response.resume();
+        throw new Error(`GET ${path}: ${response.statusCode} ${response.statusMessage}`);
+      }
       for await (const line of createInterface(response)) yield JSON.parse(line) as WatchEvent<T>;
     },
     close: () => agent.destroy(),
