@@ -92,15 +92,7 @@ function answerText(found: Found | undefined): string | undefined {
 export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   const parts = { ...conversationParts(record, names), ...preferenceParts(record, names) };
   const prompt = promptOf(record, names) ?? parts.prompt;
-  if (prompt === undefined) {
-    const plain = plainText(record, names);
-    if (plain !== undefined) return plain;
-    throw refusal(
-      record,
-      names.prompt ?? "prompt",
-      `missing; the row has: ${Object.keys(record.values).join(", ")}. Name the column under fields.prompt`,
-    );
-  }
+  if (prompt === undefined) return plainText(record, names);
   refuseTools(record, prompt);
   const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
@@ -118,11 +110,16 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   };
 }
 
-/** A row of nothing but text, in TRL's column for it; a mapping asks for other parts. */
-function plainText({ values }: TableRecord, names: ColumnNames): Row | undefined {
-  const { text } = values;
-  if (typeof text !== "string" || Object.keys(names).length > 0) return undefined;
-  return { prompt: "", completion: text, isPlainText: true, fields: jsonFields(values) };
+/** The row of a record without a prompt: text in TRL's column for it, unless a mapping asks for other parts. Throws `DATA_ROW`. */
+function plainText(record: TableRecord, names: ColumnNames): Row {
+  const { text } = record.values;
+  if (typeof text === "string" && Object.keys(names).length === 0)
+    return { prompt: "", completion: text, isPlainText: true, fields: jsonFields(record.values) };
+  throw refusal(
+    record,
+    names.prompt ?? "prompt",
+    `missing; the row has: ${Object.keys(record.values).join(", ")}. Name the column under fields.prompt`,
+  );
 }
 
 /** TRL hands a column `tools` to the chat template of a conversation. A prompt without them would be another one. */
