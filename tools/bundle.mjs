@@ -4,21 +4,16 @@
  *
  * `node ../../tools/bundle.mjs ENTRY…` in the folder of a package, entries relative to its `src`.
  */
-import { readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { cpSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { build } from "esbuild";
 
 const out = "dist/bundle";
 
-/** Have native code, or read files that lie beside their own. */
-const APART = [
-  "onnxruntime-node",
-  "koffi",
-  "esbuild",
-  "grpc-health-check",
-  "@grpc/reflection",
-  "@grpc/proto-loader",
-];
+/** Have native code. */
+const APART = ["onnxruntime-node", "koffi", "esbuild"];
+/** Read files that lie in these folders of theirs, which go along. */
+const READS_OWN = { "grpc-health-check": "proto", "@grpc/reflection": "build/proto" };
 /** Ask where they lie for what we use none of: channelz and ORCA; commands that are programs; logging from another thread. */
 const ASK_IN_VAIN = ["@grpc/grpc-js", "commander", "pino", "thread-stream"];
 
@@ -28,6 +23,23 @@ const banner = [
   'import { fileURLToPath as fileURLToPath_ } from "node:url"; const require = createRequire_(import.meta.url);',
   "const __filename = fileURLToPath_(import.meta.url); const __dirname = dirname_(__filename);",
 ].join(" ");
+
+/** Folder and name of the package that a module is of; neither where it is ours. */
+const packageOf = (file) => /^.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file) ?? [];
+
+/** Their modules find those files below the bundle's folder, at the same places. */
+const ownFiles = {
+  name: "own-files",
+  setup({ onLoad }) {
+    const names = Object.keys(READS_OWN).map((name) => `node_modules/${name}/`);
+    onLoad({ filter: new RegExp(`(${names.join("|")}).*\\.js$`) }, ({ path }) => {
+      const [folder, name] = packageOf(path);
+      const place = join(name, dirname(path).slice(folder.length));
+      const contents = readFileSync(path, "utf8");
+      return { contents: contents.replaceAll("__dirname", `(__dirname + ${JSON.stringify(`/${place}`)})`) };
+    });
+  },
+};
 
 rmSync(out, { recursive: true, force: true });
 const { metafile } = await build({
@@ -41,6 +53,7 @@ const { metafile } = await build({
   target: "node20",
   conditions: ["@oarlock/source"],
   external: APART,
+  plugins: [ownFiles],
   banner: { js: banner },
   // Names of classes are in errors and logs, and no file may say on whose machine it was built.
   keepNames: true,
@@ -53,16 +66,25 @@ const { metafile } = await build({
 const folders = new Set();
 const wrong = new Set();
 for (const file of Object.keys(metafile.inputs)) {
-  const [folder, name] = /^.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file) ?? [];
+  const [folder, name] = packageOf(file);
   if (folder === undefined) continue;
   folders.add(folder);
+  if (name in READS_OWN) continue;
   if (!ASK_IN_VAIN.includes(name) && /\b__(dirname|filename)\b/.test(readFileSync(file, "utf8")))
     wrong.add(`${name} (${basename(file)})`);
 }
 if (wrong.size > 0) {
   console.error(`reads files beside its own, which a bundle does not have: ${[...wrong].join(", ")}`);
-  console.error("name it among those APART in tools/bundle.mjs, or say why it does not matter");
+  console.error(
+    "name it among those that are APART or READ their OWN in tools/bundle.mjs, or say why it does not matter",
+  );
   process.exit(1);
+}
+
+for (const folder of folders) {
+  const [, name] = packageOf(folder);
+  if (name in READS_OWN)
+    cpSync(join(folder, READS_OWN[name]), join(out, name, READS_OWN[name]), { recursive: true });
 }
 
 const notices = [...folders]

@@ -3,7 +3,7 @@
  *
  * The same document becomes the custom resource's structural schema. Read-only; knows no run file.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { Path } from "./problem.ts";
 import { NAME_PATTERN, START_REFERENCE } from "./schema/primitives.ts";
 import { runFileSchema } from "./schema/spec.ts";

@@ -4,7 +4,7 @@
  *
  * Each rule across fields is stated once, as JavaScript for the command line and as CEL for the API server.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type {
   ClusterSpec,
   HubSpec,

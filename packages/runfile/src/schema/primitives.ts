@@ -4,7 +4,7 @@
  * A Kubernetes structural schema allows no type unions and wants closed objects and bounded lists and strings; with
  * only these blocks nothing else can be said. Rules across fields carry their CEL form for the custom resource.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 /** RFC 1035 label of at most 40 characters: child objects append suffixes and stay within 63. */
 export const NAME_PATTERN: RegExp = /^[a-z]([-a-z0-9]*[a-z0-9])?$/;

@@ -1,5 +1,5 @@
 /** Blocks of rewards that other processes or several models give. Knows bounds and forms, not how they are called. */
-import { z } from "zod";
+import * as z from "zod";
 import type {
   EnsembleRewardSpec,
   GrpcRewardSpec,

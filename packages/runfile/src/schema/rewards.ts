@@ -1,5 +1,5 @@
 /** The `rewards` list: named scorers with weights. Knows their options, not how they score. */
-import { z } from "zod";
+import * as z from "zod";
 import type { RewardSpec } from "../run-file.ts";
 import { LENGTH_UNITS, MODEL_SCORE_SCOPES, NUMERIC_EXTRACTIONS, REWARD_TYPES } from "../vocabulary.ts";
 import { rewardExtras, rewardServiceBlocks } from "./reward-services.ts";

@@ -1,5 +1,5 @@
 /** The whole run file: head, model, compute, evaluation, checkpoints. Stages, data and rewards have their own files. */
-import { z } from "zod";
+import * as z from "zod";
 import type {
   ComputeSpec,
   CorrectionSpec,

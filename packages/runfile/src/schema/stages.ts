@@ -1,5 +1,5 @@
 /** The `stages` list: what is trained, in order. Knows options and bounds; defaults are the plan's. */
-import { z } from "zod";
+import * as z from "zod";
 import type {
   GrpoSpec,
   GuardSpec,
