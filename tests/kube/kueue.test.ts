@@ -1,7 +1,7 @@
 /**
  * Two runs that contend for a quota which holds one: Kueue's own controller admits learner, actors and reward workers together or
- * not at all, what one run frees the other gets, and a run of a higher class takes it from one of a lower. Both end with the same
- * weights (D1).
+ * not at all, what one run frees the other gets, a run of a higher class takes it from one of a lower, and a run whose node is lost
+ * waits for it again. All end with the same weights (D1).
  */
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,7 +43,7 @@ const needs = [clusterNeeds(), kueueNeeds()];
 /** Room for one run: each of its three pods asks for one. */
 const QUOTA = 3;
 
-const run = (name: string, priorityClass?: string): object => {
+const run = (name: string, priorityClass?: string, more: object = {}): object => {
   const data = { type: "task", task: { name: "addition", digits: 2, split: "train" } };
   const resources = { requests: { cpu: "1" } };
   const labels = {
@@ -84,10 +84,11 @@ const run = (name: string, priorityClass?: string): object => {
       ],
       checkpoints: { every: 10 },
       roles: [
-        { name: "actor", resources },
-        { name: "reward", resources },
-        { name: "learner", resources },
+        { name: "actor", resources, ...more },
+        { name: "reward", resources, ...more },
+        { name: "learner", resources, ...more },
       ],
+      storage: { type: "objectStore", objectStore: { size: "16Mi" } },
     },
   };
 };
@@ -131,7 +132,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
     const suspend = (name: string, is: boolean) => patch(name, { suspend: is });
 
     beforeAll(async () => {
-      cluster = await startCluster(folder);
+      cluster = await startCluster(folder, { nodeGraceSeconds: 8 });
       kueue = await startKueue(cluster.plane, NAMESPACE, folder);
       const overlay = join(folder, "overlay");
       writeOverlay(overlay);
@@ -143,8 +144,8 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       rmSync(folder, { recursive: true, force: true });
     }, 60_000);
 
-    const apply = (name: string, priorityClass?: string) =>
-      cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name, priorityClass)) });
+    const apply = (name: string, priorityClass?: string, more: object = {}) =>
+      cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name, priorityClass, more)) });
     /** Deletes runs, and waits until nothing of them is left. */
     const remove = async (...names: readonly string[]): Promise<void> => {
       await cluster.kubectl("delete", "trun", ...names, "--timeout=60s");
@@ -159,6 +160,48 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       expect(digests[0]).toMatch(/^[0-9a-f]{64}$/);
       expect(digests[1]).toBe(digests[0]);
     };
+
+    it("is a run's still where its node is lost, and its learner goes on elsewhere", async () => {
+      const taint = { key: "node.kubernetes.io/unreachable", operator: "Exists", effect: "NoExecute" };
+      const tolerations = [{ ...taint, tolerationSeconds: 3 }];
+      const machine = await cluster.addNode("machine");
+      await cluster.kubectl("cordon", "processes");
+      expect(await apply("lost", undefined, { tolerations })).toMatchObject({ code: 0 });
+      await eventually(
+        "some steps",
+        async () => (((await get("lost")).status?.progress?.step ?? 0) >= 12 ? true : undefined),
+        { timeoutMs: 120_000 },
+      );
+      await pause("lost");
+      await cluster.kubectl("uncordon", "processes");
+      machine.lose();
+      // Its pods keep the quota of their group until somebody says that they ended; the pods in their place are another group.
+      await becomes("lost", "WaitingForQuota");
+      const words = (await get("lost")).status?.conditions?.find(({ type }) => type === "Ready");
+      expect(words?.message).toMatch(/lost-learner-\S+ was lost with node machine/);
+      const excess = async (): Promise<number> => {
+        const field = "--field-selector=reason=ExcessPodDeleted";
+        return (await cluster.kubectl("get", "events", field, "-o", "name")).split("\n").length;
+      };
+      const before = await excess();
+      await new Promise((done) => setTimeout(done, 5_000));
+      // Without another group they were made and deleted some ten times a second.
+      expect(await excess()).toBe(before);
+      expect(before).toBeLessThan(50);
+      expect(await pods("lost")).toEqual({ gated: 3, placed: 3 });
+      // What the runbook says of a machine that is off.
+      await cluster.kubectl(
+        "taint",
+        "node",
+        "machine",
+        "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+      );
+      await cluster.kubectl("wait", "trun/lost", "--for=condition=Complete", "--timeout=240s");
+      expect(await apply("whole")).toMatchObject({ code: 0 });
+      await cluster.kubectl("wait", "trun/whole", "--for=condition=Complete", "--timeout=240s");
+      await sameDigest("lost", "whole");
+      await remove("lost", "whole");
+    }, 600_000);
 
     it("is taken from a run by one of a higher class, which costs no failure and no bit", async () => {
       const priority = {

@@ -84,6 +84,9 @@ export interface PoolStatus {
 }
 
 export interface Deployment extends KubeObject {
+  readonly spec?: {
+    readonly template?: { readonly metadata?: { readonly labels?: Readonly<Record<string, string>> } };
+  };
   readonly status?: {
     readonly replicas?: number;
     readonly readyReplicas?: number;

@@ -47,6 +47,17 @@ function learner(gated: boolean): Pod {
   };
 }
 
+/** A pod that serves in the group that there is, on its way to the end or not. */
+function member(world: World, role: "learner" | "actor" | "reward", more: object = {}): Pod {
+  const pod = servingPod(role);
+  const { labels } = owner(world, role)!.spec.template.metadata;
+  const ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name: "demo-learner", uid: "job-1" }];
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, ownerReferences, labels: { ...pod.metadata.labels, ...labels }, ...more },
+  };
+}
+
 const owner = (world: World, part: string) =>
   world.child<Owner>(part === "learner" ? "Job" : "Deployment", part);
 
@@ -158,8 +169,80 @@ describe("a run with a queue", () => {
     expect(groups()).toEqual([second, second, second]);
     expect(owner(world, "actor")?.spec).toMatchObject({
       replicas: 3,
-      strategy: { type: "Recreate" },
+      strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: "100%" } },
       template: { metadata: { annotations: { "kueue.x-k8s.io/pod-group-total-count": "5" } } },
+    });
+  });
+
+  it("makes no pod in the place of one that has yet to end (K4)", () => {
+    const world = queuedRun();
+    const leaves = { deletionTimestamp: "2026-01-01T00:01:00Z" };
+    world.pods = [member(world, "learner"), member(world, "actor", leaves), member(world, "reward")];
+    world.settle();
+    expect(owner(world, "actor")?.spec.replicas).toBe(1);
+    expect(owner(world, "reward")?.spec.replicas).toBe(1);
+    // Ended, it is replaced, though it stays until then (K3).
+    world.pods = [...world.pods.slice(0, 1), { ...world.pods[1]!, status: { phase: "Failed" } }];
+    world.settle();
+    expect(owner(world, "actor")?.spec.replicas).toBe(2);
+  });
+
+  describe("whose node is lost", () => {
+    const leaves = { deletionTimestamp: "2026-01-01T00:01:00Z" };
+    const groups = (world: World): ReadonlySet<unknown> =>
+      new Set(
+        ["learner", "actor", "reward"].map(
+          (part) => owner(world, part)?.spec.template.metadata.labels["kueue.x-k8s.io/pod-group-name"],
+        ),
+      );
+    /** Of the pods of those roles nobody will say that they ended. */
+    const lose = (world: World, ...roles: readonly ("learner" | "actor" | "reward")[]): void => {
+      const all = (["learner", "actor", "reward"] as const).map((role) => member(world, role));
+      const is = (pod: Pod): boolean =>
+        roles.some((role) => pod.metadata.labels?.["oarlock.dev/role"] === role);
+      const job = world.children.get("Job/demo-learner")!;
+      world.children.set("Job/demo-learner", { ...job, metadata: { ...job.metadata, uid: "job-1" } });
+      world.pods = all.filter((pod) => !is(pod));
+      world.more = {
+        lost: all.filter(is).map((pod) => ({ ...pod, metadata: { ...pod.metadata, ...leaves } })),
+        silentNodes: new Set(["far"]),
+      };
+    };
+
+    it("is another group, once, which stays when the lost pods are gone: they keep their places in theirs (K4)", () => {
+      const world = queuedRun();
+      const [first] = groups(world);
+      lose(world, "learner", "actor", "reward");
+      world.settle();
+      expect([...groups(world)]).toEqual([`${String(first)}-1`]);
+      expect(owner(world, "actor")?.spec.replicas).toBe(2);
+      world.more = {};
+      world.settle();
+      expect([...groups(world)]).toEqual([`${String(first)}-1`]);
+      lose(world, "learner");
+      world.settle();
+      expect([...groups(world)]).toEqual([`${String(first)}-2`]);
+    });
+
+    it("is the same while its learner and one of each of the others live", () => {
+      const world = queuedRun();
+      const [first] = groups(world);
+      lose(world, "actor");
+      world.pods = [...world.pods, member(world, "actor")];
+      world.settle();
+      expect([...groups(world)]).toEqual([first]);
+      expect(owner(world, "actor")?.spec.replicas).toBe(1);
+    });
+
+    it("F1: is the same where its run folder is lost with it", () => {
+      const world = queuedRun();
+      const storage = { type: "emptyDir", emptyDir: { acceptLoss: true } } as const;
+      world.run = { ...world.run, spec: { ...world.run.spec, storage } };
+      world.settle();
+      const [first] = groups(world);
+      lose(world, "learner", "actor", "reward");
+      world.settle();
+      expect([...groups(world)]).toEqual([first]);
     });
   });
 

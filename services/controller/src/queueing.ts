@@ -7,12 +7,13 @@
  * K1. A group has one size and one set of pod shapes: other templates are another group, and all pods of the first go.
  * K2. A pod that ends is replaced only where it failed; one that succeeded keeps its place for good (`OARLOCK_END_INTERRUPTED`).
  * K3. An ended pod stays until another takes its place, or until all have ended.
+ * K4. A pod that is about to end is still one of the group: others beyond its size are deleted as fast as they are made.
  */
 import { digestOf } from "@oarlock/runfile";
-import type { Pod, PoolRole, TrainingRun } from "./api.ts";
+import type { Deployment, Pod, PoolRole, TrainingRun } from "./api.ts";
 import type { Fields } from "./children/pod-parts.ts";
 import { POOL_ROLES, roleSpec } from "./roles.ts";
-import { childName } from "./names.ts";
+import { childName, ROLE_LABEL } from "./names.ts";
 
 /** Labels of Kueue's on a run: its queue, and its priority among those that wait. */
 const KUEUE = "kueue.x-k8s.io/";
@@ -45,12 +46,60 @@ export function groupShare(run: TrainingRun, role: PoolRole): number {
   return Math.max(1, roleSpec(run, role).minReplicas ?? 1);
 }
 
-/** The group of a run that waits in a queue: another where the pods' templates or their number are others (K1). */
-export function groupOf(run: TrainingRun, templates: readonly Fields[]): Group | undefined {
+/** What there is of a run's groups. */
+export interface GroupFacts {
+  /** The group that its Deployments make pods of. */
+  readonly present: string | undefined;
+  /** Pods that live, and those that are lost with their nodes. */
+  readonly pods: readonly Pod[];
+  readonly lost: readonly Pod[];
+}
+
+/**
+ * The group of a run that waits in a queue: another where the pods' templates or their number are others (K1), and where the one that
+ * is there can work no more, as a lost pod keeps its place for good (K4).
+ */
+export function groupOf(
+  run: TrainingRun,
+  templates: readonly Fields[],
+  facts: GroupFacts,
+): Group | undefined {
   if (queueOf(run) === undefined) return undefined;
   const size = 1 + POOL_ROLES.reduce((sum, role) => sum + groupShare(run, role), 0);
   const digest = digestOf([size, ...templates]).slice(0, DIGEST_CHARACTERS);
-  return { name: childName(run.metadata.name, `group-${digest}`), size };
+  const nameOf = (number: number): string =>
+    childName(run.metadata.name, number === 0 ? `group-${digest}` : `group-${digest}-${number}`);
+  let number = Number(new RegExp(`-${digest}-(\\d+)$`).exec(facts.present ?? "")?.[1] ?? 0);
+  while (isCrippled(run, nameOf(number), facts)) number++;
+  return { name: nameOf(number), size };
+}
+
+/** Whether a group has lost its learner, or all pods of another role. */
+function isCrippled(run: TrainingRun, group: string, { pods, lost }: GroupFacts): boolean {
+  // Another learner would be no younger than the lost one (F1).
+  if (run.spec.storage?.type === "emptyDir") return false;
+  const roles = (of: readonly Pod[]): readonly unknown[] =>
+    of
+      .filter(({ metadata }) => metadata.labels?.[GROUP] === group)
+      .map(({ metadata }) => metadata.labels?.[ROLE_LABEL]);
+  const living = new Set(roles(pods));
+  return roles(lost).some((role) => role === "learner" || !living.has(role));
+}
+
+/** Of a group's pods of a role, how many are about to end, or lost: none is made in their place before they have ended (K4). */
+export function leavingOf(
+  { name }: Group,
+  role: PoolRole,
+  { pods, lost }: Omit<GroupFacts, "present">,
+): number {
+  const leaves = ({ metadata: { labels, deletionTimestamp } }: Pod): boolean =>
+    deletionTimestamp !== undefined && labels?.[GROUP] === name && labels[ROLE_LABEL] === role;
+  return [...pods, ...lost].filter(leaves).length;
+}
+
+/** The group that a Deployment makes pods of. */
+export function groupIn(deployment: Deployment | undefined): string | undefined {
+  return deployment?.spec?.template?.metadata?.labels?.[GROUP];
 }
 
 /**

@@ -36,16 +36,16 @@ export function poolScale(
 export interface DeploymentOptions {
   readonly template: Fields;
   readonly replicas: number;
-  /** That the least number of pods is admitted with, where the run waits for quota. */
-  readonly group: Group | undefined;
+  /** That the least number of pods is admitted with, where the run waits for quota; and how many of them are about to end. */
+  readonly group: (Group & { readonly leaving: number }) | undefined;
   /** Whether it has its quota. */
   readonly admitted: boolean;
 }
 
 /** One pod more than wanted for a while. */
 const ROLLING = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: "25%" } };
-/** Pods of another group are not admitted while those of the first hold its quota. */
-const REPLACED = { type: "Recreate" };
+/** Another group waits at the gate until the pods of the first have ended, which it does not wait for where they are lost. */
+const REPLACED = { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: "100%" } };
 
 /**
  * The Deployment of a role: stateless pods. Where the run waits for quota there are two: of the pods that are admitted with the
@@ -65,7 +65,11 @@ export function deployments(
   if (group === undefined) return [make(role, { replicas, template })];
   const together = Math.min(replicas, groupShare(run, role));
   return [
-    make(role, { replicas: together, strategy: REPLACED, template: queued(template, run, group) }),
+    make(role, {
+      replicas: Math.max(0, together - group.leaving),
+      strategy: REPLACED,
+      template: queued(template, run, group),
+    }),
     make(extraPart(role), {
       replicas: admitted ? replicas - together : 0,
       selector: { matchLabels: { ...matchLabels, ...EXTRA_LABEL } },
