@@ -22,7 +22,11 @@ interface Run {
   readonly status?: {
     readonly policyDigest?: string;
     readonly progress?: { readonly step: number };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly reason: string;
+      readonly message: string;
+    }[];
     readonly roles?: readonly { readonly name: string; readonly restarts: number }[];
   };
 }

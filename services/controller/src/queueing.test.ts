@@ -54,6 +54,7 @@ function member(world: World, role: "learner" | "actor" | "reward", more: object
   const ownerReferences = [{ apiVersion: "batch/v1", kind: "Job", name: "demo-learner", uid: "job-1" }];
   return {
     ...pod,
+    spec: { nodeName: "far" },
     metadata: { ...pod.metadata, ownerReferences, labels: { ...pod.metadata.labels, ...labels }, ...more },
   };
 }
@@ -181,8 +182,12 @@ describe("a run with a queue", () => {
     world.settle();
     expect(owner(world, "actor")?.spec.replicas).toBe(1);
     expect(owner(world, "reward")?.spec.replicas).toBe(1);
+    // One that was made in its place nevertheless, and that Kueue deletes, is not counted: another would go for it.
+    world.pods = [...world.pods, { ...member(world, "actor", leaves), spec: {} }];
+    world.settle();
+    expect(owner(world, "actor")?.spec.replicas).toBe(1);
     // Ended, it is replaced, though it stays until then (K3).
-    world.pods = [...world.pods.slice(0, 1), { ...world.pods[1]!, status: { phase: "Failed" } }];
+    world.pods = [world.pods[0]!, { ...world.pods[1]!, status: { phase: "Failed" } }];
     world.settle();
     expect(owner(world, "actor")?.spec.replicas).toBe(2);
   });

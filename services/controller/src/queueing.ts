@@ -92,8 +92,12 @@ export function leavingOf(
   role: PoolRole,
   { pods, lost }: Omit<GroupFacts, "present">,
 ): number {
-  const leaves = ({ metadata: { labels, deletionTimestamp } }: Pod): boolean =>
-    deletionTimestamp !== undefined && labels?.[GROUP] === name && labels[ROLE_LABEL] === role;
+  // Those that Kueue deletes because they are too many never had a node.
+  const leaves = ({ metadata: { labels, deletionTimestamp }, spec }: Pod): boolean =>
+    deletionTimestamp !== undefined &&
+    spec?.nodeName !== undefined &&
+    labels?.[GROUP] === name &&
+    labels[ROLE_LABEL] === role;
   return [...pods, ...lost].filter(leaves).length;
 }
 
