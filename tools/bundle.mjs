@@ -13,7 +13,7 @@ const out = "dist/bundle";
 /** Have native code. */
 const APART = ["onnxruntime-node", "koffi", "esbuild"];
 /** Read files that lie in these folders of theirs, which go along. */
-const READS_OWN = { "grpc-health-check": "proto", "@grpc/reflection": "build/proto" };
+const READS_OWN = { "grpc-health-check": "proto", "@grpc/reflection": "build/proto/grpc" };
 /** Ask where they lie for what we use none of: channelz and ORCA; commands that are programs; logging from another thread. */
 const ASK_IN_VAIN = ["@grpc/grpc-js", "commander", "pino", "thread-stream"];
 
