@@ -47,7 +47,7 @@ const needs = [clusterNeeds(), kueueNeeds()];
 /** Room for one run: each of its three pods asks for one. */
 const QUOTA = 3;
 
-const run = (name: string, priorityClass?: string, more: object = {}): object => {
+const run = (name: string, priorityClass?: string, ofRoles: object = {}): object => {
   const data = { type: "task", task: { name: "addition", digits: 2, split: "train" } };
   const resources = { requests: { cpu: "1" } };
   const labels = {
@@ -88,9 +88,9 @@ const run = (name: string, priorityClass?: string, more: object = {}): object =>
       ],
       checkpoints: { every: 10 },
       roles: [
-        { name: "actor", resources, ...more },
-        { name: "reward", resources, ...more },
-        { name: "learner", resources, ...more },
+        { name: "actor", resources, ...ofRoles },
+        { name: "reward", resources, ...ofRoles },
+        { name: "learner", resources, ...ofRoles },
       ],
       storage: { type: "objectStore", objectStore: { size: "16Mi" } },
     },
@@ -114,6 +114,12 @@ describe.skipIf(needs.some(({ absent }) => absent))(
           timeoutMs: 120_000,
           detail: () => `\n${kueue.output().slice(-4_000)}`,
         },
+      );
+    const trained = (name: string, steps: number) =>
+      eventually(
+        `${steps} steps of ${name}`,
+        async () => (((await get(name)).status?.progress?.step ?? 0) >= steps ? true : undefined),
+        { timeoutMs: 120_000, detail: () => kueue.output().slice(-4_000) },
       );
     const podsOf = async (name: string, more = ""): Promise<Pods["items"]> => {
       const selector = `oarlock.dev/run=${name}${more}`;
@@ -148,8 +154,10 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       rmSync(folder, { recursive: true, force: true });
     }, 60_000);
 
-    const apply = (name: string, priorityClass?: string, more: object = {}) =>
-      cluster.plane.kubectl(["apply", "-f", "-"], { input: JSON.stringify(run(name, priorityClass, more)) });
+    const apply = (name: string, priorityClass?: string, ofRoles: object = {}) =>
+      cluster.plane.kubectl(["apply", "-f", "-"], {
+        input: JSON.stringify(run(name, priorityClass, ofRoles)),
+      });
     /** Deletes runs, and waits until nothing of them is left. */
     const remove = async (...names: readonly string[]): Promise<void> => {
       await cluster.kubectl("delete", "trun", ...names, "--timeout=60s");
@@ -171,11 +179,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       const machine = await cluster.addNode("machine");
       await cluster.kubectl("cordon", "processes");
       expect(await apply("lost", undefined, { tolerations })).toMatchObject({ code: 0 });
-      await eventually(
-        "some steps",
-        async () => (((await get("lost")).status?.progress?.step ?? 0) >= 12 ? true : undefined),
-        { timeoutMs: 120_000 },
-      );
+      await trained("lost", 12);
       await pause("lost");
       await cluster.kubectl("uncordon", "processes");
       machine.lose();
@@ -217,11 +221,7 @@ describe.skipIf(needs.some(({ absent }) => absent))(
       const input = JSON.stringify(priority);
       expect(await cluster.plane.kubectl(["apply", "-f", "-"], { input })).toMatchObject({ code: 0 });
       expect(await apply("modest")).toMatchObject({ code: 0 });
-      const trained = async () => ((await get("modest")).status?.progress?.step ?? 0) >= 10;
-      await eventually("some steps", async () => ((await trained()) ? true : undefined), {
-        timeoutMs: 120_000,
-        detail: () => kueue.output().slice(-4_000),
-      });
+      await trained("modest", 10);
       await pause("modest");
       expect(await apply("urgent", "urgent")).toMatchObject({ code: 0 });
       await becomes("urgent", "Training");

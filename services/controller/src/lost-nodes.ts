@@ -33,12 +33,12 @@ export function withoutLost(
   return { pods: pods.filter((pod) => !lost.includes(pod)), lost, silentNodes };
 }
 
-/**
- * The learner's Job, where the pod that it waits for is lost: another Job makes another pod. Not where the run folder is gone with the
- * node: a learner that begins anew would be as old as the lost one, which may still run.
- */
+/** Whether the run folder is gone with the learner's node: a learner that begins anew is as old as the lost one, which may still run. */
+export const losesFolder = ({ spec }: TrainingRun): boolean => spec.storage?.type === "emptyDir";
+
+/** The learner's Job, where the pod that it waits for is lost: another Job makes another pod. */
 export function lostJob(observed: Observed): Job | undefined {
-  if (observed.run.spec.storage?.type === "emptyDir") return undefined;
+  if (losesFolder(observed.run)) return undefined;
   const job = jobOf(observed);
   const waitsFor = ({ metadata }: Pod): boolean =>
     metadata.ownerReferences?.some(({ uid }) => uid === job?.metadata.uid) === true;

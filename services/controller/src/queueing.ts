@@ -10,8 +10,10 @@
  * K4. A pod that is about to end is still one of the group: others beyond its size are deleted as fast as they are made.
  */
 import { digestOf } from "@oarlock/runfile";
-import type { Deployment, Pod, PoolRole, TrainingRun } from "./api.ts";
+import type { Pod, PoolRole, TrainingRun } from "./api.ts";
 import type { Fields } from "./children/pod-parts.ts";
+import { losesFolder } from "./lost-nodes.ts";
+import { deploymentOf, livePods, type Observed } from "./observed.ts";
 import { POOL_ROLES, roleSpec } from "./roles.ts";
 import { childName, ROLE_LABEL } from "./names.ts";
 
@@ -31,6 +33,10 @@ const RETRIABLE = `${KUEUE}retriable-in-group`;
 export interface Group {
   readonly name: string;
   readonly size: number;
+  /** Whether it has its quota. */
+  readonly admitted: boolean;
+  /** Of its pods, how many are about to end, or lost: none is made in their place before they have ended (K4). */
+  readonly leaving: Readonly<Record<PoolRole, number>>;
 }
 
 /** Characters of a digest in a group's name. */
@@ -46,71 +52,66 @@ export function groupShare(run: TrainingRun, role: PoolRole): number {
   return Math.max(1, roleSpec(run, role).minReplicas ?? 1);
 }
 
-/** What there is of a run's groups. */
-export interface GroupFacts {
-  /** The group that its Deployments make pods of. */
-  readonly present: string | undefined;
-  /** Pods that live, and those that are lost with their nodes. */
-  readonly pods: readonly Pod[];
-  readonly lost: readonly Pod[];
-}
-
-/**
- * The group of a run that waits in a queue: another where the pods' templates or their number are others (K1), and where the one that
- * is there can work no more, as a lost pod keeps its place for good (K4).
- */
-export function groupOf(
-  run: TrainingRun,
-  templates: readonly Fields[],
-  facts: GroupFacts,
-): Group | undefined {
+/** The group of a run that waits in a queue: another where the pods' templates or their number are others (K1). */
+export function groupOf(observed: Observed, templates: readonly Fields[]): Group | undefined {
+  const { run, lost = [] } = observed;
   if (queueOf(run) === undefined) return undefined;
   const size = 1 + POOL_ROLES.reduce((sum, role) => sum + groupShare(run, role), 0);
   const digest = digestOf([size, ...templates]).slice(0, DIGEST_CHARACTERS);
+  const name = groupName(observed, digest);
+  const pods = livePods(observed.pods);
+  const leaving = rolesIn([...pods, ...lost].filter(holdsItsPlace), name);
+  const count = (role: PoolRole): number => leaving.filter((one) => one === role).length;
+  return {
+    name,
+    size,
+    admitted: isAdmitted(pods),
+    leaving: { actor: count("actor"), reward: count("reward") },
+  };
+}
+
+/**
+ * The group of those templates. Where one can work no more, since a lost pod keeps its place for good (K4), the next of its number; the
+ * Deployments remember which it is.
+ */
+function groupName(observed: Observed, digest: string): string {
+  const { run, lost = [] } = observed;
+  const pods = livePods(observed.pods);
   const nameOf = (number: number): string =>
     childName(run.metadata.name, number === 0 ? `group-${digest}` : `group-${digest}-${number}`);
-  let number = Number(new RegExp(`-${digest}-(\\d+)$`).exec(facts.present ?? "")?.[1] ?? 0);
-  while (isCrippled(run, nameOf(number), facts)) number++;
-  return { name: nameOf(number), size };
+  const labels = deploymentOf(observed, "actor")?.spec?.template?.metadata?.labels;
+  let number = Number(new RegExp(`-${digest}-(\\d+)$`).exec(labels?.[GROUP] ?? "")?.[1] ?? 0);
+  // Where the run folder is gone with the node, another learner would be no younger than the lost one (F1).
+  if (losesFolder(run)) return nameOf(number);
+  while (hasLostRole(rolesIn(pods, nameOf(number)), rolesIn(lost, nameOf(number)))) number++;
+  return nameOf(number);
 }
 
-/** Whether a group has lost its learner, or all pods of another role. */
-function isCrippled(run: TrainingRun, group: string, { pods, lost }: GroupFacts): boolean {
-  // Another learner would be no younger than the lost one (F1).
-  if (run.spec.storage?.type === "emptyDir") return false;
-  const roles = (of: readonly Pod[]): readonly unknown[] =>
-    of
-      .filter(({ metadata }) => metadata.labels?.[GROUP] === group)
-      .map(({ metadata }) => metadata.labels?.[ROLE_LABEL]);
-  const living = new Set(roles(pods));
-  return roles(lost).some((role) => role === "learner" || !living.has(role));
+/** The role of each pod that is of a group. */
+function rolesIn(pods: readonly Pod[], group: string): readonly (string | undefined)[] {
+  return pods
+    .filter(({ metadata }) => metadata.labels?.[GROUP] === group)
+    .map(({ metadata }) => metadata.labels?.[ROLE_LABEL]);
 }
 
-/** Of a group's pods of a role, how many are about to end, or lost: none is made in their place before they have ended (K4). */
-export function leavingOf(
-  { name }: Group,
-  role: PoolRole,
-  { pods, lost }: Omit<GroupFacts, "present">,
-): number {
-  // Those that Kueue deletes because they are too many never had a node.
-  const leaves = ({ metadata: { labels, deletionTimestamp }, spec }: Pod): boolean =>
-    deletionTimestamp !== undefined &&
-    spec?.nodeName !== undefined &&
-    labels?.[GROUP] === name &&
-    labels[ROLE_LABEL] === role;
-  return [...pods, ...lost].filter(leaves).length;
+/** Whether the learner is lost, or all pods of another role. */
+function hasLostRole(
+  living: readonly (string | undefined)[],
+  lost: readonly (string | undefined)[],
+): boolean {
+  return lost.some((role) => role === "learner" || !living.includes(role));
 }
 
-/** The group that a Deployment makes pods of. */
-export function groupIn(deployment: Deployment | undefined): string | undefined {
-  return deployment?.spec?.template?.metadata?.labels?.[GROUP];
+/** Whether a pod is about to end, and not yet out of its group. One that Kueue deletes because it was too many never had a node. */
+function holdsItsPlace({ metadata, spec }: Pod): boolean {
+  return metadata.deletionTimestamp !== undefined && spec?.nodeName !== undefined;
 }
 
 /**
  * Whether the group of a run has its quota: one of its pods has a node. Pods beyond are not asked for before: one of them could take
  * what the group is short of, and both would wait for ever.
  */
-export function isGroupAdmitted(pods: readonly Pod[]): boolean {
+function isAdmitted(pods: readonly Pod[]): boolean {
   return pods.some(
     ({ metadata, status }) =>
       metadata.labels?.[GROUP] !== undefined &&

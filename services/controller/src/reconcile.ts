@@ -21,17 +21,8 @@ import { eventsOf } from "./happenings.ts";
 import { endOf, type Ending } from "./finalizer.ts";
 import { APPLIED_ANNOTATION, childName, MANAGER, SCALE_MANAGER, WINDOW_ANNOTATION } from "./names.ts";
 import { lossOf, lostJob } from "./lost-nodes.ts";
-import {
-  deploymentOf,
-  jobCondition,
-  jobOf,
-  livePods,
-  type Observed,
-  planOf,
-  podsOf,
-  poolOf,
-} from "./observed.ts";
-import { groupIn, groupOf, isGroupAdmitted, leavingOf, queueOf } from "./queueing.ts";
+import { jobCondition, jobOf, livePods, type Observed, planOf, podsOf, poolOf } from "./observed.ts";
+import { groupOf, queueOf } from "./queueing.ts";
 import { POOL_ROLES, replicasToCopy, wantedReplicas, windowText } from "./roles.ts";
 import { hasEnded, type Reason, type Situation, situationOf } from "./situation.ts";
 import { DIGEST_ANNOTATION, poolStatus, runStatus } from "./status.ts";
@@ -145,21 +136,13 @@ function childrenOf(observed: Observed, situation: Situation): readonly Child[] 
     actor: podTemplate(run, "actor", settings),
     reward: podTemplate(run, "reward", settings),
   };
-  const live = { pods: livePods(observed.pods), lost: observed.lost ?? [] };
-  const present = groupIn(deploymentOf(observed, "actor"));
-  const group = groupOf(run, Object.values(template), { present, ...live });
-  const admitted = isGroupAdmitted(live.pods);
+  const group = groupOf(observed, Object.values(template));
   const parts = POOL_ROLES.flatMap((role) => {
     const replicas = (suspend && !drains) || over ? 0 : wantedReplicas(observed, role);
     return [
       rolePool(run, role),
       disruptionBudget(run, role),
-      ...deployments(run, role, {
-        template: template[role],
-        replicas,
-        group: group && { ...group, leaving: leavingOf(group, role, live) },
-        admitted,
-      }),
+      ...deployments(run, role, { template: template[role], replicas, group }),
     ];
   });
   // A Job that is over is left as it is: its condition is the run's memory. One that is not, of a run that is, ends.

@@ -92,6 +92,7 @@ function given<T extends object>(fields: T): { [K in keyof T]: NonNullable<T[K]>
 }
 
 const RUNNING: ReadonlySet<Reason> = new Set(["Training", "Paused"]);
+const PROGRESSING: ReadonlySet<Reason> = new Set(["Training", "Finishing"]);
 
 function conditions(observed: Observed, { reason, message, failure }: Situation): readonly Observation[] {
   const observedGeneration = observed.run.metadata.generation ?? 0;
@@ -109,7 +110,7 @@ function conditions(observed: Observed, { reason, message, failure }: Situation)
   const not = (word: string): { reason: string; message: string } => ({ reason: word, message: "" });
   return [
     condition("Ready", RUNNING.has(reason), now),
-    condition("Progressing", reason === "Training" || reason === "Finishing", now),
+    condition("Progressing", PROGRESSING.has(reason), now),
     condition("Stalled", reason === "Stalled", reason === "Stalled" ? now : not("NotStalled")),
     condition("Suspended", reason === "Suspended", suspension(reason, now)),
     condition("Complete", reason === "Complete", reason === "Complete" ? now : not("NotComplete")),

@@ -36,16 +36,17 @@ export function poolScale(
 export interface DeploymentOptions {
   readonly template: Fields;
   readonly replicas: number;
-  /** That the least number of pods is admitted with, where the run waits for quota; and how many of them are about to end. */
-  readonly group: (Group & { readonly leaving: number }) | undefined;
-  /** Whether it has its quota. */
-  readonly admitted: boolean;
+  /** That the least number of pods is admitted with, where the run waits for quota. */
+  readonly group: Group | undefined;
 }
 
 /** One pod more than wanted for a while. */
 const ROLLING = { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: "25%" } };
-/** Another group waits at the gate until the pods of the first have ended, which it does not wait for where they are lost. */
-const REPLACED = { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: "100%" } };
+/**
+ * Of a group: all pods of another come at once, and wait at the gate until those of the first have ended. Not "Recreate", which makes none
+ * while a pod is lost.
+ */
+const AT_ONCE = { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable: "100%" } };
 
 /**
  * The Deployment of a role: stateless pods. Where the run waits for quota there are two: of the pods that are admitted with the
@@ -54,7 +55,7 @@ const REPLACED = { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnava
 export function deployments(
   run: TrainingRun,
   role: PoolRole,
-  { template, replicas, group, admitted }: DeploymentOptions,
+  { template, replicas, group }: DeploymentOptions,
 ): readonly Child[] {
   const { name } = run.metadata;
   const matchLabels = selectorLabels(name, role);
@@ -66,12 +67,12 @@ export function deployments(
   const together = Math.min(replicas, groupShare(run, role));
   return [
     make(role, {
-      replicas: Math.max(0, together - group.leaving),
-      strategy: REPLACED,
+      replicas: Math.max(0, together - group.leaving[role]),
+      strategy: AT_ONCE,
       template: queued(template, run, group),
     }),
     make(extraPart(role), {
-      replicas: admitted ? replicas - together : 0,
+      replicas: group.admitted ? replicas - together : 0,
       selector: { matchLabels: { ...matchLabels, ...EXTRA_LABEL } },
       template: withMetadata(queued(template, run), { labels: EXTRA_LABEL }),
     }),
