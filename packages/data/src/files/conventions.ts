@@ -1,7 +1,8 @@
 /**
  * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision,
- * conversational, language modelling), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output), ShareGPT and
- * Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that names place, field and value.
+ * conversational, language modelling), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output),
+ * ShareGPT and Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that names place, field and
+ * value.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LabelledText, Prompt, Row } from "../row.ts";
@@ -92,7 +93,7 @@ function answerText(found: Found | undefined): string | undefined {
 export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   const parts = { ...conversationParts(record, names), ...preferenceParts(record, names) };
   const prompt = promptOf(record, names) ?? parts.prompt;
-  if (prompt === undefined) return plainText(record, names);
+  if (prompt === undefined) return withoutPrompt(record, names);
   refuseTools(record, prompt);
   const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
@@ -110,8 +111,8 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   };
 }
 
-/** The row of a record without a prompt: text in TRL's column for it, unless a mapping asks for other parts. Throws `DATA_ROW`. */
-function plainText(record: TableRecord, names: ColumnNames): Row {
+/** The row of a record without a prompt: plain text, in TRL's column for it and with no mapping. Else throws `DATA_ROW`. */
+function withoutPrompt(record: TableRecord, names: ColumnNames): Row {
   const { text } = record.values;
   if (typeof text === "string" && Object.keys(names).length === 0)
     return { prompt: "", completion: text, isPlainText: true, fields: jsonFields(record.values) };
