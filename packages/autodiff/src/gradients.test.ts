@@ -3,6 +3,8 @@ import {
   add,
   createGraph,
   evaluate,
+  fusedMatMul,
+  gather,
   matMul,
   mul,
   reduceMean,
@@ -53,6 +55,51 @@ describe("the walk", () => {
       .slice(before)
       .filter((node) => node.op === "MatMul" || node.op === "FusedMatMul");
     expect(products).toHaveLength(1);
+  });
+
+  it("adds to what it is given: products and scatters start from it", () => {
+    const build = (accumulate: boolean) => {
+      const graph = createGraph("onto");
+      const w = graph.input("w", "float32", [5, 4]);
+      const b = graph.input("b", "float32", [4]);
+      const unused = graph.input("unused", "float32", [2]);
+      const ids = graph.input("ids", "int64", ["rows", 3]);
+      const rows = add(gather(w, ids, 0), b); // [rows, 3, 4]
+      const y = fusedMatMul(matMul(rows, fusedMatMul(w, w, { transA: 1, alpha: 0.5 })), w, { transB: 1 });
+      const onto = accumulate
+        ? [w, b, unused].map(({ name, shape }) => graph.input(`known.${name}`, "float32", shape))
+        : [];
+      const loss = reduceMean(mul(softmax(y), y));
+      gradients(loss, [w, b, unused], onto).forEach((gradient, i) => graph.output(`d${i}`, gradient));
+      return graph;
+    };
+    const feeds = {
+      w: { shape: [5, 4], data: numbers(20, 1) },
+      b: { shape: [4], data: numbers(4, 2) },
+      unused: { shape: [2], data: numbers(2, 3) },
+      ids: { shape: [2, 3], data: [0, 4, 1, 1, 2, 0] },
+    };
+    const known = [numbers(20, 5), numbers(4, 6), numbers(2, 7)];
+    const fed = Object.fromEntries(
+      ["w", "b", "unused"].map((name, i) => [
+        `known.${name}`,
+        { shape: feeds[name as "w"].shape, data: known[i]! },
+      ]),
+    );
+    const [alone, added] = [evaluate(build(false), feeds), evaluate(build(true), { ...feeds, ...fed })];
+    known.forEach((start, i) => {
+      const expected = Float64Array.from(start, (value, at) => value + Number(alone[`d${i}`]!.data[at]));
+      expect(relativeGap(added[`d${i}`]!.data, expected)).toBeLessThan(1e-12);
+    });
+    expect(build(true).nodes.map(({ op }) => op)).toContain("Gemm");
+  });
+
+  it("starts from something only for inputs, and only in their shape", () => {
+    const graph = createGraph("misplaced");
+    const [x, known] = [graph.input("x", "float32", [3]), graph.input("known", "float32", [3])];
+    const y = mul(x, x);
+    expect(() => gradients(reduceSum(y), [y], [known])).toThrow(/AUTODIFF_ONTO.*known\[3\].*for an input/);
+    expect(() => gradients(reduceSum(y), [x], [reduceSum(known)])).toThrow(/not for x\[3\]/);
   });
 
   it("passes a group by its own formula, and only there", () => {

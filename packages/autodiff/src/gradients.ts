@@ -10,6 +10,7 @@ import {
   constantLike,
   type GraphNode,
   type OpName,
+  sameShape,
   showShape,
   type Value,
   zerosLike,
@@ -22,15 +23,18 @@ import { rules } from "./rules/index.ts";
  * d loss / d value for each of `wrt`, in the shape of that value, as new nodes of the loss's graph. Zeros where the
  * loss does not depend on it. Throws `AUTODIFF_LOSS` where the loss is no floating scalar, `AUTODIFF_RULE` where it
  * depends on a value through an operator that has no gradient.
+ *
+ * With `onto`, one for each of `wrt` and of its shape, the gradient is added to it. The values must then be inputs of the graph:
+ * nothing is passed on from them.
  */
-export function gradients(loss: Value, wrt: readonly Value[]): Value[] {
+export function gradients(loss: Value, wrt: readonly Value[], onto: readonly Value[] = []): Value[] {
   if (loss.shape.length > 0 || (loss.dtype !== "float32" && loss.dtype !== "float64")) {
     throw new OarlockError(
       "AUTODIFF_LOSS",
       `${loss.name} is ${loss.dtype}${showShape(loss.shape)}, not a floating scalar`,
     );
   }
-  const walk = new Walk(loss, wrt);
+  const walk = new Walk(loss, wrt, onto);
   walk.run();
   return wrt.map((value) => walk.result(value));
 }
@@ -44,7 +48,7 @@ class Walk {
   readonly #customOutputs = new Set<Value>();
   readonly #wanted: ReadonlySet<Value>;
 
-  constructor(loss: Value, wrt: readonly Value[]) {
+  constructor(loss: Value, wrt: readonly Value[], onto: readonly Value[]) {
     this.#nodes = [...loss.graph.nodes];
     this.#wanted = new Set(wrt);
     this.#dependent = new Set(wrt);
@@ -61,6 +65,20 @@ class Walk {
       for (const output of custom.outputs) this.#customOutputs.add(output);
     }
     this.#gradients.set(loss, constantLike(loss, 1));
+    wrt.forEach((value, i) => {
+      const known = onto[i];
+      if (known) this.#startFrom(value, known);
+    });
+  }
+
+  #startFrom(value: Value, known: Value): void {
+    if (this.#nodes.some(({ outputs }) => outputs.includes(value)) || !sameShape(known.shape, value.shape)) {
+      throw new OarlockError(
+        "AUTODIFF_ONTO",
+        `${known.name}${showShape(known.shape)} to start from is for an input of that shape, not for ${value.name}${showShape(value.shape)}`,
+      );
+    }
+    this.#gradients.set(value, known);
   }
 
   run(): void {

@@ -39,7 +39,7 @@ export interface Step<Attributes> {
 /** Makes the gradient of one input; called only where somebody wants it. A shape that broadcasts to the input's will do. */
 export interface Maker {
   (): Value;
-  /** The same added to what is there already (full shape), where that is cheaper than a sum: a scatter. */
+  /** The same added to what is there already (full shape), where that is cheaper than a sum: a scatter, a product. */
   readonly onto?: (known: Value) => Value;
 }
 
@@ -55,6 +55,11 @@ export type Rule<Attributes> =
 
 export function rule<Attributes>(derive: Derivation<Attributes>): Rule<Attributes> {
   return { kind: "rule", derive };
+}
+
+/** A maker that adds to what is there already, if anything is. */
+export function accumulating(make: (known?: Value) => Value): Maker {
+  return Object.assign(() => make(), { onto: make });
 }
 
 /** A maker that scatters into a base: zeros, or the gradient that is there already. */

@@ -104,6 +104,16 @@ export function fusedMatMul(
   return options.alpha === undefined || options.alpha === 1 ? product : mul(product, options.alpha);
 }
 
+/** alpha · op(a) · op(b) + c for matrices, c of the result's shape. */
+export function matMulAdd(
+  a: Value,
+  b: Value,
+  c: Value,
+  options: { transA?: 0 | 1; transB?: 0 | 1; alpha?: number },
+): Value {
+  return a.graph.one("Gemm", [a, b, c], options);
+}
+
 /** The last two dimensions swapped. */
 function swapLast(x: Value): Value {
   const axes = x.shape.map((_, axis) => axis);

@@ -48,6 +48,7 @@ export {
   log,
   logSoftmax,
   matMul,
+  matMulAdd,
   max,
   min,
   mul,

@@ -53,6 +53,18 @@ describe("a serialised model", () => {
     expect(read(sample()).body.node.map(({ opType }) => opType)).not.toContain("Transpose");
   });
 
+  it("writes the nodes that nothing reads at the end, the last of them first", () => {
+    const graph = createGraph("ends");
+    const y = add(graph.input("x", "float32", [2]), 1);
+    const first = graph.output("first", mul(y, 2));
+    const z = add(y, 3);
+    const second = graph.output("second", mul(z, 4));
+    const third = graph.output("third", add(z, 5));
+    const nodes = read(graph).body.node.map(({ name }) => name);
+    expect(nodes.slice(0, 5)).toEqual([y, z, third, second, first].map(({ producer }) => producer?.name));
+    expect(nodes.slice(5)).toEqual(["output:first", "output:second", "output:third"]);
+  });
+
   it("holds constants, and of weights only name, shape and size", () => {
     const { body } = read(sample());
     const constant = body.initializer.find(({ rawData }) => rawData.length > 0)!;

@@ -53,7 +53,7 @@ export function serializeModel(graph: Graph): Uint8Array {
     graph: {
       name: graph.name,
       node: [
-        ...neededNodes(graph).map(nodeProto),
+        ...inRunOrder(neededNodes(graph)).map(nodeProto),
         ...graph.outputs.map(({ name, value }) => passOn(value, name)),
       ],
       initializer: [
@@ -65,6 +65,17 @@ export function serializeModel(graph: Graph): Uint8Array {
     },
   });
   return toBinary(ModelProtoSchema, model);
+}
+
+/**
+ * ONNX Runtime starts from the nodes that nothing reads, the last one first, and runs before each what it still needs. Written in
+ * their order, all gradients of weights would thus come at the end, when what they are made from has left the caches and
+ * could not be freed meanwhile. So those nodes are written last to first.
+ */
+function inRunOrder(nodes: readonly GraphNode[]): GraphNode[] {
+  const read = new Set(nodes.flatMap(({ inputs }) => inputs));
+  const isEnd = ({ outputs }: GraphNode): boolean => !outputs.some((value) => read.has(value));
+  return [...nodes.filter((node) => !isEnd(node)), ...nodes.filter(isEnd).toReversed()];
 }
 
 /** An output is a value under another name. ONNX Runtime removes the node where it can write the value in place. */

@@ -8,7 +8,7 @@ import {
   parameterLayout,
   type WeightLookup,
 } from "@oarlock/nn";
-import { add, createGraph, type Graph, type OpName, serializeModel } from "@oarlock/onnx";
+import { createGraph, type Graph, type OpName, serializeModel } from "@oarlock/onnx";
 import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs, trainsHeadOnly } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
@@ -92,12 +92,11 @@ export function gradientModel(spec: GradientSpec, without: readonly OpName[] = [
   const found = gradients(
     sums.loss,
     views.map(({ name }) => weights(name)),
+    accumulate ? views.map(({ name, shape }) => graph.input(accumulatorName(name), "float32", shape)) : [],
   );
-  for (const [i, { name, shape }] of views.entries()) {
+  for (const [i, { name }] of views.entries()) {
     const gradient = found[i];
-    if (gradient === undefined) continue; // one for each view
-    const total = accumulate ? add(graph.input(accumulatorName(name), "float32", shape), gradient) : gradient;
-    graph.output(gradientName(name), total);
+    if (gradient !== undefined) graph.output(gradientName(name), gradient); // one for each view
   }
   for (const [name, value] of Object.entries(sums)) graph.output(sumName(name), value);
   return serializeModel(graph);

@@ -3,16 +3,17 @@
  * into the product's own flags, so that no transposed copy is ever written.
  */
 import {
+  add,
   fusedMatMul,
   type LinalgAttributes,
   matMul,
+  matMulAdd,
   mul,
   reduceSum,
   reshape,
-  transpose,
   type Value,
 } from "@oarlock/onnx";
-import { type Rule, rule, sumTo } from "../rule.ts";
+import { accumulating, type Rule, rule, sumTo } from "../rule.ts";
 
 interface Flags {
   readonly transA?: 0 | 1;
@@ -47,23 +48,26 @@ function gradientOfA({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): 
   return sumTo(da, a);
 }
 
-function gradientOfB({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): Value {
+/** The product that is the gradient of B before broadcasting is undone: its factors and flags. */
+function factorsOfB({ a, b, dy, transA = 0, transB = 0, alpha = 1 }: Product): [Value, Value, Flags] {
   // A weight shared by all rows: one product over [rows, K] instead of one for each batch and a sum.
   const shared = b.shape.length === 2 && a.shape.length > 2 && !transA && typeof a.shape.at(-1) === "number";
-  const [left, up] = shared ? [asMatrix(a), asMatrix(dy)] : [a, dy];
-  if (!transB) return sumTo(multiply(left, up, { transA: flip(transA), alpha }), b);
-  // Engines copy a transposed left operand panel by panel: let it be the narrower one, and turn the result round.
-  const isWide = Number(up.shape.at(-1)) > Number(left.shape.at(-1));
-  const db =
-    isWide && !transA && b.shape.length === 2
-      ? transpose(multiply(left, up, { transA: 1, alpha }), [1, 0])
-      : multiply(up, left, { transA: 1, transB: transA, alpha });
-  return sumTo(db, b);
+  const [x, up] = shared ? [asMatrix(a), asMatrix(dy)] : [a, dy];
+  return transB ? [up, x, { transA: 1, transB: transA, alpha }] : [x, up, { transA: flip(transA), alpha }];
+}
+
+/** Added to `known`, where that is given: of matrices the product starts from it. */
+function gradientOfB(parts: Product, known?: Value): Value {
+  const [left, right, flags] = factorsOfB(parts);
+  const areMatrices = left.shape.length === 2 && right.shape.length === 2;
+  if (known && areMatrices) return matMulAdd(left, right, known, flags);
+  const db = sumTo(multiply(left, right, flags), parts.b);
+  return known ? add(known, db) : db;
 }
 
 const product: Rule<Flags> = rule((step) => {
   const parts = (): Product => ({ ...step.attributes, a: step.input(0), b: step.input(1), dy: step.dy() });
-  return [() => gradientOfA(parts()), () => gradientOfB(parts())];
+  return [() => gradientOfA(parts()), accumulating((known) => gradientOfB(parts(), known))];
 });
 
 export const linalg: { readonly [Op in keyof LinalgAttributes]: Rule<LinalgAttributes[Op]> } = {
@@ -74,7 +78,7 @@ export const linalg: { readonly [Op in keyof LinalgAttributes]: Rule<LinalgAttri
     const parts = (): Product => ({ ...flags, a: step.input(0), b: step.input(1), dy: step.dy() });
     return [
       () => gradientOfA(parts()),
-      () => gradientOfB(parts()),
+      accumulating((known) => gradientOfB(parts(), known)),
       () => {
         const c = step.input(2);
         const scaled = beta === 1 ? step.dy() : mul(step.dy(), beta);
