@@ -35,28 +35,41 @@ export interface Placed {
   readonly writeAt: Value | undefined;
 }
 
-/** Declares the input `places`, int64 [L] = 0, 1, …. `lastIndex` int32 [B]; `ids` [B, T]. */
-export function placed(
-  graph: Graph,
-  config: LlamaConfig,
-  { role, lastIndex, ids }: { role: "prefill" | "decode"; lastIndex: Value; ids: Value },
-): Placed {
-  if (role === "decode") {
-    const places = graph.input("places", "int64", ["capacity"]);
-    const positions = reshape(cast(lastIndex, "int64"), [-1, 1]);
+/** Which tokens a call of the graph reads. */
+export interface Reading {
+  readonly role: "prefill" | "decode";
+  /** int32 [B] */
+  readonly lastIndex: Value;
+  /** [B, T] */
+  readonly ids: Value;
+  /** The input `places`, int64 = 0, 1, …: [T] at prefill, else [L]. Declared by the first who asks for it. */
+  readonly places: () => Value;
+}
+
+/** The position of each token, int64 [B, T]. */
+export function positionsOf({ role, lastIndex, ids, places }: Reading): Value {
+  return role === "decode"
+    ? reshape(cast(lastIndex, "int64"), [-1, 1])
+    : expandLike(reshape(places(), [1, -1]), ids);
+}
+
+export function placed(graph: Graph, config: LlamaConfig, reading: Reading): Placed {
+  const positions = positionsOf(reading);
+  const places = reading.places();
+  if (reading.role === "decode") {
     const visible = lessOrEqual(reshape(places, [1, 1, 1, -1]), reshape(positions, [-1, 1, 1, 1]));
     return { positions, visible, writeAt: reshape(positions, [-1]) };
   }
-  const places = graph.input("places", "int64", ["tokens"]);
   const group = config.heads / config.kvHeads;
   const none = reshape(graph.integers(Array.from({ length: group }, () => 0)), [-1, 1, 1]);
   const byQuery = add(reshape(places, [1, -1, 1]), none); // [G, T, 1]: a row for each stacked query
-  return {
-    positions: expandLike(reshape(places, [1, -1]), ids),
-    visible: reshape(lessOrEqual(reshape(places, [1, 1, -1]), byQuery), [-1, 0]), // [G·T, T]
-    writeAt: undefined,
-  };
+  const visible = reshape(lessOrEqual(reshape(places, [1, 1, -1]), byQuery), [-1, 0]); // [G·T, T]
+  return { positions, visible, writeAt: undefined };
 }
+
+/** As RotaryEmbedding names the convention. */
+export const interleavedFlag = ({ ropeConvention }: LlamaConfig): 0 | 1 =>
+  ropeConvention === "interleaved" ? 1 : 0;
 
 export interface AttentionParts {
   /** [B, T, H·S], [B, T, KV·S], [B, T, KV·S] */
@@ -81,7 +94,7 @@ export function composedAttention(
   const size = paddedHeadSize(config);
   const byHead = (x: Value, count: number): Value => transpose(reshape(x, [0, 0, count, size]), [0, 2, 1, 3]); // [B, count, T, S]
   const rotated = (x: Value): Value =>
-    x.graph.one("RotaryEmbedding", [x, cos, sin, positions], { interleaved: 0 });
+    x.graph.one("RotaryEmbedding", [x, cos, sin, positions], { interleaved: interleavedFlag(config) });
   const appended = (past: Value, update: Value): Value =>
     writeAt === undefined
       ? update

@@ -3,8 +3,9 @@
  * one that is trained, with another attention. Prefill takes many positions of a few prompts and sends only the last one
  * through the head; decode takes one position of many sequences.
  *
- * Attention is ONNX Runtime's GroupQueryAttention: rotary positions, cache append and grouped heads in one node, with a
- * length of its own for each sequence; or plain operators where the provider lacks it. The cache is written in place: the caller binds each present output over its past.
+ * Attention is ONNX Runtime's GroupQueryAttention: cache append and grouped heads in one node, with a length of its own for each
+ * sequence; or plain operators where the provider lacks it. The cache is written in place: the caller binds each present output over
+ * its past.
  * It knows no slots, no samples, and how weights are attached only as far as `layout` says.
  */
 import {
@@ -27,7 +28,13 @@ import {
   type WeightLookup,
 } from "@oarlock/nn";
 import { OarlockError } from "@oarlock/errors";
-import { composedAttention, placed, type Placed } from "./composed-attention.ts";
+import {
+  composedAttention,
+  interleavedFlag,
+  placed,
+  type Placed,
+  positionsOf,
+} from "./composed-attention.ts";
 import { packedWeights, paddedHeadSize } from "./packed-weights.ts";
 import type { WeightLayout } from "./types.ts";
 
@@ -55,8 +62,9 @@ export function cacheNames(layer: number): {
 }
 
 /**
- * Inputs: ids int32 [rows, tokens]; lastIndex int32 [rows] (index of the newest valid position); totalLength int32 scalar
- * (the largest lastIndex + 1; at prefill `tokens`; in plain operators instead places int64 [capacity] = 0, 1, …); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
+ * Inputs: ids int32 [rows, tokens]; lastIndex int32 [rows] (index of the newest valid position); totalLength int32 scalar (the
+ * largest lastIndex + 1; at prefill `tokens`), not in plain operators; places int64 = 0, 1, … ([tokens] at prefill, in plain operators
+ * [capacity] when decoding); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
  * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `rotaryTables`.
  * Outputs: probabilities [heads, vocabulary] and the caches.
  */
@@ -69,9 +77,19 @@ export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
   const lastIndex = graph.input("lastIndex", "int32", ["rows"]);
   const table = ["positions", paddedHeadSize(config) / 2];
   const [cos, sin] = [graph.input("cos", "float32", table), graph.input("sin", "float32", table)];
+  let declared: Value | undefined;
+  const size = role === "decode" ? "capacity" : "tokens";
+  const places = (): Value => (declared ??= graph.input("places", "int64", [size]));
+  const reading = { role, lastIndex, ids, places };
   const attention = graph.without.has("GroupQueryAttention")
-    ? composed(graph, config, { cos, sin, placed: placed(graph, config, { role, lastIndex, ids }) })
-    : fused(graph, config, { cos, sin, lastIndex, totalLength: graph.input("totalLength", "int32", []) });
+    ? composed(graph, config, { cos, sin, placed: placed(graph, config, reading) })
+    : fused(graph, config, {
+        cos,
+        sin,
+        lastIndex,
+        positions: positionsOf(reading),
+        totalLength: graph.input("totalLength", "int32", []),
+      });
 
   const stream = llamaStack({ config, weights, ids, attention }); // [rows, tokens, D]
   const last = reshape(stream, [-1, config.hiddenSize]);
@@ -139,38 +157,54 @@ function composed(
   };
 }
 
-/** The same as one fused node. */
-function fused(
-  graph: Graph,
-  config: LlamaConfig,
-  cached: Tables & { readonly lastIndex: Value; readonly totalLength: Value },
-): Attention {
+interface Cached extends Tables {
+  readonly lastIndex: Value;
+  readonly totalLength: Value;
+  /** Of each token, int64 [rows, tokens]. */
+  readonly positions: Value;
+}
+
+/** The same as one fused node, behind the rotation: it could rotate too, but only heads of 16, 32, … */
+function fused(graph: Graph, config: LlamaConfig, cached: Cached): Attention {
   const { heads, kvHeads, headSize } = config;
   const attributes = {
     num_heads: heads,
     kv_num_heads: kvHeads,
     scale: 1 / Math.sqrt(headSize),
-    do_rotary: 1 as const,
-    rotary_interleaved: 0 as const,
   };
   return ({ layer, qkv, weight }) => {
     const { past, keep } = cacheOf(graph, config, layer);
-    const inputs = [
-      ...(config.qkNorm ? separated(config, weight, qkv) : [qkv, undefined, undefined]), // all three in the first
-      ...past,
-      cached.lastIndex,
-      cached.totalLength,
-      cached.cos,
-      cached.sin,
-    ];
     const [mixed = qkv, nextKey = qkv, nextValue = qkv] = graph.add(
       "GroupQueryAttention",
-      inputs,
+      [...rotated(config, weight, qkv, cached), ...past, cached.lastIndex, cached.totalLength],
       attributes,
     );
     keep(nextKey, nextValue);
     return mixed;
   };
+}
+
+/** q and k, rotated, and v. [rows, tokens, heads · padded] each */
+function rotated(
+  config: LlamaConfig,
+  weight: WeightLookup,
+  qkv: Value,
+  { cos, sin, positions }: Cached,
+): [Value, Value, Value] {
+  const { heads, kvHeads } = config;
+  const padded = paddedHeadSize(config);
+  const turn = (x: Value, count: number): Value =>
+    x.graph.one("RotaryEmbedding", [x, cos, sin, positions], {
+      interleaved: interleavedFlag(config),
+      num_heads: count,
+    });
+  if (config.qkNorm) {
+    const [q, k, v] = separated(config, weight, qkv);
+    return [turn(q, heads), turn(k, kvHeads), v];
+  }
+  const [both = qkv, v = qkv] = split(qkv, [(heads + kvHeads) * padded, kvHeads * padded], 2);
+  const [q = qkv, k = qkv] = split(turn(both, heads + kvHeads), [heads * padded, kvHeads * padded], 2);
+  return [q, k, v];
 }
 
 /** q, k and v one by one, their heads normalised where the model does that (Qwen3). */

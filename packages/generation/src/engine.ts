@@ -235,17 +235,14 @@ export class DecodeEngine {
     return this.#options.layout === "inputs" ? { ...this.#tables, ...this.#resident } : this.#tables;
   }
 
-  /** What tells attention how many positions the cache has. */
-  #reach(capacity: number): Tensors {
+  /** What tells attention which positions there are: `count` in the cache when decoding, of a padded prompt at prefill. */
+  #reach(role: keyof Sessions, count: number): Tensors {
     const { ort } = this.#options;
-    if (!this.#without.includes("GroupQueryAttention"))
-      return { totalLength: ort.tensor("int32", [], Int32Array.of(capacity)) };
+    const isFused = !this.#without.includes("GroupQueryAttention");
+    const places = (): BigInt64Array => BigInt64Array.from({ length: count }, (_, i) => BigInt(i));
     return {
-      places: ort.tensor(
-        "int64",
-        [capacity],
-        BigInt64Array.from({ length: capacity }, (_, i) => BigInt(i)),
-      ),
+      ...(isFused ? { totalLength: ort.tensor("int32", [], Int32Array.of(count)) } : {}),
+      ...(isFused && role === "decode" ? {} : { places: ort.tensor("int64", [count], places()) }),
     };
   }
 
@@ -255,7 +252,7 @@ export class DecodeEngine {
     const own: Tensors = {
       ids: ort.tensor("int32", [rows, 1], this.ids.subarray(0, rows)),
       lastIndex: ort.tensor("int32", [rows], this.positions.subarray(0, rows)),
-      ...this.#reach(this.#cache.capacity),
+      ...this.#reach("decode", this.#cache.capacity),
       inverseTemperature: ort.tensor("float32", [rows, 1], this.inverseTemperatures.subarray(0, rows)),
     };
     const shape = [rows, config.vocabSize];
@@ -277,7 +274,7 @@ export class DecodeEngine {
     const own: Tensors = {
       ids: ort.tensor("int32", [rows, tokens]),
       lastIndex: ort.tensor("int32", [rows]),
-      ...this.#reach(tokens),
+      ...this.#reach("prefill", tokens),
       inverseTemperature: ort.tensor("float32", [heads, 1]),
       headRows: ort.tensor("int32", [heads]),
     };

@@ -1,15 +1,14 @@
 /**
  * The weights as the decode graph wants them: nn's views of the flat array, with head sizes padded to what the fused
- * attention kernel takes, and rotary pairs in half-split order. All of it is a copy with another order of rows and
- * columns, plus zeros: no number changes, so the result belongs to the flat weights' digest. (The scales of q/k norms
- * over padded heads are the exception; see `headNorm`.)
+ * attention kernel takes. No number changes, there are zeros between them at most, so the result belongs to the flat
+ * weights' digest. (The scales of q/k norms over padded heads are the exception; see `headNorm`.)
  *
  * It knows nothing of sessions.
  */
 import { type LlamaConfig, parameterLayout, type WeightView } from "@oarlock/nn";
 
-/** ONNX Runtime's GroupQueryAttention takes head sizes that are multiples of this. */
-const HEAD_SIZE_MULTIPLE = 16;
+/** ONNX Runtime's GroupQueryAttention takes head sizes that are multiples of this (of 16 where it rotates them itself). */
+const HEAD_SIZE_MULTIPLE = 8;
 
 export interface PackedWeight {
   readonly name: string;
@@ -23,12 +22,11 @@ export function paddedHeadSize(config: LlamaConfig): number {
   return Math.ceil(config.headSize / HEAD_SIZE_MULTIPLE) * HEAD_SIZE_MULTIPLE;
 }
 
-/** Where the rotated element `i` of a head (in the checkpoint's order) lies in the padded head. */
-export function rotaryPlace(config: LlamaConfig, i: number): number {
+/** Where element `i` of a head lies in the padded head: the halves that are rotated against each other stay halves. */
+export function placeInHead(config: LlamaConfig, i: number): number {
+  if (config.ropeConvention === "interleaved") return i;
   const half = config.headSize / 2;
-  const [pair, second] =
-    config.ropeConvention === "interleaved" ? [i >> 1, i & 1] : [i % half, Math.floor(i / half)];
-  return pair + second * (paddedHeadSize(config) / 2);
+  return (i % half) + Math.floor(i / half) * (paddedHeadSize(config) / 2);
 }
 
 /** Every packed weight, under the name of its view. */
@@ -55,7 +53,7 @@ const packings: Readonly<Record<string, Packing>> = {
 const part = (flat: Float32Array, { offset, size }: WeightView): Float32Array =>
   flat.subarray(offset, offset + size);
 
-/** Rows of q, k and v, one below the other: q and k in rotary order, each head padded. */
+/** Rows of q, k and v, one below the other, each head padded; heads of values at their end. */
 function headRows(config: LlamaConfig, view: WeightView, rowShape: readonly number[]): PackedWeight {
   const { heads, kvHeads, headSize } = config;
   const padded = paddedHeadSize(config);
@@ -72,7 +70,7 @@ function headRows(config: LlamaConfig, view: WeightView, rowShape: readonly numb
           const from = (head * headSize + i) * width;
           into.set(
             data.subarray(from, from + width),
-            (head * padded + (rotated ? rotaryPlace(config, i) : i)) * width,
+            (head * padded + (rotated ? placeInHead(config, i) : i)) * width,
           );
         }
       }
@@ -108,7 +106,7 @@ function headNorm(config: LlamaConfig, view: WeightView): PackedWeight {
     shape: [padded],
     fill(flat, into) {
       const data = part(flat, view);
-      for (let i = 0; i < config.headSize; i++) into[rotaryPlace(config, i)] = (data[i] ?? 0) * factor;
+      for (let i = 0; i < config.headSize; i++) into[placeInHead(config, i)] = (data[i] ?? 0) * factor;
     },
   };
 }

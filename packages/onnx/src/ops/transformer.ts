@@ -16,14 +16,12 @@ export interface TransformerAttributes {
   Attention: { readonly is_causal: 0 | 1; readonly scale: number };
   /**
    * ONNX Runtime's decoding attention with its cache. Inputs: q [B, T, H·S], k, v [B, T, KV·S], past key and value
-   * [B, KV, L, S], last valid index int32 [B], total length int32 scalar, cos, sin. Results: y, present key, present value.
+   * [B, KV, L, S], last valid index int32 [B], total length int32 scalar. Results: y, present key, present value.
    */
   GroupQueryAttention: {
     readonly num_heads: number;
     readonly kv_num_heads: number;
     readonly scale: number;
-    readonly do_rotary: 0 | 1;
-    readonly rotary_interleaved: 0 | 1;
   };
 }
 
@@ -75,14 +73,7 @@ export const transformer: {
     domain: "com.microsoft",
     infer(node) {
       const [q, pastKey, pastValue] = [required(node, 0), required(node, 3), required(node, 4)];
-      const size = pastKey.shape[3];
-      if (typeof size !== "number") return node.fail("the cache's head size must be a fixed number");
-      // Without k and v, q holds all three packed: the result has the width of the query heads alone.
-      const shape = [...q.shape.slice(0, -1), node.attributes.num_heads * size];
-      return [
-        { dtype: q.dtype, shape },
-        ...[pastKey, pastValue].map(({ dtype, shape: cache }) => ({ dtype, shape: cache })),
-      ];
+      return [q, pastKey, pastValue].map(({ dtype, shape }) => ({ dtype, shape }));
     },
   },
 };
