@@ -8,11 +8,18 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findKube, type KubeAssets } from "./assets.ts";
+import { inheritedEnvironment } from "../config.ts";
 import { eventually, freePort, type ServerProcess, startProcess } from "./process.ts";
 
 const LOOPBACK = "127.0.0.1";
 /** Longer than any `kubectl wait --timeout` of a test: what is ended by this leaves no word of why. */
 const KUBECTL_TIMEOUT_MS = 600_000;
+/** Patience until an API server is ready. */
+const READY = { timeoutMs: 60_000, everyMs: 300 } as const;
+/** Go collects garbage later: memory, of which the tests have enough, for a fifth of a server's processor time at its start. */
+const SERVER_GARBAGE = { GOGC: "400" };
+/** A kubectl is over before there is any to speak of; one that watches for minutes does collect it. */
+const KUBECTL_GARBAGE = { GOGC: "off", GOMEMLIMIT: "256MiB" };
 
 /** A user of the cluster, known by a static token. */
 export interface ClusterUser {
@@ -92,7 +99,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   writeCredentials(folder, users);
   const processes: ServerProcess[] = [];
   const start = (name: Parameters<KubeAssets["path"]>[0], args: readonly string[]): ServerProcess => {
-    const process = startProcess(name, ...command(assets.path(name), args));
+    const process = startProcess(name, ...command(assets.path(name), args), SERVER_GARBAGE);
     processes.push(process);
     return process;
   };
@@ -118,7 +125,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
         asked.stderr = stderr;
         return code === 0 ? true : undefined;
       },
-      { timeoutMs: 60_000, detail: () => `\n${asked.stderr}\n${apiServer.process.output().slice(-2_000)}` },
+      { ...READY, detail: () => `\n${asked.stderr}\n${apiServer.process.output().slice(-2_000)}` },
     );
   const stop = async (): Promise<void> => {
     for (const process of processes.toReversed()) await process.stop();
@@ -244,7 +251,8 @@ function runKubectl(
   input: string | undefined,
 ): Promise<KubectlResult> {
   return new Promise((done) => {
-    const options = { maxBuffer: 64 * 1024 * 1024, timeout: KUBECTL_TIMEOUT_MS };
+    const env = { ...inheritedEnvironment(), ...KUBECTL_GARBAGE };
+    const options = { maxBuffer: 64 * 1024 * 1024, timeout: KUBECTL_TIMEOUT_MS, env };
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr });

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { OarlockError } from "@oarlock/errors";
+import { inheritedEnvironment } from "../config.ts";
 
 /** A program that runs until it is stopped. */
 export interface ServerProcess {
@@ -26,9 +27,15 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Starts a program; its output is kept in memory. */
-export function startProcess(name: string, file: string, args: readonly string[]): ServerProcess {
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+/** Starts a program, with this environment besides the process's own; its output is kept in memory. */
+export function startProcess(
+  name: string,
+  file: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): ServerProcess {
+  const env = { ...inheritedEnvironment(), ...environment };
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env });
   running.add(child);
   child.once("exit", () => running.delete(child));
   let output = "";
