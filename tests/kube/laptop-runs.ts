@@ -40,7 +40,7 @@ spec:
       type: grpo
       grpo:
         data: { type: file, file: { path: "${data}" } }
-        steps: 60
+        steps: 30
         promptsPerStep: 8
         groupSize: 4
         sampling: { maxNewTokens: 4 }
@@ -81,7 +81,7 @@ spec:
       ppo:
         model: { from: stage/style }
         data: { type: task, task: { name: addition, digits: 1, split: train } }
-        steps: 40
+        steps: 16
         promptsPerStep: 8
         groupSize: 2
         epochs: 2

@@ -242,7 +242,7 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
     expect((await plugin("resume", "mine", "-o", "wide")).stdout).toMatch(/^NAME +READY +STATUS .*TRACE/);
 
     await cluster.kubectl("wait", "trun/mine", "--for=condition=Complete", "--timeout=300s");
-    expect((await get("mine")).status?.checkpoint?.step).toBe(80);
+    expect((await get("mine")).status?.checkpoint?.step).toBe(50);
     const alone = join(folder, "alone");
     oarlockHere("run", join(folder, "run.yaml"), "--out", alone);
     expect(finalDigest(join(cluster.volume, "runs", metadata.uid))).toBe(finalDigest(alone));
