@@ -113,10 +113,16 @@ export function learnerAddress({ plane }: Cluster, run: string): Promise<string>
   });
 }
 
-/** Has a learner wait between two steps until it is told to end: no machine is fast enough to be done before. */
+/** Has a learner wait between two steps until it is told otherwise: no machine is fast enough to be done before. */
 export async function pauseLearner(address: string, tls?: TlsOptions): Promise<void> {
   using channel = openChannel(address, tls === undefined ? {} : { tls });
   await channel.client(LearnerService).pause({}, { timeoutMs: 10_000 });
+}
+
+/** Has a learner that waits go on. */
+export async function resumeLearner(address: string): Promise<void> {
+  using channel = openChannel(address);
+  await channel.client(LearnerService).resume({}, { timeoutMs: 10_000 });
 }
 
 /** The image's programs as they lie in this repository. */
