@@ -30,10 +30,10 @@ if (cpu === undefined) {
   process.exit(1);
 }
 
+// From what the build installed, by the same lock file: only what differs is removed and fetched.
 const platform = ["--os=linux", "--libc=glibc", `--cpu=${cpu}`];
-execFileSync("npm", ["ci", "--omit=dev", "--ignore-scripts", "--prefer-offline", ...platform], {
-  stdio: "inherit",
-});
+const flags = ["--no-save", "--omit=dev", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
+execFileSync("npm", ["install", ...flags, ...platform], { stdio: "inherit" });
 
 const reached = new Set();
 for (const folder of PROGRAMS) reach(folder);
