@@ -65,6 +65,9 @@ const shuffled = (seed: number): Partial<LocalRunOptions> => ({
 });
 
 const LAGGING = ["pipeline.lag=1"];
+let undisturbed: Promise<Ran> | undefined;
+/** The run at lag 1 that nothing happens to: what all others must equal. */
+const wholeRun = (): Promise<Ran> => (undisturbed ??= runPlan(LAGGING));
 
 function withResolver(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve = (): void => undefined;
@@ -73,7 +76,7 @@ function withResolver(): { readonly promise: Promise<void>; readonly resolve: ()
 
 describe("a local run", () => {
   test("D1: two runs of one plan give the same weights after every step, and they learn", async () => {
-    const first = await runPlan(LAGGING);
+    const first = await wholeRun();
     const second = await runPlan(LAGGING);
     expect(first.outcome.status).toBe("completed");
     expect(first.digests).toHaveLength(12);
@@ -88,7 +91,7 @@ describe("a local run", () => {
 
   test("D1: lag 1 with one and with three actors, and with messages delayed at random, give the same weights", async () => {
     const [one, three, late] = [
-      await runPlan(LAGGING),
+      await wholeRun(),
       await runPlan([...LAGGING, "compute.actors=3"], shuffled(1)),
       await runPlan([...LAGGING, "compute.actors=3"], shuffled(2)),
     ];
@@ -119,14 +122,14 @@ describe("a local run", () => {
   });
 
   test("D1: the lag is part of the plan: lag 0 and lag 1 agree in the first stage and in lag 1's first step only", async () => {
-    const [strict, lagging] = [await runPlan(["pipeline.lag=0"]), await runPlan(LAGGING)];
+    const [strict, lagging] = [await runPlan(["pipeline.lag=0"]), await wholeRun()];
     const common = strict.digests.findIndex((digest, i) => digest !== lagging.digests[i]);
     // Both generate step 0 by the stage's first policy, and only lag 0 generates step 1 by its successor.
     expect(common).toBe(7);
   });
 
   test("T3: a run stopped by its signal at lag 1 continues to the same weights, whoever computes the reference", async () => {
-    const whole = await runPlan(LAGGING);
+    const whole = await wholeRun();
     const byActors = [...LAGGING, "stages.grpo.grpo.reference.computedBy=actors", "compute.actors=2"];
     for (const [stopAt, set] of [
       [4, LAGGING],
@@ -148,7 +151,7 @@ describe("a local run", () => {
   });
 
   test("T3: a run abandoned at once at lag 1 continues from its last checkpoint to the same weights", async () => {
-    const whole = await runPlan(LAGGING);
+    const whole = await wholeRun();
     const outDir = await newFolder();
     const run = additionPlan(LAGGING);
     let reach: () => void = () => undefined;

@@ -4,7 +4,8 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connectJetStreamBus, startNatsServer, subjects } from "@oarlock/bus";
@@ -19,7 +20,7 @@ import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
 import { requireGrpcurl, requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { oarlock } from "../e2e/oarlock.ts";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
@@ -54,6 +55,16 @@ function finalWeights(outDir: string): string {
     .digest("hex");
 }
 
+const shared = mkdtempSync(join(tmpdir(), "oarlock-together-"));
+afterAll(() => rmSync(shared, { recursive: true, force: true }));
+let undisturbed: Promise<string> | undefined;
+/** Folder of the plan's run in one process, which is what several must equal. */
+const oneProcess = (): Promise<string> =>
+  (undisturbed ??= startLocalRun(PLAN, { outDir: shared, baseDir: shared }).then(async ({ finished }) => {
+    await finished;
+    return shared;
+  }));
+
 async function runApart(
   outDir: string,
   server: NatsServer,
@@ -66,10 +77,7 @@ async function runApart(
 
 describe.skipIf(program.absent)(`a run on several processes${program.note}`, () => {
   test("D1: gives the weights of one process, bit for bit, and leaves nothing on the bus", async () => {
-    const together = temporaryFolder("together");
-    await (
-      await startLocalRun(PLAN, { outDir: together, baseDir: together })
-    ).finished;
+    const together = await oneProcess();
     const [apart, server] = [runFolder(PLAN), await startNats()];
     let asked: Promise<readonly LiveProcess[]> | undefined;
     const outcome = await runApart(apart, server, {
@@ -110,10 +118,7 @@ describe.skipIf(program.absent)(`a run on several processes${program.note}`, () 
   });
 
   test("T3: stopped by its signal it drains to a checkpoint, and goes on to the same weights", async () => {
-    const together = temporaryFolder("together");
-    await (
-      await startLocalRun(PLAN, { outDir: together, baseDir: together })
-    ).finished;
+    const together = await oneProcess();
     const [apart, server, stop] = [runFolder(PLAN), await startNats(), new AbortController()];
     const stopped = await runApart(apart, server, {
       signal: stop.signal,
