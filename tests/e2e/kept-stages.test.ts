@@ -43,7 +43,7 @@ spec:
       type: ppo
       ppo:
         data: { type: task, task: { name: addition, digits: 1, split: train } }
-        steps: 12
+        steps: 9
         promptsPerStep: 8
         groupSize: 2
         sampling: { maxNewTokens: 4 }
@@ -118,7 +118,7 @@ describe("a second run into the folder of the first", () => {
     expect(second.text).not.toMatch(/stage sft 6 steps/);
     await run("anew", gamma);
     expect(historyOf(join(folder, "first"))).toEqual(historyOf(join(folder, "anew")));
-    expect(summaryOf(join(folder, "first")).stages.map(({ steps }) => steps)).toEqual([6, 5, 12]);
+    expect(summaryOf(join(folder, "first")).stages.map(({ steps }) => steps)).toEqual([6, 5, 9]);
     expect(existsSync(join(folder, "first/earlier/1/report.html"))).toBe(true);
 
     // Held-out prompts, scored by the reward model that the folder keeps, and by a scorer in another process.
@@ -171,7 +171,7 @@ describe("a second run into the folder of the first", () => {
     expect(refused.text).toContain("GATE_NOT_PASSED");
 
     const killed = startOarlock(args("first", 0.1, 3), folder);
-    await stepsDone(join(folder, "first"), 6 + 5 + 7, killed);
+    await stepsDone(join(folder, "first"), 6 + 5 + 4, killed);
     killed.child.kill("SIGKILL");
     expect((await killed.ended).text).toMatch(/stage rm is kept: 5 steps/);
     expect((await oarlock(["resume", "first"], folder)).code).toBe(0);
