@@ -1,7 +1,6 @@
 /**
  * In which order ONNX Runtime runs a graph with gradients. Each weight's gradient comes as soon as it can be made: at the end,
- * where ONNX Runtime puts them by itself, everything that they are made from would have to be kept until then (a twentieth to a tenth
- * of a step on two cores, of two shapes).
+ * where ONNX Runtime puts them by itself, everything that they are made from would have to be kept until then (ADR 2).
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -5,7 +5,7 @@
  *
  * B: rows, T: tokens of a row (1 when decoding), L: positions of the cache (T at prefill), H, KV: heads, G = H/KV, S: padded head size.
  */
-import type { LlamaConfig } from "@oarlock/nn";
+import { type LlamaConfig, type RotaryTables, rotate } from "@oarlock/nn";
 import {
   add,
   cast,
@@ -53,6 +53,7 @@ export function positionsOf({ role, lastIndex, ids, places }: Reading): Value {
     : expandLike(reshape(places(), [1, -1]), ids);
 }
 
+/** The same for all layers of `graph`. */
 export function placed(graph: Graph, config: LlamaConfig, reading: Reading): Placed {
   const positions = positionsOf(reading);
   const places = reading.places();
@@ -67,10 +68,6 @@ export function placed(graph: Graph, config: LlamaConfig, reading: Reading): Pla
   return { positions, visible, writeAt: undefined };
 }
 
-/** As RotaryEmbedding names the convention. */
-export const interleavedFlag = ({ ropeConvention }: LlamaConfig): 0 | 1 =>
-  ropeConvention === "interleaved" ? 1 : 0;
-
 export interface AttentionParts {
   /** [B, T, H·S], [B, T, KV·S], [B, T, KV·S] */
   readonly q: Value;
@@ -79,29 +76,27 @@ export interface AttentionParts {
   /** [B, KV, L, S] */
   readonly pastKey: Value;
   readonly pastValue: Value;
-  /** Rotary tables, [positions, S/2] */
-  readonly cos: Value;
-  readonly sin: Value;
+  /** [positions, S/2] */
+  readonly tables: RotaryTables;
 }
 
 /** → [B, T, H·S], and the cache with this call's keys and values in it. */
 export function composedAttention(
   config: LlamaConfig,
-  { q, k, v, pastKey, pastValue, cos, sin }: AttentionParts,
+  { q, k, v, pastKey, pastValue, tables }: AttentionParts,
   { positions, visible, writeAt }: Placed,
 ): readonly [Value, Value, Value] {
   const { heads, kvHeads, headSize } = config;
   const size = paddedHeadSize(config);
   const byHead = (x: Value, count: number): Value => transpose(reshape(x, [0, 0, count, size]), [0, 2, 1, 3]); // [B, count, T, S]
-  const rotated = (x: Value): Value =>
-    x.graph.one("RotaryEmbedding", [x, cos, sin, positions], { interleaved: interleavedFlag(config) });
+  const turn = (x: Value): Value => rotate(x, { tables, positions, config });
   const appended = (past: Value, update: Value): Value =>
     writeAt === undefined
       ? update
       : past.graph.one("TensorScatter", [past, update, writeAt], { axis: -2, mode: "linear" });
-  const keys = appended(pastKey, rotated(byHead(k, kvHeads)));
+  const keys = appended(pastKey, turn(byHead(k, kvHeads)));
   const values = appended(pastValue, byHead(v, kvHeads));
-  const queries = reshape(rotated(byHead(q, heads)), [0, kvHeads, -1, size]); // [B, KV, G·T, S]
+  const queries = reshape(turn(byHead(q, heads)), [0, kvHeads, -1, size]); // [B, KV, G·T, S]
   const scores = fusedMatMul(queries, keys, { transB: 1, alpha: 1 / Math.sqrt(headSize) }); // [B, KV, G·T, L]
   const mixed = matMul(softmax(where(visible, scores, HIDDEN)), values);
   const byToken = transpose(reshape(mixed, [0, heads, -1, size]), [0, 2, 1, 3]); // [B, T, H, S]

@@ -25,16 +25,12 @@ import {
   llamaLogits,
   llamaStack,
   rmsNorm,
+  type RotaryTables,
+  rotate,
   type WeightLookup,
 } from "@oarlock/nn";
 import { OarlockError } from "@oarlock/errors";
-import {
-  composedAttention,
-  interleavedFlag,
-  placed,
-  type Placed,
-  positionsOf,
-} from "./composed-attention.ts";
+import { composedAttention, placed, type Placed, positionsOf } from "./composed-attention.ts";
 import { packedWeights, paddedHeadSize } from "./packed-weights.ts";
 import type { WeightLayout } from "./types.ts";
 
@@ -65,7 +61,7 @@ export function cacheNames(layer: number): {
  * Inputs: ids int32 [rows, tokens]; lastIndex int32 [rows] (index of the newest valid position); totalLength int32 scalar (the
  * largest lastIndex + 1; at prefill `tokens`), not in plain operators; places int64 = 0, 1, … ([tokens] at prefill, in plain operators
  * [capacity] when decoding); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
- * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `rotaryTables`.
+ * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `paddedRotaryTables`.
  * Outputs: probabilities [heads, vocabulary] and the caches.
  */
 export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
@@ -76,16 +72,15 @@ export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
   const ids = graph.input("ids", "int32", ["rows", tokens]);
   const lastIndex = graph.input("lastIndex", "int32", ["rows"]);
   const table = ["positions", paddedHeadSize(config) / 2];
-  const [cos, sin] = [graph.input("cos", "float32", table), graph.input("sin", "float32", table)];
+  const tables = { cos: graph.input("cos", "float32", table), sin: graph.input("sin", "float32", table) };
   let declared: Value | undefined;
   const size = role === "decode" ? "capacity" : "tokens";
   const places = (): Value => (declared ??= graph.input("places", "int64", [size]));
   const reading = { role, lastIndex, ids, places };
   const attention = graph.without.has("GroupQueryAttention")
-    ? composed(graph, config, { cos, sin, placed: placed(graph, config, reading) })
+    ? composed(graph, config, tables, placed(graph, config, reading))
     : fused(graph, config, {
-        cos,
-        sin,
+        tables,
         lastIndex,
         positions: positionsOf(reading),
         totalLength: graph.input("totalLength", "int32", []),
@@ -101,12 +96,6 @@ export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
   ]);
   graph.output("probabilities", softmax(mul(logits, inverseTemperature)));
   return graph;
-}
-
-/** The values that every layer's attention shares. */
-interface Tables {
-  readonly cos: Value;
-  readonly sin: Value;
 }
 
 function packedInputs(graph: Graph, config: LlamaConfig, layout: WeightLayout): WeightLookup {
@@ -142,22 +131,20 @@ function cacheOf(
 }
 
 /** Grouped-query attention over the cache in plain operators. […, (heads + 2·kvHeads)·padded] → […, heads·padded] */
-function composed(
-  graph: Graph,
-  config: LlamaConfig,
-  { cos, sin, placed: places }: Tables & { readonly placed: Placed },
-): Attention {
+function composed(graph: Graph, config: LlamaConfig, tables: RotaryTables, places: Placed): Attention {
   return ({ layer, qkv, weight }) => {
     const { past, keep } = cacheOf(graph, config, layer);
     const [q, k, v] = separated(config, weight, qkv);
     const [pastKey, pastValue] = past;
-    const [mixed, key, value] = composedAttention(config, { q, k, v, pastKey, pastValue, cos, sin }, places);
+    const [mixed, key, value] = composedAttention(config, { q, k, v, pastKey, pastValue, tables }, places);
     keep(key, value);
     return mixed;
   };
 }
 
-interface Cached extends Tables {
+/** What the fused nodes of all layers share. */
+interface FusedInputs {
+  readonly tables: RotaryTables;
   readonly lastIndex: Value;
   readonly totalLength: Value;
   /** Of each token, int64 [rows, tokens]. */
@@ -165,7 +152,7 @@ interface Cached extends Tables {
 }
 
 /** The same as one fused node, behind the rotation: it could rotate too, but only heads of 16, 32, … */
-function fused(graph: Graph, config: LlamaConfig, cached: Cached): Attention {
+function fused(graph: Graph, config: LlamaConfig, shared: FusedInputs): Attention {
   const { heads, kvHeads, headSize } = config;
   const attributes = {
     num_heads: heads,
@@ -176,7 +163,7 @@ function fused(graph: Graph, config: LlamaConfig, cached: Cached): Attention {
     const { past, keep } = cacheOf(graph, config, layer);
     const [mixed = qkv, nextKey = qkv, nextValue = qkv] = graph.add(
       "GroupQueryAttention",
-      [...rotated(config, weight, qkv, cached), ...past, cached.lastIndex, cached.totalLength],
+      [...rotated(config, weight, qkv, shared), ...past, shared.lastIndex, shared.totalLength],
       attributes,
     );
     keep(nextKey, nextValue);
@@ -189,15 +176,11 @@ function rotated(
   config: LlamaConfig,
   weight: WeightLookup,
   qkv: Value,
-  { cos, sin, positions }: Cached,
+  { tables, positions }: FusedInputs,
 ): [Value, Value, Value] {
   const { heads, kvHeads } = config;
   const padded = paddedHeadSize(config);
-  const turn = (x: Value, count: number): Value =>
-    x.graph.one("RotaryEmbedding", [x, cos, sin, positions], {
-      interleaved: interleavedFlag(config),
-      num_heads: count,
-    });
+  const turn = (x: Value, sideBySide: number): Value => rotate(x, { tables, positions, config, sideBySide });
   if (config.qkNorm) {
     const [q, k, v] = separated(config, weight, qkv);
     return [turn(q, heads), turn(k, kvHeads), v];
@@ -220,7 +203,7 @@ function separated(config: LlamaConfig, weight: WeightLookup, qkv: Value): [Valu
 }
 
 /** cos and sin of position · θ^(−2i/size) for pair i; pairs that pad the head are not rotated. [positions, padded / 2] */
-export function rotaryTables(
+export function paddedRotaryTables(
   config: LlamaConfig,
   positions: number,
 ): { cos: Float32Array; sin: Float32Array } {

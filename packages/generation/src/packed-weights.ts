@@ -23,7 +23,7 @@ export function paddedHeadSize(config: LlamaConfig): number {
 }
 
 /** Where element `i` of a head lies in the padded head: the halves that are rotated against each other stay halves. */
-export function placeInHead(config: LlamaConfig, i: number): number {
+function placeInHead(config: LlamaConfig, i: number): number {
   if (config.ropeConvention === "interleaved") return i;
   const half = config.headSize / 2;
   return (i % half) + Math.floor(i / half) * (paddedHeadSize(config) / 2);

@@ -124,7 +124,7 @@ function heads(
   const { config, length: T, positions, tables } = options;
   const { heads: H, kvHeads: KV, headSize: S } = config;
   const byHead = transpose(reshape(qkv, [-1, T, H + 2 * KV, S]), [0, 2, 1, 3]); // [B, H + 2·KV, T, S]
-  const turn = (x: Value): Value => rotate(x, tables, positions, config);
+  const turn = (x: Value): Value => rotate(x, { tables, positions, config });
   const stacked = (queries: Value): Value => reshape(queries, [0, KV, (H / KV) * T, S]);
   if (config.qkNorm) {
     const [q = qkv, k = qkv, values = qkv] = split(byHead, [H, KV, KV], 1);

@@ -24,8 +24,19 @@ export function rotaryTables(graph: Graph, config: LlamaConfig, positions: numbe
   return { cos: table(Math.cos), sin: table(Math.sin) };
 }
 
-/** Turns every head of `x` [B, heads, T, S] by its position. `positions`: int64 [B, T]. */
-export function rotate(x: Value, { cos, sin }: RotaryTables, positions: Value, config: LlamaConfig): Value {
+export interface Rotation {
+  readonly tables: RotaryTables;
+  /** Of each token, int64 [B, T]. */
+  readonly positions: Value;
+  readonly config: Pick<LlamaConfig, "ropeConvention">;
+  /** How many heads lie side by side in the last dimension. Default: they have a dimension of their own. */
+  readonly sideBySide?: number;
+}
+
+/** Turns every head of `x` by its token's position. [B, heads, T, S], or side by side [B, T, heads·S] */
+export function rotate(x: Value, { tables, positions, config, sideBySide }: Rotation): Value {
+  const { cos, sin } = tables;
   const interleaved = config.ropeConvention === "interleaved" ? 1 : 0;
-  return x.graph.one("RotaryEmbedding", [x, cos, sin, positions], { interleaved });
+  const heads = sideBySide === undefined ? {} : { num_heads: sideBySide };
+  return x.graph.one("RotaryEmbedding", [x, cos, sin, positions], { interleaved, ...heads });
 }
