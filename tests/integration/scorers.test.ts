@@ -122,6 +122,38 @@ export const reward = ({ completion }) => completion === "exit" ? process.exit(3
     expect(turns).toBeGreaterThan(10);
   });
 
+  test("P1: the caller's loop turns while verifiers of its own thread read", async () => {
+    await using pool = await openScorers([exact, { ...exact, name: "again" }], { baseDir: "." });
+    const long = "a".repeat(200_000);
+    let turns = 0;
+    const immediate = (): void => void ((turns += 1), (next = setImmediate(immediate)));
+    let next = setImmediate(immediate);
+    const verdicts = await pool.score(Array.from({ length: 2_000 }, () => input(` ${long}`)));
+    clearImmediate(next);
+    expect(verdicts.every((row) => row.every((verdict) => verdict.type === "scored"))).toBe(true);
+    expect(turns).toBeGreaterThan(1);
+  });
+
+  test("P1: a pattern that takes for ever is one failure, and the loop turns meanwhile", async () => {
+    const regex: RewardSettings = {
+      name: "regex",
+      type: "regex",
+      ...head,
+      timeoutMs: 300,
+      regex: { pattern: "^(a+)+$", flags: "" },
+    };
+    await using pool = await openScorers([exact, regex], { baseDir: "." });
+    let turns = 0;
+    const timer = setInterval(() => turns++, 10);
+    const verdicts = await pool.score([input(`${"a".repeat(64)}!`), input("a")]);
+    clearInterval(timer);
+    expect(verdicts).toMatchObject([
+      [{ value: 0 }, { type: "failed", code: "REWARD_TIMEOUT" }],
+      [{ value: 1 }, { value: 1 }],
+    ]);
+    expect(turns).toBeGreaterThan(10);
+  });
+
   test("its version is the digest of its code, equal wherever the files lie", async () => {
     const first = temporaryFolder();
     const second = temporaryFolder();

@@ -7,6 +7,6 @@ export { failed } from "./verdict.ts";
 export { applyReward } from "./define-reward.ts";
 export { isUsableScore, scored, scoredTokens } from "./verdict.ts";
 export type { Failed, Scored, ScoringInput, TokenRange, TokenScores, Verdict, Verifier } from "./verdict.ts";
-export { createVerifier, isVerifierType, VERIFIERS_VERSION } from "./verifier.ts";
+export { createVerifier, isLinear, isVerifierType, VERIFIERS_VERSION } from "./verifier.ts";
 export type { VerifierOptions, VerifierType } from "./verifier.ts";
 export { extractNumber, parseNumber } from "./verifiers/numeric.ts";

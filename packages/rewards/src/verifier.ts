@@ -35,6 +35,14 @@ const makers: { readonly [T in VerifierType]: (options: VerifierOptions[T]) => V
   length,
 };
 
+/** Those that take time in proportion to their text, whatever it says; a pattern may look at the same text again and again. */
+const LINEAR: readonly VerifierType[] = ["exact", "contains", "format", "length"];
+
+/** Whether a verifier's time is bounded by the length of what it reads. */
+export function isLinear(type: VerifierType): boolean {
+  return LINEAR.includes(type);
+}
+
 /** The verifier of a type with its options. Throws where a regular expression does not compile. */
 export function createVerifier<T extends VerifierType>(type: T, options: VerifierOptions[T]): Verifier {
   return makers[type](options);

@@ -17,6 +17,7 @@ export {
   type WaitOptions,
 } from "./deadline.ts";
 export { backoffMs, retry, type Backoff, type RetryOptions } from "./backoff.ts";
+export { inSlices } from "./in-slices.ts";
 export { BoundedQueue } from "./bounded-queue.ts";
 export { Semaphore } from "./semaphore.ts";
 export { createLog, silentLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";

@@ -1,4 +1,4 @@
-/** Scorers in killable threads. */
+/** Scorers of code: verifiers, and users' functions in killable threads. */
 export { checkFunction, openScorers, rewardDigest } from "./open-scorers.ts";
 export type {
   OpenScorersOptions,

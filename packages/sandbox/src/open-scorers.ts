@@ -1,16 +1,19 @@
 /**
- * The scorers of a run: built-in verifiers and users' functions, all in killable worker threads (P1), each with an identity
- * that travels with its verdicts. It does not weigh or combine verdicts.
+ * The scorers of a run: built-in verifiers and users' functions, each with an identity that travels with its verdicts. Whatever
+ * may take for ever is in killable worker threads (P1). It does not weigh or combine verdicts.
  */
 import { resolve } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import {
+  createVerifier,
+  isLinear,
   isVerifierType,
   type ScoringInput,
   type Verdict,
   type VerifierOptions,
   VERIFIERS_VERSION,
 } from "@oarlock/rewards";
+import { inSlices } from "@oarlock/runtime";
 import { type Bundle, bundleReward, readBundle } from "./bundle.ts";
 import type { ScorerRecipe } from "./protocol.ts";
 import { ScoringThread } from "./scoring-thread.ts";
@@ -64,10 +67,14 @@ export interface OpenScorersOptions {
   readonly workers?: number;
 }
 
-/** Inputs that a pool holds at most; more are refused with `SCORER_OVERLOADED` (Q1). */
+/** Inputs that wait for threads at most; more are refused with `SCORER_OVERLOADED` (Q1). */
 const MAX_QUEUED = 65_536;
 
+/** The verdicts of one scorer on inputs, in their order. Never rejects. */
+type Judge = (inputs: readonly ScoringInput[]) => Promise<Verdict[]>;
+
 interface Opened {
+  readonly reward: RewardSettings;
   readonly info: ScorerInfo;
   readonly recipe: ScorerRecipe;
 }
@@ -78,24 +85,42 @@ export async function openScorers(
   options: OpenScorersOptions,
 ): Promise<ScorerPool> {
   const opened = await Promise.all(rewards.map((reward) => openScorer(reward, options.baseDir)));
-  const thread = {
-    recipes: opened.map(({ recipe }) => recipe),
-    timeoutsMs: rewards.map(({ timeoutMs }) => timeoutMs),
-  };
-  const threads = Array.from({ length: Math.max(1, options.workers ?? 1) }, () => new ScoringThread(thread));
-  await loadAll(threads, rewards);
+  const threaded = opened.filter(({ recipe }) => !isDirect(recipe));
+  const threads = await openThreads(threaded, options.workers ?? 1);
+  const judges = opened.map((one): Judge => {
+    if (isDirect(one.recipe)) {
+      const verifier = createVerifier(one.recipe.type, one.recipe.options);
+      return (inputs) => inSlices(inputs, verifier);
+    }
+    const scorer = threaded.indexOf(one);
+    return async (inputs) => {
+      const given = spread(inputs, threads).map(({ thread, part }) => thread.score(scorer, part));
+      return (await Promise.all(given)).flat();
+    };
+  });
   return createPool(
     opened.map(({ info }) => info),
-    threads,
+    { judges, threads, threaded: threaded.length },
   );
 }
 
-/** Starts the threads. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
-async function loadAll(threads: readonly ScoringThread[], rewards: readonly RewardSettings[]): Promise<void> {
+/** Whether the calling thread may do it: a thread's two messages would cost many times the work. */
+function isDirect(recipe: ScorerRecipe): recipe is Extract<ScorerRecipe, { kind: "verifier" }> {
+  return recipe.kind === "verifier" && isLinear(recipe.type);
+}
+
+/** Starts the threads, if anything needs one. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
+async function openThreads(opened: readonly Opened[], workers: number): Promise<ScoringThread[]> {
+  if (opened.length === 0) return [];
+  const options = {
+    recipes: opened.map(({ recipe }) => recipe),
+    timeoutsMs: opened.map(({ reward }) => reward.timeoutMs),
+  };
+  const threads = Array.from({ length: Math.max(1, workers) }, () => new ScoringThread(options));
   const [fault] = (await Promise.all(threads.map((thread) => thread.open()))).flat();
-  if (!fault) return;
+  if (!fault) return threads;
   await Promise.all(threads.map((thread) => thread.close()));
-  const { name = "", function: source } = rewards[fault.scorer] ?? {};
+  const { name = "", function: source } = opened[fault.scorer]?.reward ?? {};
   throw new OarlockError(
     "REWARD_LOAD",
     `reward ${name}${source ? ` (${source.file})` : ""}: ${fault.message}`,
@@ -131,17 +156,25 @@ async function openScorer(reward: RewardSettings, baseDir: string): Promise<Open
     const settings = reward[type];
     if (!settings) throw new OarlockError("REWARD_TYPE", `reward ${name} has no ${type} block`);
     const info = { name, version: `${type}@${VERIFIERS_VERSION}`, deterministic: true, optional };
-    return { info, recipe: { kind: "verifier", type, options: settings } };
+    return { reward, info, recipe: { kind: "verifier", type, options: settings } };
   }
   if (type !== "function" || !reward.function)
     throw new OarlockError("REWARD_TYPE", `reward ${name} has the unknown type ${type}`);
   const { code, digest } = await codeOf(reward.function, baseDir);
   // A function is taken to be deterministic: D1 holds as far as it is.
   const info = { name, version: `sha256:${digest}`, deterministic: true, optional };
-  return { info, recipe: { kind: "function", code, export: reward.function.export } };
+  return { reward, info, recipe: { kind: "function", code, export: reward.function.export } };
 }
 
-function createPool(scorers: readonly ScorerInfo[], threads: readonly ScoringThread[]): ScorerPool {
+interface PoolParts {
+  /** As many as scorers. */
+  readonly judges: readonly Judge[];
+  readonly threads: readonly ScoringThread[];
+  /** Scorers in threads. */
+  readonly threaded: number;
+}
+
+function createPool(scorers: readonly ScorerInfo[], { judges, threads, threaded }: PoolParts): ScorerPool {
   const close = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()));
   };
@@ -150,21 +183,17 @@ function createPool(scorers: readonly ScorerInfo[], threads: readonly ScoringThr
     async score(inputs, signal, onScored) {
       signal?.throwIfAborted();
       const queued = threads.reduce((total, thread) => total + thread.load, 0);
-      if (queued + inputs.length * scorers.length > MAX_QUEUED) {
+      if (queued + inputs.length * threaded > MAX_QUEUED) {
         throw new OarlockError("SCORER_OVERLOADED", `${queued} inputs wait already; at most ${MAX_QUEUED}`, {
           retryable: true,
         });
       }
-      const parts = spread(inputs, threads);
-      const byScorer = await orAborted(
-        scorers.map(async (info, scorer) => {
-          const given = await Promise.all(parts.map(({ thread, part }) => thread.score(scorer, part)));
-          const verdicts = given.flat();
-          onScored?.(info, verdicts);
-          return verdicts;
-        }),
-        signal,
-      );
+      const judged = judges.map(async (judge, scorer) => {
+        const [info, verdicts] = [scorers[scorer], await judge(inputs)];
+        if (info) onScored?.(info, verdicts);
+        return verdicts;
+      });
+      const byScorer = await orAborted(judged, signal);
       return inputs.map((_, i) => byScorer.map((verdicts) => verdicts[i] ?? missing));
     },
     close,

@@ -2,17 +2,15 @@
  * Data rows into tokens, once, before the first step; rows that are too long are left out. Tokenising is done in slices,
  * so that the event loop answers in between (P1).
  */
-import { setImmediate as immediate } from "node:timers/promises";
 import { createHash } from "node:crypto";
 import type { Prompt, Row } from "@oarlock/data";
 import { OarlockError } from "@oarlock/errors";
 import type { LossMask } from "@oarlock/runfile";
+import { inSlices } from "@oarlock/runtime";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { TrainingRow } from "@oarlock/training";
 import { demonstrationTokens, promptTokens, rankingTokens, rowPrompt, stepTokens } from "./tokens.ts";
 import type { Rendering, TokenizedRanking, TokenizedSteps } from "./tokens.ts";
-
-const SLICE_MS = 5;
 
 /** A tokenised prompt. */
 export interface PromptRow {
@@ -31,23 +29,6 @@ export interface RowOptions {
   readonly rendering: Rendering;
   /** Longer ones are left out. */
   readonly maxTokens: number;
-}
-
-/** Applies `convert` to every row in slices; rows for which it gives nothing are left out. */
-async function inSlices<T>(
-  rows: readonly Row[],
-  convert: (row: Row, index: number) => T | undefined,
-): Promise<T[]> {
-  const converted: T[] = [];
-  let sliceMs = performance.now();
-  for (const [index, row] of rows.entries()) {
-    const value = convert(row, index);
-    if (value !== undefined) converted.push(value);
-    if (performance.now() - sliceMs < SLICE_MS) continue;
-    await immediate();
-    sliceMs = performance.now();
-  }
-  return converted;
 }
 
 /** The prompts of `rows`. Throws `DATA_EMPTY` where none is short enough. */

@@ -2,11 +2,11 @@
  * From trajectories to verdicts: which scorers judge which work, and how a verdict travels (S1: a failure is never a
  * number). Pure apart from the scorers it is given; it does not know where trajectories come from.
  */
-import { setImmediate as immediate } from "node:timers/promises";
 import { OarlockError } from "@oarlock/errors";
 import { FinishReason, NamedRewardSchema, RewardScope, RolloutPurpose, create } from "@oarlock/proto";
 import type { NamedReward, ScorerPin, Trajectory } from "@oarlock/proto";
 import type { Verdict } from "@oarlock/rewards";
+import { inSlices } from "@oarlock/runtime";
 import type { ScoredListener, ScorerInfo } from "@oarlock/sandbox";
 import type { ScorerSet, TrajectoryInput } from "@oarlock/scoring";
 
@@ -14,9 +14,6 @@ import type { ScorerSet, TrajectoryInput } from "@oarlock/scoring";
 export interface TextDecoder {
   decode(tokens: readonly number[]): string;
 }
-
-/** Decoding is done in slices of so long, so that the event loop answers in between (P1). */
-const SLICE_MS = 5;
 
 /** The scorers of every kind of work of a run. */
 export interface RunScorers {
@@ -109,14 +106,7 @@ export async function scoreTrajectories(
   const [first] = trajectories;
   if (first === undefined) return [];
   const set = scorersFor(parts.scorers, first);
-  const inputs: TrajectoryInput[] = [];
-  let sliceMs = performance.now();
-  for (const trajectory of trajectories) {
-    inputs.push(scoringInput(parts.decoder, trajectory));
-    if (performance.now() - sliceMs < SLICE_MS) continue;
-    await immediate();
-    sliceMs = performance.now();
-  }
+  const inputs = await inSlices(trajectories, (trajectory) => scoringInput(parts.decoder, trajectory));
   const wanted = request.pins.flatMap(({ name, version }) =>
     version === "" ? [] : [[name, version] as const],
   );
