@@ -66,7 +66,9 @@ export default defineConfig({
   test: {
     sequence: { sequencer: LongFirst },
     projects: [
-      together(project("unit", ["{packages,services,apps}/*/src/**/*.test.ts"], 30_000, [WITH_SERVER])),
+      together(
+        project("unit", ["{proto,{packages,services,apps}/*}/src/**/*.test.ts"], 30_000, [WITH_SERVER]),
+      ),
       project("conformance", ["tests/conformance/**/*.test.ts"], 120_000),
       project("integration", ["tests/integration/**/*.test.ts", WITH_SERVER], 180_000, [RUNS]),
       patient(project("runs", [RUNS], 360_000)),

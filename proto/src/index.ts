@@ -49,6 +49,7 @@ export {
   type TrajectoryBatch,
   type OtherPlan,
 } from "./gen/oarlock/v1/trajectory_pb.ts";
+export { batchBytes, withRewards } from "./batch-bytes.ts";
 export { RolloutWorkSchema, type RolloutWork } from "./gen/oarlock/v1/work_pb.ts";
 export {
   PolicyKind,

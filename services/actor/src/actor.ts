@@ -9,7 +9,7 @@ import { WorkLoop, givenUp, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import type { Completion, GenerationRequest, Generator, ProgressListener } from "@oarlock/generation";
 import { OarlockError, isOarlockError } from "@oarlock/errors";
-import { RolloutWorkSchema, TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
+import { RolloutWorkSchema, fromBinary } from "@oarlock/proto";
 import type { RolloutWork } from "@oarlock/proto";
 import { isSamePolicy } from "@oarlock/run";
 import type { PolicyVersion } from "@oarlock/run";
@@ -332,7 +332,7 @@ function publish(
   answer: { readonly id: string; readonly answered: readonly Answered[]; readonly signal: AbortSignal },
 ): Promise<void> {
   const { id, answered, signal } = answer;
-  const data = toBinary(TrajectoryBatchSchema, trajectoryBatch(work, answered, provenance));
+  const data = trajectoryBatch(work, answered, provenance);
   const messageId = work.group && `${groupMessageId(work.group, work.incarnation, id)}/generated`;
   const { tracer, answers: destination } = telemetry;
   const place = { stream: answers, subject: answerSubject, tracer, destination };

@@ -10,6 +10,7 @@ import {
   TrajectoryBatchSchema,
   TrajectorySchema,
   TurnRole,
+  batchBytes,
   create,
 } from "@oarlock/proto";
 import type {
@@ -17,7 +18,6 @@ import type {
   PolicyIdentity,
   SamplingParams as SamplingMessage,
   Trajectory,
-  TrajectoryBatch,
   RolloutWork,
   TokenSignalSchema,
 } from "@oarlock/proto";
@@ -168,44 +168,51 @@ export function completionAttributes(
   });
 }
 
-/** The answer to a work item: its trajectories, in the order given. */
+/** The answer to a work item, encoded: its trajectories, in the order given. */
 export function trajectoryBatch(
   work: RolloutWork,
   answered: readonly Answered[],
   provenance: Provenance,
-): TrajectoryBatch {
-  return create(TrajectoryBatchSchema, {
-    ...(work.group === undefined ? {} : { group: work.group }),
+): Uint8Array {
+  const origin = {
     incarnation: work.incarnation,
+    ...(work.group === undefined ? {} : { group: work.group }),
+    ...(work.trace === undefined ? {} : { trace: work.trace }),
+  };
+  const head = create(TrajectoryBatchSchema, {
+    ...origin,
     firstSample: work.firstSample,
-    trajectories: answered.map((one) => trajectory(work, one, provenance)),
     scorers: work.scorers,
     planDigest: work.fingerprintDigest,
-    ...(work.trace === undefined ? {} : { trace: work.trace }),
   });
+  const shared = create(TrajectorySchema, {
+    ...origin,
+    ...(work.prompt === undefined ? {} : { prompt: work.prompt }),
+    ...(work.sampling === undefined ? {} : { sampling: work.sampling }),
+    purpose: work.purpose,
+    promptLength: work.promptTokens.length,
+    seed: work.seed,
+    replayable: !work.followNewest,
+    ...provenance,
+  });
+  return batchBytes(
+    head,
+    shared,
+    answered.map((one) => ownPart(work, one)),
+  );
 }
 
-function trajectory(
-  work: RolloutWork,
-  { completion, referenceLogprobs, values }: Answered,
-  provenance: Provenance,
-): Trajectory {
+/** What a trajectory has for itself alone. */
+function ownPart(work: RolloutWork, { completion, referenceLogprobs, values }: Answered): Trajectory {
   const promptLength = work.promptTokens.length;
   const length = promptLength + completion.tokens.length;
   return create(TrajectorySchema, {
-    ...(work.group === undefined ? {} : { group: work.group }),
-    ...(work.prompt === undefined ? {} : { prompt: work.prompt }),
-    ...(work.sampling === undefined ? {} : { sampling: work.sampling }),
-    ...(work.trace === undefined ? {} : { trace: work.trace }),
     sample: completion.sample,
-    purpose: work.purpose,
-    incarnation: work.incarnation,
     turns: [
       { role: TurnRole.USER, start: 0, end: promptLength },
       { role: TurnRole.ASSISTANT, start: promptLength, end: length },
     ],
     tokenIds: [...work.promptTokens, ...completion.tokens],
-    promptLength,
     lossMask: new Uint8Array(length).fill(1, promptLength),
     behaviourLogprobs: bytesOf(completion.logprobs),
     segments: completion.segments.map(({ start, end, version }) => ({
@@ -218,9 +225,6 @@ function trajectory(
       : { referenceLogprobs: signal(work.reference, promptLength, referenceLogprobs) }),
     ...(values === undefined ? {} : { values: signal(work.critic, promptLength, values) }),
     finishReason: FINISH_REASONS[completion.finishReason],
-    seed: work.seed,
-    replayable: !work.followNewest,
-    ...provenance,
   });
 }
 

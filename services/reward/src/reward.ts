@@ -8,7 +8,7 @@
 import { WorkLoop, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
 import { isOarlockError } from "@oarlock/errors";
-import { TrajectoryBatchSchema, fromBinary, toBinary } from "@oarlock/proto";
+import { TrajectoryBatchSchema, fromBinary, withRewards } from "@oarlock/proto";
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
 import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
@@ -68,6 +68,8 @@ export interface Reward {
 /** A batch, and how it came. */
 interface ReadBatch {
   readonly batch: TrajectoryBatch;
+  /** The same, encoded. */
+  readonly data: Uint8Array;
   readonly delivery: Delivery;
 }
 
@@ -126,18 +128,14 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
     tracer,
     destination: telemetry.scored,
   };
-  const judge = async (batch: TrajectoryBatch, id: string, signal: AbortSignal): Promise<Tally> => {
+  const judge = async ({ batch, data }: ReadBatch, id: string, signal: AbortSignal): Promise<Tally> => {
     const rewards = await waitFor(
       `scores of ${id} from the scorers`,
       (s) => scoreTrajectories(scoringParts(options), batch.trajectories, { pins: batch.scorers, signal: s }),
       { timeoutMs: SCORE_TIMEOUT_MS, signal },
     );
-    const trajectories = batch.trajectories.map((trajectory, i) => ({
-      ...trajectory,
-      rewards: rewards[i] ?? [],
-    }));
-    const data = toBinary(TrajectoryBatchSchema, { ...batch, trajectories });
-    await publishAnswer(place, { id, messageId: `${id}/scored`, data }, signal);
+    const answer = { id, messageId: `${id}/scored`, data: withRewards(data, rewards) };
+    await publishAnswer(place, answer, signal);
     const failed = rewards.filter((row) => row.some(({ verdict }) => verdict.case === "failed")).length;
     return { scored: rewards.length - failed, failed };
   };
@@ -146,9 +144,10 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
       const batch = fromBinary(TrajectoryBatchSchema, message.data);
       const delivery = deliveryOf(message, clock.nowMs());
       const id = batchId(batch) ?? `message ${message.sequence}`;
-      return { id, item: { batch, delivery }, trace: traceOfHeaders(batch.trace) };
+      return { id, item: { batch, data: message.data, delivery }, trace: traceOfHeaders(batch.trace) };
     },
-    async start({ batch, delivery }, id, signal) {
+    async start(item, id, signal) {
+      const { batch, delivery } = item;
       if (batch.planDigest !== options.planDigest) await options.refuseOtherPlan(batch, signal);
       const attributes = batchAttributes(batch);
       const parent = traceOfHeaders(batch.trace);
@@ -162,7 +161,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
       return {
         done: endingWith(
           span,
-          withTrace(span.context, () => judge(batch, id, signal)),
+          withTrace(span.context, () => judge(item, id, signal)),
         ),
       };
     },
