@@ -130,7 +130,7 @@ export class TrainerCore {
       if (stopped) break;
       reachMoment("gradients-ready");
       const applyMs = performance.now();
-      const outcome = this.#apply(options, found.used);
+      const outcome = this.#apply(options);
       reachMoment("update-applied");
       const applySeconds = (performance.now() - applyMs) / 1000;
       updates.push({ sums: found.sums, ...outcome, gradSeconds: found.gradSeconds, applySeconds });
@@ -235,7 +235,7 @@ export class TrainerCore {
     const { optimizer, lanes, state, ort } = this.#parts;
     await optimizer.close();
     this.#setReference(undefined);
-    for (const { flat, gradients, accumulators } of lanes) disposeAll(gradients, accumulators, flat);
+    for (const lane of lanes) lane.dispose();
     disposeAll(this.#weights, state.weights, state.gradients, state.first, state.second);
     await ort.close();
   }
@@ -330,7 +330,7 @@ export class TrainerCore {
     rows: readonly TrainingRow[],
     { options, old }: { readonly options: StepOptions; readonly old: OldLogprobs },
     signal: AbortSignal | undefined,
-  ): Promise<{ sums: StepSums; computed: number; used: number; gradSeconds: number }> {
+  ): Promise<{ sums: StepSums; computed: number; gradSeconds: number }> {
     const { context, lanes } = this.#parts;
     const trained = pick(rows, microBatches.flat());
     if (trained.length === 0) {
@@ -344,10 +344,9 @@ export class TrainerCore {
     const byIndex = new Map(microBatches.flat().map((index, i) => [index, weighted[i]] as const));
     const batches = microBatches.map((indices) => indices.flatMap((index) => byIndex.get(index) ?? []));
     const beginMs = performance.now();
-    const main = await runLanes(context, lanes, batches, run);
-    const { results } = main;
-    const mixed = await this.#accumulateMixed(options, { ...run, filled: main.used });
-    const used = mixed?.used ?? main.used;
+    for (const lane of lanes) lane.clear();
+    const results = await runLanes(context, lanes, batches, run);
+    const mixed = await this.#accumulateMixed(options, run);
     const gradSeconds = (performance.now() - beginMs) / 1000;
     const total = results.reduce<StepSums>((sum, { sums }) => addSums(sum, sums), emptySums());
     const weight = weighted.reduce((sum, row) => row.tokenWeights.reduce((all, one) => all + one, sum), 0);
@@ -357,7 +356,6 @@ export class TrainerCore {
     return {
       sums: { ...sums, mixedNll, loss: loss + coefficient * mixedNll },
       computed: results.reduce((sum, one) => sum + one.computed, mixed?.computed ?? 0),
-      used,
       gradSeconds,
     };
   }
@@ -366,7 +364,7 @@ export class TrainerCore {
   async #accumulateMixed(
     { mix, microBatchSize }: StepOptions,
     run: Parameters<typeof runLanes>[3],
-  ): Promise<{ nll: number; computed: number; used: number } | undefined> {
+  ): Promise<{ nll: number; computed: number } | undefined> {
     if (mix === undefined || mix.coefficient === 0) return undefined;
     const { coefficient, rows } = mix;
     const { context, lanes } = this.#parts;
@@ -380,25 +378,18 @@ export class TrainerCore {
       tokenWeights: row.tokenWeights.map((weight) => weight * coefficient),
     }));
     const options: StepOptions = { ...run.options, objective: { type: "sft" }, temperature: 1 };
-    const { results, used } = await runLanes(context, lanes, pieces(weighted, microBatchSize), {
-      ...run,
-      options,
-    });
+    const results = await runLanes(context, lanes, pieces(weighted, microBatchSize), { ...run, options });
     return {
       nll: results.reduce((sum, { sums }) => sum + sums.nll, 0) / coefficient,
       computed: results.reduce((sum, one) => sum + one.computed, 0),
-      used,
     };
   }
 
   /** W3: an update whose gradient norm is not finite changes nothing. */
-  #apply(
-    { optimizer: settings, objective }: StepOptions,
-    usedLanes: number,
-  ): { gradNorm: number; applied: boolean } {
+  #apply({ optimizer: settings, objective }: StepOptions): { gradNorm: number; applied: boolean } {
     const { optimizer } = this.#parts;
     const part = trainsHeadOnly(objective) ? "head" : "all";
-    const gradientNorm = optimizer.combine(usedLanes, part);
+    const gradientNorm = optimizer.combine(part);
     if (!Number.isFinite(gradientNorm)) return { gradNorm: gradientNorm, applied: false };
     if (part === "head") this.#headStep += 1;
     else this.#optimizerStep += 1;

@@ -56,7 +56,7 @@ describe.each(Object.entries(objectives))("%s", (_, [head, objective]) => {
       ...shape,
       ...(headOnly ? { output: "scores" } : {}),
     };
-    const gradient = gradientModel({ ...spec, objective, old: "fed", accumulate: true }, without);
+    const gradient = gradientModel({ ...spec, objective, old: "fed" }, without);
     const [forward, backward] = await Promise.all(
       [forwardModel(spec, without), gradient].map((model) => ort.createSession(model, ALONE)),
     );

@@ -28,11 +28,9 @@ export interface ForwardSpec {
 export interface GradientSpec extends ForwardSpec {
   readonly objective: Objective;
   readonly old: OldLogprobs;
-  /** Whether the gradients are added to those already there; else they replace them. */
-  readonly accumulate: boolean;
 }
 
-/** Name of the output that holds the gradient of a view; its input twin, when accumulating, has the same tensor. */
+/** Name of the output that holds the gradient of a view; its input twin, what it is added to, has the same tensor. */
 export const gradientName = (view: string): string => `gradient.${view}`;
 export const accumulatorName = (view: string): string => `accumulated.${view}`;
 export const sumName = (name: string): string => `sum.${name}`;
@@ -81,7 +79,7 @@ export function forwardModel(spec: ForwardSpec, without: readonly OpName[] = [])
  */
 export function gradientModel(spec: GradientSpec, without: readonly OpName[] = []): Uint8Array {
   const graph = createGraph("gradients", without);
-  const { config, objective, old, accumulate } = spec;
+  const { config, objective, old } = spec;
   // Of pairs and rankings the graph knows how many rows there are of each.
   const together = rowsTogether(objective);
   const { outputs, weights } = forward(graph, spec, together > 1 ? `${together}*rankings` : "trained");
@@ -92,7 +90,7 @@ export function gradientModel(spec: GradientSpec, without: readonly OpName[] = [
   const found = gradients(
     sums.loss,
     views.map(({ name }) => weights(name)),
-    accumulate ? views.map(({ name, shape }) => graph.input(accumulatorName(name), "float32", shape)) : [],
+    views.map(({ name, shape }) => graph.input(accumulatorName(name), "float32", shape)),
   );
   for (const [i, { name }] of views.entries()) {
     const gradient = found[i];

@@ -12,7 +12,7 @@ import { accumulatorName, gradientName } from "./graphs.ts";
 import type { OldLogprobs } from "./objective.ts";
 import type { WeightedRow } from "./packing.ts";
 import { gradientPass, type GradientResult, type PassContext } from "./passes.ts";
-import { type Tensors, viewTensors } from "./state.ts";
+import { createEraser, disposeAll, type Tensors, viewTensors } from "./state.ts";
 import type { StepOptions } from "./types.ts";
 
 export interface Lane {
@@ -20,14 +20,25 @@ export interface Lane {
   readonly flat: OrtTensor;
   readonly gradients: Tensors;
   readonly accumulators: Tensors;
+  /** Sets them to zero. */
+  clear(): void;
+  dispose(): void;
 }
 
 export function createLane(context: Pick<PassContext, "ort" | "config">, flat: OrtTensor): Lane {
   const { views } = parameterLayout(context.config);
+  const gradients = viewTensors(context.ort, views, { flat, name: gradientName });
+  const accumulators = viewTensors(context.ort, views, { flat, name: accumulatorName });
+  const eraser = createEraser(context.ort, flat);
   return {
     flat,
-    gradients: viewTensors(context.ort, views, { flat, name: gradientName }),
-    accumulators: viewTensors(context.ort, views, { flat, name: accumulatorName }),
+    gradients,
+    accumulators,
+    clear: () => eraser.clear(),
+    dispose() {
+      eraser.dispose();
+      disposeAll(gradients, accumulators, flat);
+    },
   };
 }
 
@@ -37,30 +48,24 @@ export interface LanesRun {
   readonly old: OldLogprobs;
   /** Called before each micro-batch: may throw to stop. */
   readonly pause: () => Promise<void>;
-  /** So many lanes hold gradients already, which are added to. Default 0. */
-  readonly filled?: number;
 }
 
-/**
- * Micro-batch i goes to lane i mod lanes. Returns each micro-batch's result, in their order, and leaves the gradients in
- * the lanes; `used` lanes hold some.
- */
+/** Micro-batch i goes to lane i mod lanes, whose gradients it adds to. Returns each micro-batch's result, in their order. */
 export async function runLanes(
   context: PassContext,
   lanes: readonly Lane[],
   microBatches: readonly (readonly WeightedRow[])[],
-  { weights, options, old, pause, filled = 0 }: LanesRun,
-): Promise<{ results: readonly GradientResult[]; used: number }> {
+  { pause, ...shared }: LanesRun,
+): Promise<readonly GradientResult[]> {
   const results: GradientResult[] = [];
-  const runLane = async (lane: Lane, index: number): Promise<void> => {
+  const runLane = async ({ gradients, accumulators }: Lane, index: number): Promise<void> => {
     for (let i = index; i < microBatches.length; i += lanes.length) {
       await pause();
-      const accumulators = i === index && index >= filled ? undefined : lane.accumulators;
-      const pass = { weights, gradients: lane.gradients, accumulators, options, old };
+      const pass = { ...shared, gradients, accumulators };
       results[i] = await gradientPass(context, microBatches[i] ?? [], pass);
     }
   };
   const ended = await Promise.allSettled(lanes.map(runLane)); // all end before an error is told: nobody writes afterwards
   for (const end of ended) if (end.status === "rejected") throw end.reason;
-  return { results, used: Math.max(filled, Math.min(lanes.length, microBatches.length)) };
+  return results;
 }

@@ -14,8 +14,8 @@ import type { OptimizerSettings } from "./types.ts";
 const STRETCH = { processor: 65_536, card: 2 ** 26 } as const;
 
 export interface Optimizer {
-  /** Adds the gradients of the first `used` lanes into lane 0, in order, and returns √Σg². */
-  combine(used: number, part: TrainedPart): number;
+  /** Adds the gradients of the lanes into lane 0, in order, and returns √Σg². */
+  combine(part: TrainedPart): number;
   /** One update with the gradients in lane 0. */
   apply(settings: OptimizerSettings, update: Update): void;
   close(): Promise<void>;
@@ -55,9 +55,7 @@ function combineModel(lanes: number): Uint8Array {
 export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): Promise<Optimizer> {
   const { state, lanes, threads } = parts;
   const adamw = await ort.createSession(serializeModel(adamwGraph()), { threads });
-  const combiners = await Promise.all(
-    lanes.map((_, i) => ort.createSession(combineModel(i + 1), { threads })),
-  );
+  const combiner = await ort.createSession(combineModel(lanes.length), { threads });
   const factors = { decayed: factorsOf(ort), plain: factorsOf(ort), head: factorsOf(ort) };
   const sumOfSquares = ort.tensor("float32", []);
   const regions = regionsOf(state.layout, parts.head === "both");
@@ -70,19 +68,17 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
   const over = (flat: OrtTensor, { start, end }: Stretch): OrtTensor => ort.view(flat, start, [end - start]);
   const stretchesOf = (of: readonly Stretch[]): Stretch[] =>
     cut(of, STRETCH[ort.provider === "cpu" ? "processor" : "card"]);
-  const combinationOf = (session: OrtSession, used: number, stretch: Stretch): OrtBinding => {
-    const tensors = lanes.slice(0, used).map(({ flat }) => over(flat, stretch));
+  const combinationOf = (stretch: Stretch): OrtBinding => {
+    const tensors = lanes.map(({ flat }) => over(flat, stretch));
     const inputs = Object.fromEntries(tensors.map((tensor, lane) => [`lane${lane}`, tensor]));
     const [total] = tensors;
-    return bind(session, inputs, { sumOfSquares, ...(used > 1 && total !== undefined ? { total } : {}) });
+    const isSummed = tensors.length > 1 && total !== undefined;
+    return bind(combiner, inputs, { sumOfSquares, ...(isSummed ? { total } : {}) });
   };
-  const combinations = combiners.map((session, i) => ({
-    session,
-    bindings: {
-      all: stretchesOf(regions.summed).map((stretch) => combinationOf(session, i + 1, stretch)),
-      head: stretchesOf(regions.head).map((stretch) => combinationOf(session, i + 1, stretch)),
-    },
-  }));
+  const combinations = {
+    all: stretchesOf(regions.summed).map(combinationOf),
+    head: stretchesOf(regions.head).map(combinationOf),
+  };
   const updateOf = (stretch: Stretch): OrtBinding => {
     const [weights, first, second] = [
       over(state.weights, stretch),
@@ -98,11 +94,10 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     head: stretchesOf(regions.head).map(updateOf),
   };
   return {
-    combine(used, part) {
-      const chosen = combinations[used - 1];
+    combine(part) {
       let total = 0;
-      for (const binding of chosen?.bindings[part] ?? []) {
-        chosen?.session.runSync(binding);
+      for (const binding of combinations[part]) {
+        combiner.runSync(binding);
         total += Number(sumOfSquares.data[0]);
       }
       return Math.sqrt(total);
@@ -127,7 +122,7 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     },
     async close() {
       release(bindings);
-      await Promise.all([adamw, ...combiners].map((session) => session.close()));
+      await Promise.all([adamw.close(), combiner.close()]);
     },
   };
 }

@@ -76,8 +76,8 @@ export interface GradientPass {
   readonly weights: Tensors;
   /** Where the gradients go, by output name. */
   readonly gradients: Tensors;
-  /** The same memory by accumulator name, where the gradients are added to what lies there. */
-  readonly accumulators: Tensors | undefined;
+  /** The same memory by accumulator name: they are added to what lies there. */
+  readonly accumulators: Tensors;
   readonly options: StepOptions;
   readonly old: OldLogprobs;
 }
@@ -102,7 +102,6 @@ export async function gradientPass(
     temperature,
     objective: graphObjective(objective),
     old: pass.old,
-    accumulate: pass.accumulators !== undefined,
     ...(output === undefined ? {} : { output }),
   });
   const perToken = (name: string, take: (row: WeightedRow) => Float32Array): Tensors => ({
@@ -130,7 +129,7 @@ export async function gradientPass(
 }
 
 /** Those that the graph has: where a head is trained alone, the others have no gradient. */
-function tensorsOf(ports: OrtSession["outputs"], tensors: Tensors = {}): Tensors {
+function tensorsOf(ports: OrtSession["outputs"], tensors: Tensors): Tensors {
   const names = new Set(ports.map(({ name }) => name));
   return Object.fromEntries(Object.entries(tensors).filter(([name]) => names.has(name)));
 }

@@ -91,6 +91,38 @@ function checkLength(length: number, what: string, array: Float32Array): void {
 
 const lengthOf = ({ shape }: OrtTensor): number => shape[0] ?? 0;
 
+/** Floats of the zeros that a card holds to clear arrays with. */
+const ZEROS = 2 ** 24;
+
+/** Sets one flat array to zero, again and again. */
+export interface Eraser {
+  clear(): void;
+  dispose(): void;
+}
+
+/** A host's memory is filled; a card copies, piece by piece, from zeros that it keeps. */
+export function createEraser(ort: OrtRuntime, flat: OrtTensor): Eraser {
+  if (ort.residence === "host") {
+    const array = flat.data as Float32Array; // flat arrays are float32
+    return { clear: () => void array.fill(0), dispose: () => undefined };
+  }
+  const length = lengthOf(flat);
+  const zeros = resident(ort, new Float32Array(Math.min(ZEROS, length)));
+  const starts = Array.from({ length: Math.ceil(length / ZEROS) }, (_, i) => i * ZEROS);
+  const pairs = starts.map((start) => {
+    const shape = [Math.min(ZEROS, length - start)];
+    return { from: ort.view(zeros, 0, shape), to: ort.view(flat, start, shape) };
+  });
+  return {
+    clear: () =>
+      ort.copy(
+        pairs.map(({ from }) => from),
+        pairs.map(({ to }) => to),
+      ),
+    dispose: () => disposeAll(...pairs.flatMap(({ from, to }) => [from, to]), zeros),
+  };
+}
+
 export function createFlatState(ort: OrtRuntime, config: LlamaConfig, weights: Float32Array): FlatState {
   const layout = parameterLayout(config);
   checkLength(layout.length, "weights", weights);
