@@ -188,6 +188,7 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
       terminal.note(line);
     },
     evaluation: note,
+    reached: note,
     alarm: note,
     scorer: note,
     checkpoint: (event) => terminal.live(eventLine(event, style)),

@@ -45,7 +45,7 @@ export interface Position {
   readonly policy: number;
   /** Whether the stage's trainer stands: its reference policy is the policy at the stage's start. */
   readonly begun: boolean;
-  /** Whether a guard ended the stage before its last step. */
+  /** Whether a guard or an evaluation ended the stage before its last step. */
   readonly ended?: boolean;
   /** Number of the policy last evaluated, −1 for none. */
   readonly evaluatedPolicy: number;

@@ -32,6 +32,7 @@ import type {
   TaskName,
   TaskSplit,
   TrapCode,
+  UntilScore,
 } from "./vocabulary.ts";
 
 /** A run with nothing left to decide. */
@@ -275,7 +276,14 @@ export interface ResolvedSft {
   /** Tokens per sequence at most; longer rows are left out. */
   readonly maxLength: number;
   readonly mask: LossMask;
+  readonly until?: ResolvedUntil;
   readonly optimizer: ResolvedOptimizer;
+}
+
+/** What ends a stage before its last step: the first evaluation between two steps that gives at least so much. */
+export interface ResolvedUntil {
+  readonly score: UntilScore;
+  readonly atLeast: number;
 }
 
 export interface ResolvedRewardModel {
@@ -343,6 +351,7 @@ export interface ResolvedRollouts {
   readonly entropyCoefficient: number;
   readonly aggregation: Aggregation;
   readonly guards: readonly ResolvedGuard[];
+  readonly until?: ResolvedUntil;
   readonly optimizer: ResolvedOptimizer;
 }
 

@@ -36,6 +36,7 @@ import type {
   TaskName,
   TaskSplit,
   TrapCode,
+  UntilScore,
 } from "./vocabulary.ts";
 
 /** One TrainingRun document. */
@@ -218,7 +219,14 @@ export interface RewardModelSpec extends GivenRowsSpec {
   readonly minimumAccuracy?: number | undefined;
 }
 
+/** The stage ends with the first evaluation that gives at least so much. */
+export interface UntilSpec {
+  readonly score?: UntilScore | undefined;
+  readonly atLeast: number;
+}
+
 export interface SftSpec extends GivenRowsSpec {
+  readonly until?: UntilSpec | undefined;
   readonly mask?: LossMask | undefined;
 }
 
@@ -247,6 +255,7 @@ export interface RolloutSpec {
   readonly aggregation?: Aggregation | undefined;
   readonly reference?: ReferenceSpec | undefined;
   readonly guards?: readonly GuardSpec[] | undefined;
+  readonly until?: UntilSpec | undefined;
   readonly optimizer?: OptimizerSpec | undefined;
 }
 

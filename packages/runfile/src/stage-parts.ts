@@ -8,6 +8,7 @@ import type {
   ResolvedSpec,
   ResolvedStage,
   ResolvedStart,
+  ResolvedUntil,
   RunInputs,
 } from "./resolved.ts";
 
@@ -26,6 +27,11 @@ export function blockOf(stage: ResolvedStage): StageBlock {
 
 const rolloutBlock = (stage: Extract<ResolvedStage, { type: "grpo" | "ppo" }>): ResolvedRollouts =>
   stage.type === "grpo" ? stage.grpo : stage.ppo;
+
+/** What ends the stage before its last step, if anything is to. */
+export function untilOf(stage: ResolvedStage): ResolvedUntil | undefined {
+  return stage.type === "sft" ? stage.sft.until : rolloutsOf(stage)?.until;
+}
 
 /** What a stage samples; undefined for one that learns from data alone. */
 export function rolloutsOf(stage: ResolvedStage | undefined): ResolvedRollouts | undefined {

@@ -105,6 +105,10 @@ export const GUARD_TYPES = [
 ] as const;
 export type GuardType = (typeof GUARD_TYPES)[number];
 
+/** Of an evaluation: mean@k, pass@k, the score of greedy completions. */
+export const UNTIL_SCORES = ["mean", "pass", "greedy"] as const;
+export type UntilScore = (typeof UNTIL_SCORES)[number];
+
 /** What follows from a guard's alarm: the run ends; the stage ends at its last good policy; β grows. */
 export const GUARD_REACTIONS = ["stop", "roll-back", "raise-beta"] as const;
 export type GuardReaction = (typeof GUARD_REACTIONS)[number];

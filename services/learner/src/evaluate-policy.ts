@@ -5,6 +5,7 @@
 import type { Trajectory } from "@oarlock/proto";
 import { evaluationWindow } from "@oarlock/run";
 import type { EvaluationMoment } from "@oarlock/run";
+import { untilOf } from "@oarlock/runfile";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
 import type { SampleRecord } from "@oarlock/report";
 import { traced } from "@oarlock/runtime";
@@ -13,13 +14,14 @@ import { policyAttributes } from "@oarlock/telemetry";
 import { collectBatch } from "./collect-batch.ts";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { evaluationMetrics } from "./evaluation.ts";
+import { evaluationMetrics, reachedBy } from "./evaluation.ts";
 import type { EvaluatedPrompt } from "./evaluation.ts";
 import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
 import type { EvaluationRecord } from "./ports.ts";
 import { sampleReward } from "./sample-reward.ts";
 import type { SampleReward } from "./sample-reward.ts";
 import { unscoredOf } from "./unscored.ts";
+import { announceStage } from "./stage-borders.ts";
 import { linkGroups, stepAttributes, tracedRecord } from "./step-traces.ts";
 import { sampleRecord } from "./samples.ts";
 
@@ -71,20 +73,21 @@ async function evaluateUnder(
   const rewardOf = (trajectory: Trajectory): number | undefined => rewards.get(trajectory)?.total;
   linkGroups(parts, span, { batch, groups, rewardOf, policyNumber: policy.number });
   rollouts.dispatch({ type: "batch-used", batch });
+  const { metric: reward, samples, passThreshold } = evaluation;
+  const names = { task: data.evaluationName, reward, samples, passThreshold };
   const metrics = {
-    ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, { groups, rewards }), {
-      task: data.evaluationName,
-      reward: evaluation.metric,
-      samples: evaluation.samples,
-      passThreshold: evaluation.passThreshold,
-    }),
+    ...evaluationMetrics(evaluatedPrompts(evaluation, data.evaluation.length, { groups, rewards }), names),
     "timing_s/testing": (clock.monotonicMs() - startMs) / 1000,
   };
-  const stage = stageAt(parts.run, at.stage).name;
-  const record: EvaluationRecord = { stage, when: at.when, step: at.step, policy, metrics };
+  const planned = stageAt(parts.run, at.stage);
+  const stage = planned.name;
+  const until = at.when === "step" ? untilOf(planned) : undefined;
+  const reached = until && reachedBy(metrics, names, until);
+  const when = reached === undefined ? at.when : "after";
+  const record: EvaluationRecord = { stage, when, step: at.step, policy, metrics };
   await parts.journal.metrics({
     kind: "evaluation",
-    when: at.when,
+    when,
     stage,
     step: at.step,
     globalStep: policy.number,
@@ -98,7 +101,12 @@ async function evaluateUnder(
   parts.onEvent({ type: "evaluation", ...record });
   const unscored = unscoredOf([...rewards.values()]);
   if (unscored !== undefined) parts.onEvent({ type: "unscored", stage, step: at.step, ...unscored });
-  return { ...progress, evaluations: [...progress.evaluations, record] };
+  const after = { ...progress, evaluations: [...progress.evaluations, record] };
+  if (reached === undefined) return after;
+  parts.onEvent({ type: "reached", stage, step: at.step, ...reached });
+  const ended = { ...after, position: { ...after.position, ended: true } };
+  announceStage(parts, ended, []);
+  return ended;
 }
 
 /** Of every sample of an evaluation. */

@@ -4,6 +4,8 @@
  */
 import { estimateScore, estimateShare } from "@oarlock/rl";
 import type { Estimate } from "@oarlock/rl";
+import type { ResolvedUntil } from "@oarlock/runfile";
+import type { Reached } from "./ports.ts";
 
 /** Scores of one prompt's samples; a failed sample (S1) has none. */
 export interface EvaluatedPrompt {
@@ -20,6 +22,17 @@ export interface EvaluationNames {
   readonly samples: number;
   /** A sample passes when its score is at least this. */
   readonly passThreshold: number;
+}
+
+/** The score that ends a stage; undefined where it is not reached, or nothing was scored (S1). */
+export function reachedBy(
+  metrics: Readonly<Record<string, number>>,
+  { task, reward, samples }: Omit<EvaluationNames, "passThreshold">,
+  { score, atLeast }: ResolvedUntil,
+): Reached | undefined {
+  const name = { mean: `mean@${samples}`, pass: `pass@${samples}`, greedy: "greedy" }[score];
+  const value = metrics[`val-core/${task}/${reward}/${name}`];
+  return value !== undefined && value >= atLeast ? { score, value, atLeast } : undefined;
 }
 
 function put(into: Record<string, number>, name: string, interval: Estimate): void {

@@ -100,7 +100,7 @@ export async function keepStage(
     ...progress.position,
     step: steps,
     policy: number,
-    // A guard had ended it.
+    // A guard or an evaluation had ended it.
     ...(steps < planned ? { ended: true } : {}),
     ...(isEvaluated ? { evaluatedPolicy: number } : {}),
     checkpointedPolicy: number,

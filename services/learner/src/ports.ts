@@ -4,6 +4,7 @@
  */
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { Alarm, PolicyVersion } from "@oarlock/run";
+import type { ResolvedUntil } from "@oarlock/runfile";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import type { Trainer } from "@oarlock/training";
 import type { Unscored } from "./unscored.ts";
@@ -62,6 +63,8 @@ export type LearnerEvent =
   | { readonly type: "kept"; readonly stage: string; readonly steps: number; readonly digest: string }
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
+  /** An evaluation gave what ends the stage. */
+  | ({ readonly type: "reached"; readonly stage: string; readonly step: number } & Reached)
   | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
   /** From a step on, counted from 1, a scorer has another version. */
   | {
@@ -76,6 +79,11 @@ export type LearnerEvent =
   | ({ readonly type: "unscored"; readonly stage: string; readonly step: number } & Unscored)
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };
+
+/** A score of an evaluation, and what was asked of it. */
+export interface Reached extends ResolvedUntil {
+  readonly value: number;
+}
 
 /** The outcome of one evaluation, at a pinned policy version. */
 export interface EvaluationRecord {

@@ -52,4 +52,9 @@ export const RLHF_CASES: readonly BadInput[] = [
     ],
     says: ["GUARD_WITHOUT_BETA", "stop or roll-back"],
   },
+  {
+    title: "a stage that waits for a score that nothing gives",
+    set: ["stages.grpo.grpo.until={atLeast: 0.5}"],
+    says: ["UNTIL_UNSEEN", "evaluation: {every: N, …}"],
+  },
 ];

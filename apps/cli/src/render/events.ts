@@ -12,6 +12,8 @@ const LINES: { readonly [T in RunEvent["type"]]: (event: Of<T>, style: TextStyle
     `${style.bold(`stage ${stage}`)} ${style.dim(`is kept: ${steps} steps, ${shortDigest(digest)}`)}`,
   step: stepLine,
   evaluation: renderEvaluation,
+  reached: ({ stage, step, score, value, atLeast }) =>
+    `stage ${stage} ends at step ${step}: ${score} ${value.toFixed(3)}, asked for ${atLeast}`,
   alarm: ({ stage, step, reaction, message }, style) =>
     style.bad(`alarm: ${stage} step ${step}: ${message}; ${REACTIONS[reaction]}`),
   scorer: ({ scorer, version, stage, step }) => `${scorer} is ${version} from step ${step} of ${stage} on`,

@@ -12,10 +12,12 @@ import {
   type Plan,
   type ResolvedReward,
   type ResolvedRun,
+  type ResolvedStage,
   rewardsOf,
   rolloutWindow,
   type StageDecision,
   type TimeEstimate,
+  untilOf,
   usefulActors,
 } from "@oarlock/runfile";
 import { renderTable } from "./table.ts";
@@ -82,7 +84,8 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
       cost === undefined
         ? ""
         : `; ${formatDuration(cost.stepSeconds)} a step, ${formatDuration(cost.seconds)}`;
-    return [`stage ${stage}`, `${formatCount(steps)} steps; ${work}${seconds}`];
+    const end = endOf(run.spec.stages.find(({ name }) => name === stage));
+    return [`stage ${stage}`, `${formatCount(steps)} steps${end}; ${work}${seconds}`];
   });
   const rows = [
     ["parameters", formatCount(run.inputs.model.parameters)],
@@ -102,6 +105,12 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
   ];
   const width = Math.max(...rows.map(([label = ""]) => label.length));
   return rows.map(([label = "", value = ""]) => `${style.dim(label.padEnd(width))}  ${value}`).join("\n");
+}
+
+/** What may end a stage before its last step. */
+function endOf(stage: ResolvedStage | undefined): string {
+  const until = stage && untilOf(stage);
+  return until === undefined ? "" : ` at most, until ${until.score} is ${until.atLeast}`;
 }
 
 /** The reward models that the run reads. */

@@ -5,6 +5,7 @@ import type { Aggregation, ComputedBy, KlEstimator, KlPlacement } from "../vocab
 import { fillData, fillRewards } from "./fill-data.ts";
 import { fillGuards } from "./fill-guards.ts";
 import { fillStart } from "./fill-start.ts";
+import { fillUntil } from "./fill-until.ts";
 import type { Scope } from "./origins.ts";
 import {
   fillOptimizer,
@@ -90,6 +91,7 @@ export function fillRollouts(
     aggregation: at.derive("aggregation", spec.aggregation, defaults.aggregation, "the algorithm"),
     ...(reference === undefined ? {} : { reference }),
     guards: fillGuards(spec.guards ?? [], at.inside("guards"), rewards),
+    ...fillUntil(spec.until, at),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,
       warmupSteps: Math.min(10, Math.ceil(steps / 10)),

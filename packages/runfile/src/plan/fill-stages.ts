@@ -4,6 +4,7 @@
  */
 import type { ResolvedEvaluation, ResolvedSft, ResolvedStage } from "../resolved.ts";
 import type { EvaluationSpec, SftSpec, StageSpec } from "../run-file.ts";
+import { fillUntil } from "./fill-until.ts";
 import { rolloutsOf } from "../stage-parts.ts";
 import { fillData, fillRewards } from "./fill-data.ts";
 import { fillGrpo } from "./fill-grpo.ts";
@@ -66,6 +67,7 @@ function fillSft(sft: SftSpec, at: Scope, context: RowContext): ResolvedSft {
     microBatchSize: microBatch(sft.microBatchSize, at, { batch: batchSize, length: maxLength }),
     maxLength,
     mask: at.fill("mask", sft.mask, "completion"),
+    ...fillUntil(sft.until, at),
     optimizer: fillOptimizer(sft.optimizer, at.inside("optimizer"), {
       learningRate,
       warmupSteps,

@@ -63,6 +63,17 @@ describe("defaults", () => {
     expect(origin("kl.coefficient")).toEqual({ type: "derived", why: "placement" });
   });
 
+  it("a stage may wait for a score that its evaluations give", () => {
+    const ends = "stages.learn.grpo.until={atLeast: 0.3, score: greedy}";
+    const evaluated = (more: string): string =>
+      `evaluation={data: {type: task, task: {name: addition, split: test}}, every: 5${more}}`;
+    const codes = (...set: readonly string[]) => plan(set).problems.map(({ code }) => code);
+    expect(codes(ends, evaluated(""))).toEqual([]);
+    expect(codes(ends, evaluated(", greedy: false"))).toEqual(["UNTIL_UNSEEN"]);
+    const { spec } = plan(["stages.warm.sft.until={atLeast: 0.3}", evaluated("")]).run;
+    expect(spec.stages[0]).toMatchObject({ sft: { until: { score: "mean", atLeast: 0.3 } } });
+  });
+
   it("lets defaults follow the algorithm", () => {
     const { spec } = plan([
       "stages.learn.grpo.advantage=dr-grpo",
@@ -169,6 +180,7 @@ describe("traps", () => {
       "evaluation={data: {type: task, task: {name: addition, split: test}}, temperature: 0}",
     ],
     ["METRIC_UNKNOWN", "evaluation={data: {type: task, task: {name: addition, split: test}}, metric: other}"],
+    ["UNTIL_UNSEEN", "stages.warm.sft.until={atLeast: 0.3}"],
     ["HEADS_DO_NOT_DIVIDE", "model.init.heads=5"],
     ["KV_HEADS_DO_NOT_DIVIDE", "model.init.kvHeads=3"],
     ["HEAD_SIZE_ODD", "model.init.headSize=15"],

@@ -50,6 +50,19 @@ describe("a stage runs again", () => {
     expect(running(plan(set))).toEqual(expected);
   });
 
+  it("because an evaluation that may end it is another one", () => {
+    const evaluated = (limit: number): string =>
+      `evaluation={data: {type: task, task: {name: addition, split: test, limit: ${limit}}}, every: 5}`;
+    const until = "stages.warm.sft.until={atLeast: 0.3}";
+    const names = (limits: readonly [number, number], ...set: readonly string[]): string[] => {
+      const [first, other] = limits.map((limit) => stageInputs(plan([...set, evaluated(limit)])));
+      return other!.flatMap(({ name, digest }, i) => (digest === first![i]!.digest ? [] : [name]));
+    };
+    expect(names([100, 200])).toEqual([]);
+    expect(names([100, 200], until)).toEqual(["warm", "judge", "learn"]);
+    expect(names([100, 100], until)).toEqual([]);
+  });
+
   it("because rows or the engine changed", () => {
     expect(running(plan([], "other pairs"))).toEqual(["judge", "learn"]);
     expect(running(plan([], "pairs", "0.2.0"))).toEqual(["warm", "judge", "learn"]);

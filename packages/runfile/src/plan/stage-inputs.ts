@@ -3,11 +3,11 @@
  * builds on, seed and engine. Equal digests give equal results (D1), so a finished stage need not run again. Pure.
  *
  * As in a build system, a parent counts by what it is made from, so all of it is known before anything runs. Left out is what
- * changes no result: how often is saved, what is evaluated between stages, the gate that a result has to pass, and who computes
+ * changes no result: how often is saved, what is evaluated (unless that may end the stage), the gate that a result has to pass, and who computes
  * the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
  */
-import type { ResolvedRun, ResolvedStage, ScorerInput } from "../resolved.ts";
-import { blockOf, modelsOf, referencedStage, referencesOf, rolloutsOf } from "../stage-parts.ts";
+import type { ResolvedReward, ResolvedRun, ResolvedStage, ScorerInput } from "../resolved.ts";
+import { blockOf, modelsOf, referencedStage, referencesOf, rolloutsOf, untilOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
 
 /** What decides the result of one stage. */
@@ -51,8 +51,20 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
     ...scorersOf(inputs, stage),
     model: { ...("init" in spec.model ? spec.model : {}), ...inputs.model },
     ...(rolloutsOf(stage) === undefined ? {} : { pipeline: spec.pipeline }),
+    ...endedBy({ spec, inputs }, stage),
     compute,
     engine: inputs.engine,
+  };
+}
+
+/** Where an evaluation may end the stage: all that decides what it says. */
+function endedBy({ spec, inputs }: Run, stage: ResolvedStage): Record<string, unknown> {
+  if (untilOf(stage) === undefined) return {};
+  const of = (facts: readonly { readonly path: string; readonly digest: string }[]): string[] =>
+    facts.filter(({ path }) => path.startsWith("evaluation.")).map(({ digest }) => digest);
+  const scorers = scorersNamed(inputs, spec.evaluation?.rewards ?? []);
+  return {
+    evaluation: { ...spec.evaluation, rows: of(inputs.data), functions: of(inputs.functions), ...scorers },
   };
 }
 
@@ -61,7 +73,14 @@ function scorersOf(
   inputs: Run["inputs"],
   stage: ResolvedStage,
 ): { readonly scorers?: readonly Omit<ScorerInput, "from">[] } {
-  const named = new Set((rolloutsOf(stage)?.rewards ?? []).flatMap(modelsOf).map(({ from }) => from));
+  return scorersNamed(inputs, rolloutsOf(stage)?.rewards ?? []);
+}
+
+function scorersNamed(
+  inputs: Run["inputs"],
+  rewards: readonly ResolvedReward[],
+): { readonly scorers?: readonly Omit<ScorerInput, "from">[] } {
+  const named = new Set(rewards.flatMap(modelsOf).map(({ from }) => from));
   const read = (inputs.scorers ?? []).filter(({ from }) => named.has(from));
   return read.length === 0 ? {} : { scorers: read.map(({ digest, shape }) => ({ digest, shape })) };
 }

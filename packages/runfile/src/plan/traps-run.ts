@@ -1,7 +1,7 @@
 /** Traps across blocks: lineage, evaluation on training data, data too small, an evaluation without a metric. */
 import type { ResolvedEvaluation, ResolvedStage } from "../resolved.ts";
 import { batchesInFlight } from "../pipeline.ts";
-import { rolloutsOf } from "../stage-parts.ts";
+import { rolloutsOf, untilOf } from "../stage-parts.ts";
 import { lineage } from "./traps-lineage.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
@@ -130,6 +130,30 @@ function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number):
 const evaluation: TrapCheck = ({ spec, shape }) =>
   spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
 
+/** A stage that waits for an evaluation to end it: one that nobody makes would never do so. */
+const untilSeen: TrapCheck = ({ spec }) =>
+  spec.stages.flatMap((stage, index) => {
+    const until = untilOf(stage);
+    if (until === undefined) return [];
+    const path = ["spec", "stages", index, stage.type, "until"];
+    const { every = 0, greedy = true } = spec.evaluation ?? {};
+    return [
+      ...trapWhen(every === 0, () => ({
+        code: "UNTIL_UNSEEN",
+        path,
+        message: "no evaluation comes between the stage's steps, to end it",
+        accepted: "evaluation: {every: N, …} with N from 1 on, or no until",
+      })),
+      ...trapWhen(until.score === "greedy" && !greedy, () => ({
+        code: "UNTIL_UNSEEN",
+        path: [...path, "score"],
+        message: "the evaluation makes no greedy completions",
+        value: "greedy",
+        accepted: "evaluation.greedy: true, or score: mean",
+      })),
+    ];
+  });
+
 /** Checks across blocks. */
 export const RUN_TRAPS: readonly TrapCheck[] = [
   lineage,
@@ -138,4 +162,5 @@ export const RUN_TRAPS: readonly TrapCheck[] = [
   dataSize,
   evaluationOnTraining,
   evaluation,
+  untilSeen,
 ];

@@ -8,6 +8,7 @@ import type {
   RewardModelSpec,
   SftSpec,
   StageSpec,
+  UntilSpec,
 } from "../run-file.ts";
 import {
   ADVANTAGES,
@@ -23,6 +24,7 @@ import {
   REWARD_LOSSES,
   SCHEDULES,
   STAGE_TYPES,
+  UNTIL_SCORES,
 } from "../vocabulary.ts";
 import { dataSchema } from "./data.ts";
 import {
@@ -68,10 +70,16 @@ const start = closed({
   .describe("Whose weights the stage starts from.")
   .optional();
 
+const until: z.ZodType<UntilSpec> = closed({
+  score: choice(UNTIL_SCORES).describe("Which score of the evaluation's metric.").optional(),
+  atLeast: real(-1e6, 1e6).describe("From which the stage ends."),
+}).describe("The stage ends with the first evaluation between two steps that gives so much.");
+
 const sft: z.ZodType<SftSpec> = closed({
   model: start,
   data: dataSchema,
   steps,
+  until: until.optional(),
   batchSize: integer(1, MAX_BATCH).describe("Sequences per step.").optional(),
   microBatchSize,
   maxLength: integer(2, MAX_TOKENS).describe("Tokens per sequence at most.").optional(),
@@ -132,6 +140,7 @@ const rollouts = {
     .describe("The policy that the KL is to.")
     .optional(),
   guards: namedList(guard, 0, MAX_GUARDS).describe("Alarms and what they do.").optional(),
+  until: until.optional(),
   optimizer: optimizer.optional(),
 };
 
