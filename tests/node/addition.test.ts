@@ -53,10 +53,11 @@ function changed(name: string, changes: readonly (readonly [from: string, to: st
 /** The sample with fewer steps, each a quarter of the work, on a node of two cores. */
 function shortSample(): string {
   return changed("addition.yaml", [
-    ["steps: 600", `steps: ${SFT_STEPS}`],
+    ["steps: 1500", `steps: ${SFT_STEPS}`],
     ["steps: 250", `steps: ${GRPO_STEPS}`],
     ["promptsPerStep: 64", "promptsPerStep: 16"],
     ["limit: 400", "limit: 40"],
+    ["every: 50", "every: 100"],
     ["checkpoints: { every: 100 }", "checkpoints: { every: 10 }"],
     ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
     ['requests: { cpu: "1", memory: 1Gi }', "requests: { cpu: 100m, memory: 256Mi }"],
