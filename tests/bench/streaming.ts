@@ -46,7 +46,7 @@ const runFile = ({ model, pipeline = MODES.lag0, stage, evaluation }: Plan): str
     ...(evaluation === undefined ? {} : { evaluation }),
   });
 
-/** As the quickstart's, stopped in the midst of learning to carry: every mode begins with its weights. */
+/** As the quickstart's, but of a fixed number of steps, in the midst of learning to carry: every mode begins with its weights. */
 const imitation: Plan = {
   model: {
     init: {

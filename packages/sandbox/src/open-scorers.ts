@@ -109,7 +109,10 @@ function isDirect(recipe: ScorerRecipe): recipe is Extract<ScorerRecipe, { kind:
   return recipe.kind === "verifier" && isLinear(recipe.type);
 }
 
-/** Starts the threads, if anything needs one. A scorer that does not load stops the run here, not after it made no use of a thousand samples (X1). */
+/**
+ * Starts the threads, if anything needs one. A scorer that does not load stops the run here, not after it made no use of a
+ * thousand samples (X1).
+ */
 async function openThreads(opened: readonly Opened[], workers: number): Promise<ScoringThread[]> {
   if (opened.length === 0) return [];
   const options = {

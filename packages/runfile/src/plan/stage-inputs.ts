@@ -3,8 +3,8 @@
  * builds on, seed and engine. Equal digests give equal results (D1), so a finished stage need not run again. Pure.
  *
  * As in a build system, a parent counts by what it is made from, so all of it is known before anything runs. Left out is what
- * changes no result: how often is saved, what is evaluated (unless that may end the stage), the gate that a result has to pass, and who computes
- * the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
+ * changes no result: how often is saved, what is evaluated (unless that may end the stage), the gate that a result has to pass,
+ * and who computes the reference's log-probs. Who computes a critic's values does count: with lag it is another critic.
  */
 import type { ResolvedReward, ResolvedRun, ResolvedStage, ScorerInput } from "../resolved.ts";
 import { blockOf, modelsOf, referencedStage, referencesOf, rolloutsOf, untilOf } from "../stage-parts.ts";
