@@ -49,6 +49,15 @@ async function functionScorer(folder: string, timeoutMs: number) {
   return openScorers([reward, exact], { baseDir: folder, workers: 2 });
 }
 
+/** How often a timer of 10 ms came meanwhile. */
+async function turning<T>(work: Promise<T>): Promise<{ readonly found: T; readonly turns: number }> {
+  let turns = 0;
+  const timer = setInterval(() => turns++, 10);
+  const found = await work;
+  clearInterval(timer);
+  return { found, turns };
+}
+
 describe("a user's function in a killable thread", () => {
   test("scores, bundled with its TypeScript sibling; the verifier beside it is unaffected by what fails", async () => {
     const folder = temporaryFolder();
@@ -115,10 +124,7 @@ export const reward = ({ completion }) => completion === "exit" ? process.exit(3
   test("P1: the caller's loop turns while a function spins", async () => {
     const folder = temporaryFolder();
     await using pool = await functionScorer(folder, 400);
-    let turns = 0;
-    const timer = setInterval(() => turns++, 10);
-    await pool.score([input("loop")]);
-    clearInterval(timer);
+    const { turns } = await turning(pool.score([input("loop")]));
     expect(turns).toBeGreaterThan(10);
   });
 
@@ -143,10 +149,7 @@ export const reward = ({ completion }) => completion === "exit" ? process.exit(3
       regex: { pattern: "^(a+)+$", flags: "" },
     };
     await using pool = await openScorers([exact, regex], { baseDir: "." });
-    let turns = 0;
-    const timer = setInterval(() => turns++, 10);
-    const verdicts = await pool.score([input(`${"a".repeat(64)}!`), input("a")]);
-    clearInterval(timer);
+    const { found: verdicts, turns } = await turning(pool.score([input(`${"a".repeat(64)}!`), input("a")]));
     expect(verdicts).toMatchObject([
       [{ value: 0 }, { type: "failed", code: "REWARD_TIMEOUT" }],
       [{ value: 1 }, { value: 1 }],

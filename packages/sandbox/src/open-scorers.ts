@@ -70,9 +70,6 @@ export interface OpenScorersOptions {
 /** Inputs that wait for threads at most; more are refused with `SCORER_OVERLOADED` (Q1). */
 const MAX_QUEUED = 65_536;
 
-/** The verdicts of one scorer on inputs, in their order. Never rejects. */
-type Judge = (inputs: readonly ScoringInput[]) => Promise<Verdict[]>;
-
 interface Opened {
   readonly reward: RewardSettings;
   readonly info: ScorerInfo;
@@ -87,21 +84,16 @@ export async function openScorers(
   const opened = await Promise.all(rewards.map((reward) => openScorer(reward, options.baseDir)));
   const threaded = opened.filter(({ recipe }) => !isDirect(recipe));
   const threads = await openThreads(threaded, options.workers ?? 1);
-  const judges = opened.map((one): Judge => {
-    if (isDirect(one.recipe)) {
-      const verifier = createVerifier(one.recipe.type, one.recipe.options);
-      return (inputs) => inSlices(inputs, verifier);
+  const scorers = opened.map((one): PooledScorer => {
+    const { info, recipe } = one;
+    if (isDirect(recipe)) {
+      const verifier = createVerifier(recipe.type, recipe.options);
+      return { info, judge: (inputs) => inSlices(inputs, verifier) };
     }
-    const scorer = threaded.indexOf(one);
-    return async (inputs) => {
-      const given = spread(inputs, threads).map(({ thread, part }) => thread.score(scorer, part));
-      return (await Promise.all(given)).flat();
-    };
+    const index = threaded.indexOf(one);
+    return { info, judge: (inputs) => judgeInThreads(threads, index, inputs) };
   });
-  return createPool(
-    opened.map(({ info }) => info),
-    { judges, threads, threaded: threaded.length },
-  );
+  return createPool(scorers, { threads, threaded: threaded.length });
 }
 
 /** Whether the calling thread may do it: a thread's two messages would cost many times the work. */
@@ -169,20 +161,24 @@ async function openScorer(reward: RewardSettings, baseDir: string): Promise<Open
   return { reward, info, recipe: { kind: "function", code, export: reward.function.export } };
 }
 
-interface PoolParts {
-  /** As many as scorers. */
-  readonly judges: readonly Judge[];
+interface PooledScorer {
+  readonly info: ScorerInfo;
+  /** Verdicts on inputs, in their order. Never rejects. */
+  readonly judge: (inputs: readonly ScoringInput[]) => Promise<Verdict[]>;
+}
+
+interface Threads {
   readonly threads: readonly ScoringThread[];
-  /** Scorers in threads. */
+  /** Scorers that each of them has. */
   readonly threaded: number;
 }
 
-function createPool(scorers: readonly ScorerInfo[], { judges, threads, threaded }: PoolParts): ScorerPool {
+function createPool(scorers: readonly PooledScorer[], { threads, threaded }: Threads): ScorerPool {
   const close = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()));
   };
   return {
-    scorers,
+    scorers: scorers.map(({ info }) => info),
     async score(inputs, signal, onScored) {
       signal?.throwIfAborted();
       const queued = threads.reduce((total, thread) => total + thread.load, 0);
@@ -191,9 +187,9 @@ function createPool(scorers: readonly ScorerInfo[], { judges, threads, threaded 
           retryable: true,
         });
       }
-      const judged = judges.map(async (judge, scorer) => {
-        const [info, verdicts] = [scorers[scorer], await judge(inputs)];
-        if (info) onScored?.(info, verdicts);
+      const judged = scorers.map(async ({ info, judge }) => {
+        const verdicts = await judge(inputs);
+        onScored?.(info, verdicts);
         return verdicts;
       });
       const byScorer = await orAborted(judged, signal);
@@ -221,6 +217,16 @@ const missing: Verdict = {
   reason: "the scorer gave no verdict",
   retryable: true,
 };
+
+/** Verdicts of the scorer of that index among those of the threads. */
+async function judgeInThreads(
+  threads: readonly ScoringThread[],
+  scorer: number,
+  inputs: readonly ScoringInput[],
+): Promise<Verdict[]> {
+  const given = spread(inputs, threads).map(({ thread, part }) => thread.score(scorer, part));
+  return (await Promise.all(given)).flat();
+}
 
 /** Contiguous parts of the inputs, one a thread. */
 function spread(

@@ -24,14 +24,21 @@ export interface EvaluationNames {
   readonly passThreshold: number;
 }
 
+type ScoreNames = { readonly [Score in ResolvedUntil["score"]]: string };
+
+/** What the scores are called. */
+function scoreNames({ task, reward, samples }: EvaluationNames): ScoreNames {
+  const prefix = `val-core/${task}/${reward}`;
+  return { mean: `${prefix}/mean@${samples}`, pass: `${prefix}/pass@${samples}`, greedy: `${prefix}/greedy` };
+}
+
 /** The score that ends a stage; undefined where it is not reached, or nothing was scored (S1). */
 export function reachedBy(
   metrics: Readonly<Record<string, number>>,
-  { task, reward, samples }: Omit<EvaluationNames, "passThreshold">,
+  names: EvaluationNames,
   { score, atLeast }: ResolvedUntil,
 ): Reached | undefined {
-  const name = { mean: `mean@${samples}`, pass: `pass@${samples}`, greedy: "greedy" }[score];
-  const value = metrics[`val-core/${task}/${reward}/${name}`];
+  const value = metrics[scoreNames(names)[score]];
   return value !== undefined && value >= atLeast ? { score, value, atLeast } : undefined;
 }
 
@@ -46,7 +53,7 @@ export function evaluationMetrics(
   prompts: readonly EvaluatedPrompt[],
   names: EvaluationNames,
 ): Record<string, number> {
-  const prefix = `val-core/${names.task}/${names.reward}`;
+  const { mean: meanName, pass: passName, greedy: greedyName } = scoreNames(names);
   const metrics: Record<string, number> = {};
   const scored = prompts.map(({ scores }) => scores.filter((score) => score !== undefined));
   const answered = scored.filter((scores) => scores.length > 0);
@@ -54,11 +61,11 @@ export function evaluationMetrics(
   const mean = (scores: readonly number[]): number => scores.reduce((a, b) => a + b, 0) / scores.length;
   if (answered.length > 0) {
     const passed = answered.filter((scores) => scores.some(passes)).length;
-    put(metrics, `${prefix}/mean@${names.samples}`, estimateScore(answered.map(mean)));
-    put(metrics, `${prefix}/pass@${names.samples}`, estimateShare(passed, answered.length));
+    put(metrics, meanName, estimateScore(answered.map(mean)));
+    put(metrics, passName, estimateShare(passed, answered.length));
   }
   const greedy = prompts.flatMap((prompt) => (prompt.greedy === undefined ? [] : [prompt.greedy]));
-  if (greedy.length > 0) put(metrics, `${prefix}/greedy`, estimateScore(greedy));
+  if (greedy.length > 0) put(metrics, greedyName, estimateScore(greedy));
   const asked = prompts.reduce((sum, { scores }) => sum + scores.length, 0);
   const failed = asked - scored.reduce((sum, scores) => sum + scores.length, 0);
   metrics[`val-aux/${names.task}/failed_fraction`] = asked === 0 ? 0 : failed / asked;

@@ -46,8 +46,7 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
     position: index + 1,
     seed: spec.seed,
     [stage.type]: blockInputs(stage),
-    rows: inputs.data.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
-    functions: inputs.functions.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest),
+    ...filesBelow(inputs, prefix),
     ...scorersOf(inputs, stage),
     model: { ...("init" in spec.model ? spec.model : {}), ...inputs.model },
     ...(rolloutsOf(stage) === undefined ? {} : { pipeline: spec.pipeline }),
@@ -60,12 +59,18 @@ function ownInputs({ spec, inputs }: Run, stage: ResolvedStage, index: number): 
 /** Where an evaluation may end the stage: all that decides what it says. */
 function endedBy({ spec, inputs }: Run, stage: ResolvedStage): Record<string, unknown> {
   if (untilOf(stage) === undefined) return {};
-  const of = (facts: readonly { readonly path: string; readonly digest: string }[]): string[] =>
-    facts.filter(({ path }) => path.startsWith("evaluation.")).map(({ digest }) => digest);
   const scorers = scorersNamed(inputs, spec.evaluation?.rewards ?? []);
-  return {
-    evaluation: { ...spec.evaluation, rows: of(inputs.data), functions: of(inputs.functions), ...scorers },
-  };
+  return { evaluation: { ...spec.evaluation, ...filesBelow(inputs, "evaluation."), ...scorers } };
+}
+
+/** Rows and functions that a block of the spec reads, by their digests. */
+function filesBelow(
+  { data, functions }: Run["inputs"],
+  prefix: string,
+): { readonly rows: readonly string[]; readonly functions: readonly string[] } {
+  const digests = (read: typeof data | typeof functions): string[] =>
+    read.filter(({ path }) => path.startsWith(prefix)).map(({ digest }) => digest);
+  return { rows: digests(data), functions: digests(functions) };
 }
 
 /** Reward models that the stage reads: their names are in its block; their weights count, and what is computed with them. */
