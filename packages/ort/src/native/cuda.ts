@@ -1,6 +1,111 @@
-/** What NVIDIA's driver library says of a card. ONNX Runtime has no name for it. */
+/** NVIDIA's cards: what CUDA and its driver are asked, and how ONNX Runtime's provider for them is added. */
+import { dirname, join } from "node:path";
+import { platform } from "node:process";
 import { OarlockError } from "@oarlock/errors";
+import { readOrtEnvironment } from "../config.ts";
+import { providerMissing } from "../provider-missing.ts";
+import type { OpenOrtOptions } from "../types.ts";
+import type { NativeEngine } from "./engine.ts";
 import { keepLibrary } from "./library.ts";
+import { type Pointer, stringArray } from "./pointers.ts";
+
+/** Loaded in this order by absolute path, so that the provider finds them by name without LD_LIBRARY_PATH. */
+const CUDA_RUNTIME = "libcudart.so.13";
+const CUDA_LIBRARIES = [CUDA_RUNTIME, "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10"];
+/** What `cudaGetDeviceCount` says where there is no usable device. */
+const CUDA_ERRORS: Readonly<Record<number, string>> = {
+  35: "no NVIDIA driver, or one older than CUDA 13 needs",
+  100: "no CUDA-capable device",
+};
+/** TF32 rounds products to 10 bits; an arena that doubles would hold twice what it needs, for each of many sessions. */
+const CUDA_DEFAULTS = { use_tf32: "0", arena_extend_strategy: "kSameAsRequested" };
+
+const folderOf = (options: OpenOrtOptions): string | undefined =>
+  options.cudaLibraries ?? readOrtEnvironment().cudaLibraries;
+
+const loaded = (name: string, folder: string | undefined): ReturnType<typeof keepLibrary> =>
+  keepLibrary(folder === undefined ? name : join(folder, name));
+
+/** Asks CUDA itself whether there is a device, before ONNX Runtime fails with less to say. */
+export function probeCuda(options: OpenOrtOptions): void {
+  const folder = folderOf(options);
+  let count: Int32Array;
+  let status: number;
+  try {
+    const [runtime] = CUDA_LIBRARIES.map((name) => loaded(name, folder));
+    count = new Int32Array(1);
+    status = Number(runtime?.func("int cudaGetDeviceCount(void *count)")(count));
+  } catch (cause) {
+    throw providerMissing(
+      "cuda",
+      `CUDA 13's libraries (${CUDA_LIBRARIES.join(", ")}) are not all found${folder === undefined ? "" : ` in ${folder}`}; name their folder in OARLOCK_CUDA_LIBRARIES or LD_LIBRARY_PATH`,
+      cause,
+    );
+  }
+  if (status !== 0 || count[0] === 0)
+    throw providerMissing("cuda", CUDA_ERRORS[status] ?? `cudaGetDeviceCount returned ${status}`);
+}
+
+export function appendCuda({ api, options }: NativeEngine, target: Pointer): void {
+  const entries = Object.entries({ ...CUDA_DEFAULTS, ...options.providerOptions });
+  const keys = stringArray(entries.map(([key]) => key));
+  const values = stringArray(entries.map(([, value]) => value));
+  const cuda = api.out.CreateCudaProviderOptions();
+  try {
+    // One call with every key: each call starts again from the defaults.
+    api.call.UpdateCudaProviderOptions(cuda, keys.address, values.address, entries.length);
+    api.call.AppendCuda(target, cuda);
+  } finally {
+    api.release.ReleaseCudaProviderOptions(cuda);
+  }
+}
+
+const CUDA_PROVIDER: Readonly<Record<string, string>> = {
+  linux: "libonnxruntime_providers_cuda.so",
+  win32: "onnxruntime_providers_cuda.dll",
+};
+/** What the library says where another thread of the process was first. */
+const REGISTERED = /already registered/;
+
+/**
+ * Copies to and from a card need its provider's library registered with the environment, which is one per process: appending the
+ * provider to a session is not enough.
+ */
+export function registerCuda({ api, environment, libraryPath }: NativeEngine): void {
+  const path = join(dirname(libraryPath), CUDA_PROVIDER[platform] ?? "onnxruntime_providers_cuda");
+  try {
+    api.call.RegisterExecutionProviderLibrary(environment, "CUDAExecutionProvider", path);
+  } catch (cause) {
+    if (cause instanceof OarlockError && REGISTERED.test(cause.rawMessage)) return;
+    throw cause;
+  }
+}
+
+/** The part of a card's memory that others find free: beyond it sessions keep no scratch memory between two runs. */
+const RESERVE = 1 / 4;
+
+interface MemoryQuestion {
+  readonly choose: (ordinal: number) => number;
+  readonly ask: (free: BigUint64Array, total: BigUint64Array) => number;
+}
+let question: MemoryQuestion | undefined;
+
+function memoryQuestion(options: OpenOrtOptions): MemoryQuestion {
+  const runtime = loaded(CUDA_RUNTIME, folderOf(options));
+  return {
+    choose: runtime.func("int cudaSetDevice(int ordinal)"),
+    ask: runtime.func("int cudaMemGetInfo(void *free, void *total)"),
+  };
+}
+
+/** Whether less than that is free on the engine's card. */
+export function isCudaMemoryShort({ options, deviceId }: NativeEngine): boolean {
+  question ??= memoryQuestion(options);
+  const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+  const status = question.choose(deviceId) || question.ask(free, total);
+  if (status !== 0) throw new OarlockError("ORT_CALL_FAILED", `cudaMemGetInfo returned ${status}`);
+  return Number(free[0]) < RESERVE * Number(total[0]);
+}
 
 const NAME_BYTES = 256;
 

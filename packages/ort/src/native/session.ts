@@ -6,7 +6,7 @@ import type { NativeEngine } from "./engine.ts";
 import { createHandle, type Handle } from "./handles.ts";
 import { readValueInfos } from "./metadata.ts";
 import { addressOf, NULL, pointerArray, stringArray, type Pointer } from "./pointers.ts";
-import { appendProvider, scratchArena } from "./providers.ts";
+import { appendProvider, scratchToRelease } from "./providers.ts";
 import { nativeTensor } from "./tensor.ts";
 
 /** GraphOptimizationLevel of the C API. */
@@ -104,12 +104,12 @@ export async function createNativeSession(
     engine.api.release.ReleaseSession(session);
     for (const letGo of holds) letGo();
   };
-  const scratch = options.releasesScratch === true ? scratchArena(engine) : undefined;
-  return openSession(engine, createHandle("session", pointer, free), scratch);
+  return openSession(engine, createHandle("session", pointer, free), options.releasesScratch === true);
 }
 
-function openSession(engine: NativeEngine, handle: Handle, scratch: string | undefined): NativeSession {
+function openSession(engine: NativeEngine, handle: Handle, releasesScratch: boolean): NativeSession {
   const { api } = engine;
+  const scratchNow = (): string | undefined => (releasesScratch ? scratchToRelease(engine) : undefined);
   const infos = {
     inputs: readValueInfos(engine, handle.pointer, "Input"),
     outputs: readValueInfos(engine, handle.pointer, "Output"),
@@ -139,7 +139,7 @@ function openSession(engine: NativeEngine, handle: Handle, scratch: string | und
     try {
       leaves.push(await engine.pool.enter(signal));
       if (engine.exclusive !== undefined) leaves.push(await engine.exclusive.enter(signal));
-      await withRunOptions(engine, { signal, scratch }, (runOptions) =>
+      await withRunOptions(engine, { signal, scratch: scratchNow() }, (runOptions) =>
         api.callAsync("Run", ...words(binding, runOptions)),
       );
     } finally {
@@ -164,6 +164,7 @@ function openSession(engine: NativeEngine, handle: Handle, scratch: string | und
     },
     runSync(binding) {
       const mine = own(binding);
+      const scratch = scratchNow();
       const end = mine.begin();
       const leave = engine.exclusive?.enterSync();
       const options = scratch === undefined ? undefined : runOptionsOf(engine, scratch);
