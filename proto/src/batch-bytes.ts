@@ -24,7 +24,10 @@ export function batchBytes(
   return writer.finish();
 }
 
-/** The encoded batch with these rewards of its trajectories, instead of any that are there; all else as it came. */
+/**
+ * The encoded batch with these rewards of its trajectories, instead of any that are there; all else as it came. For bytes without a
+ * `misencodedField`: in others a reward may hide.
+ */
 export function withRewards(batch: Uint8Array, rewards: readonly (readonly NamedReward[])[]): Uint8Array {
   const writer = new BinaryWriter();
   let index = 0;

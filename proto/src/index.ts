@@ -50,6 +50,7 @@ export {
   type OtherPlan,
 } from "./gen/oarlock/v1/trajectory_pb.ts";
 export { batchBytes, withRewards } from "./batch-bytes.ts";
+export { misencodedField } from "./misencoded-field.ts";
 export { RolloutWorkSchema, type RolloutWork } from "./gen/oarlock/v1/work_pb.ts";
 export {
   PolicyKind,

@@ -7,8 +7,8 @@
  */
 import { WorkLoop, groupMessageId } from "@oarlock/bus";
 import type { Consumer, Stream, WorkEvent, WorkHandler } from "@oarlock/bus";
-import { isOarlockError } from "@oarlock/errors";
-import { TrajectoryBatchSchema, fromBinary, withRewards } from "@oarlock/proto";
+import { OarlockError, isOarlockError } from "@oarlock/errors";
+import { TrajectoryBatchSchema, fromBinary, misencodedField, withRewards } from "@oarlock/proto";
 import type { NamedReward, Trajectory, TrajectoryBatch } from "@oarlock/proto";
 import { endingWith, systemClock, traceOfHeaders, waitFor, withTrace } from "@oarlock/runtime";
 import type { Clock, Log, Tracer } from "@oarlock/runtime";
@@ -141,7 +141,7 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
   };
   return {
     read(message) {
-      const batch = fromBinary(TrajectoryBatchSchema, message.data);
+      const batch = readBatch(message.data);
       const delivery = deliveryOf(message, clock.nowMs());
       const id = batchId(batch) ?? `message ${message.sequence}`;
       return { id, item: { batch, data: message.data, delivery }, trace: traceOfHeaders(batch.trace) };
@@ -169,6 +169,13 @@ function batchHandler(options: RewardOptions): WorkHandler<ReadBatch, Tally> {
     isBroken: (reason) => isOarlockError(reason, "REWARD_NOT_DETERMINISTIC"),
     isPoison: (reason) => isOarlockError(reason, "SCORERS_MISSING"),
   };
+}
+
+/** S1: what is passed on as it came is what was read. Throws where others may read something else in it. */
+function readBatch(data: Uint8Array): TrajectoryBatch {
+  const field = misencodedField(TrajectoryBatchSchema, data);
+  if (field === undefined) return fromBinary(TrajectoryBatchSchema, data);
+  throw new OarlockError("BATCH_MISENCODED", `${field.toString()} is not encoded as its type wants`);
 }
 
 /** A batch's identity on the bus; a redelivery of the same samples has the same one. */
