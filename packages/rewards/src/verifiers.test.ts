@@ -40,6 +40,20 @@ test("contains: literal text, or the row's", () => {
   expect(answer(input("it is 4", { answer: "" }))).toMatchObject({ type: "failed", code: "ANSWER_EMPTY" });
 });
 
+describe("contains, like the language's own search", () => {
+  const contains = createVerifier("contains", { text: "", field: "answer", caseSensitive: true });
+  const letters = fc.string({ unit: fc.constantFrom("a", "b", "😀"), maxLength: 12 });
+  test.prop([letters, letters.filter((part) => part !== "")])("finds a part", (text, answer) => {
+    expect(contains(input(text, { answer }))).toEqual(text.includes(answer) ? one : zero);
+  });
+  test("P1: but in time in proportion to the texts, whatever they say", () => {
+    const half = "a".repeat(25_000);
+    const startMs = performance.now();
+    expect(contains(input("a".repeat(200_000), { answer: `${half}b${half}` }))).toEqual(zero);
+    expect(performance.now() - startMs).toBeLessThan(250); // milliseconds; the language's own search takes seconds
+  });
+});
+
 test("regex", () => {
   const verify = createVerifier("regex", { pattern: "^\\d+$", flags: "" });
   expect([verify(input("42")), verify(input("42a"))]).toEqual([one, zero]);
