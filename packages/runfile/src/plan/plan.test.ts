@@ -5,6 +5,7 @@ import { formatDuration } from "./format.ts";
 import { batchesInFlight, laggingVersions } from "../pipeline.ts";
 import { formatProblem } from "../problem.ts";
 import { readRunFile } from "../read-run-file.ts";
+import { irreproducibleBecause } from "../reproducible.ts";
 import { minimalRun } from "../specimens.ts";
 import { referenceBy, rolloutsOf } from "../stage-parts.ts";
 import { canonicalJson, digestOf } from "./digest.ts";
@@ -72,6 +73,22 @@ describe("defaults", () => {
     expect(codes(ends, evaluated(", greedy: false"))).toEqual(["UNTIL_UNSEEN"]);
     const { spec } = plan(["stages.warm.sft.until={atLeast: 0.3}", evaluated("")]).run;
     expect(spec.stages[0]).toMatchObject({ sft: { until: { score: "mean", atLeast: 0.3 } } });
+  });
+
+  it("D1c: who is asked between steps decides where a stage ends", () => {
+    const until = "stages.warm.sft.until={atLeast: 0.3}";
+    const because = (set: readonly string[], metric: string, more: string): string | undefined => {
+      const liked = `{name: liked, type: http, http: {url: "http://127.0.0.1:8000/score"}${more}}`;
+      const rewards = `[{name: answer, type: exact}, ${liked}]`;
+      const data = "{type: task, task: {name: addition, split: test}}";
+      const evaluation = `evaluation={data: ${data}, every: 5, metric: ${metric}, rewards: ${rewards}}`;
+      return irreproducibleBecause(plan([evaluation, ...set]).run.spec);
+    };
+    expect(because([], "liked", "")).toBeUndefined();
+    expect(because([until], "answer", "")).toContain("liked (http, evaluation)");
+    expect(because([until], "liked", ", weight: 0")).toContain("liked (http, evaluation)");
+    expect(because([until], "answer", ", weight: 0")).toBeUndefined();
+    expect(because([until], "liked", ", service: {deterministic: true}")).toBeUndefined();
   });
 
   it("lets defaults follow the algorithm", () => {
