@@ -12,7 +12,7 @@ export const GROUP_DROP_REASONS = [
   "other-fingerprint",
   /** A message of it is parked: nobody can read it, and no other will come. */
   "unreadable",
-  /** A guard ended the stage before its last step. */
+  /** A guard or an evaluation ended the stage before its last step. */
   "stage-ended",
 ] as const;
 export type GroupDropReason = (typeof GROUP_DROP_REASONS)[number];

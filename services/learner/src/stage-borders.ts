@@ -80,10 +80,7 @@ async function restart(
   };
 }
 
-/**
- * Tells the conductor what to issue, in streaming mode from where a checkpoint left it: of a stage that a guard has ended,
- * nothing more.
- */
+/** Tells the conductor what to issue, in streaming mode from where a checkpoint left it: of a stage that has ended, nothing more. */
 export function announceStage(
   parts: LearnerParts,
   progress: LearnerProgress,
