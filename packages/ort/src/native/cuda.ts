@@ -98,7 +98,7 @@ function memoryQuestion(options: OpenOrtOptions): MemoryQuestion {
   };
 }
 
-/** Whether less than that is free on the engine's card. */
+/** Whether less than the reserve is free on the engine's card. */
 export function isCudaMemoryShort({ options, deviceId }: NativeEngine): boolean {
   question ??= memoryQuestion(options);
   const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
