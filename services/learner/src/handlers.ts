@@ -11,7 +11,7 @@ import { waitFor } from "@oarlock/runtime";
 import type { BusWatch } from "./bus-watch.ts";
 import type { Learner } from "./learner.ts";
 import { remainingSeconds } from "./metrics.ts";
-import { stepsOf } from "./plan.ts";
+import { stepsDone, stepsOf } from "./plan.ts";
 import { hasEnded } from "./state.ts";
 
 const CHECKPOINT_TIMEOUT_MS = 600_000;
@@ -129,7 +129,7 @@ function runStatus(parts: HandlerParts): RunStatusInit {
       .join("; "),
     stage: position.stage,
     stageName: stage?.name ?? "",
-    step: position.step,
+    step: stage === undefined ? position.step : stepsDone(stage, position),
     steps: stage === undefined ? 0 : stepsOf(stage),
     policy: { version: policy.number, digest: policy.digest },
     incarnation,

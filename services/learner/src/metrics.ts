@@ -7,7 +7,7 @@ import type { Trajectory } from "@oarlock/proto";
 import type { Position } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import type { StepOptions, StepResult } from "@oarlock/training";
-import { stepsOf } from "./plan.ts";
+import { stepsDone, stepsOf } from "./plan.ts";
 
 /** Phases of a rollout step, in seconds. `gen` is the wait for the batch: with lag it overlaps the step before. */
 export interface StepTiming {
@@ -118,10 +118,11 @@ export function updateMetrics(result: StepResult, options: StepOptions): Numbers
 /** Seconds left of the stage at the pace of its last step; undefined before the first. */
 export function remainingSeconds(
   run: ResolvedRun,
-  position: Pick<Position, "stage" | "step">,
+  position: Pick<Position, "stage" | "step" | "ended">,
   metrics: Readonly<Record<string, number>>,
 ): number | undefined {
   const stage = run.spec.stages[position.stage];
   const pace = metrics["timing_s/step"];
-  return stage === undefined || pace === undefined ? undefined : (stepsOf(stage) - position.step) * pace;
+  if (stage === undefined || pace === undefined) return undefined;
+  return (stepsOf(stage) - stepsDone(stage, position)) * pace;
 }

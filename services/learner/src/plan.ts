@@ -1,12 +1,20 @@
 /** The resolved run in the learner's terms: its program, its evaluation groups, its sampling. Pure. */
 import { oldestPolicyNeeded } from "@oarlock/run";
-import type { Program, RolloutPlan, StreamPlan } from "@oarlock/run";
+import type { Position, Program, RolloutPlan, StreamPlan } from "@oarlock/run";
 import { blockOf, restartsPolicy, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedEvaluation, ResolvedRun, ResolvedStage } from "@oarlock/runfile";
 
 /** Versions that a stage makes, of the policy or of a reward model. */
 export function stepsOf(stage: ResolvedStage): number {
   return blockOf(stage).steps;
+}
+
+/** Steps of a stage with which nothing is left to do: all, where a guard or an evaluation has ended it. */
+export function stepsDone(
+  stage: ResolvedStage,
+  { step, ended = false }: Pick<Position, "step" | "ended">,
+): number {
+  return ended ? stepsOf(stage) : step;
 }
 
 /** What the stage machine runs. */

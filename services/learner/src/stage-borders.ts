@@ -11,7 +11,7 @@ import { publishCritic } from "./critic-versions.ts";
 import { beginGuards } from "./guards.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { keepStage } from "./kept-stages.ts";
-import { rolloutPlanOf, streamPlanOf } from "./plan.ts";
+import { rolloutPlanOf, stepsDone, streamPlanOf } from "./plan.ts";
 import { checkGate } from "./reward-model-stage.ts";
 import { policyStart, scorerStart } from "./stage-start.ts";
 
@@ -87,13 +87,14 @@ export function announceStage(
   published: readonly PolicyVersion[],
   cursor?: StreamCursor,
 ): void {
-  const { stage, step, ended = false } = progress.position;
+  const { stage, ended = false } = progress.position;
   if (stage >= parts.run.spec.stages.length) return;
   const { basePolicy } = progress;
-  const plan = ended ? undefined : rolloutPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
-  const streamed = ended ? undefined : streamPlanOf(parts.run, stageAt(parts.run, stage), basePolicy);
+  const planned = stageAt(parts.run, stage);
+  const plan = ended ? undefined : rolloutPlanOf(parts.run, planned, basePolicy);
+  const streamed = ended ? undefined : streamPlanOf(parts.run, planned, basePolicy);
   const stream = streamed && { plan: streamed, ...(cursor === undefined ? {} : { cursor }) };
-  const trained = ended ? (parts.program.stages[stage]?.steps ?? step) : step;
+  const trained = stepsDone(planned, progress.position);
   const began = { type: "stage-began", stage, plan, trained, published } as const;
   parts.rollouts.dispatch(stream === undefined ? began : { ...began, stream });
 }
