@@ -66,7 +66,7 @@ export interface SessionOptions {
   /**
    * Gives scratch memory back to the system after each run instead of keeping the largest that any run needed: for large
    * sessions of which several live at once. Changes no bits. It costs page faults on `cpu`; on `cuda`, where it takes longer than many a
-   * run, it is done only while less than a quarter of the card's memory is free. Native driver. Default false.
+   * run, it is done only while less than half of the card's memory is free. Native driver. Default false.
    */
   readonly releasesScratch?: boolean;
   /** ONNX Runtime's session configuration entries, e.g. `session.disable_cpu_ep_fallback`. */

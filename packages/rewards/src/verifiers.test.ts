@@ -47,10 +47,8 @@ describe("contains, like the language's own search", () => {
     expect(contains(input(text, { answer }))).toEqual(text.includes(answer) ? one : zero);
   });
   test("P1: but in time in proportion to the texts, whatever they say", () => {
-    const half = "a".repeat(25_000);
-    const startMs = performance.now();
-    expect(contains(input("a".repeat(200_000), { answer: `${half}b${half}` }))).toEqual(zero);
-    expect(performance.now() - startMs).toBeLessThan(250); // milliseconds; the language's own search takes seconds
+    const half = "a".repeat(50_000); // the language's own search takes half a minute, and the test has five seconds
+    expect(contains(input("a".repeat(1_000_000), { answer: `${half}b${half}` }))).toEqual(zero);
   });
 });
 

@@ -81,8 +81,8 @@ export function registerCuda({ api, environment, libraryPath }: NativeEngine): v
   }
 }
 
-/** The part of a card's memory that others find free: beyond it sessions keep no scratch memory between two runs. */
-const RESERVE = 1 / 4;
+/** The part of a card's memory that stays free while sessions keep scratch memory: no pass may need more than that. */
+const RESERVE = 1 / 2;
 
 interface MemoryQuestion {
   readonly choose: (ordinal: number) => number;
