@@ -26,6 +26,12 @@ test("a folder that can be made is accepted, however deep, and nothing is left",
   expect(readdirSync(root)).toEqual([]);
 });
 
+test("no path at all is not the working folder", async () => {
+  expect(await refusal("")).toBe(
+    '[FOLDER_IMPOSSIBLE] --out is "", as a variable that is not set leaves it; accepted: the path of a folder',
+  );
+});
+
 test("a file in the way is named", async () => {
   const file = join(emptyFolder(), "file");
   writeFileSync(file, "");

@@ -12,6 +12,13 @@ import { OarlockError } from "@oarlock/errors";
  * @throws OarlockError `FOLDER_IMPOSSIBLE`, which names the option, the value, and why.
  */
 export async function requireMakeable(folder: string, named: string): Promise<void> {
+  // Every path function reads "" as the working folder, which would be replaced.
+  if (folder === "") {
+    throw new OarlockError(
+      "FOLDER_IMPOSSIBLE",
+      `${named} is "", as a variable that is not set leaves it; accepted: the path of a folder`,
+    );
+  }
   const place = await nearestExisting(resolve(folder));
   try {
     await rmdir(await mkdtemp(join(place, ".oarlock-")));
