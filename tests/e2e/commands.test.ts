@@ -97,6 +97,7 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(Object.keys(own)).toContain("val-core/addition/answer/mean@4");
   expect((JSON.parse(evaluated) as { metrics: object }).metrics).toEqual(own);
   expect(await call("eval first --set evaluation.samples=2")).toContain("addition/answer/pass@2");
+  expect(await call("eval first --set evaluation.metric=tone", 3)).toContain("METRIC_UNKNOWN");
 
   const answer = await call("chat first --prompt 1+2=");
   const piped = { cwd: folder, input: "hello\n1+2=\n", encoding: "utf8" } as const;
@@ -105,6 +106,11 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(conversation).toMatchObject({ status: 3, stdout: answer });
   await call("export first exported");
   expect(await call("chat exported --prompt 1+2=")).toBe(answer);
+  // A model is beside the run file that names it.
+  mkdirSync(join(folder, "elsewhere"));
+  const named = RUN_FILE.replace(/model: [^]*?(?=^ {2}stages)/m, "model: { from: ../exported }\n");
+  writeFileSync(join(folder, "elsewhere/run.yaml"), named);
+  expect(await call("eval elsewhere/run.yaml")).toContain("addition/answer/greedy");
   expect(await call("export first at-6 --step 6")).toContain(digestsOf(join(folder, "first"))[5]);
   expect(await call("export first at-7 --step 7", 3)).toContain("accepted: 6, 10");
 

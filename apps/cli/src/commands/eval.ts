@@ -1,11 +1,13 @@
 /** `oarlock eval`: mean@k, pass@k and greedy scores of a model, with the evaluation of a run file or a run folder. */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { Command } from "commander";
 import { OarlockError } from "@oarlock/errors";
-import { evaluationValues } from "@oarlock/report";
-import type { ResolvedRun, ResolvedSpec } from "@oarlock/runfile";
+import { evaluationValues, safeText } from "@oarlock/report";
+import type { Plan, ResolvedRun, ResolvedSpec } from "@oarlock/runfile";
 import { openScorerSet } from "@oarlock/workload";
 import type { CommandContext } from "../context.ts";
-import { evaluate, type EvaluationPlace } from "../inference/evaluate.ts";
+import { evaluate, type Evaluated, type EvaluationPlace } from "../inference/evaluate.ts";
 import { keptRewardModels } from "../inference/kept-reward-models.ts";
 import { openPolicy } from "../inference/policy.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -13,10 +15,9 @@ import { openNamedModel } from "../model-argument.ts";
 import { setOption } from "../options.ts";
 import { loadingLine } from "../render/loading.ts";
 import type { Terminal } from "../terminal.ts";
-import { prepare, prepareAgain } from "../prepare.ts";
+import { prepare, prepareAgain, refuseProblems } from "../prepare.ts";
 import { renderTable } from "../render/table.ts";
 import { readPlan, readRecords, runPaths } from "../run-folder.ts";
-import { stat } from "node:fs/promises";
 
 interface EvalOptions {
   readonly model?: string;
@@ -60,8 +61,25 @@ async function runEval({ terminal }: CommandContext, named: string, options: Eva
   const onProgress = (done: number, total: number) => terminal.live(`${done}/${total} prompts`);
   const { signal } = interrupt;
   const asked = { evaluation, scorers: scorers.set, baseDir, seed, place, signal, onProgress };
-  const metrics = await evaluate(policy, asked);
+  const evaluated = await evaluate(policy, asked);
+  const { metrics } = evaluated;
+  for (const line of missing(evaluated)) terminal.note(terminal.style.bad(`warning: ${line}`));
   terminal.print(options.json === true ? JSON.stringify({ model, metrics }) : renderMetrics(metrics));
+}
+
+/** What the numbers say nothing of. */
+function missing({ overlong, prompts, failures, completions }: Evaluated): readonly string[] {
+  const [first] = failures;
+  return [
+    ...(overlong === 0
+      ? []
+      : [`${overlong} of ${prompts} prompts are longer than evaluation.maxPromptLength and left out`]),
+    ...(first === undefined
+      ? []
+      : [
+          `${failures.length} of ${completions} completions could not be scored; the first: ${safeText(first)}`,
+        ]),
+  ];
 }
 
 interface Subject {
@@ -98,6 +116,7 @@ async function subjectOf(named: string, options: EvalOptions, terminal: Terminal
       { ...document, set },
       { onProgress: loadingLine(terminal) },
     );
+    refuseProblems(ofEvaluation(plan), terminal);
     return { run: plan.run, folder: named, baseDir, model, place };
   }
   if (info === undefined) {
@@ -107,8 +126,10 @@ async function subjectOf(named: string, options: EvalOptions, terminal: Terminal
     );
   }
   const { source, plan } = await prepare(named, options.set, { onProgress: loadingLine(terminal) });
+  refuseProblems(ofEvaluation(plan), terminal);
   const { spec } = plan.run;
-  const model = options.model ?? ("from" in spec.model ? spec.model.from : undefined);
+  const model =
+    options.model ?? ("from" in spec.model ? modelBeside(spec.model.from, source.baseDir) : undefined);
   if (model === undefined) {
     throw new OarlockError(
       "EVAL_MODEL_MISSING",
@@ -117,6 +138,18 @@ async function subjectOf(named: string, options: EvalOptions, terminal: Terminal
   }
   return { run: plan.run, folder: undefined, baseDir: source.baseDir, model, place: FIRST };
 }
+
+/** What a run file names is beside it, wherever the command is given. */
+const modelBeside = (from: string, baseDir: string): string =>
+  from.startsWith("hf://") ? from : resolve(baseDir, from);
+
+/** The plan with the traps of its evaluation alone: nothing is trained here, on whatever rows. */
+const ofEvaluation = (plan: Plan): Plan => ({
+  ...plan,
+  problems: plan.problems.filter(
+    ({ code, field }) => field.startsWith("spec.evaluation") && code !== "EVALUATION_ON_TRAINING_DATA",
+  ),
+});
 
 function renderMetrics(metrics: Readonly<Record<string, number>>): string {
   const right = (title: string) => ({ title, align: "right" as const });
