@@ -251,6 +251,11 @@ export const TRAP_CASES: readonly BadInput[] = [
     says: ["EVALUATION_ON_TRAINING_DATA", "7 of its 7 prompts", "another split"],
   },
   {
+    title: "an evaluation that would leave out its longest prompts",
+    set: ["evaluation={data: {type: task, task: {name: addition, split: test}}, maxPromptLength: 3}"],
+    says: ["PROMPTS_TOO_LONG", "would be left out", "maxPromptLength: "],
+  },
+  {
     title: "a model that does not fit in memory",
     set: ["model.init.hiddenSize=65536", "model.init.intermediateSize=1048576", "model.init.layers=64"],
     says: ["MEMORY", "may use"],

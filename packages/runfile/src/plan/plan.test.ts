@@ -197,6 +197,10 @@ describe("traps", () => {
       "evaluation={data: {type: task, task: {name: addition, split: test}}, temperature: 0}",
     ],
     ["METRIC_UNKNOWN", "evaluation={data: {type: task, task: {name: addition, split: test}}, metric: other}"],
+    [
+      "PROMPTS_TOO_LONG",
+      "evaluation={data: {type: task, task: {name: addition, split: test}}, maxPromptLength: 4}",
+    ],
     ["UNTIL_UNSEEN", "stages.warm.sft.until={atLeast: 0.3}"],
     ["HEADS_DO_NOT_DIVIDE", "model.init.heads=5"],
     ["KV_HEADS_DO_NOT_DIVIDE", "model.init.kvHeads=3"],

@@ -36,3 +36,22 @@ export type TrapCheck = (context: TrapContext) => Trap[];
 export function trapWhen(condition: boolean, trap: () => Trap): Trap[] {
   return condition ? [trap()] : [];
 }
+
+interface PromptLengths {
+  readonly longest: number;
+  readonly maxPromptLength: number;
+  /** Tokens that the model has beside the completion. */
+  readonly room: number;
+}
+
+/** Prompts that would be left out without a word, of the block at `path`. */
+export function promptsTooLong(path: Path, { longest, maxPromptLength, room }: PromptLengths): Trap {
+  return {
+    code: "PROMPTS_TOO_LONG",
+    path: [...path, "maxPromptLength"],
+    message: `the longest prompt has ${longest} tokens and would be left out`,
+    value: String(maxPromptLength),
+    accepted:
+      longest <= room ? `maxPromptLength: ${longest}` : "shorter prompts, or a model with more positions",
+  };
+}

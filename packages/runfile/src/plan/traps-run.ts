@@ -5,7 +5,7 @@ import { rolloutsOf, untilOf } from "../stage-parts.ts";
 import { lineage } from "./traps-lineage.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
-import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
+import { type AllowableTrap, promptsTooLong, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 const lag: TrapCheck = ({ spec: { pipeline, stages } }) => {
   const ahead = batchesInFlight(pipeline) - 1;
@@ -93,9 +93,16 @@ const evaluationOnTraining: TrapCheck = ({ spec, facts }) => {
   ];
 };
 
-function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number): Trap[] {
+interface EvaluationRoom {
+  readonly maxPositions: number;
+  /** Tokens of the longest prompt; 0 where not measured. */
+  readonly longest: number;
+}
+
+function evaluationChecks(evaluation: ResolvedEvaluation, { maxPositions, longest }: EvaluationRoom): Trap[] {
   const { temperature, samples, rewards, metric, maxPromptLength, maxNewTokens } = evaluation;
   const path = ["spec", "evaluation"];
+  const room = maxPositions - maxNewTokens;
   return [
     ...trapWhen(temperature === 0 && samples > 1, () => ({
       code: "GREEDY_SAMPLES",
@@ -124,11 +131,14 @@ function evaluationChecks(evaluation: ResolvedEvaluation, maxPositions: number):
       value: String(maxNewTokens),
       accepted: `at most ${Math.max(1, maxPositions - maxPromptLength)}`,
     })),
+    ...trapWhen(longest > maxPromptLength, () => promptsTooLong(path, { longest, maxPromptLength, room })),
   ];
 }
 
-const evaluation: TrapCheck = ({ spec, shape }) =>
-  spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, shape.maxPositions);
+const evaluation: TrapCheck = ({ spec, shape: { maxPositions }, facts }) => {
+  const longest = facts.data.get("evaluation.data")?.longestPrompt ?? 0;
+  return spec.evaluation === undefined ? [] : evaluationChecks(spec.evaluation, { maxPositions, longest });
+};
 
 /** A stage that waits for an evaluation to end it: one that nobody makes would never do so. */
 const untilSeen: TrapCheck = ({ spec }) =>

@@ -11,7 +11,7 @@ import { usesReference } from "../stage-parts.ts";
 import { guards } from "./traps-guards.ts";
 import { rewardModel } from "./traps-reward-model.ts";
 import { batch, optimizer, SFT_RATES, type StageCheck } from "./traps-training.ts";
-import { type AllowableTrap, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
+import { type AllowableTrap, promptsTooLong, type Trap, type TrapCheck, trapWhen } from "./trap.ts";
 
 /** As `SFT_RATES`, of stages that sample. */
 const GRPO_RATES_TINY = [1e-8, 5e-4] as const;
@@ -43,14 +43,7 @@ const context: StageCheck<ResolvedRollouts> = (stage, path, { shape, facts }) =>
       value: String(sampling.maxNewTokens),
       accepted: `at most ${Math.max(1, shape.maxPositions - maxPromptLength)}, or maxPromptLength of at most ${Math.max(1, room)}`,
     })),
-    ...trapWhen(longest > maxPromptLength, () => ({
-      code: "PROMPTS_TOO_LONG",
-      path: [...path, "maxPromptLength"],
-      message: `the longest prompt has ${longest} tokens and would be left out`,
-      value: String(maxPromptLength),
-      accepted:
-        longest <= room ? `maxPromptLength: ${longest}` : "shorter prompts, or a model with more positions",
-    })),
+    ...trapWhen(longest > maxPromptLength, () => promptsTooLong(path, { longest, maxPromptLength, room })),
   ];
 };
 
