@@ -22,7 +22,6 @@ import {
 import type { Tokenizer } from "@oarlock/tokenizer";
 import { readCliEnvironment } from "./config.ts";
 import {
-  longestTokens,
   type Measured,
   openData,
   type OpenedModel,
@@ -30,6 +29,7 @@ import {
   openRewardModel,
   type OpenRewardModelOptions,
   renderingOf,
+  rowLengths,
 } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
 import { fetchSources, functionDigest, loadFunction, refuseUnmounted } from "./sources.ts";
@@ -166,9 +166,10 @@ function dataFacts(
   // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
   const isMeasurable = NEEDED[measured]?.some((part) => dataset.parts.includes(part)) ?? true;
   const how = { tokenizer, measured, ...(stepEnd === undefined ? {} : { stepEnd }) };
-  const longestPrompt = isMeasurable ? longestTokens(dataset, renderingOf(data), how) : 0;
+  const lengths = isMeasurable ? rowLengths(dataset, renderingOf(data), how) : [];
+  const longestPrompt = lengths.reduce((longest, length) => Math.max(longest, length), 0);
   const { digest, rows, parts, partial = {} } = dataset;
-  return { digest, rows: rows.length, longestPrompt, parts, partial };
+  return { digest, rows: rows.length, longestPrompt, lengths, parts, partial };
 }
 
 /** How many rows have a prompt that is among these, by whose they are. */

@@ -2,11 +2,11 @@
 export { modelParts, openModel, type OpenedModel, type OpenModelOptions } from "./model.ts";
 export { openData, type OpenDataOptions } from "./data.ts";
 export {
-  longestTokens,
   type Measured,
   promptTokens,
   renderingOf,
   type Rendering,
+  rowLengths,
   type TokenizedRanking,
   type TokenizedSteps,
   type TokenizedPrompt,

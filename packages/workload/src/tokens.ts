@@ -196,28 +196,28 @@ const lengths: {
   steps: (row, rendering, options) => stepTokens(row, rendering, options)?.tokens.length ?? 0,
 };
 
-interface LongestOptions {
+interface LengthOptions {
   readonly tokenizer: Tokenizer;
   readonly measured: Measured;
   /** Of labelled steps. */
   readonly stepEnd?: string;
 }
 
-/** Tokens of the longest row of a data set; 0 for no rows. What is wrong with a row is said with its place. */
-export function longestTokens(
+/** Tokens of each row of a data set. What is wrong with a row is said with its place. */
+export function rowLengths(
   dataset: Dataset,
   rendering: Rendering,
-  { tokenizer, measured, stepEnd = "" }: LongestOptions,
-): number {
+  { tokenizer, measured, stepEnd = "" }: LengthOptions,
+): number[] {
   const lengthOf = lengths[measured];
-  return dataset.rows.reduce((longest, row, index) => {
+  return dataset.rows.map((row, index) => {
     try {
-      return Math.max(longest, lengthOf(row, rendering, { tokenizer, stepEnd }));
+      return lengthOf(row, rendering, { tokenizer, stepEnd });
     } catch (reason) {
       if (!isOarlockError(reason)) throw reason;
       const { code, rawMessage, retryable } = reason;
       const place = dataset.placeOf?.(index) ?? `row ${index + 1} of ${dataset.name}`;
       throw new OarlockError(code, `${place}: ${rawMessage}`, { retryable, cause: reason.cause });
     }
-  }, 0);
+  });
 }

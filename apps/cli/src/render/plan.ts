@@ -91,6 +91,10 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
     ["parameters", formatCount(run.inputs.model.parameters)],
     ...scorerRows(run),
     ...stages,
+    ...plan.overlong.map(({ path, rows, of, maxLength }) => [
+      "left out",
+      `${formatCount(rows)} of ${formatCount(of)} rows of ${path}: longer than its maxLength, ${formatCount(maxLength)} tokens`,
+    ]),
     ["peak memory", `about ${formatBytes(memory.total)} (${memoryParts(memory)})`],
     ...(time === undefined
       ? []

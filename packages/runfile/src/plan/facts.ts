@@ -32,6 +32,8 @@ export interface DataFacts {
   readonly rows: number;
   /** Tokens of the longest prompt (SFT: of the longest whole row); 0 where not measured. */
   readonly longestPrompt: number;
+  /** Tokens of each row, of which that is the largest; absent where not measured. */
+  readonly lengths?: readonly number[];
   /** Parts that the rows have: `prompt`, `completion`, `answer`, `messages`, and columns of the user's. */
   readonly parts: readonly string[];
   /** Parts that only some rows have, each with the place of the first row that lacks it. */

@@ -1,5 +1,5 @@
 /** Which things outside the run file a run reads: data blocks, functions and reward models, by their path in the spec. Pure. */
-import type { ResolvedData, ResolvedReward, ResolvedSpec } from "../resolved.ts";
+import type { ResolvedData, ResolvedPtx, ResolvedReward, ResolvedSpec } from "../resolved.ts";
 import { blockOf, isStageResult, modelsOf, rolloutsOf } from "../stage-parts.ts";
 import type { StageType } from "../vocabulary.ts";
 
@@ -11,6 +11,8 @@ export interface DataUse {
   readonly purpose: StageType | "evaluation";
   /** Of labelled steps: what stands between two of them. */
   readonly stepEnd?: string;
+  /** Tokens of a row at most, where longer rows are left out. */
+  readonly maxLength?: number;
 }
 
 /** Every data block, stages in order, the evaluation last. */
@@ -23,16 +25,25 @@ export function dataUses(spec: ResolvedSpec): DataUse[] {
       ...(stage.type === "reward-model" && stage["reward-model"].stepEnd !== undefined
         ? { stepEnd: stage["reward-model"].stepEnd }
         : {}),
+      ...(stage.type === "sft" ? { maxLength: stage.sft.maxLength } : {}),
+      ...(stage.type === "reward-model" ? { maxLength: stage["reward-model"].maxLength } : {}),
     },
     // Rows that are mixed in are demonstrations.
     ...(stage.type === "ppo" && stage.ppo.ptx !== undefined
-      ? [{ path: `stages.${index}.ppo.ptx.data`, data: stage.ppo.ptx.data, purpose: "sft" } as const]
+      ? [mixedIn(`stages.${index}.ppo.ptx.data`, stage.ppo.ptx)]
       : []),
   ]);
   const { evaluation } = spec;
   if (evaluation === undefined) return ofStages;
   return [...ofStages, { path: "evaluation.data", data: evaluation.data, purpose: "evaluation" }];
 }
+
+const mixedIn = (path: string, { data, maxLength }: ResolvedPtx): DataUse => ({
+  path,
+  data,
+  purpose: "sft",
+  maxLength,
+});
 
 /** One reward of type `function`. */
 export interface FunctionUse {

@@ -165,6 +165,15 @@ describe("D1: the digest", () => {
   });
 });
 
+it("counts the rows that a supervised stage leaves out", () => {
+  const lengths = [6, 5, 8, 9];
+  const data = new Map([...facts().data, ["stages.0.sft.data", { ...rows, longestPrompt: 9, lengths }]]);
+  expect(plan(["stages.warm.sft.maxLength=7"], { data }).overlong).toEqual([
+    { path: "stages.0.sft.data", rows: 2, of: 4, maxLength: 7 },
+  ]);
+  expect(plan([], { data }).overlong).toEqual([]);
+});
+
 describe("traps", () => {
   const GRPO = "stages.learn.grpo";
 

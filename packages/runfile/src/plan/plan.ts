@@ -27,10 +27,22 @@ export interface Plan {
   /** Work of one step, per stage. */
   readonly tokens: readonly StageTokens[];
   readonly memory: MemoryEstimate;
+  /** Data of which rows are left out. */
+  readonly overlong: readonly OverlongRows[];
   /** Traps that the run must not enter; a run starts only where this is empty. */
   readonly problems: readonly Problem[];
   /** Traps that `allow` names. */
   readonly allowed: readonly Problem[];
+}
+
+/** Rows of a data block that are longer than a stage takes. */
+export interface OverlongRows {
+  /** Of the data block, e.g. `stages.0.sft.data`. */
+  readonly path: string;
+  readonly rows: number;
+  /** Rows of the data. */
+  readonly of: number;
+  readonly maxLength: number;
 }
 
 /** Resolves a run. Fills every default, counts, and checks for traps; throws only where `facts` lacks a model from files. */
@@ -61,6 +73,7 @@ export function resolvePlan(file: ReadRunFile, facts: PlanFacts): Plan {
     origins,
     tokens: tokensOf(spec, facts),
     memory,
+    overlong: overlongRows(spec, facts),
     problems: traps.filter(({ code }) => !permitted.has(code)).map(problem),
     allowed: traps.filter(({ code }) => permitted.has(code)).map(problem),
   };
@@ -101,6 +114,14 @@ function scorersOf(spec: ResolvedSpec, facts: PlanFacts): Pick<RunInputs, "score
     return { from, ...found };
   });
   return scorers.length === 0 ? {} : { scorers };
+}
+
+function overlongRows(spec: ResolvedSpec, facts: PlanFacts): OverlongRows[] {
+  return dataUses(spec).flatMap(({ path, maxLength = Number.POSITIVE_INFINITY }) => {
+    const lengths = facts.data.get(path)?.lengths ?? [];
+    const rows = lengths.filter((length) => length > maxLength).length;
+    return rows === 0 ? [] : [{ path, rows, of: lengths.length, maxLength }];
+  });
 }
 
 function tokensOf(spec: ResolvedSpec, facts: PlanFacts): StageTokens[] {
