@@ -85,7 +85,7 @@ function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticCo
     ...computedByActors(critic, at),
     optimizer: fillOptimizer(critic?.optimizer, at.inside("optimizer"), {
       learningRate: bySize(context, [3e-4, 1e-4, 1e-5]),
-      warmupSteps: Math.min(10, Math.ceil(context.steps / 10)),
+      warmupSteps: Math.min(10, context.steps - 1, Math.ceil(context.steps / 10)),
       schedule: "constant",
     }),
   };

@@ -71,13 +71,14 @@ export function fillRollouts(
   const batch = Math.max(1, Math.floor((promptsPerStep * groupSize) / defaults.miniBatches));
   const rewards = fillRewards(spec.rewards, at.inside("rewards"));
   const reference = computedByActors(spec.reference, at.inside("reference"));
+  const epochs = at.fill("epochs", spec.epochs, defaults.epochs);
   return {
     model: fillStart(spec.model, at, defaults),
     data: fillData(spec.data, at.inside("data")),
     steps,
     promptsPerStep,
     groupSize,
-    epochs: at.fill("epochs", spec.epochs, defaults.epochs),
+    epochs,
     microBatchSize: microBatch(spec.microBatchSize, at, { batch, length }),
     maxPromptLength,
     sampling,
@@ -94,7 +95,7 @@ export function fillRollouts(
     ...fillUntil(spec.until, at),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,
-      warmupSteps: Math.min(10, Math.ceil(steps / 10)),
+      warmupSteps: Math.min(10, steps * epochs - 1, Math.ceil(steps / 10)),
       schedule: "constant",
     }),
   };

@@ -58,7 +58,7 @@ function fillSft(sft: SftSpec, at: Scope, context: RowContext): ResolvedSft {
     "the longest row and the model's positions",
   );
   const learningRate = context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 2e-5]);
-  const warmupSteps = Math.ceil(steps / 20);
+  const warmupSteps = Math.min(steps - 1, Math.ceil(steps / 20));
   return {
     model: fillStart(sft.model, at, context),
     data: fillData(sft.data, at.inside("data")),

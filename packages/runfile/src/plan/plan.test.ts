@@ -165,6 +165,16 @@ describe("D1: the digest", () => {
   });
 });
 
+it("warms up in a stage of one step no longer than the stage", () => {
+  const set = ["stages.warm.sft.steps=1", "stages.learn.grpo.steps=1", "pipeline.lag=0"];
+  const { problems, run } = plan(set);
+  expect(problems).toEqual([]);
+  expect(run.spec.stages).toMatchObject([
+    { sft: { optimizer: { warmupSteps: 0 } } },
+    { grpo: { optimizer: { warmupSteps: 0 } } },
+  ]);
+});
+
 it("counts the rows that a supervised stage leaves out", () => {
   const lengths = [6, 5, 8, 9];
   const data = new Map([...facts().data, ["stages.0.sft.data", { ...rows, longestPrompt: 9, lengths }]]);
