@@ -60,7 +60,13 @@ function find(record: TableRecord, part: keyof ColumnNames, names: ColumnNames):
     if (value !== undefined && value !== null) return { column, value };
   }
   if (named === undefined) return undefined;
-  throw refusal(record, named, `missing; the row has: ${Object.keys(record.values).join(", ")}`);
+  throw refusal(record, named, absence(record, named));
+}
+
+/** Why a column gives nothing: it is null, or it is not there, and what then helps. */
+function absence({ values }: TableRecord, column: string, help = ""): string {
+  if (valueAt(values, column) === null) return "is null; accepted: a value in every row";
+  return `missing; the row has: ${Object.keys(values).join(", ")}${help}`;
 }
 
 const refusal = (record: TableRecord, column: string, message: string): OarlockError =>
@@ -116,11 +122,8 @@ function withoutPrompt(record: TableRecord, names: ColumnNames): Row {
   const { text } = record.values;
   if (typeof text === "string" && Object.keys(names).length === 0)
     return { prompt: "", completion: text, isPlainText: true, fields: jsonFields(record.values) };
-  throw refusal(
-    record,
-    names.prompt ?? "prompt",
-    `missing; the row has: ${Object.keys(record.values).join(", ")}. Name the column under fields.prompt`,
-  );
+  const column = names.prompt ?? "prompt";
+  throw refusal(record, column, absence(record, column, ". Name the column under fields.prompt"));
 }
 
 /** TRL hands a column `tools` to the chat template of a conversation. A prompt without them would be another one. */

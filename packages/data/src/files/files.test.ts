@@ -51,6 +51,7 @@ describe("conventions", () => {
     });
     expect(row({ text: "Once", prompt: "a" }).isPlainText).toBeUndefined();
     expect(() => row({ text: 1 })).toThrow(/field "prompt": missing; the row has: text/);
+    expect(() => row({ prompt: null, text: 1 })).toThrow(/field "prompt": is null/);
     expect(() => row({ text: "Once" }, { answer: "solution" })).toThrow(/field "prompt": missing/);
   });
   test("TRL: stepwise supervision, labels true or false or shares", () => {
