@@ -48,11 +48,22 @@ function toVerdict(result: unknown): Verdict {
     if ("type" in result && result.type === "failed" && "reason" in result)
       return failed("REWARD_FAILED", String(result.reason));
     if ("value" in result && typeof result.value === "number") {
-      return scored(result.value, "explanation" in result ? String(result.explanation) : undefined);
+      const { explanation } = { explanation: undefined, ...result };
+      return scored(result.value, explanation === undefined ? undefined : String(explanation));
     }
   }
   return failed(
     "REWARD_RESULT",
-    `a reward is a number, { value, explanation } or failed(…); got ${JSON.stringify(result) ?? typeof result}`,
+    `a reward is a number, { value, explanation } or failed(…); got ${written(result)}`,
   );
+}
+
+/** A value of any kind in a few words: big integers, and what JSON cannot hold, too. */
+function written(value: unknown): string {
+  if (typeof value === "bigint") return `${value}n`;
+  try {
+    return JSON.stringify(value) ?? typeof value;
+  } catch {
+    return `an object that is no JSON`;
+  }
 }

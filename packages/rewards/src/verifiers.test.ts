@@ -188,6 +188,16 @@ describe("reward functions (S1)", () => {
       expect(verdict.type).toBe("failed");
     },
   );
+  test("what cannot be written as JSON is a wrong result, and not thrown", async () => {
+    const big = await applyReward(() => 1n as never, input("x"));
+    expect(big).toMatchObject({ code: "REWARD_RESULT", reason: expect.stringMatching(/got 1n$/) as string });
+    const inner = await applyReward(() => ({ value: 1n }) as never, input("x"));
+    expect(inner).toMatchObject({ code: "REWARD_RESULT" });
+  });
+  test("an explanation that is undefined is none", async () => {
+    const verdict = await applyReward(() => ({ value: 1, explanation: undefined }) as never, input("x"));
+    expect(verdict).toEqual({ type: "scored", value: 1 });
+  });
   test("what it throws is a failure", async () => {
     const verdict = await applyReward(() => {
       throw new TypeError("broken");
