@@ -3,6 +3,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   writeFileSync,
   openSync,
   ftruncateSync,
@@ -108,6 +109,15 @@ describe("a saved model", () => {
       "tokenizer.json",
       "tokenizer_config.json",
     ]);
+  });
+
+  it("fills an empty folder, which stays the one that it is", async () => {
+    const folder = temporaryFolder("model");
+    const { ino } = statSync(folder);
+    await saveModel(folder, model());
+    expect(statSync(folder).ino).toBe(ino);
+    expect(readdirSync(folder).filter((name) => name.startsWith("."))).toEqual([]);
+    expect((await loadModelFolder(folder)).config).toEqual(config);
   });
 
   it("leaves the old folder as it was when writing fails", async () => {

@@ -1,9 +1,9 @@
 /**
  * Writes a model as a folder in Hugging Face layout. The folder appears whole or not at all: everything is written and
- * synced beside it first, then renamed.
+ * synced beside it first, then renamed. A folder that is there and empty is filled in the same way.
  */
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, open, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { type LlamaConfig, parameterLayout } from "@oarlock/nn";
@@ -61,14 +61,18 @@ async function writeModel(folder: string, model: ModelToSave, options: SaveOptio
   }
   const target = resolve(folder);
   await mkdir(dirname(target), { recursive: true });
-  const draft = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
+  // A shell may stand in an empty folder, or a disk be mounted there: it stays, and is filled.
+  const isEmpty = existsSync(target) && (await readdir(target)).length === 0;
+  const draft = await mkdtemp(
+    isEmpty ? join(target, ".draft-") : join(dirname(target), `.${basename(target)}-`),
+  );
   try {
     const { config, weights } = toHalfSplit(model.config, model.weights);
     for (const [name, text] of textFiles({ ...model, config }, dtype)) {
       await writeSynced(join(draft, name), [new TextEncoder().encode(text)], signal);
     }
     await writeSynced(join(draft, "model.safetensors"), tensorChunks(config, weights, dtype), signal);
-    await replaceFolder(draft, target);
+    await (isEmpty ? fillFolder(draft, target) : replaceFolder(draft, target));
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
@@ -127,6 +131,12 @@ async function writeSynced(path: string, chunks: Iterable<Uint8Array>, signal?: 
   } finally {
     await handle.close();
   }
+}
+
+/** What makes the folder a model comes last. */
+async function fillFolder(draft: string, target: string): Promise<void> {
+  const names = (await readdir(draft)).filter((name) => name !== "config.json");
+  for (const name of [...names, "config.json"]) await rename(join(draft, name), join(target, name));
 }
 
 /** A folder cannot be renamed over another one: the old one steps aside first. */
