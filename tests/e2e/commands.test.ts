@@ -100,6 +100,7 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(await call("eval first --set evaluation.metric=tone", 3)).toContain("METRIC_UNKNOWN");
 
   const answer = await call("chat first --prompt 1+2=");
+  expect(await call("chat first --prompt 1+2= --system x", 3)).toContain("has no chat template");
   const piped = { cwd: folder, input: "hello\n1+2=\n", encoding: "utf8" } as const;
   const conversation = spawnSync(process.execPath, [LAUNCHER, "chat", "first"], piped);
   expect(conversation.stderr).toContain("TOKENIZER");

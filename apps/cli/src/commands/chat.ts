@@ -37,6 +37,12 @@ export function chatCommand(context: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (named: string, options: ChatOptions) => {
       const model = await openNamedModel(named, { onProgress: loadingLine(context.terminal) });
+      if (options.system !== "" && model.tokenizer.templateDigest === "") {
+        throw new OarlockError(
+          "TOKENIZER_NO_TEMPLATE",
+          `--system ${JSON.stringify(options.system)}: ${named} has no chat template, so it continues text as it is; accepted: no --system`,
+        );
+      }
       const maxLength = Math.min(model.config.maxPositions, MOST_POSITIONS);
       await using policy = await openPolicy(model, {
         compute: DEFAULT_COMPUTE,
