@@ -85,6 +85,7 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   rmSync(join(home, "plan.json"));
 
   expect(await call("status first")).toMatch(/sums completed[^]* grpo 4\/4 /);
+  expect(await call("status .", 3)).toContain("accepted: one of the runs in it, first\n");
   expect(await call("samples first")).toMatch(/\(wanted: \d+\)\n +before [^]*\n +after /);
   expect((await call("samples first --stage grpo --step 3 --count 2")).match(/grpo step 3/g)).toHaveLength(2);
   expect(await call("samples first --count 0", 2)).toContain("expected a whole number from 1 on");

@@ -2,10 +2,11 @@
  * Whole runs in one process, with real engines, services, bus and gRPC: the same plan gives the same weights whatever the
  * number of actors, the order of arrival, and the crashes in between.
  */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bus } from "@oarlock/bus";
+import { listCheckpoints } from "@oarlock/checkpoint";
 import { ActorService, LearnerService, RewardService } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord } from "@oarlock/report";
@@ -164,6 +165,28 @@ describe("a local run", () => {
     await local.abandon();
     expect(digestsOf(await readRecords(outDir)).length).toBeLessThan(12);
     const resumed = await runPlan(LAGGING, { outDir, uid: "run-2", resume: true });
+    expect(resumed.digests).toEqual(whole.digests);
+  });
+
+  test("T3: where the newest checkpoint is damaged the run says so and continues from the one before it", async () => {
+    const whole = await wholeRun();
+    const outDir = await newFolder();
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === "step" && event.globalStep === 5) stop.abort();
+    };
+    const set = [...LAGGING, "checkpoints={every: 2, keep: 3}"];
+    await runPlan(set, { outDir, uid: "run-3", signal: stop.signal, onEvent });
+    const [newest] = await listCheckpoints(join(outDir, "checkpoints"));
+    await truncate(join(newest?.path ?? "", "weights.bin"), 100);
+    const said: RunEvent[] = [];
+    const resumed = await runPlan(set, {
+      outDir,
+      uid: "run-3",
+      resume: true,
+      onEvent: (event) => void said.push(event),
+    });
+    expect(said.filter(({ type }) => type === "skipped")).toMatchObject([{ path: newest?.path }]);
     expect(resumed.digests).toEqual(whole.digests);
   });
 

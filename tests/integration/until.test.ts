@@ -95,11 +95,13 @@ test("D1, T3: each stage ends with the evaluation that reached it, also after a 
   }
 });
 
-test("a score that is not reached ends nothing", async () => {
+test("a score that is not reached ends nothing, and is told at the stage's end", async () => {
   const { records, events } = await run({}, [
     "stages.sft.sft.until={atLeast: 2}",
     "stages.grpo.grpo.steps=2",
   ]);
   expect(records.filter(({ kind, stage }) => kind === "step" && stage === "sft")).toHaveLength(6);
-  expect(events.filter(({ type }) => type === "reached")).toEqual([]);
+  expect(events.filter(({ type }) => type === "reached" || type === "missed")).toMatchObject([
+    { type: "missed", stage: "sft", step: 6, score: "mean", atLeast: 2 },
+  ]);
 });

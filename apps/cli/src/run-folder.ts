@@ -2,6 +2,7 @@
  * The folder of a run: what lies where, and reading it back. Writing of records, samples, checkpoints and the final
  * model is the run's own; this file owns the plan, the summary, the report and the TensorBoard files.
  */
+import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
@@ -101,7 +102,7 @@ export async function readPlan(folder: string): Promise<PlanDocument> {
   if (text === "") {
     throw new OarlockError(
       "RUN_FOLDER_INVALID",
-      `${folder} is not a run folder: it has no plan.json; accepted: a folder that \`oarlock run\` wrote`,
+      `${folder} is not a run folder: it has no plan.json; accepted: ${await runsWithin(folder)}`,
     );
   }
   const document = parsed(text);
@@ -109,6 +110,19 @@ export async function readPlan(folder: string): Promise<PlanDocument> {
     throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
   return document;
 }
+
+/** What to name instead of a folder that is no run's: one of those in it that are, as `run --seeds` leaves them. */
+async function runsWithin(folder: string): Promise<string> {
+  const names = await readdir(folder).catch(() => []);
+  const runs = names.filter((name) => existsSync(runPaths(join(folder, name)).plan)).sort();
+  return runs.length === 0
+    ? "a folder that `oarlock run` wrote"
+    : `one of the runs in it, ${listed(runs.map((name) => join(folder, name)))}`;
+}
+
+/** The first few of many. */
+const listed = (names: readonly string[]): string =>
+  names.length <= 5 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, …`;
 
 /** undefined: it is no JSON. */
 function parsed(text: string): unknown {

@@ -189,9 +189,11 @@ function createDisplay({ terminal, now }: SessionOptions): (event: RunEvent) => 
     },
     evaluation: note,
     reached: note,
+    missed: note,
     alarm: note,
     scorer: note,
     checkpoint: (event) => terminal.live(eventLine(event, style)),
+    skipped: note,
     warning: note,
     unscored(event) {
       // Once a stage: the share is a metric, and each sample has its reason.

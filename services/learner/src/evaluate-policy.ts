@@ -14,7 +14,7 @@ import { policyAttributes } from "@oarlock/telemetry";
 import { collectBatch } from "./collect-batch.ts";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { evaluationMetrics, reachedBy } from "./evaluation.ts";
+import { evaluationMetrics, untilScore } from "./evaluation.ts";
 import type { EvaluatedPrompt } from "./evaluation.ts";
 import { evaluationGroup, evaluationGroupSizes } from "./plan.ts";
 import type { EvaluationRecord } from "./ports.ts";
@@ -81,9 +81,10 @@ async function evaluateUnder(
   };
   const planned = stageAt(parts.run, at.stage);
   const stage = planned.name;
-  const until = at.when === "step" ? untilOf(planned) : undefined;
-  const reached = until && reachedBy(metrics, names, until);
-  const when = reached === undefined ? at.when : "after";
+  const until = at.when === "before" ? undefined : untilOf(planned);
+  const asked = until && untilScore(metrics, names, until);
+  const isReached = asked !== undefined && asked.value >= asked.atLeast;
+  const when = isReached ? "after" : at.when;
   const record: EvaluationRecord = { stage, when, step: at.step, policy, metrics };
   await parts.journal.metrics({
     kind: "evaluation",
@@ -102,8 +103,9 @@ async function evaluateUnder(
   const unscored = unscoredOf([...rewards.values()]);
   if (unscored !== undefined) parts.onEvent({ type: "unscored", stage, step: at.step, ...unscored });
   const after = { ...progress, evaluations: [...progress.evaluations, record] };
-  if (reached === undefined) return after;
-  parts.onEvent({ type: "reached", stage, step: at.step, ...reached });
+  if (asked !== undefined && when === "after")
+    parts.onEvent({ type: isReached ? "reached" : "missed", stage, step: at.step, ...asked });
+  if (!isReached || at.when === "after") return after;
   const ended = { ...after, position: { ...after.position, ended: true } };
   announceStage(parts, ended, []);
   return ended;

@@ -5,7 +5,7 @@
 import { estimateScore, estimateShare } from "@oarlock/rl";
 import type { Estimate } from "@oarlock/rl";
 import type { ResolvedUntil } from "@oarlock/runfile";
-import type { Reached } from "./ports.ts";
+import type { UntilScore } from "./ports.ts";
 
 /** Scores of one prompt's samples; a failed sample (S1) has none. */
 export interface EvaluatedPrompt {
@@ -32,14 +32,14 @@ function scoreNames({ task, reward, samples }: EvaluationNames): ScoreNames {
   return { mean: `${prefix}/mean@${samples}`, pass: `${prefix}/pass@${samples}`, greedy: `${prefix}/greedy` };
 }
 
-/** The score that ends a stage; undefined where it is not reached, or nothing was scored (S1). */
-export function reachedBy(
+/** The score that may end a stage; undefined where nothing was scored (S1). */
+export function untilScore(
   metrics: Readonly<Record<string, number>>,
   names: EvaluationNames,
   { score, atLeast }: ResolvedUntil,
-): Reached | undefined {
+): UntilScore | undefined {
   const value = metrics[scoreNames(names)[score]];
-  return value !== undefined && value >= atLeast ? { score, value, atLeast } : undefined;
+  return value === undefined ? undefined : { score, value, atLeast };
 }
 
 function put(into: Record<string, number>, name: string, interval: Estimate): void {

@@ -74,7 +74,10 @@ export async function openLearner(parts: OpenLearnerParts): Promise<OpenedLearne
     folder,
     keep: run.spec.checkpoints.keep,
     resume,
-    onSkipped: (path: string, reason: string) => log.warn("skipped a checkpoint", { path, reason }),
+    onSkipped: (path: string, reason: string) => {
+      log.warn("skipped a checkpoint", { path, reason });
+      parts.onEvent?.({ type: "skipped", path, reason });
+    },
     ...(signal === undefined ? {} : { signal }),
   };
   const keptFolder =

@@ -64,7 +64,9 @@ export type LearnerEvent =
   | ({ readonly type: "step"; readonly steps: number; readonly policy: PolicyVersion } & MetricsRecord)
   | ({ readonly type: "evaluation" } & EvaluationRecord)
   /** An evaluation gave what ends the stage. */
-  | ({ readonly type: "reached"; readonly stage: string; readonly step: number } & Reached)
+  | ({ readonly type: "reached"; readonly stage: string; readonly step: number } & UntilScore)
+  /** Nor did any until the stage's last step. */
+  | ({ readonly type: "missed"; readonly stage: string; readonly step: number } & UntilScore)
   | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
   /** From a step on, counted from 1, a scorer has another version. */
   | {
@@ -75,13 +77,15 @@ export type LearnerEvent =
       readonly step: number;
     }
   | { readonly type: "checkpoint"; readonly globalStep: number; readonly path: string }
+  /** A checkpoint is damaged; the run continues from an older one. */
+  | { readonly type: "skipped"; readonly path: string; readonly reason: string }
   /** Samples of a step or an evaluation that no scorer could judge. */
   | ({ readonly type: "unscored"; readonly stage: string; readonly step: number } & Unscored)
   | { readonly type: "stalled"; readonly message: string }
   | { readonly type: "rejected"; readonly stage: string; readonly step: number; readonly reason: string };
 
 /** A score of an evaluation, and what was asked of it. */
-export interface Reached extends ResolvedUntil {
+export interface UntilScore extends ResolvedUntil {
   readonly value: number;
 }
 

@@ -1,7 +1,7 @@
 /** `oarlock status DIR`: where a run stands, from its folder, and from its processes where it runs on several. */
 import { Command } from "commander";
 import { type MetricsRecord, formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
-import { blockOf, rolloutsOf } from "@oarlock/runfile";
+import { blockOf, rolloutsOf, untilOf } from "@oarlock/runfile";
 import type { CommandContext } from "../context.ts";
 import { liveStatus } from "../processes/index.ts";
 import { renderEvaluations } from "../render/outcome.ts";
@@ -50,7 +50,8 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
           values.length === 0
             ? ""
             : `  ${shown} ${formatNumber(values.at(-1) ?? 0)} ${sparkline(values.slice(-BARS))}`;
-        terminal.print(`  ${stage.name} ${steps.length}/${wanted}${curve}`);
+        const most = untilOf(stage) === undefined ? "" : " at most";
+        terminal.print(`  ${stage.name} ${steps.length}/${wanted}${most}${curve}`);
       }
       traceLines(records).forEach((line) => terminal.print(style.dim(line)));
       await printProcesses(terminal, folder, serviceAccess(options));

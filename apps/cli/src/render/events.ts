@@ -14,10 +14,16 @@ const LINES: { readonly [T in RunEvent["type"]]: (event: Of<T>, style: TextStyle
   evaluation: renderEvaluation,
   reached: ({ stage, step, score, value, atLeast }) =>
     `stage ${stage} ends at step ${step}: ${score} ${value.toFixed(3)}, asked for ${atLeast}`,
+  missed: ({ stage, step, score, value, atLeast }, style) =>
+    style.bad(
+      `warning: stage ${stage} ends with its last step, ${step}: ${score} ${value.toFixed(3)}, asked for ${atLeast}`,
+    ),
   alarm: ({ stage, step, reaction, message }, style) =>
     style.bad(`alarm: ${stage} step ${step}: ${message}; ${REACTIONS[reaction]}`),
   scorer: ({ scorer, version, stage, step }) => `${scorer} is ${version} from step ${step} of ${stage} on`,
   checkpoint: ({ globalStep }, style) => style.dim(`checkpoint at step ${globalStep}`),
+  skipped: ({ reason }, style) =>
+    style.bad(`warning: a checkpoint is damaged, and the one before it is taken: ${reason}`),
   warning: ({ message }, style) => style.bad(`warning: ${message}`),
   unscored: ({ stage, step, failed, of, reason }, style) =>
     style.bad(
