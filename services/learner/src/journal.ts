@@ -42,9 +42,12 @@ export async function openJournal(folder: string, cut: JournalCut | undefined): 
     },
     sync,
     async [Symbol.asyncDispose]() {
-      await sync();
-      await metrics.close();
-      await samples.close();
+      try {
+        await sync();
+      } finally {
+        await metrics.close();
+        await samples.close();
+      }
     },
   };
 }
