@@ -221,6 +221,7 @@ describe("traps", () => {
       "evaluation={data: {type: task, task: {name: addition, split: test}}, maxPromptLength: 4}",
     ],
     ["UNTIL_UNSEEN", "stages.warm.sft.until={atLeast: 0.3}"],
+    ["UNTIL_UNREACHABLE", "stages.warm.sft.until={atLeast: 2, score: pass}"],
     ["HEADS_DO_NOT_DIVIDE", "model.init.heads=5"],
     ["KV_HEADS_DO_NOT_DIVIDE", "model.init.kvHeads=3"],
     ["HEAD_SIZE_ODD", "model.init.headSize=15"],

@@ -161,6 +161,13 @@ const untilSeen: TrapCheck = ({ spec }) =>
         value: "greedy",
         accepted: "evaluation.greedy: true, or score: mean",
       })),
+      ...trapWhen(until.score === "pass" && until.atLeast > 1, () => ({
+        code: "UNTIL_UNREACHABLE",
+        path: [...path, "atLeast"],
+        message: "pass@k is a share of prompts",
+        value: String(until.atLeast),
+        accepted: "at most 1, or score: mean",
+      })),
     ];
   });
 
