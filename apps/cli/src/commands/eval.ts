@@ -143,11 +143,14 @@ async function subjectOf(named: string, options: EvalOptions, terminal: Terminal
 const modelBeside = (from: string, baseDir: string): string =>
   from.startsWith("hf://") ? from : resolve(baseDir, from);
 
-/** The plan with the traps of its evaluation alone: nothing is trained here, on whatever rows. */
+/** Traps of an evaluation that lies between trainings: here nothing is trained, and stages have left what they make. */
+const OF_TRAINING: ReadonlySet<string> = new Set(["EVALUATION_ON_TRAINING_DATA", "EVALUATION_BEFORE_MODEL"]);
+
+/** The plan with the other traps of its evaluation alone. */
 const ofEvaluation = (plan: Plan): Plan => ({
   ...plan,
   problems: plan.problems.filter(
-    ({ code, field }) => field.startsWith("spec.evaluation") && code !== "EVALUATION_ON_TRAINING_DATA",
+    ({ code, field }) => field.startsWith("spec.evaluation") && !OF_TRAINING.has(code),
   ),
 });
 
