@@ -64,6 +64,6 @@ function written(value: unknown): string {
   try {
     return JSON.stringify(value) ?? typeof value;
   } catch {
-    return `an object that is no JSON`;
+    return "an object that is no JSON";
   }
 }

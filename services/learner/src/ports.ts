@@ -65,7 +65,7 @@ export type LearnerEvent =
   | ({ readonly type: "evaluation" } & EvaluationRecord)
   /** An evaluation gave what ends the stage. */
   | ({ readonly type: "reached"; readonly stage: string; readonly step: number } & UntilScore)
-  /** Nor did any until the stage's last step. */
+  /** None did: the stage has ended with its last step. */
   | ({ readonly type: "missed"; readonly stage: string; readonly step: number } & UntilScore)
   | ({ readonly type: "alarm"; readonly stage: string; readonly step: number } & Alarm)
   /** From a step on, counted from 1, a scorer has another version. */

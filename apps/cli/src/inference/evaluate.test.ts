@@ -1,6 +1,7 @@
 /** What an evaluation outside a run says where there is less to say than was asked for. */
 import type { ResolvedEvaluation } from "@oarlock/runfile";
-import { openModel, type ScorerSet } from "@oarlock/workload";
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import type { ScorerSet } from "@oarlock/workload";
 import { expect, test } from "vitest";
 import { evaluate, type Evaluated } from "./evaluate.ts";
 import type { Policy } from "./policy.ts";
@@ -40,24 +41,7 @@ async function evaluated(
   changes: Partial<ResolvedEvaluation>,
   verdict: (completion: number) => Verdict,
 ): Promise<Evaluated> {
-  const init = {
-    architecture: "llama",
-    hiddenSize: 16,
-    intermediateSize: 32,
-    layers: 1,
-    heads: 2,
-    kvHeads: 2,
-    headSize: 8,
-    maxPositions: 32,
-    ropeTheta: 10_000,
-    ropeConvention: "half-split",
-    rmsNormEps: 1e-5,
-    tiedEmbeddings: true,
-    qkvBias: false,
-    qkNorm: false,
-    tokenizer: { type: "characters", characters: { alphabet: "0123456789+=" } },
-  } as const;
-  const { tokenizer } = await openModel({ init }, { baseDir: ".", seed: 0 });
+  const tokenizer = createTokenizer(characterTokenizer({ alphabet: "0123456789+=" }));
   const completion = { tokens: tokenizer.encode("1"), finishReason: "stop" };
   const policy = {
     tokenizer,

@@ -23,7 +23,7 @@ const LINES: { readonly [T in RunEvent["type"]]: (event: Of<T>, style: TextStyle
   scorer: ({ scorer, version, stage, step }) => `${scorer} is ${version} from step ${step} of ${stage} on`,
   checkpoint: ({ globalStep }, style) => style.dim(`checkpoint at step ${globalStep}`),
   skipped: ({ reason }, style) =>
-    style.bad(`warning: a checkpoint is damaged, and the one before it is taken: ${reason}`),
+    style.bad(`warning: a checkpoint is damaged, and an older one is looked for: ${reason}`),
   warning: ({ message }, style) => style.bad(`warning: ${message}`),
   unscored: ({ stage, step, failed, of, reason }, style) =>
     style.bad(

@@ -12,6 +12,7 @@ import {
   MOST_LENGTH,
   positions,
   type RowContext,
+  warmUp,
 } from "./stage-defaults.ts";
 
 export function fillPpo(ppo: PpoSpec, at: Scope, context: RowContext): ResolvedPpo {
@@ -85,7 +86,7 @@ function fillCritic(critic: CriticSpec | undefined, at: Scope, context: CriticCo
     ...computedByActors(critic, at),
     optimizer: fillOptimizer(critic?.optimizer, at.inside("optimizer"), {
       learningRate: bySize(context, [3e-4, 1e-4, 1e-5]),
-      warmupSteps: Math.min(10, context.steps - 1, Math.ceil(context.steps / 10)),
+      warmupSteps: warmUp(Math.min(10, context.steps / 10), context.steps),
       schedule: "constant",
     }),
   };

@@ -13,6 +13,7 @@ import {
   MOST_LENGTH,
   positions,
   type RowContext,
+  warmUp,
 } from "./stage-defaults.ts";
 
 /** Texts that are read together. */
@@ -49,7 +50,7 @@ export function fillRewardModel(spec: RewardModelSpec, at: Scope, context: RowCo
     minimumAccuracy: at.fill("minimumAccuracy", spec.minimumAccuracy, 0.5),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 1e-5]),
-      warmupSteps: Math.min(steps - 1, Math.ceil(steps / 20)),
+      warmupSteps: warmUp(steps / 20, steps),
       schedule: "cosine",
     }),
   };

@@ -15,6 +15,7 @@ import {
   MOST_LENGTH,
   positions,
   type RowContext,
+  warmUp,
 } from "./stage-defaults.ts";
 
 /** Defaults that the algorithm decides. */
@@ -95,7 +96,7 @@ export function fillRollouts(
     ...fillUntil(spec.until, at),
     optimizer: fillOptimizer(spec.optimizer, at.inside("optimizer"), {
       learningRate: defaults.learningRate,
-      warmupSteps: Math.min(10, steps * epochs - 1, Math.ceil(steps / 10)),
+      warmupSteps: warmUp(Math.min(10, steps / 10), steps * epochs),
       schedule: "constant",
     }),
   };

@@ -22,6 +22,7 @@ import {
   positions,
   type RowContext,
   type StageContext,
+  warmUp,
 } from "./stage-defaults.ts";
 
 export function fillStage(
@@ -58,7 +59,6 @@ function fillSft(sft: SftSpec, at: Scope, context: RowContext): ResolvedSft {
     "the longest row and the model's positions",
   );
   const learningRate = context.fresh ? 1e-3 : bySize(context, [3e-4, 1e-4, 2e-5]);
-  const warmupSteps = Math.min(steps - 1, Math.ceil(steps / 20));
   return {
     model: fillStart(sft.model, at, context),
     data: fillData(sft.data, at.inside("data")),
@@ -70,7 +70,7 @@ function fillSft(sft: SftSpec, at: Scope, context: RowContext): ResolvedSft {
     ...fillUntil(sft.until, at),
     optimizer: fillOptimizer(sft.optimizer, at.inside("optimizer"), {
       learningRate,
-      warmupSteps,
+      warmupSteps: warmUp(steps / 20, steps),
       schedule: "cosine",
     }),
   };

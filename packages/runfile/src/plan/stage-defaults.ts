@@ -71,6 +71,9 @@ export function bySize(
   return parameters < SMALL_PARAMETERS ? small : large;
 }
 
+/** A warm-up of so many steps, rounded up, that ends before the updates do: one that never does is refused. */
+export const warmUp = (steps: number, updates: number): number => Math.min(Math.ceil(steps), updates - 1);
+
 export type OptimizerDefaults = Pick<ResolvedOptimizer, "learningRate" | "warmupSteps" | "schedule">;
 
 export function fillOptimizer(
