@@ -107,7 +107,7 @@ async function openMatmul(ort: OrtRuntime): Promise<() => number> {
 async function measure(shape: Shape, matmul: () => number): Promise<BenchRow> {
   const { config, rows, length } = shape;
   const weights = initialWeights(config, (count, index) => initialNormals(1, index, count));
-  const trainer = await TrainerCore.open({ config, weights, ...TRAINER, lengthMultiple: 1 });
+  const trainer = await TrainerCore.open({ config, weights, ...TRAINER });
   const data = rowsOf(shape);
   const flops = 6 * parameterCount(config) * rows * length;
   for (let warm = 0; warm < 3; warm++) await trainer.step(data, options(rows));

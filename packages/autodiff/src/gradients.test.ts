@@ -1,6 +1,7 @@
 /** The walk itself: what is visited, what is made, and what is refused. The rules have tests of their own. */
 import {
   add,
+  concat,
   createGraph,
   evaluate,
   fusedMatMul,
@@ -31,12 +32,18 @@ describe("the walk", () => {
 
   it("works with named sizes", () => {
     const graph = createGraph("named");
-    const x = graph.input("x", "float32", ["rows", 6]);
+    const x = graph.input("x", "float32", ["rows", "tokens", 6]);
+    const z = graph.input("z", "float32", ["more", 6]);
     const w = graph.input("w", "float32", [6, 4]);
-    const y = reshape(matMul(x, w), [-1, 2, 2]);
+    const joined = concat([z, reshape(x, [-1, 6])], 0);
+    const y = reshape(matMul(joined, w), [-1, 2, 2]);
     const loss = graph.output("loss", reduceMean(mul(softmax(y), y)));
     gradients(loss, [x, w]).forEach((gradient, i) => graph.output(`d${i}`, gradient));
-    const feeds = { x: { shape: [3, 6], data: numbers(18, 1) }, w: { shape: [6, 4], data: numbers(24, 2) } };
+    const feeds = {
+      x: { shape: [1, 2, 6], data: numbers(12, 1) },
+      z: { shape: [1, 6], data: numbers(6, 3) },
+      w: { shape: [6, 4], data: numbers(24, 2) },
+    };
     const results = evaluate(graph, feeds);
     ["x", "w"].forEach((input, i) => {
       expect(

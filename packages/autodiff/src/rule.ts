@@ -4,13 +4,12 @@
  * A rule receives the gradient of the loss with respect to a node's results and gives the gradient with respect to
  * each input, as ordinary nodes of the same graph. It does not know the rest of the graph, nor who wants which gradient.
  */
-import { OarlockError } from "@oarlock/errors";
 import {
+  type Dim,
   expandLike,
   reduceSum,
   reshape,
   sameShape,
-  showShape,
   squeeze,
   type Value,
   zerosLike,
@@ -96,16 +95,11 @@ export function fullShape(gradient: Value, like: Value): Value {
 /** `gradient`, which has as many elements as `like`, in the shape of `like`. */
 export function reshapeLike(gradient: Value, like: Value): Value {
   if (sameShape(gradient.shape, like.shape)) return gradient;
-  const named = like.shape.filter((dim, i) => typeof dim === "string" && gradient.shape[i] !== dim);
-  if (named.length > 1) {
-    throw new OarlockError(
-      "AUTODIFF_SHAPE",
-      `${showShape(gradient.shape)} back to ${showShape(like.shape)}: at most one named size can be found again; fix the others`,
-    );
-  }
+  const isLost = (dim: Dim, i: number): boolean => typeof dim === "string" && gradient.shape[i] !== dim;
+  if (like.shape.filter(isLost).length > 1) return reshape(gradient, like.shape);
   const target = like.shape.map((dim, i) => {
     if (typeof dim === "number") return dim;
-    return gradient.shape[i] === dim ? 0 : -1;
+    return isLost(dim, i) ? -1 : 0;
   });
   return reshape(gradient, target);
 }

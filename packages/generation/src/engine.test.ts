@@ -104,7 +104,7 @@ async function fullForward(
   const targets = graph.input("targets", "int64", [length]);
   const positions = graph.input("positions", "int64", [1, length]);
   const lookup = declareWeights(graph, config);
-  const attention = causalAttention(graph, { config, batch: 1, length, positions });
+  const attention = causalAttention(graph, { config, positions });
   const stream = reshape(llamaStack({ config, weights: lookup, ids, attention }), [-1, config.hiddenSize]);
   const logits = llamaLogits({ config, weights: lookup, stream, temperature });
   graph.output("logprobs", tokenLogprobs(logits, targets).logprobs);

@@ -17,7 +17,7 @@ export { declareWeights } from "./llama/weights.ts";
 export type { WeightLookup, WeightRole } from "./llama/weights.ts";
 export { rotate } from "./llama/rotary.ts";
 export type { RotaryTables, Rotation } from "./llama/rotary.ts";
-export { causalAttention, causalMask } from "./llama/causal-attention.ts";
+export { causalAttention } from "./llama/causal-attention.ts";
 export type { CausalAttentionOptions } from "./llama/causal-attention.ts";
 export { tokenLogprobs } from "./llama/token-logprobs.ts";
 export type { TokenLogprobs } from "./llama/token-logprobs.ts";

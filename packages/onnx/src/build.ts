@@ -7,6 +7,7 @@ import { createTypedArray, type DType, tensor } from "@oarlock/tensor";
 import type { Graph, Value } from "./graph.ts";
 import type { OpName } from "./ops/index.ts";
 import type { ElementwiseAttributes } from "./ops/elementwise.ts";
+import type { Dim, Shape } from "./shape.ts";
 
 type Operand = Value | number;
 
@@ -121,8 +122,11 @@ function swapLast(x: Value): Value {
 }
 
 /** `target`: 0 keeps a dimension, one −1 takes the rest. */
-export function reshape(x: Value, target: readonly number[]): Value {
-  return x.graph.one("Reshape", [x, x.graph.integers(target)], {});
+export function reshape(x: Value, target: Shape): Value {
+  const isOpen = (dim: Dim): boolean => dim === -1 || typeof dim === "string";
+  // One size with a name follows from the others.
+  const sizes = target.filter(isOpen).length === 1 ? target.map((dim) => (isOpen(dim) ? -1 : dim)) : target;
+  return x.graph.one("Reshape", [x, x.graph.sizes(sizes)], {});
 }
 
 /** Dimension i of the result is dimension `perm[i]` of `x`. */
@@ -142,8 +146,8 @@ export function slice(x: Value, axis: number, start: number, end: number): Value
 }
 
 /** Consecutive pieces of the given sizes along `axis`. */
-export function split(x: Value, sizes: readonly number[], axis: number): readonly Value[] {
-  return x.graph.add("Split", [x, x.graph.integers(sizes)], { axis });
+export function split(x: Value, sizes: Shape, axis: number): readonly Value[] {
+  return x.graph.add("Split", [x, x.graph.sizes(sizes)], { axis });
 }
 
 /** Slices of `data` along `axis`: that dimension is replaced by the shape of `indices` (int64). */
@@ -169,6 +173,11 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
 /** `x` without these axes, which have size 1. */
 export function squeeze(x: Value, axes: readonly number[]): Value {
   return x.graph.one("Squeeze", [x, x.graph.integers(axes)], {});
+}
+
+/** `x` broadcast with `shape`: where that is 1, the size of `x` stays. */
+export function expand(x: Value, shape: Shape): Value {
+  return x.graph.one("Expand", [x, x.graph.sizes(shape)], {});
 }
 
 /** `x` broadcast to the shape of `like`. */

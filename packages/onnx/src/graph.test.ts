@@ -5,6 +5,7 @@ import {
   add,
   concat,
   createGraph,
+  evaluate,
   fusedMatMul,
   gather,
   type Graph,
@@ -12,6 +13,8 @@ import {
   mul,
   reduceMean,
   reshape,
+  sizeInputs,
+  sizesOf,
   slice,
   split,
   transpose,
@@ -41,6 +44,34 @@ describe("inference", () => {
     const graph = createGraph("g");
     const flat = reshape(named(graph, ["rows", 5, 6]), [-1, 6]);
     expect(reshape(flat, [-1, 5, 6]).shape).toEqual(["rows", 5, 6]);
+  });
+
+  it("cuts and joins by sizes with names, which are inputs: one for equal dimensions", () => {
+    const graph = createGraph("g");
+    const [a, b] = [
+      graph.input("a", "float32", ["p", 2]),
+      graph.input("b", "float32", ["rows", "tokens", 2]),
+    ];
+    const joined = concat([a, reshape(b, [-1, 2])], 0);
+    expect(joined.shape).toEqual(["(p+rows*tokens)", 2]);
+    for (let twice = 0; twice < 2; twice++) {
+      const [, tail = joined] = split(joined, ["p", "rows*tokens"], 0);
+      graph.output(`b${twice}`, reshape(tail, ["rows", "tokens", 2]));
+    }
+    expect(reshape(joined, [-1, 1]).shape).toEqual(["2*(p+rows*tokens)", 1]);
+    expect(sizeInputs(graph)).toEqual([
+      { name: "sizes[p, rows*tokens]", dims: ["p", "rows*tokens"] },
+      { name: "sizes[rows, tokens, 2]", dims: ["rows", "tokens", 2] },
+    ]);
+    expect(sizesOf(["p", "3*rows*tokens", 7], { p: 4, rows: 2, tokens: 5 })).toEqual([4, 30, 7]);
+    expect(() => sizesOf(["p", "rows"], { p: 4 })).toThrow(/rows of \[p, rows\] has no size/);
+    const feeds = {
+      a: { shape: [1, 2], data: [1, 2] },
+      b: { shape: [1, 2, 2], data: [3, 4, 5, 6] },
+    };
+    const [first, second] = [graph, graph].map((one) => evaluate(one, feeds));
+    expect(first).toEqual(second);
+    expect(first?.["b1"]).toEqual({ shape: [1, 2, 2], data: Float64Array.of(3, 4, 5, 6) });
   });
 
   it("makes equal constants one", () => {
@@ -77,6 +108,10 @@ describe("a node that does not fit is refused, by name, with what it was given",
     ],
     "two open sizes": [() => reshape(x, [-1, -1]), /only one dimension may be −1/],
     "sizes that do not add up": [() => split(w, [2, 2], 1), /Split_\d+: sizes \[2, 2\] do not add up/],
+    "names that do not add up": [
+      () => split(x, ["rows", 1], 0),
+      /Split_\d+: sizes \[rows, 1\] do not add up/,
+    ],
     "an axis outside": [() => concat([w, w], 2), /Concat_\d+: axis 2 lies outside of \[4, 5\]/],
     "a slice of a named size": [() => slice(x, 0, 0, 1), /Slice_\d+: axis 0 has the named size rows/],
     "no permutation": [() => transpose(w, [0, 0]), /Transpose_\d+: \[0, 0\] is no permutation of 2 axes/],

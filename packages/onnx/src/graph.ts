@@ -23,6 +23,8 @@ export interface Value extends ValueType {
   readonly producer?: GraphNode;
   /** Its value, where it is a constant. */
   readonly constant?: Tensor;
+  /** The dimensions whose sizes it holds, where it is one of the graph's inputs for them. */
+  readonly sizes?: Shape;
 }
 
 /** One operation of the graph. */
@@ -100,6 +102,27 @@ export class Graph {
   /** A one-dimensional int64 constant: axes, target shapes, split sizes. */
   integers(values: readonly number[]): Value {
     return this.constant(tensor("int64", [values.length], BigInt64Array.from(values, BigInt)));
+  }
+
+  /**
+   * These dimensions as an int64 vector: a target shape, the sizes of a split. A constant where all are fixed; else an input, one for
+   * equal dimensions, that every run is given (`sizeInputs`, `sizesOf`).
+   */
+  sizes(dims: Shape): Value {
+    const fixed = dims.filter((dim) => typeof dim === "number");
+    if (fixed.length === dims.length) return this.integers(fixed);
+    const name = `sizes${showShape(dims)}`;
+    const known = this.inputs.find(({ value }) => value.name === name);
+    if (known) return known.value;
+    const value: Value = {
+      name: this.#claim(name),
+      graph: this,
+      dtype: "int64",
+      shape: [dims.length],
+      sizes: dims,
+    };
+    this.inputs.push({ value, external: false });
+    return value;
   }
 
   /** Names `value` as a result of the graph. */
@@ -181,6 +204,17 @@ export class Graph {
     this.#names.add(name);
     return name;
   }
+}
+
+/** An input that holds sizes of named dimensions, and which. */
+export interface SizeInput {
+  readonly name: string;
+  readonly dims: Shape;
+}
+
+/** What a run has to be told of the sizes of named dimensions, for the nodes that cut or reshape by them. */
+export function sizeInputs({ inputs }: Graph): SizeInput[] {
+  return inputs.flatMap(({ value: { name, sizes: dims } }) => (dims ? [{ name, dims }] : []));
 }
 
 /** An empty graph of this name, for engines that have every operator but those. */

@@ -5,9 +5,9 @@
  * Shapes and types are checked as the graph is built. Weights are inputs (`input`) or attached when a session is made
  * (`initializer`).
  */
-export { createGraph, Graph } from "./graph.ts";
-export type { GraphInput, GraphNode, GraphOutput, Value, ValueType } from "./graph.ts";
-export { broadcast, product, sameShape, showShape } from "./shape.ts";
+export { createGraph, Graph, sizeInputs } from "./graph.ts";
+export type { GraphInput, GraphNode, GraphOutput, SizeInput, Value, ValueType } from "./graph.ts";
+export { broadcast, product, sameShape, showShape, sizesOf, sum } from "./shape.ts";
 export type { Dim, Shape } from "./shape.ts";
 export { serializeModel } from "./serialize.ts";
 export { evaluate } from "./evaluate/index.ts";
@@ -34,6 +34,7 @@ export {
   div,
   equal,
   exp,
+  expand,
   expandLike,
   fusedMatMul,
   gather,

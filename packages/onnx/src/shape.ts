@@ -2,6 +2,7 @@
  * Shapes with fixed and named dimensions. A named dimension ("rows", "tokens") is unknown until a run; two of one
  * name are equal. Nothing here knows of operators.
  */
+import { OarlockError } from "@oarlock/errors";
 
 /** A size, or the name of one that is known when the graph runs. */
 export type Dim = number | string;
@@ -42,17 +43,39 @@ export function frontAxis(axis: number, rank: number): number | undefined {
  * ("rows*tokens"), so that equal products stay equal.
  */
 export function product(dims: Shape): Dim {
-  let fixed = 1;
+  let scale = 1;
   const named: string[] = [];
-  for (const dim of dims) {
-    if (typeof dim === "number") fixed *= dim;
-    else named.push(...dim.split("*"));
+  for (const factor of dims.flatMap(factorsOf)) {
+    if (typeof factor === "number") scale *= factor;
+    else named.push(factor);
   }
-  if (named.length === 0 || fixed === 0) return fixed;
-  const factors = named.filter((name) => !/^\d+$/.test(name));
-  const scale = named
-    .filter((name) => /^\d+$/.test(name))
-    .reduce((total, text) => total * Number(text), fixed);
-  if (scale !== 1) factors.unshift(String(scale));
-  return factors.join("*");
+  if (named.length === 0 || scale === 0) return scale;
+  return (scale === 1 ? named : [scale, ...named]).join("*");
+}
+
+/** The sum of dimensions as one dimension, "(prefix+rows*tokens)" where some have names: as `product`. */
+export function sum(dims: Shape): Dim {
+  const fixed = dims.reduce<number>((total, dim) => (typeof dim === "number" ? total + dim : total), 0);
+  const named = dims.filter((dim) => typeof dim === "string");
+  if (named.length === 0) return fixed;
+  const parts = fixed === 0 ? named : [...named, fixed];
+  return parts.length === 1 ? (named[0] ?? fixed) : `(${parts.join("+")})`;
+}
+
+/** What `product` made of: names and sums, and numbers as such. */
+export function factorsOf(dim: Dim): readonly Dim[] {
+  if (typeof dim === "number") return [dim];
+  return dim.split(/\*(?![^(]*\))/).map((factor) => (/^\d+$/.test(factor) ? Number(factor) : factor));
+}
+
+/** The numbers that stand for these dimensions where the names have these sizes. Throws `ONNX_SIZE` for a name without one. */
+export function sizesOf(shape: Shape, named: Readonly<Record<string, number>>): number[] {
+  return shape.map((dim) =>
+    factorsOf(dim).reduce<number>((total, factor) => {
+      const size = typeof factor === "number" ? factor : named[factor];
+      if (size === undefined)
+        throw new OarlockError("ONNX_SIZE", `${factor} of ${showShape(shape)} has no size`);
+      return total * size;
+    }, 1),
+  );
 }

@@ -75,17 +75,13 @@ export class TrainerCore {
 
   static async open(options: TrainerOptions): Promise<TrainerCore> {
     checkTrainerOptions(options);
-    const { config, lanes: laneCount = 1, lengthMultiple } = options;
+    const { config, lanes: laneCount = 1 } = options;
     const ort = await openOrt(options.ort);
     const state = createFlatState(ort, config, options.weights);
     const context = {
       ort,
       config,
       sessions: createSessionCache(ort, config),
-      extents: {
-        ...(lengthMultiple === undefined ? {} : { least: lengthMultiple }),
-        maxPositions: config.maxPositions,
-      },
       concurrent: laneCount > 1,
     };
     const lanes = Array.from({ length: laneCount }, (_, i) =>

@@ -43,8 +43,7 @@ export async function openFrozenModel(
   check(weights);
   const ort = await openOrt(engine);
   const sessions = createSessionCache(ort, config);
-  const extents = { maxPositions: config.maxPositions };
-  const context = { ort, config, sessions, extents, concurrent: false };
+  const context = { ort, config, sessions, concurrent: false };
   const hold = (given: Float32Array): { readonly flat: OrtTensor; readonly views: Tensors } => {
     const flat = resident(ort, given);
     return { flat, views: viewTensors(ort, layout.views, { flat }) };

@@ -44,8 +44,8 @@ const ALONE =
 
 describe.each(Object.entries(objectives))("%s", (_, [head, objective]) => {
   test.each([
-    ["rows alone", { length: 16 }],
-    ["rows of one prompt", { length: 16, prefixed: { prefix: 8, rows: 4 } }],
+    ["rows alone", { maxLength: 16, prefixed: false }],
+    ["rows of one prompt", { maxLength: 16, prefixed: true }],
   ])("loads: %s", async (__, shape) => {
     const without = lackingOperators(ort.provider);
     const headOnly = trainsHeadOnly(objective);
@@ -58,7 +58,7 @@ describe.each(Object.entries(objectives))("%s", (_, [head, objective]) => {
     };
     const gradient = gradientModel({ ...spec, objective, old: "fed" }, without);
     const [forward, backward] = await Promise.all(
-      [forwardModel(spec, without), gradient].map((model) => ort.createSession(model, ALONE)),
+      [forwardModel(spec, without), gradient].map(({ bytes }) => ort.createSession(bytes, ALONE)),
     );
     expect(forward?.outputs).toHaveLength(1);
     const views = parameterLayout(spec.config).views.filter(({ name }) => !headOnly || name === "score");

@@ -8,16 +8,23 @@ import {
   parameterLayout,
   type WeightLookup,
 } from "@oarlock/nn";
-import { createGraph, type Graph, type OpName, serializeModel } from "@oarlock/onnx";
+import {
+  createGraph,
+  type Graph,
+  type OpName,
+  serializeModel,
+  type SizeInput,
+  sizeInputs,
+} from "@oarlock/onnx";
 import { buildLoss, rowsTogether, type OldLogprobs, type TokenOutputs, trainsHeadOnly } from "./objective.ts";
 import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
   readonly config: LlamaConfig;
-  /** T, tokens read of each row; with a prefix, after it. */
-  readonly length: number;
-  /** How many tokens all rows begin with, and the number of rows; else rows have nothing in common, and any number. */
-  readonly prefixed?: { readonly prefix: number; readonly rows: number };
+  /** The most tokens that are read of a row. */
+  readonly maxLength: number;
+  /** Whether rows begin with tokens in common. */
+  readonly prefixed: boolean;
   readonly temperature: number;
   /** Whether an input `chosen` says which tokens go through the head; else all do, padding included. */
   readonly chosen: boolean;
@@ -40,14 +47,30 @@ interface Forward {
   readonly weights: WeightLookup;
 }
 
+/** A graph of the trainer, for any number of rows of any length. */
+export interface TrainingModel {
+  readonly bytes: Uint8Array;
+  /** Inputs that say how large named sizes are; the names are those of `ModelSizes`. */
+  readonly sizes: readonly SizeInput[];
+}
+
+/** B, T and P of `LlamaTrainingOptions`. */
+export interface ModelSizes extends Record<string, number> {
+  readonly rows: number;
+  readonly tokens: number;
+  readonly prefix: number;
+}
+
+const modelOf = (graph: Graph): TrainingModel => ({ bytes: serializeModel(graph), sizes: sizeInputs(graph) });
+
 /** `trained` names the number of chosen tokens. */
 function forward(
   graph: Graph,
-  { config, length, prefixed, temperature, chosen, output }: ForwardSpec,
+  { config, maxLength, prefixed, temperature, chosen, output }: ForwardSpec,
   trained = "trained",
 ): Forward {
-  const { rows: batch = "rows", prefix = 0 } = prefixed ?? {};
-  const options = { config, batch, prefix, length, ...(chosen ? { chosen: trained } : {}) };
+  const names = { batch: "rows", length: "tokens", ...(prefixed ? { prefix: "prefix" } : {}) };
+  const options = { config, maxLength, ...names, ...(chosen ? { chosen: trained } : {}) };
   if (config.head === "score" || output === "scores") {
     const { scores, weights } = llamaScoring(graph, options);
     return { outputs: { head: "score", scores }, weights };
@@ -66,10 +89,10 @@ export const FORWARD_OUTPUT = "tokens";
 const ofTokens = (outputs: TokenOutputs) => (outputs.head === "score" ? outputs.scores : outputs.logprobs);
 
 /** Inputs as `llamaTraining` or `llamaScoring`; output: the log-prob or the score of each chosen token [M]. */
-export function forwardModel(spec: ForwardSpec, without: readonly OpName[] = []): Uint8Array {
+export function forwardModel(spec: ForwardSpec, without: readonly OpName[] = []): TrainingModel {
   const graph = createGraph("forward", without);
   graph.output(FORWARD_OUTPUT, ofTokens(forward(graph, spec).outputs));
-  return serializeModel(graph);
+  return modelOf(graph);
 }
 
 /**
@@ -77,7 +100,7 @@ export function forwardModel(spec: ForwardSpec, without: readonly OpName[] = [])
  * Outputs: the gradient of every view that is trained, and the objective's sums. A gradient may be bound over its accumulator: nothing
  * else reads that.
  */
-export function gradientModel(spec: GradientSpec, without: readonly OpName[] = []): Uint8Array {
+export function gradientModel(spec: GradientSpec, without: readonly OpName[] = []): TrainingModel {
   const graph = createGraph("gradients", without);
   const { config, objective, old } = spec;
   // Of pairs and rankings the graph knows how many rows there are of each.
@@ -97,5 +120,5 @@ export function gradientModel(spec: GradientSpec, without: readonly OpName[] = [
     if (gradient !== undefined) graph.output(gradientName(name), gradient); // one for each view
   }
   for (const [name, value] of Object.entries(sums)) graph.output(sumName(name), value);
-  return serializeModel(graph);
+  return modelOf(graph);
 }

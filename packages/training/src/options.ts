@@ -78,7 +78,6 @@ export function checkStepOptions(options: StepOptions): void {
   }
 }
 
-export function checkTrainerOptions({ lanes, lengthMultiple }: TrainerOptions): void {
+export function checkTrainerOptions({ lanes }: TrainerOptions): void {
   check("lanes", lanes, { least: 1, most: 64 }, true);
-  check("lengthMultiple", lengthMultiple, { least: 1, most: 4096 }, true);
 }

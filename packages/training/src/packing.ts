@@ -26,7 +26,8 @@ export interface PackedRows extends Extent {
   /** M, tokens that go through the head. */
   readonly chosenCount: number;
   readonly ids: BigInt64Array; // [P + B·T]
-  readonly positions: BigInt64Array; // [P + B·T]
+  readonly positions: BigInt64Array; // [B, T]
+  readonly prefixPositions: BigInt64Array; // [1, P]
   /** Where the token to predict from lies among them. */
   readonly chosen: BigInt64Array; // [M]
   readonly targets: BigInt64Array; // [M]
@@ -144,40 +145,26 @@ export function passBatches(
 const BATCH_TOKENS = 64;
 
 function tokensOf(indices: readonly number[], rows: readonly TrainingRow[]): number {
-  const { prefix, length } = extentOf(
-    indices.flatMap((index) => rows[index] ?? []),
-    { least: 1 },
-  );
+  const { prefix, length } = extentOf(indices.flatMap((index) => rows[index] ?? []));
   return prefix + indices.length * length;
 }
 
-/** What a count is rounded to. Each extent has a graph of its own, so there are eight between a number and its double. */
-const grainOf = (count: number, least: number): number =>
-  Math.max(least, 2 ** (Math.floor(Math.log2(count)) - 3));
-
-export interface ExtentLimits {
-  /** Extents are multiples of this at least. Default 4. */
-  readonly least?: number;
-  /** Tokens that the model reads of a row at most. Default: no bound. */
-  readonly maxPositions?: number;
-}
+/** Extents are multiples of it: kernels sum what is left of a row in another order, so bits would depend on the rows beside it (D3). */
+const GRAIN = 4;
 
 /** A function of the rows alone (D1). The prefix is rounded down, so that nothing of it is padding. */
 export function extentOf(
   rows: readonly TrainingRow[],
-  { least = 4, maxPositions = Number.POSITIVE_INFINITY }: ExtentLimits = {},
+  maxPositions: number = Number.POSITIVE_INFINITY,
 ): Extent {
   const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length - 1), 1);
-  const shared = sharedPrefix(rows);
-  const prefixGrain = grainOf(shared, least);
-  const prefix = Math.floor(shared / prefixGrain) * prefixGrain;
-  // A graph of its own for a prefix has to save an eighth of the reading.
-  const isWorthIt = prefix * (rows.length - 1) * 8 >= longest * rows.length;
-  const start = isWorthIt ? prefix : 0;
-  const rest = longest - start;
-  const grain = grainOf(rest, least);
-  const padded = Math.ceil(rest / grain) * grain;
-  return { prefix: start, length: Math.max(rest, Math.min(padded, maxPositions - start)) };
+  const shared = Math.floor(sharedPrefix(rows) / GRAIN) * GRAIN;
+  // A prefix costs operations that cut and join: it has to save an eighth of the reading.
+  const isWorthIt = shared * (rows.length - 1) * 8 >= longest * rows.length;
+  const prefix = isWorthIt ? shared : 0;
+  const rest = longest - prefix;
+  const padded = Math.ceil(rest / GRAIN) * GRAIN;
+  return { prefix, length: Math.max(rest, Math.min(padded, maxPositions - prefix)) };
 }
 
 /** How many tokens all rows begin with; at least one of each is left to read. 0 for a row alone. */
@@ -237,16 +224,16 @@ export function packRows(
   const { rowOf, tokenOf } = findPlaces(rows, wanted);
   const count = rowOf.length;
   const ids = new BigInt64Array(prefix + batch * length);
-  const positions = new BigInt64Array(ids.length);
+  const [positions, prefixPositions] = [new BigInt64Array(batch * length), new BigInt64Array(prefix)];
   const [chosen, targets] = [new BigInt64Array(count), new BigInt64Array(count)];
   const [idWords, positionWords, chosenWords, targetWords] = [ids, positions, chosen, targets].map(
     lowWords,
   ) as Words;
   /** Where a row's token at `t` is read. */
   const placeOf = (row: number, t: number): number => (t < prefix ? t : prefix + row * length + t - prefix);
-  for (let t = 0; t < prefix; t++) positionWords[2 * t] = t;
+  for (let t = 0; t < prefix; t++) prefixPositions[t] = BigInt(t);
+  for (let i = 0; i < positions.length; i++) positionWords[2 * i] = prefix + (i % length);
   for (const [row, { tokens }] of rows.entries()) {
-    for (let t = prefix; t < prefix + length; t++) positionWords[2 * placeOf(row, t)] = t;
     for (let t = row === 0 ? 0 : prefix; t + 1 < tokens.length; t++)
       idWords[2 * placeOf(row, t)] = tokens[t] ?? 0;
   }
@@ -255,7 +242,8 @@ export function packRows(
     chosenWords[2 * i] = placeOf(row, token - 1);
     targetWords[2 * i] = rows[row]?.tokens[token] ?? 0;
   }
-  return { batch, prefix, length, chosenCount: count, ids, positions, chosen, targets, rowOf, tokenOf };
+  const places = { ids, positions, prefixPositions, chosen, targets, rowOf, tokenOf };
+  return { batch, prefix, length, chosenCount: count, ...places };
 }
 
 type Words = [Int32Array, Int32Array, Int32Array, Int32Array];

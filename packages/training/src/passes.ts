@@ -4,8 +4,9 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
+import { sizesOf } from "@oarlock/onnx";
 import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
-import { FORWARD_OUTPUT, type ForwardSpec, sumName } from "./graphs.ts";
+import { FORWARD_OUTPUT, type ForwardSpec, type ModelSizes, sumName } from "./graphs.ts";
 import {
   KL_COEFFICIENT,
   objectiveInputs,
@@ -14,7 +15,6 @@ import {
   trainsHeadOnly,
 } from "./objective.ts";
 import {
-  type ExtentLimits,
   extentOf,
   gatherPlaces,
   isTrained,
@@ -23,7 +23,7 @@ import {
   type WantedToken,
   type WeightedRow,
 } from "./packing.ts";
-import type { SessionCache } from "./sessions.ts";
+import type { SessionCache, TrainingSession } from "./sessions.ts";
 import type { Tensors } from "./state.ts";
 import { emptySums, SUM_NAMES } from "./sums.ts";
 import type { Objective, StepOptions, StepSums, TrainingRow } from "./types.ts";
@@ -33,7 +33,6 @@ export interface PassContext {
   readonly ort: OrtRuntime;
   readonly config: LlamaConfig;
   readonly sessions: SessionCache;
-  readonly extents: ExtentLimits;
   /** Whether runs go to other threads, so that several may be under way; else they block this one. */
   readonly concurrent: boolean;
 }
@@ -53,21 +52,21 @@ export async function forwardPass(
   pass: ForwardPass,
 ): Promise<Float32Array[]> {
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
-  const packed = pack(context, rows, pass.wanted);
+  const packed = packRows(rows, extentOf(rows, context.config.maxPositions), pass.wanted);
   if (packed.chosenCount === 0) return results;
-  const session = await context.sessions.forward({
+  const found = await context.sessions.forward({
     ...shapeOf(context, packed),
     temperature: pass.temperature,
     ...(pass.output === undefined ? {} : { output: pass.output }),
   });
-  const found = context.ort.tensor("float32", [packed.chosenCount]);
-  await run(context, session, {
-    inputs: { kept: pass.weights, fresh: packedTensors(context, packed, pass.output) },
-    outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: found } },
+  const values = context.ort.tensor("float32", [packed.chosenCount]);
+  await run(context, found.session, {
+    inputs: { kept: pass.weights, fresh: packedTensors(context, packed, found, pass.output) },
+    outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: values } },
   });
   for (let i = 0; i < packed.chosenCount; i++) {
     const result = results[packed.rowOf[i] ?? 0];
-    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(found.data[i]);
+    if (result !== undefined) result[packed.tokenOf[i] ?? 0] = Number(values.data[i]);
   }
   return results;
 }
@@ -95,9 +94,9 @@ export async function gradientPass(
   pass: GradientPass,
 ): Promise<GradientResult> {
   const { objective, temperature = 1 } = pass.options;
-  const packed = pack(context, rows, isTrained);
+  const packed = packRows(rows, extentOf(rows, context.config.maxPositions), isTrained);
   const output = trainsHeadOnly(objective) ? ("scores" as const) : undefined;
-  const session = await context.sessions.gradients({
+  const found = await context.sessions.gradients({
     ...shapeOf(context, packed),
     temperature,
     objective: graphObjective(objective),
@@ -108,11 +107,12 @@ export async function gradientPass(
     [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, take)),
   });
   const fresh: Tensors = Object.assign(
-    packedTensors(context, packed, output),
+    packedTensors(context, packed, found, output),
     klTensor(context, objective),
     perToken("weight", (row) => row.tokenWeights),
     ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
   );
+  const { session } = found;
   const sumTensors = Object.fromEntries(
     session.outputs
       .filter(({ name }) => name.startsWith(sumName("")))
@@ -146,19 +146,21 @@ function klTensor({ ort }: PassContext, objective: Objective): Tensors {
   return { [KL_COEFFICIENT]: ort.tensor("float32", [], Float32Array.of(objective.klCoefficient)) };
 }
 
-function pack(context: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {
-  return packRows(rows, extentOf(rows, context.extents), wanted);
-}
-
 /** What of the packed rows decides the graph. */
 function shapeOf(
   { config }: PassContext,
   packed: PackedRows,
-): Pick<ForwardSpec, "config" | "length" | "prefixed" | "chosen"> {
-  const { batch, prefix, length } = packed;
-  const prefixed = prefix > 0 ? { prefix, rows: batch } : undefined;
-  return { config, length, chosen: !coversAll(packed), ...(prefixed ? { prefixed } : {}) };
+): Pick<ForwardSpec, "config" | "maxLength" | "prefixed" | "chosen"> {
+  const { prefix, length } = packed;
+  const maxLength = Math.min(
+    config.maxPositions,
+    2 ** Math.ceil(Math.log2(Math.max(LEAST_MAX, prefix + length))),
+  );
+  return { config, maxLength, prefixed: prefix > 0, chosen: !coversAll(packed) };
 }
+
+/** Graphs for up to so many tokens of a row, twice as many, …: their tables of positions are small, but a model may have very many. */
+const LEAST_MAX = 256;
 
 /** Whether every position of the padded rows is predicted from, in order, so that choosing would only copy. */
 const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
@@ -167,13 +169,20 @@ const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
 function packedTensors(
   { ort, config }: PassContext,
   packed: PackedRows,
+  { sizes }: Pick<TrainingSession, "sizes">,
   output?: ForwardPass["output"],
 ): Record<string, OrtTensor> {
   const { batch, prefix, length, chosenCount } = packed;
-  const shape = prefix > 0 ? [packed.ids.length] : [batch, length];
+  const named: ModelSizes = { rows: batch, tokens: length, prefix };
+  const sizeTensors = sizes.map(({ name, dims }): [string, OrtTensor] => [
+    name,
+    ort.tensor("int64", [dims.length], BigInt64Array.from(sizesOf(dims, named), BigInt)),
+  ]);
   return {
-    ids: ort.tensor("int64", shape, packed.ids),
-    positions: ort.tensor("int64", shape, packed.positions),
+    ...Object.fromEntries(sizeTensors),
+    ids: ort.tensor("int64", prefix > 0 ? [packed.ids.length] : [batch, length], packed.ids),
+    positions: ort.tensor("int64", [batch, length], packed.positions),
+    ...(prefix > 0 ? { prefixPositions: ort.tensor("int64", [1, prefix], packed.prefixPositions) } : {}),
     ...(config.head === "score" || output === "scores"
       ? {}
       : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),

@@ -1,34 +1,47 @@
 /** Sessions by what they compute, made when first needed, the longest unused closed beyond the capacity. */
 import { type LlamaConfig, parameterCount } from "@oarlock/nn";
 import { lackingOperators, type OrtRuntime, type OrtSession } from "@oarlock/ort";
-import { forwardModel, type ForwardSpec, gradientModel, type GradientSpec } from "./graphs.ts";
+import {
+  forwardModel,
+  type ForwardSpec,
+  gradientModel,
+  type GradientSpec,
+  type TrainingModel,
+} from "./graphs.ts";
 
-/** Extents × objectives in use at once are some dozens; each session keeps its own scratch memory. */
-const CAPACITY = { small: 96, large: 24 } as const;
+/** A trainer's objectives, each with and without a prefix, are seldom half as many. */
+const CAPACITY = 24;
+
+export interface TrainingSession extends Pick<TrainingModel, "sizes"> {
+  readonly session: OrtSession;
+}
 
 export interface SessionCache {
-  forward(spec: ForwardSpec): Promise<OrtSession>;
-  gradients(spec: GradientSpec): Promise<OrtSession>;
+  forward(spec: ForwardSpec): Promise<TrainingSession>;
+  gradients(spec: GradientSpec): Promise<TrainingSession>;
   close(): Promise<void>;
 }
 
-/** Parameters from which a session's scratch memory counts: each length would keep its own. */
-export const LARGE_PARAMETERS = 20e6;
+/** Parameters from which a session's scratch memory counts: it would keep the most that any run needed. */
+const LARGE_PARAMETERS = 20e6;
 
 export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): SessionCache {
   const isLarge = parameterCount(config) >= LARGE_PARAMETERS;
   const options = { releasesScratch: isLarge };
-  const capacity = isLarge ? CAPACITY.large : CAPACITY.small;
   const without = lackingOperators(ort.provider);
-  const sessions = new Map<string, Promise<OrtSession>>();
-  const open = async (key: string, model: () => Uint8Array): Promise<OrtSession> => {
-    const found = sessions.get(key) ?? ort.createSession(model(), options);
+  const sessions = new Map<string, Promise<TrainingSession>>();
+  const create = async ({ bytes, sizes }: TrainingModel): Promise<TrainingSession> => ({
+    session: await ort.createSession(bytes, options),
+    sizes,
+  });
+  const open = async (key: string, model: () => TrainingModel): Promise<TrainingSession> => {
+    const found = sessions.get(key) ?? create(model());
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
-    for (const [oldest, session] of sessions) {
-      if (sessions.size <= capacity) break;
+    for (const [oldest, unused] of sessions) {
+      if (sessions.size <= CAPACITY) break;
       sessions.delete(oldest);
-      await (await session).close();
+      await (await unused).session.close();
     }
     return found.catch((error: unknown) => {
       sessions.delete(key);
@@ -41,7 +54,7 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
     forward: (spec) => open(key("forward", spec), () => forwardModel(spec, without)),
     gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec, without)),
     async close() {
-      await Promise.allSettled([...sessions.values()].map(async (session) => (await session).close()));
+      await Promise.allSettled([...sessions.values()].map(async (found) => (await found).session.close()));
       sessions.clear();
     },
   };

@@ -263,6 +263,4 @@ export interface TrainerOptions {
    * several, give `ort.threads` 1: lanes × threads cores are used. Default 1.
    */
   readonly lanes?: number;
-  /** Lengths are padded to a multiple of this at least. Default 4. */
-  readonly lengthMultiple?: number;
 }

@@ -103,7 +103,7 @@ export const movement: { readonly [Op in keyof MovementAttributes]: Rule<Movemen
     let pieces: readonly Value[] | undefined;
     const parts = Array.from({ length: step.inputCount }, (_, i) => () => step.input(i));
     return parts.map((_, i) => () => {
-      const sizes = parts.map((part) => fixedSize(part(), axis));
+      const sizes = parts.map((part) => part().shape[frontOf(axis, part())] ?? 1);
       pieces ??= split(step.dy(), sizes, axis);
       return pieces[i] ?? step.dy();
     });

@@ -8,22 +8,25 @@ import { defineGradient } from "@oarlock/autodiff";
 import { OarlockError } from "@oarlock/errors";
 import {
   add,
+  cast,
   concat,
-  type Dim,
+  expand,
   fusedMatMul,
+  gather,
   type Graph,
+  greater,
   matMul,
   mul,
+  product,
   reduceSum,
   reshape,
-  slice,
   softmax,
   split,
   sub,
+  sum,
   transpose,
   type Value,
 } from "@oarlock/onnx";
-import { tensor } from "@oarlock/tensor";
 import type { LlamaConfig } from "../config.ts";
 import { rotate, type RotaryTables, rotaryTables } from "./rotary.ts";
 import { type Attention, rmsNorm } from "./stack.ts";
@@ -34,74 +37,68 @@ const HIDDEN = -1e30;
 
 export interface CausalAttentionOptions {
   readonly config: LlamaConfig;
-  /** Rows; may have a name. */
-  readonly batch: Dim;
-  /** Tokens of a row. */
-  readonly length: number;
-  /** The position of each token, int64 [B, T]; with a prefix [P + B·T]. */
+  /** The position of each token, int64 [B, T]; the same in every row. The sizes may have names. */
   readonly positions: Value;
-  /** What is added to the scores, [T, T] or [B, 1, T, T]. Default: a token sees itself and what is before it. */
-  readonly mask?: Value;
-  /** P, tokens that every row begins with, computed once: they come before all rows, and B is a number. Default 0. */
-  readonly prefix?: number;
+  /** Those of P tokens that every row begins with, int64 [1, P]: they are computed once, and come before all rows. Default: none. */
+  readonly prefixPositions?: Value;
+  /** P + T at most, where a name stands for one of them: the graph has tables for as many. Default: the model's positions. */
+  readonly maxLength?: number;
 }
 
 /** The attention of the training graph: on tokens in row order, [P + B·T, (H + 2·KV)·S] → [P + B·T, H·S]. */
 export function causalAttention(graph: Graph, options: CausalAttentionOptions): Attention {
-  const { config, length, prefix = 0 } = options;
-  if (prefix + length > config.maxPositions) {
+  const { config, positions, prefixPositions } = options;
+  const known = sum([positions, prefixPositions].map((value) => value?.shape[1] ?? 0)); // P + T
+  const length = typeof known === "number" ? known : (options.maxLength ?? config.maxPositions);
+  if (length > config.maxPositions)
     throw new OarlockError(
       "NN_LENGTH",
-      `rows of ${prefix + length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
+      `rows of ${length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
     );
-  }
-  const tables = rotaryTables(graph, config, prefix + length);
-  if (prefix > 0) return prefixedAttention(graph, { ...options, tables, prefix });
-  const mask = options.mask ?? causalMask(graph, length);
-  return ({ qkv, weight }) => {
-    const parts = heads(qkv, weight, { ...options, tables });
-    return byToken(attend({ ...parts, mask, config }), config, length);
-  };
+  const tables = rotaryTables(graph, config, length);
+  if (prefixPositions) return prefixedAttention({ config, positions, prefixPositions, tables });
+  const mask = causalMask(positions, positions);
+  return ({ qkv, weight }) =>
+    byToken(attend({ ...heads(qkv, weight, { config, positions, tables }), mask, config }), config);
 }
 
+type Prefixed = Pick<CausalAttentionOptions, "config" | "positions"> & {
+  readonly prefixPositions: Value;
+  readonly tables: RotaryTables;
+};
+
 /** The prefix attends to itself once; each row to the prefix and to itself. */
-function prefixedAttention(
-  graph: Graph,
-  options: CausalAttentionOptions & { readonly tables: RotaryTables; readonly prefix: number },
-): Attention {
-  const { config, batch: B, length: T, prefix: P, tables } = options;
-  if (typeof B !== "number")
-    throw new OarlockError("NN_LENGTH", `a prefix needs a number of rows, not "${B}"`);
-  const ofPrefix = reshape(slice(options.positions, 0, 0, P), [1, P]);
-  const ofRows = reshape(slice(options.positions, 0, P, P + B * T), [B, T]);
-  const [prefixMask, rowMask] = [causalMask(graph, P), causalMask(graph, T, P)];
-  const repeated = (x: Value): Value =>
-    graph.one("Expand", [x, graph.integers([B, config.kvHeads, P, config.headSize])], {});
+function prefixedAttention({ config, positions, prefixPositions, tables }: Prefixed): Attention {
+  const [B = 1] = positions.shape;
+  const P = product(prefixPositions.shape);
+  const prefixMask = causalMask(prefixPositions, prefixPositions);
+  const rowMask = causalMask(positions, concat([prefixPositions, firstRow(positions)], 1));
+  const repeated = (x: Value): Value => expand(x, [B, 1, 1, 1]);
   return ({ qkv, weight }) => {
-    const [first = qkv, rest = qkv] = split(qkv, [P, B * T], 0);
-    const common = heads(first, weight, { config, length: P, positions: ofPrefix, tables });
-    const own = heads(rest, weight, { config, length: T, positions: ofRows, tables });
+    const [first = qkv, rest = qkv] = split(qkv, [P, product(positions.shape)], 0);
+    const common = heads(first, weight, { config, positions: prefixPositions, tables });
+    const own = heads(rest, weight, { config, positions, tables });
     const rows = {
       queries: own.queries,
       keys: concat([repeated(common.keys), own.keys], 2), // [B, KV, P + T, S]
       values: concat([repeated(common.values), own.values], 2),
     };
-    const mixed = byToken(attend({ ...common, mask: prefixMask, config }), config, P);
-    return concat([mixed, byToken(attend({ ...rows, mask: rowMask, config }), config, T)], 0);
+    const mixed = byToken(attend({ ...common, mask: prefixMask, config }), config);
+    return concat([mixed, byToken(attend({ ...rows, mask: rowMask, config }), config)], 0);
   };
 }
 
 /** [B, KV, G·T, S] → [B·T, H·S] */
-function byToken(mixed: Value, { heads: H, headSize: S }: LlamaConfig, T: number): Value {
-  return reshape(transpose(reshape(mixed, [0, H, T, S]), [0, 2, 1, 3]), [-1, H * S]);
+function byToken(mixed: Value, { heads: H, headSize: S }: LlamaConfig): Value {
+  return reshape(transpose(reshape(mixed, [0, H, -1, S]), [0, 2, 1, 3]), [-1, H * S]);
 }
 
-/** 0 where key ≤ query, else hidden; `prefix` keys come before all queries. [T, P + T] */
-export function causalMask(graph: Graph, length: number, prefix = 0): Value {
-  const width = prefix + length;
-  const at = (index: number): number => ((index % width) - prefix <= Math.floor(index / width) ? 0 : HIDDEN);
-  const data = Float32Array.from({ length: length * width }, (_, i) => at(i));
-  return graph.constant(tensor("float32", [length, width], data));
+const firstRow = (positions: Value): Value => gather(positions, positions.graph.integers([0]), 0);
+
+/** 0 where key ≤ query, else hidden, of tokens at these positions [rows, T] and [1, K]. [T, K] */
+function causalMask(queries: Value, keys: Value): Value {
+  const isLater = greater(firstRow(keys), reshape(firstRow(queries), [-1, 1]));
+  return mul(cast(isLater, "float32"), HIDDEN);
 }
 
 interface Heads {
@@ -117,15 +114,14 @@ interface Heads {
 function heads(
   qkv: Value,
   weight: WeightLookup,
-  options: Pick<CausalAttentionOptions, "config" | "length" | "positions"> & {
-    readonly tables: RotaryTables;
-  },
+  options: Pick<CausalAttentionOptions, "config" | "positions"> & { readonly tables: RotaryTables },
 ): Heads {
-  const { config, length: T, positions, tables } = options;
+  const { config, positions, tables } = options;
   const { heads: H, kvHeads: KV, headSize: S } = config;
-  const byHead = transpose(reshape(qkv, [-1, T, H + 2 * KV, S]), [0, 2, 1, 3]); // [B, H + 2·KV, T, S]
+  const apart = reshape(qkv, [...positions.shape, H + 2 * KV, S]); // [B, T, H + 2·KV, S]
+  const byHead = transpose(apart, [0, 2, 1, 3]);
   const turn = (x: Value): Value => rotate(x, { tables, positions, config });
-  const stacked = (queries: Value): Value => reshape(queries, [0, KV, (H / KV) * T, S]);
+  const stacked = (queries: Value): Value => reshape(queries, [0, KV, -1, S]);
   if (config.qkNorm) {
     const [q = qkv, k = qkv, values = qkv] = split(byHead, [H, KV, KV], 1);
     const queries = stacked(turn(rmsNorm(q, weight("qNorm"), config.rmsNormEps)));
@@ -137,7 +133,7 @@ function heads(
 }
 
 interface Attend extends Heads {
-  /** [T, keys] */
+  /** [T, K] */
   readonly mask: Value;
   readonly config: LlamaConfig;
 }
@@ -151,9 +147,8 @@ interface Attend extends Heads {
 function attend({ queries: q, keys: k, values: v, mask, config }: Attend): Value {
   const { heads: H, kvHeads: KV, headSize: S } = config;
   const alpha = 1 / Math.sqrt(S);
-  const [T, K] = mask.shape.slice(-2).map(Number) as [number, number];
-  const scores = reshape(fusedMatMul(q, k, { transB: 1, alpha }), [0, H, T, K]);
-  const p = reshape(softmax(add(scores, mask)), [0, KV, (H / KV) * T, K]); // [B, KV, G·T, K]
+  const scores = reshape(fusedMatMul(q, k, { transB: 1, alpha }), [0, H, -1, 0]); // [B, H, T, K]
+  const p = reshape(softmax(add(scores, mask)), [0, KV, -1, 0]); // [B, KV, G·T, K]
   const o = matMul(p, v);
   defineGradient(q.graph, {
     outputs: [o],

@@ -5,7 +5,7 @@
  * Rows are padded at the right: under the causal mask no token sees the padding behind it, and padded tokens are simply
  * not chosen.
  */
-import { type Dim, gather, type Graph, product, reshape, type Shape, type Value } from "@oarlock/onnx";
+import { type Dim, gather, type Graph, product, reshape, type Shape, sum, type Value } from "@oarlock/onnx";
 import type { LlamaConfig } from "../config.ts";
 import { causalAttention } from "./causal-attention.ts";
 import { llamaScores } from "./scores.ts";
@@ -15,15 +15,17 @@ import { declareWeights, type WeightLookup, type WeightRole } from "./weights.ts
 
 export interface LlamaTrainingOptions {
   readonly config: LlamaConfig;
-  /** Rows; may have a name. */
+  /** B, rows. This, `length` and `prefix` may have names: the graph is then the same for all sizes. */
   readonly batch: Dim;
-  /** Tokens of a row. */
-  readonly length: number;
+  /** T, tokens of a row. */
+  readonly length: Dim;
   /**
    * P, tokens that every row begins with (the prompt of a group), computed once. They come first, once, and `length` counts
-   * those after them; `batch` is a number then. Default 0.
+   * those after them. Default 0: none.
    */
-  readonly prefix?: number;
+  readonly prefix?: Dim;
+  /** As of `CausalAttentionOptions`. */
+  readonly maxLength?: number;
   /**
    * How many tokens go through the head. Left out: all, in row order, and the graph has no input `chosen`. A name: the
    * input `chosen` says which.
@@ -54,12 +56,12 @@ export interface LlamaScoring {
 
 /**
  * Adds to `graph` the inputs
- * - `ids` int64 [batch, length]: the tokens read;
- * - `positions` int64 [batch, length]: 0, 1, 2, … in each row;
- * - with a prefix both are [prefix + batch · length], the prefix first and the rows behind it;
+ * - `ids` int64 [batch, length]: the tokens read; with a prefix [prefix + batch · length], the prefix first and the rows behind it;
+ * - `positions` int64 [batch, length]: 0, 1, 2, … in each row; with a prefix P, P + 1, …, and `prefixPositions` int64 [1, prefix];
  * - `chosen` int64 [M], if asked for: where the token to predict from lies among all of them, row by row;
  * - `targets` int64 [M]: the token to predict from each (without `chosen`, M = batch · length);
  * - the weights, by the names of the layout's views;
+ * - where sizes have names, some of them as vectors (`sizeInputs`);
  *
  * and the forward pass.
  */
@@ -92,17 +94,23 @@ export function llamaActorCritic(
 
 /** Everything below the head: the residual stream of the chosen tokens. [M, D] */
 function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLookup; stream: Value } {
-  const { config, batch, length, prefix = 0 } = options;
+  const { config, batch, length, prefix = 0, maxLength } = options;
   const ids = graph.input("ids", "int64", tokenShape(options));
-  const positions = graph.input("positions", "int64", tokenShape(options));
+  const positions = graph.input("positions", "int64", [batch, length]);
+  const prefixPositions = prefix === 0 ? undefined : graph.input("prefixPositions", "int64", [1, prefix]);
   const chosen = options.chosen === undefined ? undefined : graph.input("chosen", "int64", [options.chosen]);
   const weights = declareWeights(graph, config, options.weightRole);
-  const attention = causalAttention(graph, { config, batch, length, positions, prefix });
+  const attention = causalAttention(graph, {
+    config,
+    positions,
+    ...(prefixPositions ? { prefixPositions } : {}),
+    ...(maxLength === undefined ? {} : { maxLength }),
+  });
   const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [P + B·T, D]
   return { weights, stream: chosen ? gather(all, chosen, 0) : all };
 }
 
-/** Of `ids` and `positions`. */
+/** Of `ids`. */
 function tokenShape({ batch, length, prefix = 0 }: LlamaTrainingOptions): Shape {
-  return prefix > 0 ? [prefix + Number(batch) * length] : [batch, length];
+  return prefix === 0 ? [batch, length] : [sum([prefix, product([batch, length])])];
 }

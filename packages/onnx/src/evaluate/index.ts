@@ -8,7 +8,7 @@ import { elementCount } from "@oarlock/tensor";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { neededNodes } from "../needed.ts";
 import type { OpAttributes, OpName } from "../ops/index.ts";
-import { showShape } from "../shape.ts";
+import { type Shape, showShape, sizesOf } from "../shape.ts";
 import type { Dense } from "./dense.ts";
 import { elementwise } from "./elementwise.ts";
 import type { Kernel } from "./kernel.ts";
@@ -33,7 +33,7 @@ export interface EvaluateFeed {
 
 /**
  * The outputs of `graph`, by name, as float64 (integers and truth values too). `feeds` holds every input and every
- * external initializer by name. Throws `ONNX_EVALUATE`, naming the input or node, where something is missing or does
+ * external initializer by name, but for sizes of named dimensions, which follow from the others. Throws `ONNX_EVALUATE`, naming the input or node, where something is missing or does
  * not fit. `only` names the outputs that are wanted; default all.
  */
 export function evaluate(
@@ -44,7 +44,9 @@ export function evaluate(
   const outputs = graph.outputs.filter(({ name }) => only?.includes(name) ?? true);
   const known = new Map<Value, Dense>();
   const sizes = new Map<string, number>();
-  for (const { value } of graph.inputs) known.set(value, fed(value, feeds[value.name], sizes));
+  const inputs = graph.inputs.map(({ value }) => value);
+  for (const value of inputs) if (!value.sizes) known.set(value, fed(value, feeds[value.name], sizes));
+  for (const value of inputs) if (value.sizes) known.set(value, sizesFed(value.sizes, sizes));
   for (const value of graph.constants) known.set(value, constantOf(value));
   for (const node of neededNodes(
     graph,
@@ -91,6 +93,11 @@ function fed(value: Value, given: EvaluateFeed | undefined, sizes: Map<string, n
     });
   if (!fits) throw new OarlockError("ONNX_EVALUATE", `${declared} does not take ${showShape(given.shape)}`);
   return toDense(given);
+}
+
+/** Sizes of named dimensions, as the tensors that were fed have them. */
+function sizesFed(dims: Shape, sizes: ReadonlyMap<string, number>): Dense {
+  return { shape: [dims.length], data: Float64Array.from(sizesOf(dims, Object.fromEntries(sizes))) };
 }
 
 function constantOf({ name, dtype, constant }: Value): Dense {

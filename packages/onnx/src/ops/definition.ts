@@ -60,6 +60,17 @@ export function constantIntegers(node: Inference<unknown>, index: number): reado
   return Array.from(value.constant.data, Number);
 }
 
+/**
+ * The dimensions that an int64 vector stands for: a constant, the graph's input for them, or the shape of the value that Shape was asked
+ * about.
+ */
+export function dimensionsOf(node: Inference<unknown>, index: number): Shape {
+  const operand = required(node, index);
+  if (operand.sizes) return operand.sizes;
+  const source = operand.producer?.op === "Shape" ? operand.producer.inputs[0] : undefined;
+  return source ? source.shape : constantIntegers(node, index);
+}
+
 export function replaceAt(shape: Shape, axis: number, dim: Dim): Shape {
   return shape.map((old, i) => (i === axis ? dim : old));
 }

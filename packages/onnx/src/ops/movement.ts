@@ -1,9 +1,10 @@
 /** Operators that move elements without computing with them: shapes, slices, gathers and scatters. */
-import { type Dim, product, sameShape, type Shape, showShape } from "../shape.ts";
+import { type Dim, factorsOf, product, sameShape, type Shape, showShape, sum } from "../shape.ts";
 import {
   axisOf,
   broadcastAll,
   constantIntegers,
+  dimensionsOf,
   expectDType,
   expectSameDType,
   type Inference,
@@ -14,31 +15,31 @@ import {
 } from "./definition.ts";
 
 export interface MovementAttributes {
-  /** Inputs: x, target (int64 constant; 0 keeps the dimension, one −1 takes the rest). */
+  /** Inputs: x, target (int64: a constant, or sizes; 0 keeps the dimension, one −1 takes the rest). */
   Reshape: NoAttributes;
   Transpose: { readonly perm: readonly number[] };
   Concat: { readonly axis: number };
   /** Inputs: x, starts, ends, axes (int64 constants; step 1). */
   Slice: NoAttributes;
-  /** Inputs: x, sizes (int64 constant). */
+  /** Inputs: x, sizes (int64: a constant, or sizes of named dimensions). */
   Split: { readonly axis: number };
   Gather: { readonly axis: number };
   GatherElements: { readonly axis: number };
   /** Inputs: data, indices, updates; duplicates add up in order. */
   ScatterElements: { readonly axis: number; readonly reduction: "none" | "add" };
-  /** Inputs: x, shape (an int64 vector: a constant, or the result of Shape). */
+  /** Inputs: x, shape (an int64 vector: a constant, sizes, or the result of Shape). */
   Expand: NoAttributes;
   Unsqueeze: NoAttributes;
   Squeeze: NoAttributes;
   Shape: NoAttributes;
-  /** Inputs: shape (result of Shape or constant). Result: zeros. */
+  /** Inputs: shape (as of Expand). Result: zeros. */
   ConstantOfShape: NoAttributes;
   /** Keeps the lower (or upper) triangle of the last two dimensions. */
   Trilu: { readonly upper: 0 | 1 };
 }
 
 /** The fixed part of a shape with its named part: what must stay equal when a tensor is reshaped. */
-function reshaped(node: Inference<unknown>, from: Shape, target: readonly number[]): Shape {
+function reshaped(node: Inference<unknown>, from: Shape, target: Shape): Shape {
   const known: Dim[] = target.map((dim, i) =>
     dim === 0 ? (from[i] ?? node.fail(`no dimension ${i} to keep`)) : dim,
   );
@@ -58,15 +59,13 @@ function reshaped(node: Inference<unknown>, from: Shape, target: readonly number
 
 /** whole ÷ part for products of named dimensions, or undefined where it does not come out even. */
 function divide(whole: Dim, part: Dim): Dim | undefined {
-  const factors = String(whole).split("*");
-  let number = factors
-    .filter((factor) => /^\d+$/.test(factor))
-    .reduce((total, text) => total * Number(text), 1);
-  const names = factors.filter((factor) => !/^\d+$/.test(factor));
-  for (const factor of String(part).split("*")) {
-    if (/^\d+$/.test(factor)) {
-      if (number % Number(factor) !== 0) return undefined;
-      number /= Number(factor);
+  const factors = factorsOf(whole);
+  let number = factors.reduce<number>((all, factor) => (typeof factor === "number" ? all * factor : all), 1);
+  const names = factors.filter((factor) => typeof factor === "string");
+  for (const factor of factorsOf(part)) {
+    if (typeof factor === "number") {
+      if (number % factor !== 0) return undefined;
+      number /= factor;
     } else {
       const at = names.indexOf(factor);
       if (at < 0) return undefined;
@@ -81,7 +80,7 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
     domain: "",
     infer(node) {
       const x = required(node, 0);
-      const target = constantIntegers(node, 1);
+      const target = dimensionsOf(node, 1);
       if (target.filter((dim) => dim === -1).length > 1) node.fail("only one dimension may be −1");
       return [{ dtype: x.dtype, shape: reshaped(node, x.shape, target) }];
     },
@@ -114,14 +113,7 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
       return [
         {
           dtype,
-          shape: replaceAt(
-            first.shape,
-            axis,
-            sum(
-              node,
-              parts.map((part) => part.shape[axis] ?? 0),
-            ),
-          ),
+          shape: replaceAt(first.shape, axis, sum(parts.map((part) => part.shape[axis] ?? 0))),
         },
       ];
     },
@@ -151,10 +143,9 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
     domain: "",
     infer(node) {
       const x = required(node, 0);
-      const sizes = constantIntegers(node, 1);
+      const sizes = dimensionsOf(node, 1);
       const axis = axisOf(node, node.attributes.axis, x.shape);
-      if (sizes.reduce((total, size) => total + size, 0) !== x.shape[axis])
-        node.fail(`sizes [${sizes.join(", ")}] do not add up`);
+      if (sum(sizes) !== x.shape[axis]) node.fail(`sizes [${sizes.join(", ")}] do not add up`);
       return sizes.map((size) => ({ dtype: x.dtype, shape: replaceAt(x.shape, axis, size) }));
     },
   },
@@ -197,7 +188,7 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
     domain: "",
     infer(node) {
       const x = required(node, 0);
-      const target = shapeOperand(node, 1);
+      const target = dimensionsOf(node, 1);
       const shape = broadcastAll(node, [x, { ...x, shape: target }]);
       return [{ dtype: x.dtype, shape }];
     },
@@ -237,7 +228,7 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
   ConstantOfShape: {
     domain: "",
     infer(node) {
-      return [{ dtype: "float32", shape: shapeOperand(node, 0) }];
+      return [{ dtype: "float32", shape: dimensionsOf(node, 0) }];
     },
   },
   Trilu: {
@@ -249,16 +240,3 @@ export const movement: { readonly [Op in keyof MovementAttributes]: OpDefinition
     },
   },
 };
-
-/** The dimensions that a shape operand stands for: a constant, or the shape of the value that Shape was asked about. */
-function shapeOperand(node: Inference<unknown>, index: number): Shape {
-  const operand = required(node, index);
-  const source = operand.producer?.op === "Shape" ? operand.producer.inputs[0] : undefined;
-  return source ? source.shape : constantIntegers(node, index);
-}
-
-function sum(node: Inference<unknown>, dims: Shape): Dim {
-  const fixed = dims.filter((dim) => typeof dim === "number");
-  if (fixed.length === dims.length) return fixed.reduce((total, dim) => total + dim, 0);
-  return node.fail(`named sizes ${dims.join(", ")} cannot be added up`);
-}

@@ -49,20 +49,46 @@ spec:
         optimizer: { learningRate: 1e-4 }
 `;
 
+const RAGGED = `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: ragged }
+spec:
+  model:
+    init: { hiddenSize: 128, intermediateSize: 256, layers: 4, heads: 4, maxPositions: 512,
+            tokenizer: { type: file, file: { path: ./tokenizer.json } } }
+  stages:
+    - name: learn
+      type: grpo
+      grpo:
+        data: { type: file, file: { path: ./questions.jsonl } }
+        steps: 60
+        promptsPerStep: 4
+        groupSize: 4
+        maxPromptLength: 232
+        sampling: { maxNewTokens: 48 }
+        rewards: [{ name: liked, type: contains, contains: { text: a } }]
+        optimizer: { learningRate: 1e-4 }
+`;
+
+const WRITTEN: Readonly<Record<string, string>> = { scored: SCORED, ragged: RAGGED };
+
 // Measured on two cores of an x64 server (Node 20.20, ONNX Runtime 1.30).
 test.each([
-  { example: "addition.yaml", measuredGib: 1.04, model: { vocabSize: 15 }, longestPrompt: 10 },
+  { example: "addition.yaml", measuredGib: 0.9, model: { vocabSize: 15 }, longestPrompt: 10 },
   {
     example: "smollm2.yaml",
     measuredGib: 10.28,
     model: { vocabSize: 49_152, shape: SMOLLM2 },
     longestPrompt: 44,
   },
-  // A small policy of SmolLM2's tokens, scored by a reward model of SmolLM2's shape. (Without it: 2.09 GiB.)
-  { example: undefined, measuredGib: 3.18, model: { vocabSize: 49_152 }, longestPrompt: 4 },
-])("$example took $measuredGib GiB: that, and at most 15 % more", ({ example, measuredGib, ...of }) => {
-  const text = example === undefined ? SCORED : readFileSync(join(EXAMPLES, example), "utf8");
-  const read = readRunFile(text, { file: example ?? "scored.yaml", set: [] });
+  // A small policy of SmolLM2's tokens, scored by a reward model of SmolLM2's shape. (Without it: 1.36 GiB.)
+  { example: "scored", measuredGib: 2.36, model: { vocabSize: 49_152 }, longestPrompt: 4 },
+  // Prompts and answers of many lengths: the questions of GSM8K. (16.93 GiB when each length had a graph and scratch memory of its own.)
+  { example: "ragged", measuredGib: 2.05, model: { vocabSize: 49_152 }, longestPrompt: 223 },
+])("$example took $measuredGib GiB: that, and at most a fifth more", ({ example, measuredGib, ...of }) => {
+  const text = WRITTEN[example] ?? readFileSync(join(EXAMPLES, example), "utf8");
+  const read = readRunFile(text, { file: example, set: [] });
   if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
   const data = {
     digest: "",
@@ -79,5 +105,5 @@ test.each([
     machine: { memoryBytes: 64 * GIB },
   });
   expect(memory.total / GIB).toBeGreaterThanOrEqual(measuredGib);
-  expect(memory.total / GIB).toBeLessThanOrEqual(1.15 * measuredGib);
+  expect(memory.total / GIB).toBeLessThanOrEqual(1.2 * measuredGib);
 });

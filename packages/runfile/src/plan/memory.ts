@@ -21,10 +21,6 @@ import { parameterCount } from "./shape.ts";
 const FLOAT_BYTES = 4;
 /** Node and its threads with what their heaps grow to, the engine's library and code, whatever the model. */
 const RUNTIME_BYTES = 900 * 1024 * 1024;
-/** Lengths whose scratch memory the trainer's sessions keep. */
-const KEPT_LENGTHS = 4;
-/** Models from this size on give it back after each pass: packages/training's own number, held to it by a test. */
-export const LARGE_PARAMETERS = 20e6;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
@@ -88,7 +84,6 @@ export function estimateMemory(
       : 0,
     activations:
       lanes *
-      keptLengths(shape) *
       Math.max(
         0,
         ...spec.stages.map((stage) =>
@@ -98,9 +93,6 @@ export function estimateMemory(
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
-
-const keptLengths = (shape: ModelShape): number =>
-  parameterCount(shape) < LARGE_PARAMETERS ? KEPT_LENGTHS : 1;
 
 /** Sequences of one gradient pass, and their length at most. */
 export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
@@ -146,7 +138,7 @@ function criticBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage
 function forwardBytes(shape: ModelShape, stage: ResolvedStage, head: number): number {
   const { sequences, length } = passOf(stage);
   const tokens = Math.min(sequences, rolloutsOf(stage)?.groupSize ?? sequences) * length;
-  return keptLengths(shape) * (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
+  return (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
 }
 
 /**
