@@ -71,6 +71,8 @@ describe("defaults", () => {
     const codes = (...set: readonly string[]) => plan(set).problems.map(({ code }) => code);
     expect(codes(ends, evaluated(""))).toEqual([]);
     expect(codes(ends, evaluated(", greedy: false"))).toEqual(["UNTIL_UNSEEN"]);
+    expect(codes(ends, evaluated(""), "stages.learn.grpo.steps=5")).toEqual(["UNTIL_UNSEEN"]);
+    expect(codes(ends, evaluated(""), "stages.learn.grpo.steps=6")).toEqual([]);
     const { spec } = plan(["stages.warm.sft.until={atLeast: 0.3}", evaluated("")]).run;
     expect(spec.stages[0]).toMatchObject({ sft: { until: { score: "mean", atLeast: 0.3 } } });
   });

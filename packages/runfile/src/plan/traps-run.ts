@@ -1,7 +1,7 @@
 /** Traps across blocks: lineage, evaluation on training data, data too small, an evaluation without a metric. */
 import type { ResolvedEvaluation, ResolvedStage } from "../resolved.ts";
 import { batchesInFlight } from "../pipeline.ts";
-import { rolloutsOf, untilOf } from "../stage-parts.ts";
+import { blockOf, rolloutsOf, untilOf } from "../stage-parts.ts";
 import { lineage } from "./traps-lineage.ts";
 import { canonicalJson } from "./digest.ts";
 import { dataUses } from "./inputs.ts";
@@ -147,12 +147,14 @@ const untilSeen: TrapCheck = ({ spec }) =>
     if (until === undefined) return [];
     const path = ["spec", "stages", index, stage.type, "until"];
     const { every = 0, greedy = true } = spec.evaluation ?? {};
+    const { steps } = blockOf(stage);
     return [
-      ...trapWhen(every === 0, () => ({
+      ...trapWhen(every === 0 || every >= steps, () => ({
         code: "UNTIL_UNSEEN",
         path,
         message: "no evaluation comes between the stage's steps, to end it",
-        accepted: "evaluation: {every: N, …} with N from 1 on, or no until",
+        ...(every === 0 ? {} : { value: `evaluation.every: ${every}, steps: ${steps}` }),
+        accepted: "evaluation: {every: N, …} with N from 1 on and below the stage's steps, or no until",
       })),
       ...trapWhen(until.score === "greedy" && !greedy, () => ({
         code: "UNTIL_UNSEEN",
