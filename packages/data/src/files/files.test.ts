@@ -6,7 +6,7 @@ import { requireFile, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect } from "vitest";
 import { toRow } from "./conventions.ts";
 import { openFileData } from "./open-file-data.ts";
-import { readTable } from "./table.ts";
+import { formatOf, readTable } from "./table.ts";
 
 const row = (values: Record<string, unknown>, names = {}) => toRow({ place: "row 1", values }, names);
 const user = { role: "user", content: "Hi" };
@@ -146,6 +146,19 @@ describe("formats", () => {
     { prompt: 'say "x"', answer: "2" },
   ];
   const jsonl = rows.map((each) => JSON.stringify(each)).join("\n");
+  test("columns are apart by what the header has most of: commas, semicolons or tabs", async () => {
+    const rows = [{ "prompt; a, b": "1,5", answer: "x;y" }];
+    for (const [name, delimiter] of [
+      ["a.csv", ","],
+      ["b.csv", ";"],
+      ["c.tsv", "\t"],
+    ] as const) {
+      const content = `"prompt; a, b"${delimiter}answer\n"1,5"${delimiter}"x;y"\n`;
+      const table = await readTable(name, new TextEncoder().encode(content), formatOf(name));
+      expect(table.map(({ values }) => values)).toEqual(rows);
+    }
+  });
+
   test("JSON Lines, JSON, CSV and gzip hold the same rows", async () => {
     const folder = temporaryFolder();
     const csv = `prompt,answer\n"a,b",1\n"say ""x""",2\n`;

@@ -22,6 +22,7 @@ const extensions: Readonly<Record<string, TableFormat>> = {
   ".ndjson": "jsonl",
   ".json": "json",
   ".csv": "csv",
+  ".tsv": "csv",
   ".parquet": "parquet",
 };
 
@@ -41,6 +42,14 @@ export function formatOf(name: string): TableFormat {
     "DATA_FORMAT",
     `${name}: the name says no format; accepted: ${EXTENSIONS.join(", ")}, each also .gz, or set format`,
   );
+}
+
+/** The one that the header has most of outside quotes: spreadsheets write semicolons where the comma is the decimal sign. */
+function delimiterOf(content: string): string {
+  const [line = ""] = /^[^\n]*/.exec(content) ?? [];
+  const header = line.replaceAll(/"[^"]*"/g, "");
+  const countOf = (delimiter: string): number => header.split(delimiter).length;
+  return [",", ";", "\t"].reduce((most, one) => (countOf(one) > countOf(most) ? one : most));
 }
 
 /** The records of a file's bytes. Throws `DATA_FILE`, naming file and place. */
@@ -144,7 +153,9 @@ const readers: {
     return rows.map((row, i) => record(row, `row ${i + 1}`));
   },
   csv(bytes) {
-    const rows = parseCsv(text(bytes), {
+    const content = text(bytes);
+    const rows = parseCsv(content, {
+      delimiter: delimiterOf(content),
       columns: distinctColumns,
       skip_empty_lines: true,
       bom: true,
