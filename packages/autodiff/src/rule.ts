@@ -95,11 +95,9 @@ export function fullShape(gradient: Value, like: Value): Value {
 /** `gradient`, which has as many elements as `like`, in the shape of `like`. */
 export function reshapeLike(gradient: Value, like: Value): Value {
   if (sameShape(gradient.shape, like.shape)) return gradient;
-  const isLost = (dim: Dim, i: number): boolean => typeof dim === "string" && gradient.shape[i] !== dim;
-  if (like.shape.filter(isLost).length > 1) return reshape(gradient, like.shape);
-  const target = like.shape.map((dim, i) => {
-    if (typeof dim === "number") return dim;
-    return isLost(dim, i) ? -1 : 0;
-  });
-  return reshape(gradient, target);
+  const isKept = (dim: Dim, i: number): boolean => typeof dim === "string" && gradient.shape[i] === dim;
+  return reshape(
+    gradient,
+    like.shape.map((dim, i) => (isKept(dim, i) ? 0 : dim)),
+  );
 }

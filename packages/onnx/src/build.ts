@@ -7,7 +7,7 @@ import { createTypedArray, type DType, tensor } from "@oarlock/tensor";
 import type { Graph, Value } from "./graph.ts";
 import type { OpName } from "./ops/index.ts";
 import type { ElementwiseAttributes } from "./ops/elementwise.ts";
-import type { Dim, Shape } from "./shape.ts";
+import { type Dim, type Shape, showShape } from "./shape.ts";
 
 type Operand = Value | number;
 
@@ -124,9 +124,14 @@ function swapLast(x: Value): Value {
 /** `target`: 0 keeps a dimension, one −1 takes the rest. */
 export function reshape(x: Value, target: Shape): Value {
   const isOpen = (dim: Dim): boolean => dim === -1 || typeof dim === "string";
-  // One size with a name follows from the others.
-  const sizes = target.filter(isOpen).length === 1 ? target.map((dim) => (isOpen(dim) ? -1 : dim)) : target;
-  return x.graph.one("Reshape", [x, x.graph.sizes(sizes)], {});
+  if (target.filter(isOpen).length !== 1) return x.graph.one("Reshape", [x, x.graph.sizes(target)], {});
+  // One size follows from the others, whether it has a name or not.
+  const sizes = target.map((dim) => (isOpen(dim) ? -1 : dim));
+  const result = x.graph.one("Reshape", [x, x.graph.sizes(sizes)], {});
+  const wrong = target.findIndex((dim, axis) => typeof dim === "string" && dim !== result.shape[axis]);
+  if (wrong < 0) return result;
+  const asked = `${showShape(x.shape)} becomes ${showShape(result.shape)}, not ${showShape(target)}`;
+  throw new OarlockError("ONNX_NODE", `${result.name}: ${asked}`);
 }
 
 /** Dimension i of the result is dimension `perm[i]` of `x`. */

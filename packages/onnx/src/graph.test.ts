@@ -11,12 +11,14 @@ import {
   type Graph,
   matMul,
   mul,
+  product,
   reduceMean,
   reshape,
   sizeInputs,
   sizesOf,
   slice,
   split,
+  sum,
   transpose,
   type Value,
 } from "./index.ts";
@@ -63,7 +65,9 @@ describe("inference", () => {
       { name: "sizes[p, rows*tokens]", dims: ["p", "rows*tokens"] },
       { name: "sizes[rows, tokens, 2]", dims: ["rows", "tokens", 2] },
     ]);
-    expect(sizesOf(["p", "3*rows*tokens", 7], { p: 4, rows: 2, tokens: 5 })).toEqual([4, 30, 7]);
+    expect(sizesOf(["p", "2*(p+3*rows*tokens+1)", 7], { p: 4, rows: 2, tokens: 5 })).toEqual([4, 70, 7]);
+    expect(sum(["c", sum(["a", 1]), sum(["b*c", 1])])).toBe("(c+a+b*c+2)");
+    expect([sum([2, 3]), sum(["a", 0]), product([2, sum(["a", "b"]), 3])]).toEqual([5, "a", "6*(a+b)"]);
     expect(() => sizesOf(["p", "rows"], { p: 4 })).toThrow(/rows of \[p, rows\] has no size/);
     const feeds = {
       a: { shape: [1, 2], data: [1, 2] },
@@ -108,6 +112,7 @@ describe("a node that does not fit is refused, by name, with what it was given",
     ],
     "two open sizes": [() => reshape(x, [-1, -1]), /only one dimension may be −1/],
     "sizes that do not add up": [() => split(w, [2, 2], 1), /Split_\d+: sizes \[2, 2\] do not add up/],
+    "another name": [() => reshape(x, ["tokens", 6]), /\[rows, 6\] becomes \[rows, 6\], not \[tokens, 6\]/],
     "names that do not add up": [
       () => split(x, ["rows", 1], 0),
       /Split_\d+: sizes \[rows, 1\] do not add up/,

@@ -112,7 +112,7 @@ export class Graph {
     const fixed = dims.filter((dim) => typeof dim === "number");
     if (fixed.length === dims.length) return this.integers(fixed);
     const name = `sizes${showShape(dims)}`;
-    const known = this.inputs.find(({ value }) => value.name === name);
+    const known = this.inputs.find(({ value }) => value.sizes && value.name === name);
     if (known) return known.value;
     const value: Value = {
       name: this.#claim(name),

@@ -53,29 +53,38 @@ export function product(dims: Shape): Dim {
   return (scale === 1 ? named : [scale, ...named]).join("*");
 }
 
-/** The sum of dimensions as one dimension, "(prefix+rows*tokens)" where some have names: as `product`. */
+/** The sum of dimensions as one dimension, "(prefix+rows*tokens)" where some have names: as `product`. Sums of sums are flat. */
 export function sum(dims: Shape): Dim {
-  const fixed = dims.reduce<number>((total, dim) => (typeof dim === "number" ? total + dim : total), 0);
-  const named = dims.filter((dim) => typeof dim === "string");
-  if (named.length === 0) return fixed;
-  const parts = fixed === 0 ? named : [...named, fixed];
-  return parts.length === 1 ? (named[0] ?? fixed) : `(${parts.join("+")})`;
+  const terms = dims.flatMap(termsOf);
+  const fixed = terms.reduce<number>((total, term) => (typeof term === "number" ? total + term : total), 0);
+  const named = terms.filter((term) => typeof term === "string");
+  const parts = fixed === 0 && named.length > 0 ? named : [...named, fixed];
+  return parts.length === 1 ? (parts[0] ?? fixed) : `(${parts.join("+")})`;
 }
+
+/** What `sum` added up: products and names, and numbers as such. */
+function termsOf(dim: Dim): readonly Dim[] {
+  if (typeof dim === "number" || !/^\([^()]*\)$/.test(dim)) return [dim];
+  return dim.slice(1, -1).split("+").map(numberIfOne);
+}
+
+const numberIfOne = (text: string): Dim => (/^\d+$/.test(text) ? Number(text) : text);
 
 /** What `product` made of: names and sums, and numbers as such. */
 export function factorsOf(dim: Dim): readonly Dim[] {
   if (typeof dim === "number") return [dim];
-  return dim.split(/\*(?![^(]*\))/).map((factor) => (/^\d+$/.test(factor) ? Number(factor) : factor));
+  return dim.split(/\*(?![^(]*\))/).map(numberIfOne);
 }
 
 /** The numbers that stand for these dimensions where the names have these sizes. Throws `ONNX_SIZE` for a name without one. */
 export function sizesOf(shape: Shape, named: Readonly<Record<string, number>>): number[] {
-  return shape.map((dim) =>
-    factorsOf(dim).reduce<number>((total, factor) => {
-      const size = typeof factor === "number" ? factor : named[factor];
-      if (size === undefined)
-        throw new OarlockError("ONNX_SIZE", `${factor} of ${showShape(shape)} has no size`);
-      return total * size;
-    }, 1),
-  );
+  const sizeOf = (dim: Dim): number => {
+    if (typeof dim === "number") return dim;
+    const [terms, factors] = [termsOf(dim), factorsOf(dim)];
+    if (terms.length > 1) return terms.reduce<number>((total, term) => total + sizeOf(term), 0);
+    if (factors.length > 1) return factors.reduce<number>((total, factor) => total * sizeOf(factor), 1);
+    if (Object.hasOwn(named, dim)) return named[dim] ?? 0;
+    throw new OarlockError("ONNX_SIZE", `${dim} of ${showShape(shape)} has no size`);
+  };
+  return shape.map(sizeOf);
 }

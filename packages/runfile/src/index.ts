@@ -90,7 +90,7 @@ export type { DataFacts, MachineFacts, ModelFacts, PlanFacts, ScorerFacts } from
 export { dataUses, functionUses, scorerUses } from "./plan/inputs.ts";
 export type { DataUse, FunctionUse, ScorerUse } from "./plan/inputs.ts";
 export { initShape, parameterCount } from "./plan/shape.ts";
-export { DEAD_BYTES, estimateMemory } from "./plan/memory.ts";
+export { DEAD_BYTES, estimateMemory, LARGE_PARAMETERS } from "./plan/memory.ts";
 export type { MemoryEstimate } from "./plan/memory.ts";
 export { estimateTime } from "./plan/time.ts";
 export type { Calibration, StageTokens, TimeEstimate } from "./plan/time.ts";

@@ -20,6 +20,7 @@ import {
   weighRows,
 } from "./packing.ts";
 import { forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
+import { createRotary } from "./rotary.ts";
 import { createSessionCache } from "./sessions.ts";
 import {
   contentOf,
@@ -82,6 +83,7 @@ export class TrainerCore {
       ort,
       config,
       sessions: createSessionCache(ort, config),
+      rotary: createRotary(ort, config),
       concurrent: laneCount > 1,
     };
     const lanes = Array.from({ length: laneCount }, (_, i) =>
@@ -227,8 +229,9 @@ export class TrainerCore {
   }
 
   async close(): Promise<void> {
-    await this.#parts.context.sessions.close();
-    const { optimizer, lanes, state, ort } = this.#parts;
+    const { context, optimizer, lanes, state, ort } = this.#parts;
+    await context.sessions.close();
+    context.rotary.close();
     await optimizer.close();
     this.#setReference(undefined);
     for (const lane of lanes) lane.dispose();

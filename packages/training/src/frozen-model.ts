@@ -4,6 +4,7 @@ import { type LlamaConfig, type LlamaHead, parameterLayout } from "@oarlock/nn";
 import { openOrt, type OpenOrtOptions, type OrtTensor } from "@oarlock/ort";
 import { checkRows } from "./packing.ts";
 import { forwardPass, type ForwardPass } from "./passes.ts";
+import { createRotary } from "./rotary.ts";
 import { createSessionCache } from "./sessions.ts";
 import { disposeAll, resident, type Tensors, viewTensors } from "./state.ts";
 import type { TrainingRow } from "./types.ts";
@@ -42,8 +43,8 @@ export async function openFrozenModel(
   };
   check(weights);
   const ort = await openOrt(engine);
-  const sessions = createSessionCache(ort, config);
-  const context = { ort, config, sessions, concurrent: false };
+  const [sessions, rotary] = [createSessionCache(ort, config), createRotary(ort, config)];
+  const context = { ort, config, sessions, rotary, concurrent: false };
   const hold = (given: Float32Array): { readonly flat: OrtTensor; readonly views: Tensors } => {
     const flat = resident(ort, given);
     return { flat, views: viewTensors(ort, layout.views, { flat }) };
@@ -67,6 +68,7 @@ export async function openFrozenModel(
     },
     async close() {
       await sessions.close();
+      rotary.close();
       letGo();
       await ort.close();
     },

@@ -21,8 +21,6 @@ import type { Objective } from "./types.ts";
 
 export interface ForwardSpec {
   readonly config: LlamaConfig;
-  /** The most tokens that are read of a row. */
-  readonly maxLength: number;
   /** Whether rows begin with tokens in common. */
   readonly prefixed: boolean;
   readonly temperature: number;
@@ -66,11 +64,11 @@ const modelOf = (graph: Graph): TrainingModel => ({ bytes: serializeModel(graph)
 /** `trained` names the number of chosen tokens. */
 function forward(
   graph: Graph,
-  { config, maxLength, prefixed, temperature, chosen, output }: ForwardSpec,
+  { config, prefixed, temperature, chosen, output }: ForwardSpec,
   trained = "trained",
 ): Forward {
   const names = { batch: "rows", length: "tokens", ...(prefixed ? { prefix: "prefix" } : {}) };
-  const options = { config, maxLength, ...names, ...(chosen ? { chosen: trained } : {}) };
+  const options = { config, ...names, ...(chosen ? { chosen: trained } : {}) };
   if (config.head === "score" || output === "scores") {
     const { scores, weights } = llamaScoring(graph, options);
     return { outputs: { head: "score", scores }, weights };

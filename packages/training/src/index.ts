@@ -5,6 +5,7 @@ export type { ScoreCallOptions, ScoreModel, ScoreModelOptions, ScorePlaces } fro
 export { createCompletionModel } from "./completion-model.ts";
 export type { CompletedPrompt, CompletionModel } from "./completion-model.ts";
 export { openScoreCore } from "./score-core.ts";
+export { LARGE_PARAMETERS } from "./sessions.ts";
 export { TrainerCore } from "./core.ts";
 export { type LabelledStep, sequenceRow, stepsRow } from "./sequence-row.ts";
 export type {

@@ -226,12 +226,16 @@ export function packRows(
   const ids = new BigInt64Array(prefix + batch * length);
   const [positions, prefixPositions] = [new BigInt64Array(batch * length), new BigInt64Array(prefix)];
   const [chosen, targets] = [new BigInt64Array(count), new BigInt64Array(count)];
-  const [idWords, positionWords, chosenWords, targetWords] = [ids, positions, chosen, targets].map(
-    lowWords,
-  ) as Words;
+  const [idWords, positionWords, chosenWords, targetWords, prefixWords] = [
+    ids,
+    positions,
+    chosen,
+    targets,
+    prefixPositions,
+  ].map(lowWords) as Words;
   /** Where a row's token at `t` is read. */
   const placeOf = (row: number, t: number): number => (t < prefix ? t : prefix + row * length + t - prefix);
-  for (let t = 0; t < prefix; t++) prefixPositions[t] = BigInt(t);
+  for (let t = 0; t < prefix; t++) prefixWords[2 * t] = t;
   for (let i = 0; i < positions.length; i++) positionWords[2 * i] = prefix + (i % length);
   for (const [row, { tokens }] of rows.entries()) {
     for (let t = row === 0 ? 0 : prefix; t + 1 < tokens.length; t++)
@@ -246,7 +250,7 @@ export function packRows(
   return { batch, prefix, length, chosenCount: count, ...places };
 }
 
-type Words = [Int32Array, Int32Array, Int32Array, Int32Array];
+type Words = [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
 
 /** One number for each chosen token, taken from an array of its row that lies beside `tokens`. */
 export function gatherPlaces<R>(

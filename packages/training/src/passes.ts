@@ -11,6 +11,7 @@ import {
   KL_COEFFICIENT,
   objectiveInputs,
   type OldLogprobs,
+  rowsTogether,
   type TokenInput,
   trainsHeadOnly,
 } from "./objective.ts";
@@ -23,6 +24,7 @@ import {
   type WantedToken,
   type WeightedRow,
 } from "./packing.ts";
+import type { Rotary } from "./rotary.ts";
 import type { SessionCache, TrainingSession } from "./sessions.ts";
 import type { Tensors } from "./state.ts";
 import { emptySums, SUM_NAMES } from "./sums.ts";
@@ -33,6 +35,7 @@ export interface PassContext {
   readonly ort: OrtRuntime;
   readonly config: LlamaConfig;
   readonly sessions: SessionCache;
+  readonly rotary: Rotary;
   /** Whether runs go to other threads, so that several may be under way; else they block this one. */
   readonly concurrent: boolean;
 }
@@ -54,14 +57,18 @@ export async function forwardPass(
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
   const packed = packRows(rows, extentOf(rows, context.config.maxPositions), pass.wanted);
   if (packed.chosenCount === 0) return results;
-  const found = await context.sessions.forward({
-    ...shapeOf(context, packed),
+  const shape = shapeOf(context, packed);
+  const graph = await context.sessions.forward({
+    ...shape,
     temperature: pass.temperature,
     ...(pass.output === undefined ? {} : { output: pass.output }),
   });
   const values = context.ort.tensor("float32", [packed.chosenCount]);
-  await run(context, found.session, {
-    inputs: { kept: pass.weights, fresh: packedTensors(context, packed, found, pass.output) },
+  await run(context, graph.session, {
+    inputs: {
+      kept: { ...pass.weights, ...context.rotary.of(packed.prefix + packed.length) },
+      fresh: packedTensors(context, packed, { ...shape, ...graph, output: pass.output }),
+    },
     outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: values } },
   });
   for (let i = 0; i < packed.chosenCount; i++) {
@@ -96,8 +103,9 @@ export async function gradientPass(
   const { objective, temperature = 1 } = pass.options;
   const packed = packRows(rows, extentOf(rows, context.config.maxPositions), isTrained);
   const output = trainsHeadOnly(objective) ? ("scores" as const) : undefined;
-  const found = await context.sessions.gradients({
-    ...shapeOf(context, packed),
+  const shape = shapeOf(context, packed, rowsTogether(objective));
+  const { session, sizes } = await context.sessions.gradients({
+    ...shape,
     temperature,
     objective: graphObjective(objective),
     old: pass.old,
@@ -107,12 +115,11 @@ export async function gradientPass(
     [name]: context.ort.tensor("float32", [packed.chosenCount], gatherPlaces(packed, rows, take)),
   });
   const fresh: Tensors = Object.assign(
-    packedTensors(context, packed, found, output),
+    packedTensors(context, packed, { ...shape, sizes, output }),
     klTensor(context, objective),
     perToken("weight", (row) => row.tokenWeights),
     ...objectiveInputs(objective, pass.old).map((name) => perToken(name, (row) => arrayOf(row, name))),
   );
-  const { session } = found;
   const sumTensors = Object.fromEntries(
     session.outputs
       .filter(({ name }) => name.startsWith(sumName("")))
@@ -120,7 +127,14 @@ export async function gradientPass(
   );
   const { inputs, outputs } = session;
   await run(context, session, {
-    inputs: { kept: { ...pass.weights, ...tensorsOf(inputs, pass.accumulators) }, fresh },
+    inputs: {
+      kept: {
+        ...pass.weights,
+        ...context.rotary.of(packed.prefix + packed.length),
+        ...tensorsOf(inputs, pass.accumulators),
+      },
+      fresh,
+    },
     outputs: { kept: tensorsOf(outputs, pass.gradients), fresh: sumTensors },
   });
   const sums = emptySums();
@@ -150,27 +164,25 @@ function klTensor({ ort }: PassContext, objective: Objective): Tensors {
 function shapeOf(
   { config }: PassContext,
   packed: PackedRows,
-): Pick<ForwardSpec, "config" | "maxLength" | "prefixed" | "chosen"> {
-  const { prefix, length } = packed;
-  const maxLength = Math.min(
-    config.maxPositions,
-    2 ** Math.ceil(Math.log2(Math.max(LEAST_MAX, prefix + length))),
-  );
-  return { config, maxLength, prefixed: prefix > 0, chosen: !coversAll(packed) };
+  together = 1,
+): Pick<ForwardSpec, "config" | "prefixed" | "chosen"> {
+  // Pairs and rankings are cut out of the chosen tokens, whose number is known to be a multiple.
+  return { config, prefixed: packed.prefix > 0, chosen: together > 1 || !coversAll(packed) };
 }
-
-/** Graphs for up to so many tokens of a row, twice as many, …: their tables of positions are small, but a model may have very many. */
-const LEAST_MAX = 256;
 
 /** Whether every position of the padded rows is predicted from, in order, so that choosing would only copy. */
 const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
   prefix === 0 && chosenCount === ids.length;
 
+/** What of a graph decides which inputs it has. */
+interface PackedFor extends Pick<TrainingSession, "sizes">, Pick<ForwardSpec, "chosen"> {
+  readonly output: ForwardPass["output"] | undefined;
+}
+
 function packedTensors(
   { ort, config }: PassContext,
   packed: PackedRows,
-  { sizes }: Pick<TrainingSession, "sizes">,
-  output?: ForwardPass["output"],
+  { sizes, chosen, output }: PackedFor,
 ): Record<string, OrtTensor> {
   const { batch, prefix, length, chosenCount } = packed;
   const named: ModelSizes = { rows: batch, tokens: length, prefix };
@@ -186,7 +198,7 @@ function packedTensors(
     ...(config.head === "score" || output === "scores"
       ? {}
       : { targets: ort.tensor("int64", [chosenCount], packed.targets) }),
-    ...(coversAll(packed) ? {} : { chosen: ort.tensor("int64", [chosenCount], packed.chosen) }),
+    ...(chosen ? { chosen: ort.tensor("int64", [chosenCount], packed.chosen) } : {}),
   };
 }
 

@@ -92,6 +92,14 @@ describe("a reward model", () => {
     }
   });
 
+  test("reads pairs whose rows have nothing but what is scored", async () => {
+    const rows = [sequenceRow([3, 5]), sequenceRow([3, 7])];
+    const core = await open(scorer, scorerWeights);
+    const [kept, dropped] = (await core.scores(rows, { microBatchSize: 2 })).map((row) => row.at(-1)!);
+    const { sums } = await core.step(rows, step(objective));
+    expect(sums.loss).toBeCloseTo(bradleyTerryLoss(kept!, dropped!, { margin: 0, centering: 0.01 }), 5);
+  });
+
   test("learns an order, and starts at 0 with a head of its own", async () => {
     const rows = pairs(6);
     const core = await open(scorer, scoreWeights({ config: policy, weights: policyWeights }));

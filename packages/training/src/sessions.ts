@@ -22,31 +22,39 @@ export interface SessionCache {
   close(): Promise<void>;
 }
 
-/** Parameters from which a session's scratch memory counts: it would keep the most that any run needed. */
-const LARGE_PARAMETERS = 20e6;
+/** Parameters from which a session gives scratch memory back: it would keep the most that any run needed. */
+export const LARGE_PARAMETERS = 20e6;
 
 export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): SessionCache {
-  const isLarge = parameterCount(config) >= LARGE_PARAMETERS;
-  const options = { releasesScratch: isLarge };
+  const options = { releasesScratch: parameterCount(config) >= LARGE_PARAMETERS };
   const without = lackingOperators(ort.provider);
   const sessions = new Map<string, Promise<TrainingSession>>();
   const create = async ({ bytes, sizes }: TrainingModel): Promise<TrainingSession> => ({
     session: await ort.createSession(bytes, options),
     sizes,
   });
-  const open = async (key: string, model: () => TrainingModel): Promise<TrainingSession> => {
-    const found = sessions.get(key) ?? create(model());
+  /** One that could not be made was told to whoever asked for it. */
+  const closeOne = async (found: Promise<TrainingSession>): Promise<void> =>
+    found.then(
+      ({ session }) => session.close(),
+      () => undefined,
+    );
+  const open = (key: string, model: () => TrainingModel): Promise<TrainingSession> => {
+    const known = sessions.get(key);
+    const found = known ?? create(model());
+    if (known === undefined) {
+      found.catch(() => {
+        if (sessions.get(key) === found) sessions.delete(key);
+      });
+    }
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
-    for (const [oldest, unused] of sessions) {
-      if (sessions.size <= CAPACITY) break;
+    const [[oldest, unused] = [key, found]] = sessions;
+    if (sessions.size > CAPACITY) {
       sessions.delete(oldest);
-      await (await unused).session.close();
+      void closeOne(unused);
     }
-    return found.catch((error: unknown) => {
-      sessions.delete(key);
-      throw error;
-    });
+    return found;
   };
   const key = (kind: string, { config: _config, ...rest }: ForwardSpec): string =>
     `${kind} ${JSON.stringify(rest)}`;
@@ -54,7 +62,7 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
     forward: (spec) => open(key("forward", spec), () => forwardModel(spec, without)),
     gradients: (spec) => open(key("gradients", spec), () => gradientModel(spec, without)),
     async close() {
-      await Promise.allSettled([...sessions.values()].map(async (found) => (await found).session.close()));
+      await Promise.allSettled([...sessions.values()].map(closeOne));
       sessions.clear();
     },
   };

@@ -3,6 +3,7 @@ import {
   add,
   cast,
   concat,
+  type Dim,
   equal,
   expandLike,
   gatherElements,
@@ -27,9 +28,11 @@ const integersOf = (step: Step<unknown>, index: number): number[] => {
   return content ? Array.from(content.data, Number) : [];
 };
 
+const sizeAlong = (value: Value, axis: number): Dim => value.shape[frontOf(axis, value)] ?? 1;
+
 /** The size of `value` along `axis`, which inference found to be fixed. */
 function fixedSize(value: Value, axis: number): number {
-  const size = value.shape[frontOf(axis, value)];
+  const size = sizeAlong(value, axis);
   return typeof size === "number" ? size : 0;
 }
 
@@ -103,8 +106,11 @@ export const movement: { readonly [Op in keyof MovementAttributes]: Rule<Movemen
     let pieces: readonly Value[] | undefined;
     const parts = Array.from({ length: step.inputCount }, (_, i) => () => step.input(i));
     return parts.map((_, i) => () => {
-      const sizes = parts.map((part) => part().shape[frontOf(axis, part())] ?? 1);
-      pieces ??= split(step.dy(), sizes, axis);
+      pieces ??= split(
+        step.dy(),
+        parts.map((part) => sizeAlong(part(), axis)),
+        axis,
+      );
       return pieces[i] ?? step.dy();
     });
   }),

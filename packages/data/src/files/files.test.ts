@@ -146,6 +146,7 @@ describe("formats", () => {
     { prompt: 'say "x"', answer: "2" },
   ];
   const jsonl = rows.map((each) => JSON.stringify(each)).join("\n");
+
   test("columns are apart by what the header has most of: commas, semicolons or tabs", async () => {
     const rows = [{ "prompt; a, b": "1,5", answer: "x;y" }];
     for (const [name, delimiter] of [

@@ -23,12 +23,11 @@ import {
   softmax,
   split,
   sub,
-  sum,
   transpose,
   type Value,
 } from "@oarlock/onnx";
 import type { LlamaConfig } from "../config.ts";
-import { rotate, type RotaryTables, rotaryTables } from "./rotary.ts";
+import { rotaryConstants, rotaryInputs, rotate, type RotaryTables } from "./rotary.ts";
 import { type Attention, rmsNorm } from "./stack.ts";
 import type { WeightLookup } from "./weights.ts";
 
@@ -41,21 +40,20 @@ export interface CausalAttentionOptions {
   readonly positions: Value;
   /** Those of P tokens that every row begins with, int64 [1, P]: they are computed once, and come before all rows. Default: none. */
   readonly prefixPositions?: Value;
-  /** P + T at most, where a name stands for one of them: the graph has tables for as many. Default: the model's positions. */
-  readonly maxLength?: number;
 }
 
 /** The attention of the training graph: on tokens in row order, [P + B·T, (H + 2·KV)·S] → [P + B·T, H·S]. */
 export function causalAttention(graph: Graph, options: CausalAttentionOptions): Attention {
   const { config, positions, prefixPositions } = options;
-  const known = sum([positions, prefixPositions].map((value) => value?.shape[1] ?? 0)); // P + T
-  const length = typeof known === "number" ? known : (options.maxLength ?? config.maxPositions);
-  if (length > config.maxPositions)
+  const sizes = [positions, prefixPositions].map((value) => value?.shape[1] ?? 0); // T, P
+  const fixed = sizes.reduce<number>((total, size) => total + (typeof size === "number" ? size : 0), 0);
+  if (fixed > config.maxPositions)
     throw new OarlockError(
       "NN_LENGTH",
-      `rows of ${length} tokens; this model takes ${config.maxPositions} (maxPositions)`,
+      `rows of ${fixed} tokens; this model takes ${config.maxPositions} (maxPositions)`,
     );
-  const tables = rotaryTables(graph, config, length);
+  const isNamed = sizes.some((size) => typeof size === "string");
+  const tables = isNamed ? rotaryInputs(graph, config) : rotaryConstants(graph, config, fixed);
   if (prefixPositions) return prefixedAttention({ config, positions, prefixPositions, tables });
   const mask = causalMask(positions, positions);
   return ({ qkv, weight }) =>

@@ -1,6 +1,7 @@
 /**
  * Rotary position embedding (RoFormer, arXiv:2104.09864): pair i of a head is turned by position · θ^(−2i/S).
- * The tables are constants of a graph; which elements form a pair is the convention of the model.
+ * The tables are constants of a graph, or inputs where its rows have any length; which elements form a pair is the convention of the
+ * model.
  */
 import { type Graph, type Value } from "@oarlock/onnx";
 import { tensor } from "@oarlock/tensor";
@@ -13,15 +14,32 @@ export interface RotaryTables {
   readonly sin: Value;
 }
 
-export function rotaryTables(graph: Graph, config: LlamaConfig, positions: number): RotaryTables {
-  const half = config.headSize / 2;
-  const angles = Array.from({ length: positions * half }, (_, i) => {
+/** Names of the inputs that hold the tables, where they are inputs. */
+export const ROTARY_INPUTS = { cos: "rotary.cos", sin: "rotary.sin" } as const;
+
+/** The tables of the first `positions` positions, each [positions, S/2]. */
+export function rotaryTables(
+  { headSize, ropeTheta }: Pick<LlamaConfig, "headSize" | "ropeTheta">,
+  positions: number,
+): { readonly cos: Float32Array; readonly sin: Float32Array } {
+  const half = headSize / 2;
+  const angles = Float64Array.from({ length: positions * half }, (_, i) => {
     const [position, pair] = [Math.floor(i / half), i % half];
-    return position * config.ropeTheta ** ((-2 * pair) / config.headSize);
+    return position * ropeTheta ** ((-2 * pair) / headSize);
   });
-  const table = (f: (angle: number) => number): Value =>
-    graph.constant(tensor("float32", [positions, half], Float32Array.from(angles, f)));
-  return { cos: table(Math.cos), sin: table(Math.sin) };
+  return { cos: Float32Array.from(angles, Math.cos), sin: Float32Array.from(angles, Math.sin) };
+}
+
+export function rotaryConstants(graph: Graph, config: LlamaConfig, positions: number): RotaryTables {
+  const tables = rotaryTables(config, positions);
+  const table = (data: Float32Array): Value =>
+    graph.constant(tensor("float32", [positions, config.headSize / 2], data));
+  return { cos: table(tables.cos), sin: table(tables.sin) };
+}
+
+export function rotaryInputs(graph: Graph, { headSize }: LlamaConfig): RotaryTables {
+  const table = (name: string): Value => graph.input(name, "float32", ["positions", headSize / 2]);
+  return { cos: table(ROTARY_INPUTS.cos), sin: table(ROTARY_INPUTS.sin) };
 }
 
 export interface Rotation {

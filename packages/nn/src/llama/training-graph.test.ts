@@ -14,6 +14,7 @@ import { describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../config.ts";
 import { initialWeights } from "../init.ts";
 import { parameterLayout } from "../layout.ts";
+import { ROTARY_INPUTS, rotaryTables } from "./rotary.ts";
 import { llamaTraining, type LlamaTrainingOptions } from "./training-graph.ts";
 
 const plain: LlamaConfig = {
@@ -83,6 +84,13 @@ function feedsOf(config: LlamaConfig): Record<string, EvaluateFeed> {
   return feeds;
 }
 
+/** Tables of more positions than are read. */
+function tablesOf(config: LlamaConfig): Record<string, EvaluateFeed> {
+  const { cos, sin } = rotaryTables(config, config.maxPositions);
+  const shape = [config.maxPositions, config.headSize / 2];
+  return { [ROTARY_INPUTS.cos]: { shape, data: cos }, [ROTARY_INPUTS.sin]: { shape, data: sin } };
+}
+
 describe("every gradient agrees with central differences in float64", () => {
   for (const [name, config] of Object.entries(family)) {
     it(`of ${name}`, () => {
@@ -105,7 +113,10 @@ describe("the training graph", () => {
 
   it("is the same with names for the number of rows and their length", () => {
     const fixed = evaluate(lossGraph({ config: plain, batch: B, length: T }), feeds);
-    const named = evaluate(lossGraph({ config: plain, batch: "rows", length: "tokens" }), feeds);
+    const named = evaluate(lossGraph({ config: plain, batch: "rows", length: "tokens" }), {
+      ...feeds,
+      ...tablesOf(plain),
+    });
     expect(named).toEqual(fixed);
   });
 
@@ -153,7 +164,7 @@ describe("the training graph", () => {
       const graph = lossGraph({ config, ...named });
       // The sizes of a flat axis do not follow from its own: the row's and the prefix's positions have them.
       expect(sizeInputs(graph).length).toBeGreaterThan(0);
-      expect(evaluate(graph, feeds)).toEqual(once);
+      expect(evaluate(graph, { ...feeds, ...tablesOf(config) })).toEqual(once);
       for (const name of ["logits", ...parameterLayout(config).views.map(({ name }) => `d.${name}`)])
         expect(relativeGap(once[name]!.data, copied[name]!.data)).toBeLessThan(1e-12);
     }
@@ -171,9 +182,9 @@ describe("the training graph", () => {
   });
 
   it("refuses rows that are longer than the model's positions", () => {
-    expect(() => lossGraph({ config: plain, batch: B, length: 9 })).toThrow(
-      /rows of 9 tokens; this model takes 8/,
-    );
+    const rows = { config: plain, batch: B, chosen: "chosen" };
+    for (const lengths of [{ length: 9 }, { length: 4, prefix: 5 }, { length: "tokens", prefix: 9 }])
+      expect(() => lossGraph({ ...rows, ...lengths })).toThrow(/rows of 9 tokens; this model takes 8/);
   });
 
   it("sharpens the distribution by the temperature", () => {

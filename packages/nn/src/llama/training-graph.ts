@@ -24,8 +24,6 @@ export interface LlamaTrainingOptions {
    * those after them. Default 0: none.
    */
   readonly prefix?: Dim;
-  /** As of `CausalAttentionOptions`. */
-  readonly maxLength?: number;
   /**
    * How many tokens go through the head. Left out: all, in row order, and the graph has no input `chosen`. A name: the
    * input `chosen` says which.
@@ -61,7 +59,8 @@ export interface LlamaScoring {
  * - `chosen` int64 [M], if asked for: where the token to predict from lies among all of them, row by row;
  * - `targets` int64 [M]: the token to predict from each (without `chosen`, M = batch · length);
  * - the weights, by the names of the layout's views;
- * - where sizes have names, some of them as vectors (`sizeInputs`);
+ * - where sizes have names, some of them as vectors (`sizeInputs`), and where `length` or `prefix` has one the `rotaryTables` of as many
+ *   positions as rows have at least, by the names of `ROTARY_INPUTS`;
  *
  * and the forward pass.
  */
@@ -94,7 +93,7 @@ export function llamaActorCritic(
 
 /** Everything below the head: the residual stream of the chosen tokens. [M, D] */
 function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLookup; stream: Value } {
-  const { config, batch, length, prefix = 0, maxLength } = options;
+  const { config, batch, length, prefix = 0 } = options;
   const ids = graph.input("ids", "int64", tokenShape(options));
   const positions = graph.input("positions", "int64", [batch, length]);
   const prefixPositions = prefix === 0 ? undefined : graph.input("prefixPositions", "int64", [1, prefix]);
@@ -104,7 +103,6 @@ function trunk(graph: Graph, options: LlamaTrainingOptions): { weights: WeightLo
     config,
     positions,
     ...(prefixPositions ? { prefixPositions } : {}),
-    ...(maxLength === undefined ? {} : { maxLength }),
   });
   const all = llamaStack({ config, weights, ids: reshape(ids, [-1]), attention }); // [P + B·T, D]
   return { weights, stream: chosen ? gather(all, chosen, 0) : all };

@@ -75,35 +75,40 @@ const WRITTEN: Readonly<Record<string, string>> = { scored: SCORED, ragged: RAGG
 
 // Measured on two cores of an x64 server (Node 20.20, ONNX Runtime 1.30).
 test.each([
-  { example: "addition.yaml", measuredGib: 0.9, model: { vocabSize: 15 }, longestPrompt: 10 },
+  { example: "addition.yaml", measuredGib: 0.9, most: 1.2, model: { vocabSize: 15 }, longestPrompt: 10 },
   {
     example: "smollm2.yaml",
     measuredGib: 10.28,
+    most: 1.2,
     model: { vocabSize: 49_152, shape: SMOLLM2 },
     longestPrompt: 44,
   },
   // A small policy of SmolLM2's tokens, scored by a reward model of SmolLM2's shape. (Without it: 1.36 GiB.)
-  { example: "scored", measuredGib: 2.36, model: { vocabSize: 49_152 }, longestPrompt: 4 },
-  // Prompts and answers of many lengths: the questions of GSM8K. (16.93 GiB when each length had a graph and scratch memory of its own.)
-  { example: "ragged", measuredGib: 2.05, model: { vocabSize: 49_152 }, longestPrompt: 223 },
-])("$example took $measuredGib GiB: that, and at most a fifth more", ({ example, measuredGib, ...of }) => {
-  const text = WRITTEN[example] ?? readFileSync(join(EXAMPLES, example), "utf8");
-  const read = readRunFile(text, { file: example, set: [] });
-  if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
-  const data = {
-    digest: "",
-    rows: 5000,
-    longestPrompt: of.longestPrompt,
-    parts: ["prompt", "completion", "answer"],
-  };
-  const { memory } = resolvePlan(read.file, {
-    model: { ...of.model, digest: "", tokenizerDigest: "", chatTemplateDigest: "" },
-    data: new Map(dataUses(resolveSpec(read.file).spec).map(({ path }) => [path, data] as const)),
-    functions: new Map(),
-    scorers: new Map([["./rm", { shape: SMOLLM2, digest: "" }]]),
-    engine: { oarlock: "", onnxruntime: "", instructionSet: "" },
-    machine: { memoryBytes: 64 * GIB },
-  });
-  expect(memory.total / GIB).toBeGreaterThanOrEqual(measuredGib);
-  expect(memory.total / GIB).toBeLessThanOrEqual(1.2 * measuredGib);
-});
+  { example: "scored", measuredGib: 2.36, most: 1.3, model: { vocabSize: 49_152 }, longestPrompt: 4 },
+  // Prompts and answers of many lengths: the questions of GSM8K. (16.93 GiB when each length had a graph and scratch
+  // memory of its own.) Of the two graphs that are counted it needs one.
+  { example: "ragged", measuredGib: 2.05, most: 1.5, model: { vocabSize: 49_152 }, longestPrompt: 223 },
+])(
+  "$example took $measuredGib GiB: that, and at most $most times that",
+  ({ example, measuredGib, most, ...of }) => {
+    const text = WRITTEN[example] ?? readFileSync(join(EXAMPLES, example), "utf8");
+    const read = readRunFile(text, { file: example, set: [] });
+    if (!read.ok) throw new Error(read.problems.map(({ message }) => message).join("\n"));
+    const data = {
+      digest: "",
+      rows: 5000,
+      longestPrompt: of.longestPrompt,
+      parts: ["prompt", "completion", "answer"],
+    };
+    const { memory } = resolvePlan(read.file, {
+      model: { ...of.model, digest: "", tokenizerDigest: "", chatTemplateDigest: "" },
+      data: new Map(dataUses(resolveSpec(read.file).spec).map(({ path }) => [path, data] as const)),
+      functions: new Map(),
+      scorers: new Map([["./rm", { shape: SMOLLM2, digest: "" }]]),
+      engine: { oarlock: "", onnxruntime: "", instructionSet: "" },
+      machine: { memoryBytes: 64 * GIB },
+    });
+    expect(memory.total / GIB).toBeGreaterThanOrEqual(measuredGib);
+    expect(memory.total / GIB).toBeLessThanOrEqual(most * measuredGib);
+  },
+);

@@ -21,6 +21,10 @@ import { parameterCount } from "./shape.ts";
 const FLOAT_BYTES = 4;
 /** Node and its threads with what their heaps grow to, the engine's library and code, whatever the model. */
 const RUNTIME_BYTES = 900 * 1024 * 1024;
+/** Graphs whose scratch memory a trainer of a small model keeps, each as much as a pass needed at most: with a prefix, and without. */
+const KEPT_GRAPHS = 2;
+/** Models from this size on give it back after each pass: packages/training's own number, held to it by a test. */
+export const LARGE_PARAMETERS = 20e6;
 /** Copies of the logits alive at once: logits, log-softmax, and their gradient. */
 const LOGIT_COPIES = 3;
 
@@ -84,6 +88,7 @@ export function estimateMemory(
       : 0,
     activations:
       lanes *
+      keptGraphs(shape) *
       Math.max(
         0,
         ...spec.stages.map((stage) =>
@@ -93,6 +98,9 @@ export function estimateMemory(
   };
   return { ...parts, total: Object.values(parts).reduce((sum, part) => sum + part, 0) };
 }
+
+const keptGraphs = (shape: ModelShape): number =>
+  parameterCount(shape) < LARGE_PARAMETERS ? KEPT_GRAPHS : 1;
 
 /** Sequences of one gradient pass, and their length at most. */
 export function passOf(stage: ResolvedStage): { readonly sequences: number; readonly length: number } {
@@ -138,7 +146,7 @@ function criticBytes(spec: ResolvedSpec, shape: ModelShape, stage: ResolvedStage
 function forwardBytes(shape: ModelShape, stage: ResolvedStage, head: number): number {
   const { sequences, length } = passOf(stage);
   const tokens = Math.min(sequences, rolloutsOf(stage)?.groupSize ?? sequences) * length;
-  return (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
+  return keptGraphs(shape) * (perTokenFloats(shape, length) + head) * tokens * FLOAT_BYTES;
 }
 
 /**
