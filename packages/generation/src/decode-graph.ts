@@ -25,6 +25,7 @@ import {
   llamaLogits,
   llamaStack,
   rmsNorm,
+  rotaryInputs,
   type RotaryTables,
   rotate,
   type WeightLookup,
@@ -61,7 +62,7 @@ export function cacheNames(layer: number): {
  * Inputs: ids int32 [rows, tokens]; lastIndex int32 [rows] (index of the newest valid position); totalLength int32 scalar (the
  * largest lastIndex + 1; at prefill `tokens`), not in plain operators; places int64 = 0, 1, … ([tokens] at prefill, in plain operators
  * [capacity] when decoding); inverseTemperature [heads, 1]; at prefill headRows int32 [heads]
- * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `paddedRotaryTables`.
+ * (indices into rows · tokens of the positions that go through the head; elsewhere heads is rows); cos, sin: `rotaryTables` of padded heads.
  * Outputs: probabilities [heads, vocabulary] and the caches.
  */
 export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
@@ -71,8 +72,7 @@ export function buildDecodeGraph(options: DecodeGraphOptions): Graph {
   const tokens = role === "decode" ? 1 : "tokens";
   const ids = graph.input("ids", "int32", ["rows", tokens]);
   const lastIndex = graph.input("lastIndex", "int32", ["rows"]);
-  const table = ["positions", paddedHeadSize(config) / 2];
-  const tables = { cos: graph.input("cos", "float32", table), sin: graph.input("sin", "float32", table) };
+  const tables = rotaryInputs(graph, { headSize: paddedHeadSize(config) });
   let declared: Value | undefined;
   const size = role === "decode" ? "capacity" : "tokens";
   const places = (): Value => (declared ??= graph.input("places", "int64", [size]));
@@ -200,22 +200,4 @@ function separated(config: LlamaConfig, weight: WeightLookup, qkv: Value): [Valu
   const normed = (x: Value, count: number, scale: Value): Value =>
     reshape(rmsNorm(reshape(x, [0, 0, count, padded]), scale, epsilon), [0, 0, count * padded]);
   return [normed(q, config.heads, weight("qNorm")), normed(k, config.kvHeads, weight("kNorm")), v];
-}
-
-/** cos and sin of position · θ^(−2i/size) for pair i; pairs that pad the head are not rotated. [positions, padded / 2] */
-export function paddedRotaryTables(
-  config: LlamaConfig,
-  positions: number,
-): { cos: Float32Array; sin: Float32Array } {
-  const half = paddedHeadSize(config) / 2;
-  const cos = new Float32Array(positions * half).fill(1);
-  const sin = new Float32Array(positions * half);
-  for (let position = 0; position < positions; position++) {
-    for (let pair = 0; pair < config.headSize / 2; pair++) {
-      const angle = position * config.ropeTheta ** ((-2 * pair) / config.headSize);
-      cos[position * half + pair] = Math.cos(angle);
-      sin[position * half + pair] = Math.sin(angle);
-    }
-  }
-  return { cos, sin };
 }

@@ -12,7 +12,7 @@
  * a fifth to a quarter less in all. Two workers with half of the rows each make 1.7 times the tokens of one.
  */
 import { OarlockError } from "@oarlock/errors";
-import type { LlamaConfig } from "@oarlock/nn";
+import { type LlamaConfig, rotaryTables } from "@oarlock/nn";
 import { serializeModel } from "@oarlock/onnx";
 import {
   type LackingOperator,
@@ -23,7 +23,7 @@ import {
   type OrtTensor,
 } from "@oarlock/ort";
 import { type KeptSequence, KeyValueCache } from "./cache.ts";
-import { buildDecodeGraph, type DecodeGraphOptions, paddedRotaryTables } from "./decode-graph.ts";
+import { buildDecodeGraph, type DecodeGraphOptions } from "./decode-graph.ts";
 import { packedWeights, paddedHeadSize } from "./packed-weights.ts";
 import { storageOf } from "./storage.ts";
 import type { WeightLayout } from "./types.ts";
@@ -115,7 +115,7 @@ export class DecodeEngine {
           );
     // Prompts are padded: the tables reach to where the padding of the longest one ends.
     const positions = roundUp(maxLength, TOKEN_STEP);
-    const { cos, sin } = paddedRotaryTables(config, positions);
+    const { cos, sin } = rotaryTables(config, positions, paddedHeadSize(config));
     const table = [positions, paddedHeadSize(config) / 2];
     this.#tables = { cos: ort.tensor("float32", table, cos), sin: ort.tensor("float32", table, sin) };
     this.#cache = new KeyValueCache(config, storageOf(ort));

@@ -15,7 +15,7 @@ export { llamaLogits, llamaStack, rmsNorm } from "./llama/stack.ts";
 export type { Attention, AttentionBlock, HeadOptions, StackOptions } from "./llama/stack.ts";
 export { declareWeights } from "./llama/weights.ts";
 export type { WeightLookup, WeightRole } from "./llama/weights.ts";
-export { ROTARY_INPUTS, rotaryTables, rotate } from "./llama/rotary.ts";
+export { rotaryInputs, rotaryTables, rotate } from "./llama/rotary.ts";
 export type { RotaryTables, Rotation } from "./llama/rotary.ts";
 export { causalAttention } from "./llama/causal-attention.ts";
 export type { CausalAttentionOptions } from "./llama/causal-attention.ts";

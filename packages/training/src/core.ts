@@ -19,9 +19,7 @@ import {
   trainedTokens,
   weighRows,
 } from "./packing.ts";
-import { forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
-import { createRotary } from "./rotary.ts";
-import { createSessionCache } from "./sessions.ts";
+import { createPassContext, forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
 import {
   contentOf,
   createFlatState,
@@ -79,13 +77,7 @@ export class TrainerCore {
     const { config, lanes: laneCount = 1 } = options;
     const ort = await openOrt(options.ort);
     const state = createFlatState(ort, config, options.weights);
-    const context = {
-      ort,
-      config,
-      sessions: createSessionCache(ort, config),
-      rotary: createRotary(ort, config),
-      concurrent: laneCount > 1,
-    };
+    const context = createPassContext(ort, config, laneCount > 1);
     const lanes = Array.from({ length: laneCount }, (_, i) =>
       createLane(context, i === 0 ? state.gradients : duplicate(ort, state.gradients)),
     );
@@ -230,8 +222,7 @@ export class TrainerCore {
 
   async close(): Promise<void> {
     const { context, optimizer, lanes, state, ort } = this.#parts;
-    await context.sessions.close();
-    context.rotary.close();
+    await context.close();
     await optimizer.close();
     this.#setReference(undefined);
     for (const lane of lanes) lane.dispose();

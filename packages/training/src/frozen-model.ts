@@ -3,9 +3,7 @@ import { OarlockError } from "@oarlock/errors";
 import { type LlamaConfig, type LlamaHead, parameterLayout } from "@oarlock/nn";
 import { openOrt, type OpenOrtOptions, type OrtTensor } from "@oarlock/ort";
 import { checkRows } from "./packing.ts";
-import { forwardPass, type ForwardPass } from "./passes.ts";
-import { createRotary } from "./rotary.ts";
-import { createSessionCache } from "./sessions.ts";
+import { createPassContext, forwardPass, type ForwardPass } from "./passes.ts";
 import { disposeAll, resident, type Tensors, viewTensors } from "./state.ts";
 import type { TrainingRow } from "./types.ts";
 
@@ -43,8 +41,7 @@ export async function openFrozenModel(
   };
   check(weights);
   const ort = await openOrt(engine);
-  const [sessions, rotary] = [createSessionCache(ort, config), createRotary(ort, config)];
-  const context = { ort, config, sessions, rotary, concurrent: false };
+  const context = createPassContext(ort, config, false);
   const hold = (given: Float32Array): { readonly flat: OrtTensor; readonly views: Tensors } => {
     const flat = resident(ort, given);
     return { flat, views: viewTensors(ort, layout.views, { flat }) };
@@ -67,8 +64,7 @@ export async function openFrozenModel(
       held = hold(next);
     },
     async close() {
-      await sessions.close();
-      rotary.close();
+      await context.close();
       letGo();
       await ort.close();
     },

@@ -4,9 +4,7 @@ import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
 import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { forwardPass, type ForwardPass, type PassContext } from "./passes.ts";
-import { createRotary } from "./rotary.ts";
-import { createSessionCache } from "./sessions.ts";
+import { createPassContext, forwardPass, type ForwardPass } from "./passes.ts";
 import { disposeAll, resident, type Tensors, viewTensors } from "./state.ts";
 import { SMALL_LLAMA } from "./testing.ts";
 import type { TrainingRow } from "./types.ts";
@@ -43,11 +41,6 @@ function counting(failures = 0): { readonly engine: OrtRuntime; readonly made: (
   return { engine, made: () => count };
 }
 
-function contextOf(engine: OrtRuntime): PassContext {
-  const sessions = createSessionCache(engine, config);
-  return { ort: engine, config, sessions, rotary: createRotary(engine, config), concurrent: false };
-}
-
 const rowOf = (length: number, start = 0): TrainingRow => ({
   tokens: Int32Array.from({ length }, (_, t) => (start + t * t * 3 + t) % config.vocabSize),
   promptLength: 1,
@@ -58,7 +51,7 @@ const pass = (): ForwardPass => ({ weights, temperature: 1, wanted: (_, token) =
 describe("forward passes", () => {
   test("one session serves every length, and another rows of one prompt", async () => {
     const { engine, made } = counting();
-    const context = contextOf(engine);
+    const context = createPassContext(engine, config, false);
     const [before] = await forwardPass(context, [rowOf(9)], pass());
     for (const length of [3, 120, 255, 300, 701]) {
       const rows = [rowOf(length), rowOf(7, 1), rowOf(9, 2)];
@@ -72,20 +65,18 @@ describe("forward passes", () => {
     for (const length of [40, 300, 700])
       await forwardPass(context, [rowOf(length), rowOf(length + 1)], pass());
     expect(made()).toBe(2);
-    await context.sessions.close();
-    context.rotary.close();
+    await context.close();
   });
 
   test("a session that could not be made is told to all who asked, and made when asked again", async () => {
     const { engine, made } = counting(1);
-    const context = contextOf(engine);
+    const context = createPassContext(engine, config, false);
     const asked = [1, 2].map(() => forwardPass(context, [rowOf(9)], pass()));
     for (const outcome of await Promise.allSettled(asked))
       expect(outcome).toMatchObject({ status: "rejected", reason: { message: "no memory" } });
     const [found] = await forwardPass(context, [rowOf(9)], pass());
     expect(found?.[2]).toBeLessThan(0);
     expect(made()).toBe(2);
-    await context.sessions.close();
-    context.rotary.close();
+    await context.close();
   });
 });

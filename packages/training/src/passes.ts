@@ -24,8 +24,8 @@ import {
   type WantedToken,
   type WeightedRow,
 } from "./packing.ts";
-import type { Rotary } from "./rotary.ts";
-import type { SessionCache, TrainingSession } from "./sessions.ts";
+import { createRotary, type Rotary } from "./rotary.ts";
+import { createSessionCache, type SessionCache, type TrainingSession } from "./sessions.ts";
 import type { Tensors } from "./state.ts";
 import { emptySums, SUM_NAMES } from "./sums.ts";
 import type { Objective, StepOptions, StepSums, TrainingRow } from "./types.ts";
@@ -38,6 +38,16 @@ export interface PassContext {
   readonly rotary: Rotary;
   /** Whether runs go to other threads, so that several may be under way; else they block this one. */
   readonly concurrent: boolean;
+  close(): Promise<void>;
+}
+
+export function createPassContext(ort: OrtRuntime, config: LlamaConfig, concurrent: boolean): PassContext {
+  const [sessions, rotary] = [createSessionCache(ort, config), createRotary(ort, config)];
+  const close = async (): Promise<void> => {
+    await sessions.close();
+    rotary.close();
+  };
+  return { ort, config, sessions, rotary, concurrent, close };
 }
 
 export interface ForwardPass {
@@ -55,7 +65,7 @@ export async function forwardPass(
   pass: ForwardPass,
 ): Promise<Float32Array[]> {
   const results = rows.map(({ tokens }) => new Float32Array(tokens.length));
-  const packed = packRows(rows, extentOf(rows, context.config.maxPositions), pass.wanted);
+  const packed = pack(context, rows, pass.wanted);
   if (packed.chosenCount === 0) return results;
   const shape = shapeOf(context, packed);
   const graph = await context.sessions.forward({
@@ -66,7 +76,7 @@ export async function forwardPass(
   const values = context.ort.tensor("float32", [packed.chosenCount]);
   await run(context, graph.session, {
     inputs: {
-      kept: { ...pass.weights, ...context.rotary.of(packed.prefix + packed.length) },
+      kept: keptTensors(context, packed, pass.weights),
       fresh: packedTensors(context, packed, { ...shape, ...graph, output: pass.output }),
     },
     outputs: { kept: {}, fresh: { [FORWARD_OUTPUT]: values } },
@@ -101,7 +111,7 @@ export async function gradientPass(
   pass: GradientPass,
 ): Promise<GradientResult> {
   const { objective, temperature = 1 } = pass.options;
-  const packed = packRows(rows, extentOf(rows, context.config.maxPositions), isTrained);
+  const packed = pack(context, rows, isTrained);
   const output = trainsHeadOnly(objective) ? ("scores" as const) : undefined;
   const shape = shapeOf(context, packed, rowsTogether(objective));
   const { session, sizes } = await context.sessions.gradients({
@@ -129,8 +139,7 @@ export async function gradientPass(
   await run(context, session, {
     inputs: {
       kept: {
-        ...pass.weights,
-        ...context.rotary.of(packed.prefix + packed.length),
+        ...keptTensors(context, packed, pass.weights),
         ...tensorsOf(inputs, pass.accumulators),
       },
       fresh,
@@ -160,6 +169,10 @@ function klTensor({ ort }: PassContext, objective: Objective): Tensors {
   return { [KL_COEFFICIENT]: ort.tensor("float32", [], Float32Array.of(objective.klCoefficient)) };
 }
 
+function pack({ config }: PassContext, rows: readonly TrainingRow[], wanted: WantedToken): PackedRows {
+  return packRows(rows, extentOf(rows, config.maxPositions), wanted);
+}
+
 /** What of the packed rows decides the graph. */
 function shapeOf(
   { config }: PassContext,
@@ -173,6 +186,12 @@ function shapeOf(
 /** Whether every position of the padded rows is predicted from, in order, so that choosing would only copy. */
 const coversAll = ({ prefix, ids, chosenCount }: PackedRows): boolean =>
   prefix === 0 && chosenCount === ids.length;
+
+/** The weights and the rotary tables. */
+const keptTensors = ({ rotary }: PassContext, { prefix, length }: PackedRows, weights: Tensors): Tensors => ({
+  ...weights,
+  ...rotary.of(prefix + length),
+});
 
 /** What of a graph decides which inputs it has. */
 interface PackedFor extends Pick<TrainingSession, "sizes">, Pick<ForwardSpec, "chosen"> {

@@ -1,5 +1,5 @@
 /** The tables of rotary position embedding as tensors that every graph reads: as long as some row needed so far, or up to twice that. */
-import { type LlamaConfig, ROTARY_INPUTS, rotaryTables } from "@oarlock/nn";
+import { type LlamaConfig, rotaryTables } from "@oarlock/nn";
 import type { OrtRuntime, OrtTensor } from "@oarlock/ort";
 import { disposeAll, type Tensors } from "./state.ts";
 
@@ -27,10 +27,7 @@ export function createRotary(ort: OrtRuntime, config: LlamaConfig): Rotary {
       const { cos, sin } = rotaryTables(config, positions);
       const tensorOf = (data: Float32Array): OrtTensor =>
         ort.tensor("float32", [positions, config.headSize / 2], data);
-      held = {
-        positions,
-        tables: { [ROTARY_INPUTS.cos]: tensorOf(cos), [ROTARY_INPUTS.sin]: tensorOf(sin) },
-      };
+      held = { positions, tables: { cos: tensorOf(cos), sin: tensorOf(sin) } };
       return held.tables;
     },
     close,

@@ -33,12 +33,7 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
     session: await ort.createSession(bytes, options),
     sizes,
   });
-  /** One that could not be made was told to whoever asked for it. */
-  const closeOne = async (found: Promise<TrainingSession>): Promise<void> =>
-    found.then(
-      ({ session }) => session.close(),
-      () => undefined,
-    );
+  const closeOne = async (found: Promise<TrainingSession>): Promise<void> => (await found).session.close();
   const open = (key: string, model: () => TrainingModel): Promise<TrainingSession> => {
     const known = sessions.get(key);
     const found = known ?? create(model());
@@ -49,10 +44,10 @@ export function createSessionCache(ort: OrtRuntime, config: LlamaConfig): Sessio
     }
     sessions.delete(key); // to the end of the map: most recently used
     sessions.set(key, found);
-    const [[oldest, unused] = [key, found]] = sessions;
-    if (sessions.size > CAPACITY) {
-      sessions.delete(oldest);
-      void closeOne(unused);
+    const [oldest] = sessions;
+    if (oldest !== undefined && sessions.size > CAPACITY) {
+      sessions.delete(oldest[0]);
+      closeOne(oldest[1]).catch(() => undefined); // nobody waits for it
     }
     return found;
   };

@@ -14,18 +14,19 @@ export interface RotaryTables {
   readonly sin: Value;
 }
 
-/** Names of the inputs that hold the tables, where they are inputs. */
-export const ROTARY_INPUTS = { cos: "rotary.cos", sin: "rotary.sin" } as const;
-
-/** The tables of the first `positions` positions, each [positions, S/2]. */
+/**
+ * The content of the tables for the first `positions` positions, each [positions, S/2]. Of heads that are padded to `padded` elements
+ * [positions, padded/2]: pairs of padding are not turned.
+ */
 export function rotaryTables(
   { headSize, ropeTheta }: Pick<LlamaConfig, "headSize" | "ropeTheta">,
   positions: number,
+  padded: number = headSize,
 ): { readonly cos: Float32Array; readonly sin: Float32Array } {
-  const half = headSize / 2;
+  const half = padded / 2;
   const angles = Float64Array.from({ length: positions * half }, (_, i) => {
     const [position, pair] = [Math.floor(i / half), i % half];
-    return position * ropeTheta ** ((-2 * pair) / headSize);
+    return 2 * pair < headSize ? position * ropeTheta ** ((-2 * pair) / headSize) : 0;
   });
   return { cos: Float32Array.from(angles, Math.cos), sin: Float32Array.from(angles, Math.sin) };
 }
@@ -37,9 +38,10 @@ export function rotaryConstants(graph: Graph, config: LlamaConfig, positions: nu
   return { cos: table(tables.cos), sin: table(tables.sin) };
 }
 
-export function rotaryInputs(graph: Graph, { headSize }: LlamaConfig): RotaryTables {
+/** The inputs `cos` and `sin`, for tables of any number of positions. */
+export function rotaryInputs(graph: Graph, { headSize }: Pick<LlamaConfig, "headSize">): RotaryTables {
   const table = (name: string): Value => graph.input(name, "float32", ["positions", headSize / 2]);
-  return { cos: table(ROTARY_INPUTS.cos), sin: table(ROTARY_INPUTS.sin) };
+  return { cos: table("cos"), sin: table("sin") };
 }
 
 export interface Rotation {

@@ -14,7 +14,7 @@ import { describe, expect, it } from "vitest";
 import type { LlamaConfig } from "../config.ts";
 import { initialWeights } from "../init.ts";
 import { parameterLayout } from "../layout.ts";
-import { ROTARY_INPUTS, rotaryTables } from "./rotary.ts";
+import { rotaryTables } from "./rotary.ts";
 import { llamaTraining, type LlamaTrainingOptions } from "./training-graph.ts";
 
 const plain: LlamaConfig = {
@@ -88,7 +88,7 @@ function feedsOf(config: LlamaConfig): Record<string, EvaluateFeed> {
 function tablesOf(config: LlamaConfig): Record<string, EvaluateFeed> {
   const { cos, sin } = rotaryTables(config, config.maxPositions);
   const shape = [config.maxPositions, config.headSize / 2];
-  return { [ROTARY_INPUTS.cos]: { shape, data: cos }, [ROTARY_INPUTS.sin]: { shape, data: sin } };
+  return { cos: { shape, data: cos }, sin: { shape, data: sin } };
 }
 
 describe("every gradient agrees with central differences in float64", () => {

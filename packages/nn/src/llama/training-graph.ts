@@ -59,8 +59,8 @@ export interface LlamaScoring {
  * - `chosen` int64 [M], if asked for: where the token to predict from lies among all of them, row by row;
  * - `targets` int64 [M]: the token to predict from each (without `chosen`, M = batch · length);
  * - the weights, by the names of the layout's views;
- * - where sizes have names, some of them as vectors (`sizeInputs`), and where `length` or `prefix` has one the `rotaryTables` of as many
- *   positions as rows have at least, by the names of `ROTARY_INPUTS`;
+ * - where sizes have names, some of them as vectors (`sizeInputs`), and where `length` or `prefix` has one `cos` and `sin`, the
+ *   `rotaryTables` of as many positions as rows have at least;
  *
  * and the forward pass.
  */

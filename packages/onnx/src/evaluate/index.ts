@@ -33,8 +33,8 @@ export interface EvaluateFeed {
 
 /**
  * The outputs of `graph`, by name, as float64 (integers and truth values too). `feeds` holds every input and every
- * external initializer by name; sizes of named dimensions follow from the other inputs. Throws `ONNX_EVALUATE`, naming the input or node, where something is missing or does
- * not fit. `only` names the outputs that are wanted; default all.
+ * external initializer by name; sizes of named dimensions follow from the other inputs. Throws `ONNX_EVALUATE`, naming the
+ * input or node, where something is missing or does not fit. `only` names the outputs that are wanted; default all.
  */
 export function evaluate(
   graph: Graph,
