@@ -68,6 +68,9 @@ describe("inference", () => {
     expect(sizesOf(["p", "2*(p+3*rows*tokens+1)", 7], { p: 4, rows: 2, tokens: 5 })).toEqual([4, 70, 7]);
     expect(sum(["c", sum(["a", 1]), sum(["b*c", 1])])).toBe("(c+a+b*c+2)");
     expect([sum([2, 3]), sum(["a", 0]), product([2, sum(["a", "b"]), 3])]).toEqual([5, "a", "6*(a+b)"]);
+    const nested = sum(["a", product([2, "b", sum(["c", product([3, sum(["d", 1])])])])]);
+    expect(nested).toBe("(a+2*b*(c+3*(d+1)))");
+    expect(sizesOf([nested, product([nested, nested])], { a: 1, b: 2, c: 3, d: 4 })).toEqual([73, 73 * 73]);
     expect(() => sizesOf(["p", "rows"], { p: 4 })).toThrow(/rows of \[p, rows\] has no size/);
     const feeds = {
       a: { shape: [1, 2], data: [1, 2] },

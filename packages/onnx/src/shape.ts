@@ -62,18 +62,28 @@ export function sum(dims: Shape): Dim {
   return parts.length === 1 ? (parts[0] ?? fixed) : `(${parts.join("+")})`;
 }
 
-/** What `sum` added up: products and names, and numbers as such. */
-function termsOf(dim: Dim): readonly Dim[] {
-  if (typeof dim === "number" || !/^\([^()]*\)$/.test(dim)) return [dim];
-  return dim.slice(1, -1).split("+").map(numberIfOne);
+/** The parts of `text` between `sign`s outside of brackets; numbers as such. */
+function partsOf(text: string, sign: "*" | "+"): readonly Dim[] {
+  const parts = [""];
+  let depth = 0;
+  for (const char of text) {
+    if (char === "(") depth++;
+    if (char === ")") depth--;
+    if (char === sign && depth === 0) parts.push("");
+    else parts.push(`${parts.pop()}${char}`);
+  }
+  return parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part));
 }
 
-const numberIfOne = (text: string): Dim => (/^\d+$/.test(text) ? Number(text) : text);
+/** What `sum` added up: products and names, and numbers as such. */
+function termsOf(dim: Dim): readonly Dim[] {
+  if (typeof dim === "number" || factorsOf(dim).length > 1 || !dim.startsWith("(")) return [dim];
+  return partsOf(dim.slice(1, -1), "+");
+}
 
 /** What `product` made of: names and sums, and numbers as such. */
 export function factorsOf(dim: Dim): readonly Dim[] {
-  if (typeof dim === "number") return [dim];
-  return dim.split(/\*(?![^(]*\))/).map(numberIfOne);
+  return typeof dim === "number" ? [dim] : partsOf(dim, "*");
 }
 
 /** The numbers that stand for these dimensions where the names have these sizes. Throws `ONNX_SIZE` for a name without one. */
