@@ -95,7 +95,11 @@ describe.skipIf(needs.absent)(`images${needs.note}`, () => {
     for (const target of TARGETS) {
       const image = store.build(target);
       const program = target === "cli" ? "oarlock" : `oarlock-${target}`;
-      expect(store.inspect(image)).toMatchObject({ user: "10001:10001", entrypoint: [program] });
+      const config = store.inspect(image);
+      expect(config).toMatchObject({ user: "10001:10001", entrypoint: [program] });
+      // As the launcher sets it for a local run; a service's program is what the image starts.
+      const tunables = config.environment.filter((each) => each.startsWith("GLIBC_TUNABLES="));
+      expect(tunables).toEqual(process.arch === "x64" ? ["GLIBC_TUNABLES=glibc.malloc.hugetlb=1"] : []);
     }
     const image = store.build("cli");
     expect(store.run(image, ["oarlock", "--version"])).toMatch(/^\d+\.\d+\.\d+$/);

@@ -1,13 +1,11 @@
 #!/usr/bin/env node
-// Starts Oarlock in a process whose thread pool is large enough: native compute calls and file access share libuv's
-// pool, and UV_THREADPOOL_SIZE counts only where it is set before node starts. Plain JavaScript, run before any build
-// step could help; everything else is in dist/bundle/main.js.
+// Starts Oarlock in a process whose thread pool is large enough and whose memory comes in huge pages: native compute calls
+// and file access share libuv's pool, and both settings count only where they are made before node starts. Plain
+// JavaScript, run before any build step could help; everything else is in dist/bundle/main.js.
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
-
-/** Threads of the pool: a native call per engine, and room for files while all of them compute. */
-const POOL_THREADS = "16";
+import { computeEnvironment } from "./environment.js";
 
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -17,8 +15,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
 
 if (process.env.UV_THREADPOOL_SIZE === undefined) {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
-  const env = { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS };
-  const child = spawn(process.execPath, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], env });
+  const stdio = ["inherit", "inherit", "inherit", "ipc"];
+  const child = spawn(process.execPath, args, { stdio, env: computeEnvironment() });
   // A terminal sends Ctrl-C to both processes, other senders only to this one: forward, and the child counts once.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
