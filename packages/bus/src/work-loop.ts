@@ -6,6 +6,7 @@
 import { setMaxListeners } from "node:events";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import {
+  createWakeup,
   abortReason,
   type Clock,
   type Log,
@@ -78,7 +79,7 @@ export class WorkLoop<Item, Result> {
   readonly #giveUp = new AbortController();
   readonly #stopPulling = new AbortController();
   #pulling = 0;
-  #watchers: (() => void)[] = [];
+  readonly #wakeup = createWakeup();
   #broken: { readonly reason: unknown } | undefined;
 
   constructor(options: WorkLoopOptions<Item, Result>) {
@@ -134,7 +135,7 @@ export class WorkLoop<Item, Result> {
   async #pull(): Promise<void> {
     const { pulls = 1 } = this.#options;
     const { signal } = this.#stopPulling;
-    signal.addEventListener("abort", () => this.#wake(), { once: true });
+    signal.addEventListener("abort", () => this.#wakeup.wake(), { once: true });
     const pulling = Array.from({ length: pulls }, () => this.#pullInTurn(signal));
     // Where one fails, the others stop: what they hold is handed back.
     for (const one of pulling) one.catch(() => this.#stopPulling.abort());
@@ -146,7 +147,7 @@ export class WorkLoop<Item, Result> {
     const { consumer, hasRoom } = this.#options;
     while (!signal.aborted) {
       if (!hasRoom(this.#pulling)) {
-        await this.#changed();
+        await this.#wakeup.changed();
         continue;
       }
       let message: Message | undefined;
@@ -231,7 +232,7 @@ export class WorkLoop<Item, Result> {
   #leave(message: Message, event: WorkEvent<Item, Result>): void {
     this.#inHand.delete(message);
     this.#options.onEvent(event);
-    this.#wake();
+    this.#wakeup.wake();
   }
 
   /** Keeps items in hand ours; one beat that fails is made up for by the next. */
@@ -249,17 +250,7 @@ export class WorkLoop<Item, Result> {
   }
 
   async #emptied(): Promise<void> {
-    while (this.#inHand.size > 0) await this.#changed();
-  }
-
-  #changed(): Promise<void> {
-    return new Promise((resolve) => void this.#watchers.push(resolve));
-  }
-
-  #wake(): void {
-    const woken = this.#watchers;
-    this.#watchers = [];
-    for (const resolve of woken) resolve();
+    while (this.#inHand.size > 0) await this.#wakeup.changed();
   }
 }
 

@@ -20,6 +20,7 @@ export { backoffMs, retry, type Backoff, type RetryOptions } from "./backoff.ts"
 export { inSlices } from "./in-slices.ts";
 export { BoundedQueue } from "./bounded-queue.ts";
 export { Semaphore } from "./semaphore.ts";
+export { createWakeup, type Wakeup } from "./wakeup.ts";
 export { createLog, silentLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
 export { Lifecycle, type LifecycleOptions } from "./lifecycle.ts";
 export { observeProcess, PROCESS_INSTRUMENTS } from "./process-metrics.ts";

@@ -7,6 +7,7 @@ import { BoundedQueue } from "./bounded-queue.ts";
 import { createManualClock, sleep, systemClock } from "./clock.ts";
 import { waitFor, WaitRegistry } from "./deadline.ts";
 import { Semaphore } from "./semaphore.ts";
+import { createWakeup } from "./wakeup.ts";
 
 const never = new Promise<never>(() => undefined);
 
@@ -38,6 +39,29 @@ describe("clocks", () => {
     const sleeping = sleep(2 ** 40, { signal: stop.signal });
     setTimeout(() => stop.abort(why), 10);
     await expect(sleeping).rejects.toBe(why);
+  });
+});
+
+describe("a wakeup", () => {
+  it("wakes all who wait, at a change or when their signal aborts, and nobody twice", async () => {
+    const { wake, changed } = createWakeup();
+    const woken: string[] = [];
+    const stop = new AbortController();
+    const waits = ["first", "second"].map(async (name) => {
+      await changed(stop.signal);
+      woken.push(name);
+    });
+    wake();
+    await Promise.all(waits);
+    const third = changed(stop.signal).then(() => woken.push("third"));
+    const fourth = changed().then(() => woken.push("fourth"));
+    stop.abort();
+    await third;
+    expect(woken).toEqual(["first", "second", "third"]);
+    await changed(stop.signal); // aborted already: nothing will come
+    wake();
+    await fourth;
+    expect(woken).toEqual(["first", "second", "third", "fourth"]);
   });
 });
 

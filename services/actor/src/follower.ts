@@ -7,7 +7,7 @@
  */
 import { isOarlockError } from "@oarlock/errors";
 import type { PolicyVersion } from "@oarlock/run";
-import { sleep, waitFor } from "@oarlock/runtime";
+import { createWakeup, sleep, waitFor } from "@oarlock/runtime";
 import type { Log } from "@oarlock/runtime";
 import type { Announcement, PolicySource } from "./policies.ts";
 
@@ -36,12 +36,7 @@ export interface FollowerOptions {
 /** A follower that has heard of nothing. */
 export function createFollower({ source, ensure, isBroken, log }: FollowerOptions): Follower {
   let loaded: Announcement | undefined;
-  let waiting: (() => void)[] = [];
-  const wake = (): void => {
-    const woken = waiting;
-    waiting = [];
-    for (const resolve of woken) resolve();
-  };
+  const { wake, changed } = createWakeup();
 
   /** Loads what is announced, or what is by the time that it can be had. */
   const follow = async (announced: Announcement, signal: AbortSignal): Promise<void> => {
@@ -87,7 +82,7 @@ export function createFollower({ source, ensure, isBroken, log }: FollowerOption
           if (loaded !== undefined && loaded.incarnation > incarnation) return undefined;
           const isReached = loaded?.incarnation === incarnation && loaded.current.number >= policy.number;
           if (loaded !== undefined && isReached) return loaded.current;
-          await new Promise<void>((resolve) => waiting.push(resolve));
+          await changed(ended);
         }
       };
       const name = `policy version ${policy.number} or newer to be announced and loaded`;

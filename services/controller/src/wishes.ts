@@ -27,8 +27,8 @@ export function createWishes(
     wishes.set(key, { text, done: false });
     const done = await learners.checkpoint(podsOf(seen, "learner"), callerTls(seen, "learner"));
     if (wishes.get(key)?.text !== text) return;
-    if (done) wishes.set(key, { text, done });
-    else wishes.delete(key);
+    if (!done) return void wishes.delete(key); // the next look at the run asks again
+    wishes.set(key, { text, done });
     again(key);
   };
   return {

@@ -4,6 +4,7 @@
  */
 import type { CheckpointInfo } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
+import { createWakeup } from "@oarlock/runtime";
 import type { ReplaceRequest } from "./replace-scorer.ts";
 import type { Replacement } from "./replacements.ts";
 import { createLearnerState, hasEnded, reduceLearner } from "./state.ts";
@@ -21,8 +22,8 @@ type CheckpointWatcher = Pick<Asked, "reject"> & { readonly resolve: (info: Chec
 export interface Control {
   state(): LearnerState;
   dispatch(event: LearnerStateEvent): void;
-  /** Resolves at the next event, or when something is asked for. */
-  changed(): Promise<void>;
+  /** Resolves at the next event, when something is asked for, and when the signal aborts. */
+  changed(signal: AbortSignal): Promise<void>;
   /** Tells those who wait for a checkpoint. */
   checkpointed(info: CheckpointInfo): void;
   /** Resolves with the next checkpoint that is written; rejects with `RUN_ENDED` where none comes any more. */
@@ -36,18 +37,13 @@ export interface Control {
 /** Of a learner that has done nothing, or that goes on from a checkpoint. */
 export function createControl(from?: LearnerStart): Control {
   let state = createLearnerState(from);
-  let watchers: (() => void)[] = [];
+  const { wake, changed } = createWakeup();
   let asked: Asked[] = [];
   let checkpointWatchers: CheckpointWatcher[] = [];
   const takeCheckpointWatchers = (): readonly CheckpointWatcher[] => {
     const taken = checkpointWatchers;
     checkpointWatchers = [];
     return taken;
-  };
-  const wake = (): void => {
-    const woken = watchers;
-    watchers = [];
-    for (const resolve of woken) resolve();
   };
   const dispatch = (event: LearnerStateEvent): void => {
     state = reduceLearner(state, event);
@@ -59,7 +55,7 @@ export function createControl(from?: LearnerStart): Control {
   return {
     state: () => state,
     dispatch,
-    changed: () => new Promise((resolve) => void watchers.push(resolve)),
+    changed,
     checkpointed(info) {
       dispatch({ type: "checkpointed", globalStep: info.step });
       for (const { resolve } of takeCheckpointWatchers()) resolve(info);

@@ -1,5 +1,6 @@
 /** The stream of metrics for people and consoles: a bounded past, and everything that comes. Knows no gRPC. */
 import type { MetricsRecord } from "@oarlock/report";
+import { createWakeup } from "@oarlock/runtime";
 
 /** Records kept for late readers (Q1). */
 const HISTORY = 4_096;
@@ -23,13 +24,7 @@ export function createFeed(): MetricsFeed {
   let items: FeedItem[] = [];
   let next = 1;
   let ended = false;
-  let watchers: (() => void)[] = [];
-  const wake = (): void => {
-    const woken = watchers;
-    watchers = [];
-    for (const resolve of woken) resolve();
-  };
-  const changed = (): Promise<void> => new Promise((resolve) => void watchers.push(resolve));
+  const { wake, changed } = createWakeup();
 
   return {
     push(record) {
@@ -41,7 +36,6 @@ export function createFeed(): MetricsFeed {
       wake();
     },
     async *read(sequence, signal) {
-      signal.addEventListener("abort", wake, { once: true });
       let at = sequence;
       while (!signal.aborted) {
         const fresh = items.filter((item) => item.sequence > at);
@@ -51,7 +45,7 @@ export function createFeed(): MetricsFeed {
         }
         if (fresh.length > 0) continue;
         if (ended) return;
-        await changed();
+        await changed(signal);
       }
     },
   };

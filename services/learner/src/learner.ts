@@ -298,12 +298,7 @@ async function proceed(
     // Between two actions: waits while paused, writes what was asked for, stops where it is told to.
     const traceId = isSampled(progress.trace) ? progress.trace.traceId : "";
     control.dispatch({ type: "moved", position, policy: current.policy, metrics, traceId });
-    if (control.state().checkpointWanted) await saveCheckpoint(parts, progress);
-    await answerAsked(parts, control, progress);
-    while (control.state().phase === "paused") {
-      await control.changed();
-      await answerAsked(parts, control, progress);
-    }
+    await serve(parts, control, progress);
     if (control.state().phase === "draining") {
       // A run stopped before its first stage began has nothing to continue from but its plan.
       const info = position.begun ? await saveCheckpoint(parts, progress) : undefined;
@@ -320,6 +315,19 @@ async function proceed(
     if (after === undefined) continue;
     progress = { ...after, position: advance(after.position, action) };
     parts.versions.know(progress.results);
+  }
+}
+
+/** Writes and answers what was asked for; for as long as the run is paused. */
+async function serve(parts: LearnerParts, control: Control, progress: LearnerProgress): Promise<void> {
+  for (;;) {
+    // From before the look on: what is asked for while the rest is answered wakes this, too.
+    const changed = control.changed(parts.signal);
+    if (control.state().checkpointWanted) await saveCheckpoint(parts, progress);
+    await answerAsked(parts, control, progress);
+    if (control.state().phase !== "paused") return;
+    await changed;
+    parts.signal.throwIfAborted();
   }
 }
 

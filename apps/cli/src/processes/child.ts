@@ -53,6 +53,8 @@ export class Child {
   constructor(options: ChildOptions) {
     this.#options = options;
     this.#log = createWriteStream(options.logPath, { flags: "a" });
+    // A full disk takes its log, not the run.
+    this.#log.on("error", (error) => (this.#lastError = error.message));
     this.#over = this.#live().finally(() => this.#log.end());
     this.#over.catch(() => undefined);
   }
@@ -135,7 +137,8 @@ export class Child {
 
   #read(line: string): void {
     this.#log.write(`${line}\n`);
-    const fields = parseLine(line);
+    // Written by the services' log; a foreign object has none of these fields and changes nothing.
+    const fields = parseLine(line) as LogLine | undefined;
     if (fields === undefined) {
       if (line.trim() !== "") this.#lastError = line.trim();
       return;
@@ -155,12 +158,11 @@ interface LogLine {
   readonly err?: { readonly message?: string };
 }
 
-/** A line of our services' logs; undefined for anything else that a process may write. */
-function parseLine(line: string): LogLine | undefined {
+/** The object of a line; undefined for anything else that a process may write, and for half a line of one that was killed. */
+export function parseLine(line: string): unknown {
   if (!line.startsWith("{")) return undefined;
   try {
-    // Written by the services' log; a foreign object has none of these fields and changes nothing.
-    return JSON.parse(line) as LogLine;
+    return JSON.parse(line);
   } catch {
     return undefined;
   }

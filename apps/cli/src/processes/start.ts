@@ -14,7 +14,7 @@ import { tlsFiles } from "../config.ts";
 import type { RunEvent, RunOutcome } from "../local/index.ts";
 import { openBroker } from "./broker.ts";
 import type { RunBroker } from "./broker.ts";
-import { Child } from "./child.ts";
+import { Child, parseLine } from "./child.ts";
 import type { ChildFacts } from "./child.ts";
 import { writeProcesses } from "./processes-file.ts";
 import type { ChildRole } from "./restarts.ts";
@@ -81,7 +81,8 @@ export async function startProcessesRun(run: ResolvedRun, options: ProcessesOpti
     // A library's own output, which no line of ours looks like.
     if (!text.startsWith('{"type":')) return;
     // Written by our own learner: `LearnerLine` is what it writes.
-    const line = JSON.parse(text) as LearnerLine;
+    const line = parseLine(text) as LearnerLine | undefined;
+    if (line === undefined) return;
     if (line.type === "step" && line.globalStep > furthest) {
       furthest = line.globalStep;
       learner.progressed();
