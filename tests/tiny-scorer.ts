@@ -1,7 +1,8 @@
 /** A reward model that nobody trained: of one layer, on the characters of sums, another shape than that of tests' policies. */
-import { saveModel, weightsDigest } from "@oarlock/models";
+import { saveModel } from "@oarlock/models";
 import { initialWeights, withScoreHead } from "@oarlock/nn";
 import { initialNormals } from "@oarlock/rl";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 
 /** Writes it in Hugging Face layout; gives the digest of its weights. */
@@ -28,5 +29,5 @@ export async function writeTinyScorer(
   });
   const weights = initialWeights(config, (count, index) => initialNormals(seed, index, count));
   await saveModel(folder, { config, weights, tokenizer, specials: { eosTokenIds: [] }, generation: {} });
-  return weightsDigest(weights);
+  return sha256Hex(bytesOf(weights));
 }

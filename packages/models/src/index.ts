@@ -3,7 +3,6 @@ export { isModelFile, loadModel } from "./load-model.ts";
 export type { LoadModelOptions } from "./load-model.ts";
 export { parseHubReference, resolveModelSource } from "./source.ts";
 export type { HubReference, ModelSource } from "./source.ts";
-export { weightsDigest } from "./model.ts";
 export type { LoadedModel, LoadOptions, LoadProgress } from "./model.ts";
 export { loadModelFolder, readTokenizerFiles } from "./model-folder.ts";
 export { loadTokenizer } from "./load-tokenizer.ts";

@@ -7,12 +7,13 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { checkConfig, type LlamaConfig } from "@oarlock/nn";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import type { ByteSource } from "@oarlock/safetensors";
 import type { TokenizerFiles } from "@oarlock/tokenizer";
 import { openFileSource } from "./file-source.ts";
 import { flatWriter } from "./flat-writer.ts";
 import { LIMITS } from "./llama-config.ts";
-import { type LoadedModel, type LoadOptions, weightsDigest } from "./model.ts";
+import type { LoadedModel, LoadOptions } from "./model.ts";
 import { toHalfSplitRows } from "./rope-order.ts";
 import { readLlama2cTokenizer } from "./llama2c-tokenizer.ts";
 
@@ -44,7 +45,7 @@ export async function loadLlama2c(path: string, options: LoadOptions = {}): Prom
     return {
       config,
       weights,
-      digest: weightsDigest(weights),
+      digest: sha256Hex(bytesOf(weights)),
       ...(tokenizer === undefined ? {} : { tokenizer }),
       specials: SPECIALS,
       generation: {},

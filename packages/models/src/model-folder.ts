@@ -1,10 +1,11 @@
 /** Reads a model from a folder in Hugging Face layout. */
 import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import type { TokenizerFiles } from "@oarlock/tokenizer";
 import { type JsonObject, parseObject } from "./json.ts";
 import { readLlamaConfig, readSpecials } from "./llama-config.ts";
-import { type LoadedModel, type LoadOptions, weightsDigest } from "./model.ts";
+import type { LoadedModel, LoadOptions } from "./model.ts";
 import { readWeights } from "./tensor-files.ts";
 import { readText } from "./text-file.ts";
 
@@ -23,7 +24,7 @@ export async function loadModelFolder(folder: string, options: LoadOptions = {})
   return {
     config,
     weights,
-    digest: weightsDigest(weights),
+    digest: sha256Hex(bytesOf(weights)),
     ...(tokenizer === undefined ? {} : { tokenizer }),
     specials: readSpecials(stated, generation),
     generation,

@@ -1,5 +1,4 @@
 /** A model in memory, whatever files it came from. */
-import { createHash } from "node:crypto";
 import type { LlamaConfig } from "@oarlock/nn";
 import type { TokenizerFiles } from "@oarlock/tokenizer";
 import type { JsonObject } from "./json.ts";
@@ -39,13 +38,4 @@ export interface LoadOptions {
 /** A zeroed flat array. */
 export function flatArray(length: number, shared = false): Float32Array {
   return shared ? new Float32Array(new SharedArrayBuffer(length * 4)) : new Float32Array(length);
-}
-
-/** SHA-256 (hex) of the bytes of a flat array. About 0.5 s per GB: compute (P1). */
-export function weightsDigest(weights: Float32Array): string {
-  const hash = createHash("sha256");
-  const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
-  const chunk = 1 << 28; // one update takes less than 2 GiB
-  for (let at = 0; at < bytes.length; at += chunk) hash.update(bytes.subarray(at, at + chunk));
-  return hash.digest("hex");
 }

@@ -7,9 +7,15 @@ import { Worker } from "node:worker_threads";
 import { WorkerClient } from "./worker-client.ts";
 import { UNCOLLECTED_BYTES } from "./shared-memory.ts";
 
-/** SHA-256 in lower-case hex, on the spot: for small values. */
+/** One update takes less than 2 GiB. */
+const UPDATE_BYTES = 1 << 28;
+
+/** SHA-256 in lower-case hex, on the spot: for small values, and in threads that compute. About 0.5 s per GB. */
 export function sha256Hex(data: Uint8Array | string): string {
-  return createHash("sha256").update(data).digest("hex");
+  const hash = createHash("sha256");
+  if (typeof data === "string") return hash.update(data).digest("hex");
+  for (let at = 0; at < data.length; at += UPDATE_BYTES) hash.update(data.subarray(at, at + UPDATE_BYTES));
+  return hash.digest("hex");
 }
 
 /** The bytes of a typed array, without a copy. Digests are over little-endian bytes: every supported platform is that. */

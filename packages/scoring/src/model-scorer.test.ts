@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { PolicyAnnouncement } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
+import { sleep } from "@oarlock/runtime";
 import { cachedScorer } from "./cached-scorer.ts";
 import { combineScorers } from "./combined-scorers.ts";
 import { createModelScorer } from "./model-scorer.ts";
@@ -63,6 +64,31 @@ describe("a model scorer", () => {
     expect(opened).toEqual([2]);
     expect(made.info).toMatchObject({ name: "helpful", version: "sha256:abc", deterministic: true });
     await made.close();
+  });
+
+  test("waits longer for its model to open than for a score, and closes one that comes after its end", async () => {
+    let open: () => void = () => undefined;
+    const opens = new Promise<void>((resolve) => (open = resolve));
+    let closed = 0;
+    const model = {
+      score: async () => Float32Array.of(4),
+      close: async () => void closed++,
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+    const slow = (): Promise<typeof model> => opens.then(() => model);
+    const made = scorer(Promise.resolve(), { timeoutMs: 20, open: slow }).made;
+    const score = made.score([input([1])]);
+    const left = scorer(Promise.resolve(), { timeoutMs: 20, open: slow }).made;
+    const unheard = left.score([input([1])]);
+    await sleep(100);
+    await left.close();
+    expect(await unheard).toMatchObject([{ type: "failed" }]);
+    expect(closed).toBe(0);
+    open();
+    expect(await score).toMatchObject([{ type: "scored", value: 4 }]);
+    expect(closed).toBe(1);
+    await made.close();
+    expect(closed).toBe(2);
   });
 
   test("S1: fails where the model does not come in time, and where it cannot be opened; later calls try again", async () => {

@@ -7,7 +7,7 @@ import type { PolicyAnnouncement, PolicyStore, PolicyVersion } from "@oarlock/ch
 import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
 import { failed } from "@oarlock/rewards";
 import type { Verdict } from "@oarlock/rewards";
-import { sleep, systemClock, waitFor } from "@oarlock/runtime";
+import { ENGINE_CALL_TIMEOUT_MS, sleep, systemClock, waitFor } from "@oarlock/runtime";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import type { ScoreModel } from "@oarlock/training";
 import { modelVerdicts } from "./model-verdicts.ts";
@@ -23,7 +23,7 @@ export type RewardModelSource = Pick<PolicyStore, "watch" | "current"> & {
 export interface ModelScorerOptions {
   readonly name: string;
   readonly optional: boolean;
-  /** Of one call, and of the wait for the model. */
+  /** Of one call, and of the wait for the model's weights. Opening them takes what it takes. */
   readonly timeoutMs: number;
   /** Where the model is published. */
   readonly store: RewardModelSource;
@@ -175,7 +175,12 @@ async function loadModel(
   const weights = await waitFor(what, (s) => store.fetch(announced, s), wait).catch((reason: unknown) => {
     throw unreachable(what, reason);
   });
-  const model = await waitFor(what, () => open(weights), wait);
+  const opening = open(weights);
+  const limit = { timeoutMs: ENGINE_CALL_TIMEOUT_MS, signal };
+  const model = await waitFor(`${what} to open`, opening, limit).catch((reason: unknown) => {
+    void opening.then((late) => late.close()).catch(() => undefined); // its thread holds all the weights
+    throw reason;
+  });
   return { model, version: modelVersion(announced.digest) };
 }
 

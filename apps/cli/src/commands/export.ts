@@ -2,8 +2,9 @@
 import { Command } from "commander";
 import { listCheckpoints, readCheckpoint } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { loadModelFolder, type ModelToSave, weightsDigest } from "@oarlock/models";
+import { loadModelFolder, type ModelToSave } from "@oarlock/models";
 import { parameterLayout } from "@oarlock/nn";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { modelParts, openModel } from "@oarlock/workload";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -80,7 +81,7 @@ async function policyAt(run: string, step: number, signal: AbortSignal): Promise
   if (!(weights instanceof Float32Array) || weights.length !== parameterLayout(model.config).length) {
     throw new OarlockError("CHECKPOINT_MISMATCH", `${place.path} holds no weights of the run's model`);
   }
-  return { ...modelParts(model), weights, digest: weightsDigest(weights) };
+  return { ...modelParts(model), weights, digest: sha256Hex(bytesOf(weights)) };
 }
 
 /** Steps that checkpoints hold, in order. */

@@ -2,7 +2,6 @@
  * A policy that answers: a model with its tokenizer behind one generator. What chat and eval have in common; training
  * has its own way. Owns the generator.
  */
-import { createHash } from "node:crypto";
 import {
   type Completion,
   createGenerator,
@@ -11,6 +10,7 @@ import {
 } from "@oarlock/generation";
 import type { Purpose } from "@oarlock/rl";
 import type { ResolvedCompute } from "@oarlock/runfile";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import type { Tokenizer } from "@oarlock/tokenizer";
 import type { OpenedModel } from "@oarlock/workload";
 
@@ -67,9 +67,13 @@ export async function openPolicy(model: OpenedModel, options: PolicyOptions): Pr
       ...(libraryPath === "" ? {} : { library: libraryPath }),
     },
   });
-  const weights = await model.weights();
-  const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
-  await generator.load(weights, { number: 0, digest: createHash("sha256").update(bytes).digest("hex") });
+  try {
+    const weights = await model.weights();
+    await generator.load(weights, { number: 0, digest: sha256Hex(bytesOf(weights)) });
+  } catch (reason) {
+    await generator.close();
+    throw reason;
+  }
   let requests = 0;
   return {
     tokenizer: model.tokenizer,

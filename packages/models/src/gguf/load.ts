@@ -2,13 +2,14 @@
 import { dirname } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { checkConfig, type LlamaConfig, parameterLayout } from "@oarlock/nn";
+import { bytesOf, sha256Hex } from "@oarlock/runtime";
 import type { ByteSource } from "@oarlock/safetensors";
 import { openFileSource } from "../file-source.ts";
 import { flatWriter } from "../flat-writer.ts";
 import { fieldReader, type JsonObject } from "../json.ts";
 import { LIMITS, type SpecialTokens } from "../llama-config.ts";
 import { readTokenizerFiles } from "../model-folder.ts";
-import { type LoadedModel, type LoadOptions, weightsDigest } from "../model.ts";
+import type { LoadedModel, LoadOptions } from "../model.ts";
 import { toHalfSplitRows } from "../rope-order.ts";
 import { checkTensors } from "../tensor-files.ts";
 import { dequantize } from "./dequantize.ts";
@@ -35,7 +36,7 @@ export async function loadGguf(path: string, options: LoadOptions = {}): Promise
     return {
       config,
       weights,
-      digest: weightsDigest(weights),
+      digest: sha256Hex(bytesOf(weights)),
       ...(tokenizer === undefined ? {} : { tokenizer }),
       specials: readSpecialIds(metadata),
       generation: {},
