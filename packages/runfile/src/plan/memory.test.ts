@@ -50,6 +50,24 @@ const WRITTEN: Readonly<Record<string, string>> = {
      data: { type: file, file: { path: ./questions.jsonl } },
      rewards: [{ name: liked, type: contains, contains: { text: a } }]`,
   ),
+  supervised: `
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingRun
+metadata: { name: supervised }
+spec:
+  model:
+    init:
+      hiddenSize: 2048
+      intermediateSize: 8192
+      layers: 2
+      heads: 16
+      maxPositions: 32
+      tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } }
+  stages:
+    - name: learn
+      type: sft
+      sft: { data: { type: task, task: { name: addition, digits: 2, split: train } }, steps: 2, batchSize: 4 }
+`,
 };
 
 // Measured on two cores of an x64 server (Node 20.20, ONNX Runtime 1.30).
@@ -64,6 +82,8 @@ test.each([
   },
   // A small policy of SmolLM2's tokens, scored by a reward model of SmolLM2's shape. (Without it: 1.36 GiB.)
   { example: "scored", measuredGib: 2.36, most: 1.3, model: { vocabSize: 49_152 }, longestPrompt: 4 },
+  // 134 M parameters and nobody who samples: half of its 5.46 GiB are the trainer's.
+  { example: "supervised", measuredGib: 5.46, most: 1.1, model: { vocabSize: 15 }, longestPrompt: 6 },
   // Prompts and answers of many lengths: the questions of GSM8K. (16.93 GiB when each length had a graph and scratch
   // memory of its own.) Of the two graphs that are counted it needs one.
   { example: "ragged", measuredGib: 2.11, most: 1.5, model: { vocabSize: 49_152 }, longestPrompt: 223 },

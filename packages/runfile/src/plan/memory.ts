@@ -34,6 +34,8 @@ const ACTOR_VERSIONS = 3;
 export const DEAD_BYTES: number = 256 * 1024 * 1024;
 /** So many versions' worth of it. */
 const DEAD_VERSIONS = 100;
+/** Snapshots of a learner that nobody samples for: the policy, the one after the next step, and the one before, not collected yet. */
+const UNSAMPLED_VERSIONS = 3;
 
 /** Bytes by what they hold; `total` is their sum. */
 export interface MemoryEstimate {
@@ -80,7 +82,9 @@ export function estimateMemory(
       (trainsAnother(spec) ? 4 : 0) * weights +
       scoringBytes(spec, inputs) +
       Math.max(...spec.stages.map((stage) => criticBytes(spec, shape, stage))),
-    snapshots: snapshotVersions(spec) * weights + Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
+    snapshots:
+      (generates ? snapshotVersions(spec) : UNSAMPLED_VERSIONS) * weights +
+      Math.min(DEAD_BYTES, DEAD_VERSIONS * weights),
     checkpoint: (trainsAnother(spec) ? 2 : 1) * weights,
     samplers: generates ? spec.compute.actors * samplerBytes(spec, weights) : 0,
     cache: generates

@@ -68,7 +68,7 @@ const memory: TrapCheck = ({ spec, facts, memory: estimate }) =>
       code: "MEMORY",
       path: ["spec", largest === "activations" || largest === "trainer" ? "stages" : "compute"],
       message: `the run needs about ${formatBytes(estimate.total)} and may use ${formatBytes(facts.machine.memoryBytes)}; the most goes to ${largest} (${formatBytes(bytes)})`,
-      accepted: MENDS[largest] ?? `a smaller model, or fewer than ${spec.compute.actors} actors`,
+      accepted: MENDS[largest] ?? `a smaller model${spec.compute.actors > 1 ? ", or fewer actors" : ""}`,
     };
   });
 
