@@ -45,8 +45,10 @@ export function actorHandlers(parts: HandlerParts): ServiceImpl<typeof ActorServ
       const capacity = request.samples * (sampling.maxNewTokens + 1);
       const drawn = new BoundedQueue<TokenProgress>(`tokens of ${id}`, capacity);
       const order = { id, prompt, samples, params: sampling };
+      // What the generator had sent before it heard of an abort comes after the end.
+      const onProgress = (progress: TokenProgress): unknown => drawn.closed || drawn.tryPush(progress);
       const completions = actor
-        .generate({ request: order, policy, signal, onProgress: (progress) => drawn.tryPush(progress) })
+        .generate({ request: order, policy, signal, onProgress })
         .finally(() => drawn.close());
       // Its failure is thrown below, once what was drawn before it is sent.
       completions.catch(() => undefined);
