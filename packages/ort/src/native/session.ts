@@ -104,7 +104,13 @@ export async function createNativeSession(
     engine.api.release.ReleaseSession(session);
     for (const letGo of holds) letGo();
   };
-  return openSession(engine, createHandle("session", pointer, free), options.releasesScratch === true);
+  const handle = createHandle("session", pointer, free);
+  try {
+    return openSession(engine, handle, options.releasesScratch === true);
+  } catch (error) {
+    handle.release(); // of a type that no tensor has
+    throw error;
+  }
 }
 
 function openSession(engine: NativeEngine, handle: Handle, releasesScratch: boolean): NativeSession {
@@ -133,19 +139,18 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
     binding.outputCount,
     binding.outputValues.address,
   ];
-  const runAsync = async (binding: NativeBinding, end: () => void, signal?: AbortSignal): Promise<void> => {
-    const letGo = handle.hold();
-    const leaves: (() => void)[] = [];
+  const runAsync = async (binding: NativeBinding, signal?: AbortSignal): Promise<void> => {
+    const ends: (() => void)[] = [];
     try {
-      leaves.push(await engine.pool.enter(signal));
-      if (engine.exclusive !== undefined) leaves.push(await engine.exclusive.enter(signal));
+      ends.push(handle.hold());
+      ends.push(binding.begin());
+      ends.push(await engine.pool.enter(signal));
+      if (engine.exclusive !== undefined) ends.push(await engine.exclusive.enter(signal));
       await withRunOptions(engine, { signal, scratch: scratchNow() }, (runOptions) =>
         api.callAsync("Run", ...words(binding, runOptions)),
       );
     } finally {
-      for (const leave of leaves.reverse()) leave();
-      end();
-      letGo();
+      for (const end of ends.reverse()) end();
     }
   };
   return {
@@ -153,8 +158,7 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
     handle,
     bind: (inputs, outputs) => createNativeBinding(infos, inputs, outputs),
     async run(binding, signal) {
-      const mine = own(binding);
-      const call = runAsync(mine, mine.begin(), signal);
+      const call = runAsync(own(binding), signal);
       running.add(call);
       try {
         await call;
@@ -164,16 +168,15 @@ function openSession(engine: NativeEngine, handle: Handle, releasesScratch: bool
     },
     runSync(binding) {
       const mine = own(binding);
-      const scratch = scratchNow();
-      const end = mine.begin();
-      const leave = engine.exclusive?.enterSync();
-      const options = scratch === undefined ? undefined : runOptionsOf(engine, scratch);
+      const ends = [mine.begin()];
       try {
+        if (engine.exclusive !== undefined) ends.push(engine.exclusive.enterSync());
+        const scratch = scratchNow();
+        const options = scratch === undefined ? undefined : runOptionsOf(engine, scratch);
+        if (options !== undefined) ends.push(() => options.release());
         api.call.Run(...words(mine, options?.pointer ?? NULL));
       } finally {
-        options?.release();
-        leave?.();
-        end();
+        for (const end of ends.reverse()) end();
       }
     },
     async close() {
