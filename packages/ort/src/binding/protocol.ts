@@ -52,8 +52,13 @@ export interface ReplyEnvelope {
   readonly reply: BindingReply;
 }
 
-/** What the worker is started with: the port of all messages, and a counter that it raises after each reply. */
+/** What the worker is started with: the port of all messages, and two int32 that tell of it to a thread that blocks. */
 export interface BindingWorkerData {
   readonly port: MessagePort;
-  readonly replies: SharedArrayBuffer;
+  readonly progress: SharedArrayBuffer;
 }
+
+/** Raised after each reply, and at the worker's end. */
+export const REPLIES = 0;
+/** 1 once the worker has ended. */
+export const ENDED = 1;

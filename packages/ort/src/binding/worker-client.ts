@@ -1,16 +1,19 @@
 /**
  * Requests to the binding driver's worker, awaited or blocking. A blocking request waits on a counter in shared memory
- * that the worker raises after each reply, then reads the replies itself.
+ * that the worker raises after each reply, then reads the replies itself. No event reaches a thread that blocks: that the
+ * worker has ended stands in shared memory too.
  */
 import { createRequire } from "node:module";
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { OarlockError } from "@oarlock/errors";
-import type {
-  BindingReply,
-  BindingRequest,
-  BindingWorkerData,
-  ReplyEnvelope,
-  RequestEnvelope,
+import {
+  type BindingReply,
+  type BindingRequest,
+  type BindingWorkerData,
+  ENDED,
+  REPLIES,
+  type ReplyEnvelope,
+  type RequestEnvelope,
 } from "./protocol.ts";
 
 type Success = Exclude<BindingReply, { type: "failed" }>;
@@ -21,6 +24,8 @@ export interface BindingWorker {
   close(): Promise<void>;
 }
 
+/** L1: the longest that a blocking request may take, as long as the longest call of a thread that makes one. */
+const BLOCKING_TIMEOUT_MS = 60 * 60_000;
 const STALLED_MS = 1000;
 
 function succeeded(reply: BindingReply): Success {
@@ -33,13 +38,14 @@ interface Waiter {
   readonly fail: (error: unknown) => void;
 }
 
-export function startBindingWorker(): BindingWorker {
-  const replies = new SharedArrayBuffer(4);
-  const replyCount = new Int32Array(replies);
+/** Always the built file, without the parent's loader flags (a source condition would lead it to TypeScript). */
+const builtEntry = (): string => createRequire(import.meta.url).resolve("@oarlock/ort/worker");
+
+/** Another `entry` is for tests. */
+export function startBindingWorker(entry: string | URL = builtEntry()): BindingWorker {
+  const progress = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
   const { port1: port, port2 } = new MessageChannel();
-  const data: BindingWorkerData = { port: port2, replies };
-  // Always the built file, without the parent's loader flags (a source condition would lead it to TypeScript).
-  const entry = createRequire(import.meta.url).resolve("@oarlock/ort/worker");
+  const data: BindingWorkerData = { port: port2, progress: progress.buffer };
   const worker = new Worker(entry, { workerData: data, transferList: [port2], execArgv: [] });
   const waiting = new Map<number, Waiter>();
   let nextId = 1;
@@ -81,14 +87,20 @@ export function startBindingWorker(): BindingWorker {
       succeeded(await new Promise<BindingReply>((settle, fail) => send(request, transfer, { settle, fail }))),
     askSync(request, transfer) {
       let mine: BindingReply | undefined;
-      let seen = Atomics.load(replyCount, 0);
+      const deadlineMs = performance.now() + BLOCKING_TIMEOUT_MS;
       send(request, transfer, { settle: (reply) => void (mine = reply), fail: () => undefined });
-      for (;;) {
+      while (performance.now() < deadlineMs) {
+        const seen = Atomics.load(progress, REPLIES);
+        const hasEnded = Atomics.load(progress, ENDED) === 1;
         drain();
         if (mine !== undefined) return succeeded(mine);
-        Atomics.wait(replyCount, 0, seen, STALLED_MS);
-        seen = Atomics.load(replyCount, 0);
+        if (hasEnded) throw new OarlockError("ORT_WORKER_DIED", "the binding driver's worker ended in a run");
+        Atomics.wait(progress, REPLIES, seen, STALLED_MS);
       }
+      throw new OarlockError(
+        "DEADLINE_EXCEEDED",
+        `waited ${BLOCKING_TIMEOUT_MS} ms for a run of the binding driver's worker`,
+      );
     },
     async close() {
       end(new OarlockError("ORT_RELEASED", "the runtime was closed"));

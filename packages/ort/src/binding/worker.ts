@@ -7,18 +7,20 @@ import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type DType, DTYPES, type TypedArray } from "@oarlock/tensor";
 import * as ort from "onnxruntime-node";
 import type { OrtValueInfo } from "../types.ts";
-import type {
-  BindingReply,
-  BindingRequest,
-  BindingWorkerData,
-  ReplyEnvelope,
-  RequestEnvelope,
-  WireTensor,
+import {
+  type BindingReply,
+  type BindingRequest,
+  type BindingWorkerData,
+  ENDED,
+  REPLIES,
+  type ReplyEnvelope,
+  type RequestEnvelope,
+  type WireTensor,
 } from "./protocol.ts";
 
 // The driver that starts this worker passes exactly this.
-const { port, replies } = workerData as BindingWorkerData;
-const replyCount = new Int32Array(replies);
+const { port, ...shared } = workerData as BindingWorkerData;
+const progress = new Int32Array(shared.progress);
 const sessions = new Map<number, ort.InferenceSession>();
 let nextSession = 1;
 
@@ -111,6 +113,16 @@ const failure = (error: unknown): BindingReply => ({
   message: error instanceof Error ? error.message : String(error),
 });
 
+const wake = (): void => {
+  Atomics.add(progress, REPLIES, 1);
+  Atomics.notify(progress, REPLIES);
+};
+
+process.once("exit", () => {
+  Atomics.store(progress, ENDED, 1);
+  wake();
+});
+
 let last: Promise<void> = Promise.resolve();
 port.on("message", ({ id, request }: RequestEnvelope) => {
   last = last.then(async () => {
@@ -120,8 +132,7 @@ port.on("message", ({ id, request }: RequestEnvelope) => {
       envelope,
       reply.type === "ran" ? [...new Set(reply.outputs.map(({ data }) => data.buffer as ArrayBuffer))] : [],
     );
-    Atomics.add(replyCount, 0, 1);
-    Atomics.notify(replyCount, 0);
+    wake();
   });
 });
 
