@@ -87,11 +87,14 @@ export class Batcher {
   readonly #pending = new Map<string, Pending>();
   readonly #switches: (() => Promise<PolicyVersion>)[] = [];
   readonly #barriers = new Map<string, () => Promise<PolicyVersion>>();
+  /** Cancelled while a tick is under way, whose effects name slots: they end after it. */
+  readonly #cancelled: string[] = [];
   readonly #sequences: (Sequence | undefined)[] = [];
   readonly #choice: Choice = { token: 0, logprob: 0 };
   readonly counts: BatcherCounts = { prefills: 0, promptTokens: 0, tokens: 0, completions: 0 };
   #state: SchedulerState;
   #version: PolicyVersion | undefined;
+  #ticking = false;
 
   constructor(options: BatcherOptions) {
     this.#options = options;
@@ -146,8 +149,9 @@ export class Batcher {
     this.#switches.push(change);
   }
 
-  /** Ends a request with what it has ("abort"). Unknown ids are ignored: it may have ended in the meantime. */
+  /** Ends a request with what it has ("abort"), at the end of a tick under way. Unknown ids are ignored: it may have ended by then. */
   cancel(id: string): void {
+    if (this.#ticking) return void this.#cancelled.push(id);
     for (const effect of this.#apply({ type: "cancel", request: id })) {
       if (effect.type !== "drop") continue;
       if (effect.slot === undefined) this.#abandon(id, effect.seat.sample);
@@ -157,6 +161,16 @@ export class Batcher {
 
   /** Admits, decodes one token for every occupied slot, and reports who has ended. */
   async tick(): Promise<void> {
+    this.#ticking = true;
+    try {
+      await this.#advance();
+    } finally {
+      this.#ticking = false;
+      for (const id of this.#cancelled.splice(0)) this.cancel(id);
+    }
+  }
+
+  async #advance(): Promise<void> {
     for (let change = this.#switches.shift(); change; change = this.#switches.shift()) {
       this.#version = await change();
     }
