@@ -1,5 +1,5 @@
 /** As `CompletionModel`, on the calling thread. It blocks while it computes. */
-import { pause } from "./abortable.ts";
+import { pause } from "./calls.ts";
 import { type FrozenModelOptions, openFrozenModel } from "./frozen-model.ts";
 import type { CompletedPrompt, CompletionModelCall } from "./completion-model.ts";
 import { pieces, type WantedToken } from "./packing.ts";

@@ -7,6 +7,7 @@
  */
 import { createRequire } from "node:module";
 import { ENGINE_CALL_TIMEOUT_MS, openEngineWorker } from "@oarlock/runtime";
+import type { NamedCall } from "./calls.ts";
 import type { FrozenModelOptions } from "./frozen-model.ts";
 
 /** A prompt and what was drawn after it. */
@@ -35,9 +36,7 @@ export interface CompletionModel extends AsyncDisposable {
 }
 
 /** @internal */
-export interface PerTokenRequest {
-  /** Names the call for `abort`. */
-  readonly call: number;
+export interface PerTokenRequest extends NamedCall {
   readonly completed: readonly CompletedPrompt[];
   readonly options: CompletionModelCall;
 }
@@ -46,7 +45,7 @@ export interface PerTokenRequest {
 export type CompletionModelMethods = {
   open(request: FrozenModelOptions): Promise<void>;
   perToken(request: PerTokenRequest): Promise<Float32Array[]>;
-  abort(request: { readonly call: number }): void;
+  abort(request: NamedCall): void;
   load(request: { readonly weights: Float32Array }): Promise<void>;
   close(request: undefined): Promise<void>;
 };

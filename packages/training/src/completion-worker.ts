@@ -1,35 +1,27 @@
 /** The worker thread of a completion model. */
 import { OarlockError } from "@oarlock/errors";
 import { serveWorker, type WorkerMethods } from "@oarlock/runtime";
-import { createAbortableCalls } from "./abortable.ts";
-import { createInOrder } from "./in-order.ts";
+import { createCalls } from "./calls.ts";
 import { openCompletionCore, type CompletionCore } from "./completion-core.ts";
-import type { CompletionModelMethods, PerTokenRequest } from "./completion-model.ts";
+import type { CompletionModelMethods } from "./completion-model.ts";
 
-const inOrder = createInOrder();
-const calls = createAbortableCalls();
+const { inOrder, abortable, abort } = createCalls();
 let core: CompletionCore | undefined;
 
-const perToken = inOrder(
-  async ({ completed, options, signal }: PerTokenRequest & { readonly signal: AbortSignal }) => {
-    if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the completion model is not open");
-    return core.perToken(completed, options, signal);
-  },
-);
+const opened = (): CompletionCore => {
+  if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the completion model is not open");
+  return core;
+};
 
 const methods: CompletionModelMethods = {
   open: inOrder(async (options) => {
     core = await openCompletionCore(options);
   }),
-  // Named from when it comes: one that waits for its turn can be stopped too.
-  perToken: (request: PerTokenRequest) =>
-    calls.run(request.call, (signal) => perToken({ ...request, signal })),
-  /** Not in order: it stops the call that runs. */
-  abort: ({ call }) => calls.abort(call),
-  load: inOrder(({ weights }) => {
-    if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the completion model is not open");
-    core.load(weights);
-  }),
+  perToken: abortable(async ({ completed, options }, signal) =>
+    opened().perToken(completed, options, signal),
+  ),
+  abort,
+  load: inOrder(({ weights }) => opened().load(weights)),
   close: inOrder(async () => {
     await core?.close();
     core = undefined;

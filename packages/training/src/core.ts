@@ -5,7 +5,7 @@
 import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime, type OrtTensor } from "@oarlock/ort";
 import { reachMoment } from "@oarlock/runtime";
-import { pause } from "./abortable.ts";
+import { pause } from "./calls.ts";
 import { createLane, type Lane, runLanes } from "./lanes.ts";
 import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether, trainsHeadOnly } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";

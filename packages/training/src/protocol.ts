@@ -1,4 +1,5 @@
 /** Calls between a trainer's owner and its worker thread. */
+import type { NamedCall } from "./calls.ts";
 import type {
   ForwardOptions,
   LogprobOptions,
@@ -13,22 +14,18 @@ import type {
   TrainingRow,
 } from "./types.ts";
 
-export interface StepRequest {
-  /** Names the call for `abort`. */
-  readonly call: number;
+export interface StepRequest extends NamedCall {
   readonly rows: readonly TrainingRow[];
   readonly options: StepOptions;
 }
 
-export interface LogprobRequest {
-  readonly call: number;
+export interface LogprobRequest extends NamedCall {
   readonly rows: readonly TrainingRow[];
   readonly source: LogprobSource;
   readonly options: LogprobOptions;
 }
 
-export interface ScoreRequest {
-  readonly call: number;
+export interface ScoreRequest extends NamedCall {
   readonly rows: readonly TrainingRow[];
   readonly options: ForwardOptions;
 }
@@ -38,7 +35,7 @@ export type TrainerMethods = {
   step(request: StepRequest): Promise<StepResult>;
   logprobs(request: LogprobRequest): Promise<Float32Array[]>;
   scores(request: ScoreRequest): Promise<Float32Array[]>;
-  abort(request: { readonly call: number }): void;
+  abort(request: NamedCall): void;
   captureReference(request: undefined): Promise<void>;
   policy(request: undefined): Promise<PolicySnapshot>;
   load(request: { readonly weights: Float32Array }): void;

@@ -1,11 +1,11 @@
 /** The worker thread of a reward model: its calls answered one after another. */
 import { OarlockError } from "@oarlock/errors";
 import { serveWorker, type WorkerMethods } from "@oarlock/runtime";
-import { createInOrder } from "./in-order.ts";
+import { createCalls } from "./calls.ts";
 import { openScoreCore, type ScoreCore } from "./score-core.ts";
 import type { ScoreModelMethods } from "./score-model.ts";
 
-const inOrder = createInOrder();
+const { inOrder } = createCalls();
 let core: ScoreCore | undefined;
 
 const methods: ScoreModelMethods = {

@@ -8,15 +8,13 @@ import {
   withTransfer,
   type WorkerMethods,
 } from "@oarlock/runtime";
-import { createAbortableCalls } from "./abortable.ts";
+import { createCalls } from "./calls.ts";
 import { TrainerCore } from "./core.ts";
-import { createInOrder } from "./in-order.ts";
 import type { TrainerMethods } from "./protocol.ts";
 
 /** The trainer's memory has one writer. */
-const inOrder = createInOrder();
+const { inOrder, abortable, abort } = createCalls();
 let core: TrainerCore | undefined;
-const calls = createAbortableCalls();
 
 const opened = (): TrainerCore => {
   if (core === undefined) throw new OarlockError("TRAINING_CLOSED", "the trainer is not open");
@@ -32,19 +30,16 @@ const methods: TrainerMethods = {
   open: inOrder(async (options) => {
     core = await TrainerCore.open(options);
   }),
-  step: inOrder(({ call, rows, options }) =>
-    calls.run(call, (signal) => opened().step(rows, options, signal)),
-  ),
-  logprobs: inOrder(async ({ call, rows, source, options }) => {
-    const found = await calls.run(call, (signal) => opened().logprobs(rows, source, options, signal));
+  step: abortable(async ({ rows, options }, signal) => opened().step(rows, options, signal)),
+  logprobs: abortable(async ({ rows, source, options }, signal) => {
+    const found = await opened().logprobs(rows, source, options, signal);
     return withTransfer(found, buffersOf(found));
   }),
-  scores: inOrder(async ({ call, rows, options }) => {
-    const found = await calls.run(call, (signal) => opened().scores(rows, options, signal));
+  scores: abortable(async ({ rows, options }, signal) => {
+    const found = await opened().scores(rows, options, signal);
     return withTransfer(found, buffersOf(found));
   }),
-  /** Not in order: it stops the call that runs. */
-  abort: ({ call }) => calls.abort(call),
+  abort,
   captureReference: inOrder(() => opened().captureReference()),
   policy: inOrder(() => {
     const copy = new Float32Array(
