@@ -158,8 +158,9 @@ function stepOf(
   return {
     op: node.op,
     outputs: node.outputs,
-    inputCount: node.inputs.filter((value) => value).length,
+    inputCount: node.inputs.length,
     input: (index) => need(node.inputs[index], `input ${index}`),
+    given: (index) => node.inputs[index],
     gradient: full,
     dy: () => full(0) ?? zerosLike(need(output, "the result")),
     thinDy: () => first ?? zerosLike(need(output, "the result")),

@@ -22,6 +22,8 @@ export interface Step<Attributes> {
   readonly outputs: readonly Value[];
   /** The input at `index`; it must be there. */
   input(index: number): Value;
+  /** The input at `index`; undefined where it is left out. */
+  given(index: number): Value | undefined;
   /** How many inputs the node was given, left-out ones included. */
   readonly inputCount: number;
   /** The gradient of each result, in full shape; undefined where the loss does not depend on that result. */

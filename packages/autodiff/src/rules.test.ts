@@ -2,6 +2,7 @@
 import {
   add,
   clip,
+  constantLike,
   createGraph,
   cumSum,
   evaluate,
@@ -145,6 +146,8 @@ const cases: readonly Case[] = [
   },
   { op: "Where", shapes: [[R, C], [C]], build: ([a, b]) => where(greater(a!, 0.1), a!, b!) },
   { op: "Clip", shapes: [[R, C]], build: ([x]) => clip(x!, -0.4, 0.7) },
+  { op: "Clip", shapes: [[R]], build: ([x], g) => g.one("Clip", [x!, undefined, constantLike(x!, 0.2)], {}) },
+  { op: "Clip", shapes: [[C]], build: ([x], g) => g.one("Clip", [x!, constantLike(x!, -0.1)], {}) },
   { op: "Cast", shapes: [[R, C]], build: ([x], graph) => graph.one("Cast", [x], { to: "float64" }) },
   {
     op: "MatMul",

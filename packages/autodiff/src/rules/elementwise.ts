@@ -54,8 +54,7 @@ function powerSlope(a: Value, b: Value): Value {
 
 function insideBounds(step: Plain): Value {
   const x = step.input(0);
-  const at = (index: number) => (step.inputCount > index ? step.input(index) : undefined);
-  const [low, high] = [at(1), at(2)];
+  const [low, high] = [step.given(1), step.given(2)];
   const above = low && cast(greaterOrEqual(x, low), x.dtype);
   const below = high && cast(lessOrEqual(x, high), x.dtype);
   if (above && below) return mul(above, below);

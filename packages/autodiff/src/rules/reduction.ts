@@ -23,7 +23,7 @@ interface KeepDims {
 }
 
 function axesOf(step: Step<unknown>): readonly number[] {
-  const given = step.inputCount > 1 ? step.input(1).constant : undefined;
+  const given = step.given(1)?.constant;
   return reducedAxes(step.input(0).shape, given && Array.from(given.data, Number));
 }
 

@@ -52,7 +52,8 @@ export const transformer: { readonly [Op in keyof TransformerAttributes]: Rule<T
     RotaryEmbedding: rule((step) => [
       () => {
         const [cos, sin] = [step.input(1), step.input(2)];
-        const rest = step.inputCount > 3 ? [step.input(3)] : [];
+        const positions = step.given(3);
+        const rest = positions === undefined ? [] : [positions];
         return step
           .input(0)
           .graph.one("RotaryEmbedding", [step.dy(), cos, neg(sin), ...rest], step.attributes);
