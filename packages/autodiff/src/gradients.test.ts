@@ -30,6 +30,25 @@ describe("the walk", () => {
     ]).toEqual([0, 0, 0]);
   });
 
+  it("is of a value's own type: float64 all through", () => {
+    const graph = createGraph("double");
+    const [x, unused] = [graph.input("x", "float64", [3, 2]), graph.input("unused", "float64", [2])];
+    const rows = gather(x, graph.input("at", "int64", [2]), 0);
+    const found = gradients(reduceSum(mul(rows, rows)), [x, unused]);
+    found.forEach((value, i) => graph.output(`d${i}`, value));
+    expect(found.map(({ dtype }) => dtype)).toEqual(["float64", "float64"]);
+    const feeds = {
+      x: { shape: [3, 2], data: [1, 2, 3, 4, 5, 6] },
+      unused: { shape: [2], data: [0, 0] },
+      at: { shape: [2], data: [2, 2] },
+    };
+    const { d0, d1 } = evaluate(graph, feeds, ["d0", "d1"]);
+    expect([d0, d1].map((of) => [...of!.data])).toEqual([
+      [0, 0, 0, 0, 20, 24],
+      [0, 0],
+    ]);
+  });
+
   it("works with named sizes", () => {
     const graph = createGraph("named");
     const x = graph.input("x", "float32", ["rows", "tokens", 6]);

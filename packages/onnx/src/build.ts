@@ -190,9 +190,9 @@ export function expandLike(x: Value, like: Value): Value {
   return x.graph.one("Expand", [x, shapeOf(like)], {});
 }
 
-/** Zeros of the shape of `like`, float32. */
+/** Zeros of the shape and type of `like`. */
 export function zerosLike(like: Value): Value {
-  return like.graph.one("ConstantOfShape", [shapeOf(like)], {});
+  return cast(like.graph.one("ConstantOfShape", [shapeOf(like)], {}), like.dtype);
 }
 
 /** The shape of `x` as an int64 vector: a constant where every dimension is fixed. */
