@@ -1,6 +1,7 @@
 /** The walk itself: what is visited, what is made, and what is refused. The rules have tests of their own. */
 import {
   add,
+  cast,
   concat,
   createGraph,
   evaluate,
@@ -147,5 +148,18 @@ describe("the walk", () => {
       /TensorScatter_\d+: a key-value cache is for decoding/,
     );
     expect(() => gradients(cache, [cache])).toThrow(/not a floating scalar/);
+  });
+
+  it("refuses half precision on the way, by name, and passes it by elsewhere", () => {
+    const graph = createGraph("half");
+    const [x, h] = [graph.input("x", "float32", [3]), graph.input("h", "bfloat16", [3])];
+    const rounded = cast(cast(x, "bfloat16"), "float32");
+    expect(() => gradients(reduceSum(rounded), [x])).toThrow(
+      /AUTODIFF_RULE.*Cast_\d+: input 0 \(Cast_\d+\) is bfloat16/,
+    );
+    const [dx] = gradients(reduceSum(mul(x, cast(h, "float32"))), [x]);
+    graph.output("dx", dx!);
+    const feeds = { x: { shape: [3], data: [1, 2, 3] }, h: { shape: [3], data: [4, 5, 6] } };
+    expect([...evaluate(graph, feeds, ["dx"])["dx"]!.data]).toEqual([4, 5, 6]);
   });
 });

@@ -15,6 +15,7 @@ import {
   type Value,
   zerosLike,
 } from "@oarlock/onnx";
+import { isFloating } from "@oarlock/tensor";
 import { type CustomGradient, customGradients } from "./custom.ts";
 import { fullShape, type Maker, type Rule, type Step } from "./rule.ts";
 import { rules } from "./rules/index.ts";
@@ -22,13 +23,13 @@ import { rules } from "./rules/index.ts";
 /**
  * d loss / d value for each of `wrt`, in the shape of that value, as new nodes of the loss's graph. Zeros where the
  * loss does not depend on it. Throws `AUTODIFF_LOSS` where the loss is no floating scalar, `AUTODIFF_RULE` where it
- * depends on a value through an operator that has no gradient.
+ * depends on a value through an operator that has no gradient, or in half precision.
  *
  * With `onto`, one for each of `wrt` and of its shape, the gradient is added to it. The values must then be inputs of the graph:
  * nothing is passed on from them.
  */
 export function gradients(loss: Value, wrt: readonly Value[], onto: readonly Value[] = []): Value[] {
-  if (loss.shape.length > 0 || (loss.dtype !== "float32" && loss.dtype !== "float64")) {
+  if (loss.shape.length > 0 || !isReal(loss)) {
     throw new OarlockError(
       "AUTODIFF_LOSS",
       `${loss.name} is ${loss.dtype}${showShape(loss.shape)}, not a floating scalar`,
@@ -125,10 +126,12 @@ class Walk {
 
   #hand(inputs: readonly (Value | undefined)[], makers: readonly Maker[], name = "custom gradient"): void {
     inputs.forEach((input, i) => {
-      if (!input || !this.#dependent.has(input) || !isReal(input)) return;
+      if (!input || !this.#dependent.has(input) || !isFloating(input.dtype)) return;
+      const refuse = (why: string): OarlockError =>
+        new OarlockError("AUTODIFF_RULE", `${name}: input ${i} (${input.name}) ${why}`);
+      if (!isReal(input)) throw refuse(`is ${input.dtype}; gradients are of float32 and float64`);
       const make = makers[i];
-      if (!make)
-        throw new OarlockError("AUTODIFF_RULE", `${name}: input ${i} (${input.name}) has no gradient`);
+      if (!make) throw refuse("has no gradient");
       this.#gradients.set(input, sum(this.#gradients.get(input), make, input));
     });
   }
@@ -140,6 +143,7 @@ function sum(known: Value | undefined, make: Maker, value: Value): Value {
   return make.onto ? make.onto(fullShape(known, value)) : add(known, make());
 }
 
+/** Of a type that rules compute in. */
 const isReal = (value: Value): boolean => value.dtype === "float32" || value.dtype === "float64";
 
 function stepOf(

@@ -18,7 +18,6 @@ import {
   type Value,
   where,
 } from "@oarlock/onnx";
-import { isFloating } from "@oarlock/tensor";
 import { flat, type Rule, rule, type Step, sumTo } from "../rule.ts";
 
 type Plain = Step<unknown>;
@@ -133,11 +132,5 @@ export const elementwise: { readonly [Op in keyof ElementwiseAttributes]: Rule<E
     ]),
     // The bounds themselves count as inside (as in PyTorch); bounds get no gradient.
     Clip: rule((step) => [() => mul(step.dy(), insideBounds(step))]),
-    Cast: rule((step) => [
-      () => {
-        const from = step.input(0).dtype;
-        const thin = step.thinDy();
-        return isFloating(from) ? cast(thin, from) : thin;
-      },
-    ]),
+    Cast: rule((step) => [() => cast(step.thinDy(), step.input(0).dtype)]),
   };
