@@ -331,6 +331,9 @@ test("X1: rows that do not fit are refused, naming row and reason, and nothing c
   await expect(core.step([good], options({ microBatchSize: 0 }))).rejects.toThrow(
     /TRAINING_OPTION.*microBatchSize/,
   );
+  await expect(
+    core.step([good], options({ objective: { ...grpo, entropyCoefficient: -0.01 } })),
+  ).rejects.toThrow(/TRAINING_OPTION.*objective\.entropyCoefficient is -0\.01; accepted: a number from 0 to/);
   for (const change of [
     { learningRate: Number.NaN },
     { learningRate: 1, epsilon: 0 },

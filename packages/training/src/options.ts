@@ -22,7 +22,7 @@ const optimizerBounds: { readonly [N in keyof OptimizerSettings]-?: Bound } = {
 
 const objectiveBounds = {
   klCoefficient: { least: 0, most: 1e6 },
-  entropyCoefficient: { least: -1e6, most: 1e6 },
+  entropyCoefficient: { least: 0, most: 1e6 },
 } as const;
 
 function check(name: string, value: number | undefined, { least, most }: Bound, whole = false): void {
