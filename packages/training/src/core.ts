@@ -127,7 +127,7 @@ export class TrainerCore {
     }
     return {
       sums: meanSums(updates.map(({ sums }) => sums)),
-      gradNorm: updates.reduce((sum, { gradNorm }) => sum + gradNorm, 0) / updates.length,
+      gradNorm: updates.reduce((sum, { gradNorm }) => sum + gradNorm, 0) / Math.max(1, updates.length),
       applied: updates.every(({ applied }) => applied),
       updates,
       stopped,

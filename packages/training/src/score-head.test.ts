@@ -268,6 +268,14 @@ describe("PPO's updates", () => {
     expect(early.updates).toHaveLength(far);
   });
 
+  test("end before the first update where the rows' own policy is too far away already", async () => {
+    const core = await open(policy, policyWeights);
+    const rows = rowsOf(8).map((row) => ({ ...row, oldLogprobs: new Float32Array(row.tokens.length) }));
+    const none = await core.step(rows, step(ppo, { maxKl: 0.1 }));
+    expect(none).toMatchObject({ stopped: true, updates: [], gradNorm: 0, applied: true, optimizerStep: 0 });
+    expect(core.weights).toEqual(policyWeights);
+  });
+
   test("another order gives other weights, the same order the same", async () => {
     const rows = rowsOf(8);
     const run = async (orders: readonly Int32Array[]): Promise<Float32Array> => {

@@ -159,10 +159,10 @@ export interface UpdateResult {
 }
 
 export interface StepResult {
-  /** Means over the updates of this step. */
+  /** Means over the updates of this step; 0 where `maxKl` ended it before the first. */
   readonly sums: StepSums;
   readonly gradNorm: number;
-  /** Whether every update was applied. */
+  /** Whether every update of this step was applied: false where one was rejected. */
   readonly applied: boolean;
   readonly updates: readonly UpdateResult[];
   /** Whether `maxKl` ended the step early. */
