@@ -6,7 +6,7 @@ import { OarlockError } from "@oarlock/errors";
 import { openOrt, type OrtRuntime, type OrtTensor } from "@oarlock/ort";
 import { reachMoment } from "@oarlock/runtime";
 import { pause } from "./calls.ts";
-import { createLane, type Lane, runLanes } from "./lanes.ts";
+import { allEnded, createLane, type Lane, runLanes } from "./lanes.ts";
 import { checkHead, objectiveInputs, type OldLogprobs, rowsTogether, trainsHeadOnly } from "./objective.ts";
 import { createOptimizer, type Optimizer } from "./optimizer.ts";
 import { checkTogether, checkStepOptions, checkTrainerOptions } from "./options.ts";
@@ -268,7 +268,7 @@ export class TrainerCore {
     };
     for (const together of pieces(microBatches, lanes.length)) {
       await pause(signal);
-      await Promise.all(together.map(forward));
+      await allEnded(together.map(forward));
     }
     return results;
   }

@@ -65,7 +65,11 @@ export async function runLanes(
       results[i] = await gradientPass(context, microBatches[i] ?? [], pass);
     }
   };
-  const ended = await Promise.allSettled(lanes.map(runLane)); // all end before an error is told: nobody writes afterwards
-  for (const end of ended) if (end.status === "rejected") throw end.reason;
+  await allEnded(lanes.map(runLane));
   return results;
+}
+
+/** All end before an error is told, the first of them: nobody uses what they share afterwards. */
+export async function allEnded(runs: readonly Promise<void>[]): Promise<void> {
+  for (const end of await Promise.allSettled(runs)) if (end.status === "rejected") throw end.reason;
 }
