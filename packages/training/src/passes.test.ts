@@ -1,6 +1,6 @@
 /** One graph serves rows of every length: what is made once, what is made again, and that it shows in no bit. */
 import { initialWeights, parameterLayout } from "@oarlock/nn";
-import { openOrt, type OrtRuntime } from "@oarlock/ort";
+import { openOrt, type OrtRuntime, type OrtSession, type OrtTensor } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
 import { testedEngine } from "@oarlock/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -77,6 +77,32 @@ describe("forward passes", () => {
     const [found] = await forwardPass(context, [rowOf(9)], pass());
     expect(found?.[2]).toBeLessThan(0);
     expect(made()).toBe(2);
+    await context.close();
+  });
+
+  test("what was made for a run goes, also where it cannot be bound", async () => {
+    const made: OrtTensor[] = [];
+    let bindings = 0;
+    const engine: OrtRuntime = {
+      ...ort,
+      tensor(...given) {
+        made.push(ort.tensor(...given));
+        return made.at(-1)!;
+      },
+      async createSession(...given) {
+        const session = await ort.createSession(...given);
+        const bind: OrtSession["bind"] = (...call) => {
+          if (bindings++ > 0) throw new Error("cannot be bound");
+          return session.bind(...call);
+        };
+        return { ...session, bind };
+      },
+    };
+    const context = createPassContext(engine, config, false);
+    await forwardPass(context, [rowOf(9)], pass());
+    const kept = made.filter(({ disposed }) => !disposed);
+    await expect(forwardPass(context, [rowOf(9)], pass())).rejects.toThrow("cannot be bound");
+    expect(made.filter(({ disposed }) => !disposed)).toEqual(kept);
     await context.close();
   });
 });

@@ -5,7 +5,7 @@
 import { OarlockError } from "@oarlock/errors";
 import type { LlamaConfig } from "@oarlock/nn";
 import { sizesOf } from "@oarlock/onnx";
-import type { OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
+import type { OrtBinding, OrtRuntime, OrtSession, OrtTensor } from "@oarlock/ort";
 import { FORWARD_OUTPUT, type ForwardSpec, type ModelSizes, sumName } from "./graphs.ts";
 import {
   KL_COEFFICIENT,
@@ -238,12 +238,13 @@ async function run(
   session: OrtSession,
   { inputs, outputs }: { inputs: Bound; outputs: Bound },
 ): Promise<void> {
-  const binding = session.bind({ ...inputs.kept, ...inputs.fresh }, { ...outputs.kept, ...outputs.fresh });
+  let binding: OrtBinding | undefined;
   try {
+    binding = session.bind({ ...inputs.kept, ...inputs.fresh }, { ...outputs.kept, ...outputs.fresh });
     if (context.concurrent) await session.run(binding);
     else session.runSync(binding);
   } finally {
-    binding.dispose();
+    binding?.dispose();
     for (const tensor of [...Object.values(inputs.fresh), ...Object.values(outputs.fresh)]) tensor.dispose();
   }
 }
