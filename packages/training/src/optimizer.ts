@@ -122,6 +122,7 @@ export async function createOptimizer(ort: OrtRuntime, parts: OptimizerParts): P
     },
     async close() {
       release(bindings);
+      disposeAll(...Object.values(factors)); // those of no stretch too
       await Promise.all([adamw.close(), combiner.close()]);
     },
   };
