@@ -66,7 +66,7 @@ function chooseGreedy({ probabilities, offset, vocabulary }: Row, into: Choice):
   settle(best, highest, 1, into);
 }
 
-/** The first token at which the running sum passes u · total; the total is 1 but for rounding, and is measured. */
+/** The first token at which the running sum passes u: the sum of all is 1 but for rounding. */
 function chooseFromAll({ probabilities, offset, vocabulary }: Row, u: number, into: Choice): void {
   const end = offset + vocabulary;
   let sum = 0;

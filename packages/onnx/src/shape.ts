@@ -40,7 +40,7 @@ export function frontAxis(axis: number, rank: number): number | undefined {
 
 /**
  * The product of dimensions as one dimension. Fixed ones multiply; with named ones the product gets a name of its own
- * ("rows*tokens"), so that equal products stay equal.
+ * ("rows*tokens"), so that products of the same names in the same order stay equal.
  */
 export function product(dims: Shape): Dim {
   let scale = 1;
