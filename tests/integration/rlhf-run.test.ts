@@ -55,6 +55,15 @@ const stepsOf = (records: readonly MetricsRecord[], stage: string): MetricsRecor
   records.filter((record) => record.kind === "step" && record.stage === stage);
 
 describe("SFT, a reward model and PPO in one run", () => {
+  test("of a reward model with nothing held out there is no verdict, and the run goes on", async () => {
+    const { outcome } = await runPlan([
+      "stages.rm.reward-model.heldOut=0",
+      "stages.rm.reward-model.minimumAccuracy=0",
+      "stages.ppo.ppo.steps=1",
+    ]);
+    expect(outcome).toMatchObject({ status: "completed", steps: 11, evaluations: [] });
+  });
+
   test("D1: two runs give the same weights after every step of every stage, and each stage learns", async () => {
     const first = await wholeRun();
     const second = await runPlan();

@@ -138,6 +138,42 @@ describe("numbers", () => {
     // The expected text is a whole expression before it is a text with numbers in it.
     expect(verify(input("so 3", { answer: "2\\sqrt{3}" }))).toMatchObject(zero);
   });
+
+  const last = createVerifier("numeric", {
+    field: "answer",
+    extract: "last-number",
+    absoluteTolerance: 1e-6,
+    relativeTolerance: 0,
+  });
+
+  test.each(["The answer is 18.", "18 apples", "it costs $18 in all", "Answer: **18**", "18 %"])(
+    "an expected sentence with one number means it: %j",
+    (answer) => expect(last(input("so 18", { answer }))).toMatchObject(one),
+  );
+
+  test.each([
+    "(15,-29)",
+    "x^3+3x-6",
+    "3, 5, 7",
+    "52_8",
+    "n+1",
+    "f(2)",
+    "[0, 5]",
+    "p - 2",
+    "2\\theta",
+    "12-15",
+  ])("of an expected text that is no number none is taken: %j", (answer) =>
+    expect(last(input("so -29 -6 7 8 1 2 5 15", { answer }))).toMatchObject({ type: "failed" }),
+  );
+
+  test("a percent sign that only one side has may be left out, and counts where both have it", () => {
+    expect(last(input("so it is 60%", { answer: "… #### 60" }))).toMatchObject(one);
+    expect(last(input("so it is 60", { answer: "60%" }))).toMatchObject(one);
+    expect(last(input("so it is 0.6", { answer: "60%" }))).toMatchObject(one);
+    expect(last(input("so it is 60%", { answer: "0.6" }))).toMatchObject(one);
+    expect(last(input("so it is 6%", { answer: "60" }))).toMatchObject(zero);
+    expect(last(input("so it is 6%", { answer: "600%" }))).toMatchObject(zero);
+  });
 });
 
 test("format: the tags in their order and nothing else", () => {

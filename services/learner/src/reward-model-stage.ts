@@ -10,7 +10,13 @@ import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
 import { dataOrder } from "./order.ts";
 import type { EvaluationRecord } from "./ports.ts";
-import { gateOf, heldOutName, rewardExamples, rewardObjective } from "./reward-examples.ts";
+import {
+  gateOf,
+  heldOutName,
+  type RewardExamples,
+  rewardExamples,
+  rewardObjective,
+} from "./reward-examples.ts";
 import { optimizerAt } from "./step-options.ts";
 import { stepAttributes, tracedRecord, tracedUpdate } from "./step-traces.ts";
 
@@ -62,23 +68,8 @@ export async function rewardModelStep(
   return { result, metrics };
 }
 
-/** Scores what is held out, in a trace of its own. Returns the progress with the record added. */
-export function evaluateRewardModel(
-  parts: LearnerParts,
-  progress: LearnerProgress,
-  at: { readonly stage: number; readonly step: number },
-): Promise<LearnerProgress> {
-  const attributes = { ...stepAttributes(parts, at), "rl.evaluation.when": "after" };
-  return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, async (span) => {
-    const after = await evaluateUnder(parts, progress, at);
-    const accuracy =
-      after.evaluations.at(-1)?.metrics[heldOutName(stageAt(parts.run, at.stage).name, "accuracy")];
-    span.set({ "rl.reward_model.accuracy": accuracy });
-    return after;
-  });
-}
-
-async function evaluateUnder(
+/** Scores what is held out, in a trace of its own. Returns the progress with the record added, where anything is. */
+export async function evaluateRewardModel(
   parts: LearnerParts,
   progress: LearnerProgress,
   at: { readonly stage: number; readonly step: number },
@@ -87,9 +78,30 @@ async function evaluateUnder(
   if (stage.type !== "reward-model") return progress;
   const plan = stage["reward-model"];
   const examples = rewardExamples(parts.data, { stage: at.stage, name: stage.name, plan });
+  if (examples.heldOutRows().length === 0) return progress;
+  const attributes = { ...stepAttributes(parts, at), "rl.evaluation.when": "after" };
+  return traced(parts.tracer, { name: "evaluation", parent: "none", attributes }, async (span) => {
+    const after = await evaluateUnder(parts, progress, { stage, step: at.step, examples });
+    const accuracy = after.evaluations.at(-1)?.metrics[heldOutName(stage.name, "accuracy")];
+    span.set({ "rl.reward_model.accuracy": accuracy });
+    return after;
+  });
+}
+
+interface HeldOut {
+  readonly stage: RewardModelStage;
+  readonly step: number;
+  readonly examples: RewardExamples;
+}
+
+async function evaluateUnder(
+  parts: LearnerParts,
+  progress: LearnerProgress,
+  { stage, step, examples }: HeldOut,
+): Promise<LearnerProgress> {
   const startMs = parts.clock.monotonicMs();
   const scorer = parts.scorer.get();
-  const { microBatchSize } = rewardModelOptions(plan, 0);
+  const { microBatchSize } = rewardModelOptions(stage["reward-model"], 0);
   const found = await traced(parts.tracer, { name: "score pairs" }, () =>
     scorer.scores(examples.heldOutRows(), { microBatchSize, trainedOnly: true }, parts.signal),
   );
@@ -99,12 +111,12 @@ async function evaluateUnder(
   };
   const { number } = progress.current.policy;
   const policy = { number, digest: (await scorer.policy()).digest };
-  const record: EvaluationRecord = { stage: stage.name, when: "after", step: at.step, policy, metrics };
+  const record: EvaluationRecord = { stage: stage.name, when: "after", step, policy, metrics };
   await parts.journal.metrics({
     kind: "evaluation",
     when: "after",
     stage: stage.name,
-    step: at.step,
+    step,
     globalStep: number,
     policyVersion: number,
     policyDigest: policy.digest,

@@ -15,6 +15,16 @@ export const SCORER_CASES: readonly BadInput[] = [
     says: ["SCORER_TLS_UNUSED", "an https:// URL"],
   },
   {
+    title: "a pattern that is no regular expression",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: regex, regex: {pattern: '(7'}}]"],
+    says: ["PATTERN_INVALID", "rewards[0].regex.pattern", "/(7/"],
+  },
+  {
+    title: "a range of lengths in which none lies",
+    set: ["stages.grpo.grpo.rewards=[{name: a, type: length, length: {min: 9, max: 3}}]"],
+    says: ["LENGTH_RANGE_EMPTY", "rewards[0].length.min", "0 to 3"],
+  },
+  {
     title: "bounds for scores of tokens",
     set: [
       'stages.grpo.grpo.rewards=[{name: a, type: http, http: {url: "https://host/"}, service: {scope: token}, clip: {min: 0, max: 1}}]',

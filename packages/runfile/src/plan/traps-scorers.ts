@@ -1,4 +1,5 @@
 /** Traps in scorers, of stages and of the evaluation alike. */
+import { plainMessage } from "@oarlock/errors";
 import type { Path } from "../problem.ts";
 import type { ResolvedReward, ResolvedStage } from "../resolved.ts";
 import { modelsOf, referencedStage, rolloutsOf, scorerShape, scorersRead } from "../stage-parts.ts";
@@ -88,6 +89,36 @@ function scorerRoom({ spec, inputs }: TrapContext, reward: ResolvedReward, { pat
   });
 }
 
+/** A pattern that is no regular expression, or flags that exclude one another. */
+function pattern(reward: ResolvedReward, path: Path): Trap[] {
+  if (reward.type !== "regex") return [];
+  const { pattern: source, flags } = reward.regex;
+  try {
+    void new RegExp(source, flags);
+    return [];
+  } catch (reason) {
+    return trapWhen(true, () => ({
+      code: "PATTERN_INVALID",
+      path: [...path, "regex", "pattern"],
+      message: `reward '${reward.name}': ${plainMessage(reason)}`,
+      value: `/${source}/${flags}`,
+      accepted: "a JavaScript regular expression",
+    }));
+  }
+}
+
+function emptyRange(reward: ResolvedReward, path: Path): Trap[] {
+  if (reward.type !== "length") return [];
+  const { min, max } = reward.length;
+  return trapWhen(min > max, () => ({
+    code: "LENGTH_RANGE_EMPTY",
+    path: [...path, "length", "min"],
+    message: `reward '${reward.name}': no length is from ${min} to ${max}`,
+    value: String(min),
+    accepted: `0 to ${max}`,
+  }));
+}
+
 interface Place {
   readonly path: Path;
   /** Tokens of a prompt with its completion at most. */
@@ -102,6 +133,8 @@ function checkAll(
   return rewards.flatMap((reward, index) => {
     const at = [...path, "rewards", index];
     return [
+      ...pattern(reward, at),
+      ...emptyRange(reward, at),
       ...plainText(reward, at),
       ...tokenScope(reward, at),
       ...otherSteps(context.spec.stages, reward, at),
