@@ -1,8 +1,11 @@
 /**
  * A run into a folder that holds one already: stages that it finished, and whose inputs are the same, are kept; the others run.
  * What the earlier run left (plan, records, checkpoints, report, model) moves to `earlier/<n>` first, so that nothing is lost.
+ *
+ * A kill on the way is undone by whoever comes next. The place's name says how far it was: `<n>.moving` while the earlier run's
+ * files are on their way there, `<n>.replacing` while the new run's first ones are written, and `<n>` once its plan is.
  */
-import { mkdir, readdir, readFile, rename, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
@@ -15,15 +18,8 @@ import {
   type StageDecision,
   stageInputs,
 } from "@oarlock/runfile";
-import { RUNNING_FILE } from "./running-mark.ts";
-import {
-  type PlanDocument,
-  readPlan,
-  readSummary,
-  runPaths,
-  type RunPaths,
-  writeDocument,
-} from "./run-folder.ts";
+import { markRunning, RUNNING_FILE } from "./running-mark.ts";
+import { type PlanDocument, readPlan, readSummary, runPaths, writeDocument } from "./run-folder.ts";
 
 /** What a folder's run has made, seen from a new plan. */
 export interface EarlierFolder {
@@ -68,36 +64,66 @@ export async function readArtifacts(folder: string): Promise<StageArtifact[]> {
   return found;
 }
 
-/** Moves the earlier run aside and says what the new one keeps; the folder is then ready for its plan. */
-export async function takeOver(folder: string, run: ResolvedRun, earlier: EarlierFolder): Promise<RunPaths> {
-  const paths = runPaths(folder);
-  const records = await moveAside(folder);
+/**
+ * Moves the earlier run aside and says what the new one keeps; the folder is then ready for its plan. Call the result once that is
+ * written: from then on the folder is the new run's.
+ */
+export async function takeOver(
+  folder: string,
+  run: ResolvedRun,
+  earlier: EarlierFolder,
+): Promise<() => Promise<void>> {
+  const place = await moveAside(folder);
   const kept = new Set(earlier.decisions.flatMap(({ name, runs }) => (runs ? [] : [name])));
   const inputs = new Map(stageInputs(run).map(({ name, digest }) => [name, digest]));
   const file: KeptFile = {
     stages: earlier.artifacts.filter(
       ({ stage, inputs: made }) => kept.has(stage) && inputs.get(stage) === made,
     ),
-    records,
+    records: `earlier/${place}`,
     sameEvaluation: evaluationDigest(run) === evaluationDigest(earlier.plan.run),
   };
   await writeDocument(join(folder, KEPT_FILE), `${JSON.stringify(file, undefined, 2)}\n`);
-  await mkdir(paths.tensorboard);
-  return paths;
+  await mkdir(runPaths(folder).tensorboard);
+  return () => rename(placeOf(folder, place, "replacing"), placeOf(folder, place));
+}
+
+/** Where a kill left the folder between two runs, gives it back to the earlier one. */
+export async function undoTakeover(folder: string): Promise<void> {
+  const names = await readdir(join(folder, "earlier")).catch(() => []);
+  const [name] = names.filter((one) => /^\d+\.(?:moving|replacing)$/.test(one));
+  if (name === undefined) return;
+  await using _mark = await markRunning(folder);
+  const place = String(Number.parseInt(name));
+  const moving = placeOf(folder, place, "moving");
+  if (name.endsWith(".replacing")) {
+    // The new run has not begun: what lies here is its plan at most.
+    for (const begun of await movable(folder)) await rm(join(folder, begun), { recursive: true });
+    await rename(placeOf(folder, place, "replacing"), moving);
+  }
+  for (const moved of await readdir(moving)) await rename(join(moving, moved), join(folder, moved));
+  await rmdir(moving);
 }
 
 /** What stays: results by their content, and what was moved aside before. */
 const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier", RUNNING_FILE]);
 
+const movable = async (folder: string): Promise<string[]> =>
+  (await readdir(folder)).filter((name) => !STAYS.has(name));
+
+const placeOf = (folder: string, place: string, state?: "moving" | "replacing"): string =>
+  join(folder, "earlier", state === undefined ? place : `${place}.${state}`);
+
+/** Number of the place. */
 async function moveAside(folder: string): Promise<string> {
   const root = join(folder, "earlier");
   await mkdir(root, { recursive: true });
   const numbers = (await readdir(root)).map(Number).filter(Number.isInteger);
-  const place = `earlier/${Math.max(0, ...numbers) + 1}`;
-  await mkdir(join(folder, place));
-  for (const name of await readdir(folder)) {
-    if (!STAYS.has(name)) await rename(join(folder, name), join(folder, place, name));
-  }
+  const place = String(Math.max(0, ...numbers) + 1);
+  const moving = placeOf(folder, place, "moving");
+  await mkdir(moving);
+  for (const name of await movable(folder)) await rename(join(folder, name), join(moving, name));
+  await rename(moving, placeOf(folder, place, "replacing"));
   return place;
 }
 

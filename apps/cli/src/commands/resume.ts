@@ -20,6 +20,7 @@ import {
   type RunPaths,
   runPaths,
 } from "../run-folder.ts";
+import { undoTakeover } from "../earlier-run.ts";
 import { markRunning } from "../running-mark.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession } from "../run-session.ts";
@@ -43,6 +44,7 @@ async function resume(
   folder: string,
   { processes = false }: ResumeOptions,
 ): Promise<void> {
+  await undoTakeover(folder);
   const plan = await readPlan(folder);
   const paths = runPaths(folder);
   if ((await readSummary(paths))?.status === "completed") {

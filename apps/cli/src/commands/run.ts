@@ -14,7 +14,7 @@ import { loadingLine } from "../render/loading.ts";
 import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
-import { type EarlierFolder, inspectFolder, takeOver } from "../earlier-run.ts";
+import { type EarlierFolder, inspectFolder, takeOver, undoTakeover } from "../earlier-run.ts";
 import { planRows, renderCost, renderDecisions } from "../render/plan.ts";
 import {
   copyReplacements,
@@ -88,6 +88,7 @@ async function runOnce(
   const prepared = await prepare(file, options.set, { onProgress: loadingLine(terminal) });
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
+  await undoTakeover(folder);
   const earlier = await inspectFolder(folder, prepared.plan.run);
   if (earlier?.plan.run.digest === prepared.plan.run.digest) {
     const summary = await readSummary(runPaths(folder));
@@ -130,7 +131,7 @@ export async function trainInto(
   checkTelemetrySettings();
   const paths = earlier === undefined ? await createRunFolder(folder) : runPaths(folder);
   await using _mark = await markRunning(folder);
-  if (earlier !== undefined) await takeOver(folder, plan.run, earlier);
+  const finishTakeover = earlier && (await takeOver(folder, plan.run, earlier));
   const document: PlanDocument = {
     uid: randomUUID(),
     source: source.path,
@@ -140,6 +141,7 @@ export async function trainInto(
     values: planRows(plan.run.spec, plan.origins),
   };
   await writePlan(paths, document, source.text);
+  await finishTakeover?.();
   if (replacementsOf !== undefined) await copyReplacements(replacementsOf, folder);
   terminal.note(renderCost(plan, undefined, terminal.style));
   if (earlier !== undefined) terminal.note(`\n${renderDecisions(earlier.decisions, terminal.style)}`);
