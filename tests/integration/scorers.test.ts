@@ -80,7 +80,7 @@ describe("a user's function in a killable thread", () => {
     );
   });
 
-  test("its code lies in no file once it is loaded: whoever is killed leaves none behind", async () => {
+  test("its code lies in no file once it runs: whoever is killed leaves none behind", async () => {
     const [folder, scratch] = [temporaryFolder(), temporaryFolder("scratch")];
     vi.stubEnv("TMPDIR", scratch);
     onTestFinished(() => void vi.unstubAllEnvs());
@@ -91,6 +91,10 @@ describe("a user's function in a killable thread", () => {
       [{ type: "failed" }, {}],
       [{ value: 0.3 }, {}],
     ]);
+    expect(readdirSync(scratch)).toEqual([]);
+    // The one that ends its thread, or does not return, while it is imported.
+    writeFileSync(join(folder, "exits.ts"), "process.exit(4);\nexport const reward = () => 1;");
+    await expect(openScorers([functionReward("exits.ts")], { baseDir: folder })).rejects.toThrow("code 4");
     expect(readdirSync(scratch)).toEqual([]);
   });
 

@@ -57,15 +57,27 @@ function findExport(loaded: Record<string, unknown>, name: string): RewardFuncti
   );
 }
 
-/** Imports a module from its text. Its file is there only meanwhile: whoever is killed leaves nothing behind. */
+/**
+ * Imports a module from its text. Its folder is gone before it runs, so whoever hangs, exits or is killed then leaves nothing
+ * behind: all modules of an import are read before the first of them runs, and they run in the order of their imports.
+ */
 async function importCode(code: string): Promise<Record<string, unknown>> {
   const folder = mkdtempSync(join(tmpdir(), "oarlock-rewards-"));
+  const remove = `rmSync(${JSON.stringify(folder)}, { recursive: true, force: true });`;
+  const modules = {
+    "remove.mjs": `import { rmSync } from "node:fs"; ${remove}`,
+    "reward.mjs": code,
+    "entry.mjs": 'import "./remove.mjs"; export * as reward from "./reward.mjs";',
+  };
   try {
-    const file = join(folder, "reward.mjs");
-    writeFileSync(file, code, { mode: 0o600 });
-    return (await import(pathToFileURL(file).href)) as Record<string, unknown>; // a module's exports are unknown by nature
+    for (const [name, text] of Object.entries(modules))
+      writeFileSync(join(folder, name), text, { mode: 0o600 });
+    const entry = (await import(pathToFileURL(join(folder, "entry.mjs")).href)) as {
+      readonly reward: Record<string, unknown>; // a module's exports are unknown by nature
+    };
+    return entry.reward;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true }); // where it was not even compiled
   }
 }
 
