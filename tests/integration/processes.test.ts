@@ -4,8 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { connectJetStreamBus, startNatsServer, subjects } from "@oarlock/bus";
@@ -19,8 +18,14 @@ import { openChannel } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
-import { requireGrpcurl, requireNatsServer, temporaryFolder, watchIdleLoop } from "@oarlock/testkit";
-import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import {
+  requireGrpcurl,
+  requireNatsServer,
+  suiteFolder,
+  temporaryFolder,
+  watchIdleLoop,
+} from "@oarlock/testkit";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { oarlock } from "../e2e/oarlock.ts";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
@@ -55,8 +60,7 @@ function finalWeights(outDir: string): string {
     .digest("hex");
 }
 
-const shared = mkdtempSync(join(tmpdir(), "oarlock-together-"));
-afterAll(() => rmSync(shared, { recursive: true, force: true }));
+const shared = suiteFolder("together");
 let undisturbed: Promise<string> | undefined;
 /** Folder of the plan's run in one process, which is what several must equal. */
 const oneProcess = (): Promise<string> =>

@@ -2,11 +2,10 @@
  * Scorers that get another version while a run goes on: every group is judged by the version that it was issued with, whatever
  * is killed, and the run stays a function of its plan and its replacements (D1).
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startNatsServer } from "@oarlock/bus";
 import { startLocalRun } from "@oarlock/cli/local";
@@ -20,8 +19,8 @@ import type { MetricsRecord } from "@oarlock/report";
 import { openChannel, RpcServer } from "@oarlock/rpc";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { silentLog } from "@oarlock/runtime";
-import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { requireNatsServer, suiteFolder, temporaryFolder } from "@oarlock/testkit";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { additionPlan } from "./addition-plan.ts";
 import { rlhfPlan, writePairs } from "./rlhf-plan.ts";
 
@@ -66,13 +65,12 @@ describe("a reward model that is replaced", () => {
   let [plain, replaced]: [string[], string[]] = [[], []];
   let [successor, policy] = ["", ""];
 
-  const shared = mkdtempSync(join(tmpdir(), "oarlock-replaced-"));
+  const shared = suiteFolder("replaced");
   const folderOf = (label: string): string => {
     const folder = join(shared, label);
     mkdirSync(folder);
     return folder;
   };
-  afterAll(() => rmSync(shared, { recursive: true, force: true }));
 
   beforeAll(async () => {
     const folder = folderOf("plain");

@@ -2,12 +2,11 @@
  * The addition run on a cluster, from `kubectl apply` to `Complete`: scaled, also to zero, its pods deleted and evicted, suspended
  * and resumed, its controller killed, the API server away; and the weights are those of one undisturbed process, bit for bit (D1).
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { instructionSet } from "@oarlock/ort";
-import { eventually } from "@oarlock/testkit";
+import { eventually, suiteFolder } from "@oarlock/testkit";
 import { finalDigest, oarlockHere } from "../one-process.ts";
 import {
   type Cluster,
@@ -110,7 +109,7 @@ spec:
 `;
 
 describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-cluster-"));
+  const folder = suiteFolder("cluster");
   let cluster: Cluster;
   const get = (): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", "addition"]);
   const step = async (): Promise<number> => (await get()).status?.progress?.step ?? 0;
@@ -189,7 +188,6 @@ describe.skipIf(needs.absent)(`a run on a cluster${needs.note}`, () => {
   }, 180_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
   }, 60_000);
 
   it("D1: is scaled, killed, suspended and resumed, and ends with the weights of one undisturbed process", async () => {

@@ -2,8 +2,7 @@
  * Autoscalers on a RolePool: KEDA's formula for the lag of a JetStream consumer gives the trajectories that reward workers have
  * not answered, by a real server's `/jsz`; and the real HPA controller scales the pool by that number, up and down again.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -23,6 +22,7 @@ import {
   repositoryRoot,
   requireNatsServer,
   startControlPlane,
+  suiteFolder,
 } from "@oarlock/testkit";
 import { parse } from "yaml";
 import { additionPlan } from "../integration/addition-plan.ts";
@@ -62,7 +62,7 @@ function trigger(): Trigger["metadata"] {
 }
 
 describe.skipIf(nats.absent)(`autoscaling${nats.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-autoscaling-"));
+  const folder = suiteFolder("autoscaling");
   let server: NatsServer;
   let monitor: number;
   let bus: Bus;
@@ -108,7 +108,6 @@ describe.skipIf(nats.absent)(`autoscaling${nats.note}`, () => {
   afterAll(async () => {
     await bus?.close();
     await server?.stop();
-    rmSync(folder, { recursive: true, force: true });
   });
 
   it("KEDA's formula counts what waits and what is in hand, and not what was answered", async () => {

@@ -1,7 +1,6 @@
 /** Components of `deploy/k8s` on top of the base: what each adds is what a real API server takes under its makers' own CRDs. */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -10,16 +9,15 @@ import {
   repositoryRoot,
   requireTool,
   startControlPlane,
+  suiteFolder,
 } from "@oarlock/testkit";
 import { requireCrds } from "./packaging-tools.ts";
 
 const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
 const crds = requireCrds();
 const collector = requireTool("otelcol");
-const folder = mkdtempSync(join(tmpdir(), "oarlock-components-"));
+const folder = suiteFolder("components");
 const deploy = join(repositoryRoot(), "deploy/k8s");
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** An overlay of the base and one component. */
 function overlay(component: string): string {

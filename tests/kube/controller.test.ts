@@ -2,14 +2,20 @@
  * The controller against a real API server without nodes: many runs, no writes at rest, two controllers that do not fight, an
  * API server that goes away, and requests that fail on the way.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningController, startController } from "@oarlock/controller";
 import { connect, type Connection } from "@oarlock/kube";
 import { Lifecycle, silentLog, systemClock } from "@oarlock/runtime";
-import { type ControlPlane, eventually, findKube, repositoryRoot, startControlPlane } from "@oarlock/testkit";
+import {
+  type ControlPlane,
+  eventually,
+  findKube,
+  repositoryRoot,
+  startControlPlane,
+  suiteFolder,
+} from "@oarlock/testkit";
 import { tinyModelSpec } from "../tiny-model.ts";
 
 const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
@@ -40,7 +46,7 @@ interface List {
 }
 
 describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-controller-"));
+  const folder = suiteFolder("controller");
   let plane: ControlPlane;
   let connection: Connection;
   const lifecycles: Lifecycle[] = [];
@@ -105,7 +111,6 @@ describe.skipIf(kube.absent)(`controller${kube.note}`, () => {
     for (const lifecycle of lifecycles) await lifecycle.end("the test is over");
     connection.close();
     await plane[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
   });
 
   it("makes every child of many runs, and then writes nothing, alone and beside a second controller", async () => {

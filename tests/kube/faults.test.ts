@@ -3,17 +3,23 @@
  * failures, slow answers, watches that break and expire. Under each, a new run gets all of its children, each once, and then
  * nothing is written. What it cost is printed as a table.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { request as httpsRequest, createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningController, startController } from "@oarlock/controller";
 import { connect, type Connection } from "@oarlock/kube";
 import { Lifecycle, silentLog, systemClock } from "@oarlock/runtime";
-import { type ControlPlane, eventually, findKube, repositoryRoot, startControlPlane } from "@oarlock/testkit";
+import {
+  type ControlPlane,
+  eventually,
+  findKube,
+  repositoryRoot,
+  startControlPlane,
+  suiteFolder,
+} from "@oarlock/testkit";
 import { tinyModelSpec } from "../tiny-model.ts";
 
 const kube = findKube(["etcd", "kube-apiserver", "kubectl"]);
@@ -111,7 +117,7 @@ const CASES: readonly Case[] = [
 const CHILDREN = { sa: 3, cm: 1, pvc: 1, netpol: 1, svc: 3, rpool: 2, pdb: 2, deploy: 2, job: 1 };
 
 describe.skipIf(kube.absent)(`faults between controller and API server${kube.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-faults-"));
+  const folder = suiteFolder("faults");
   const rows: string[] = [];
   let plane: ControlPlane;
   let proxy: Server;
@@ -152,7 +158,6 @@ describe.skipIf(kube.absent)(`faults between controller and API server${kube.not
     proxy.closeAllConnections();
     proxy.close();
     await plane[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
     console.log(
       ["fault | injected | seconds to all children | requests | failed reconciles", ...rows].join("\n"),
     );

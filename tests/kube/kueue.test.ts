@@ -3,11 +3,10 @@
  * not at all, what one run frees the other gets, a run of a higher class takes it from one of a lower, and a run whose node is lost
  * waits for it again. All end with the same weights (D1).
  */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, repositoryRoot, type ServerProcess } from "@oarlock/testkit";
+import { eventually, repositoryRoot, type ServerProcess, suiteFolder } from "@oarlock/testkit";
 import {
   type Cluster,
   clusterNeeds,
@@ -100,7 +99,7 @@ const run = (name: string, priorityClass?: string, ofRoles: object = {}): object
 describe.skipIf(needs.some(({ absent }) => absent))(
   `a quota${needs.map(({ note }) => note).join("")}`,
   () => {
-    const folder = mkdtempSync(join(tmpdir(), "oarlock-kueue-"));
+    const folder = suiteFolder("kueue");
     let cluster: Cluster;
     let kueue: ServerProcess;
     const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
@@ -151,7 +150,6 @@ describe.skipIf(needs.some(({ absent }) => absent))(
     afterAll(async () => {
       await kueue?.stop();
       await cluster?.[Symbol.asyncDispose]();
-      rmSync(folder, { recursive: true, force: true });
     }, 60_000);
 
     const apply = (name: string, priorityClass?: string, ofRoles: object = {}) =>

@@ -3,16 +3,7 @@
  * run's own, a message server of the run's own, or one that asks for certificates and keeps the run folder, volumes that are
  * only read, a hub that asks for a token; and the weights are those of one process, bit for bit (D1).
  */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectJetStreamBus, startNatsServer } from "@oarlock/bus";
@@ -25,6 +16,7 @@ import {
   repositoryRoot,
   requireNatsServer,
   startFakeHub,
+  suiteFolder,
 } from "@oarlock/testkit";
 import {
   type Cluster,
@@ -86,7 +78,7 @@ interface Secret {
 }
 
 describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-security-"));
+  const folder = suiteFolder("security");
   let cluster: Cluster;
   let alone: string;
   const get = (name: string): Promise<Run> => cluster.plane.get<Run>(["-n", NAMESPACE, "trun", name]);
@@ -135,7 +127,6 @@ describe.skipIf(needs.absent)(`a protected run${needs.note}`, () => {
   }, 240_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
   }, 60_000);
 
   it("D1: mutual TLS by an authority of the run's own changes no bits, and lets nobody else in", async () => {

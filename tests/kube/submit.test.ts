@@ -3,19 +3,10 @@
  * the weights are the laptop's, bit for bit (D1). With the other commands of `kubectl oarlock` on the way.
  */
 import { execFile } from "node:child_process";
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
+import { eventually, findKube, repositoryRoot, suiteFolder } from "@oarlock/testkit";
 import {
   type Cluster,
   clusterNeeds,
@@ -58,7 +49,7 @@ interface Run {
 }
 
 describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-submit-"));
+  const folder = suiteFolder("submit");
   const hold = join(folder, "hold");
   const cli = join(repositoryRoot(), "apps/cli/bin");
   /** As npm puts the programs of a package on the PATH. */
@@ -111,7 +102,6 @@ describe.skipIf(needs.absent)(`kubectl oarlock${needs.note}`, () => {
   }, 180_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
   }, 60_000);
 
   it("plain kubectl apply is refused with what a pod can read", async () => {

@@ -2,11 +2,10 @@
  * The addition sample as real pods of built images on a real node, under the restricted level: disturbed as a cluster does
  * it, from roll-outs to an actor that runs out of memory, and with the weights of one undisturbed process (D1).
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { eventually, findKube, repositoryRoot } from "@oarlock/testkit";
+import { eventually, findKube, repositoryRoot, suiteFolder } from "@oarlock/testkit";
 import { finalDigest, oarlockHere } from "../one-process.ts";
 import { GIVEN_CLAIM, NAMESPACE, type NodeCluster, startNodeCluster } from "./cluster.ts";
 import { NEXT_IMAGE, openImageStore, TARGETS } from "./images.ts";
@@ -119,7 +118,7 @@ describe.skipIf(needs.absent)(`images${needs.note}`, () => {
 });
 
 describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), "oarlock-node-"));
+  const folder = suiteFolder("node");
   let cluster: NodeCluster;
   const kubectl = (...args: readonly string[]): Promise<string> => cluster.kubectl(...args);
   const get = (): Promise<Run> => cluster.machine.plane.get<Run>(["-n", NAMESPACE, "trun", "addition"]);
@@ -186,7 +185,6 @@ describe.skipIf(needs.absent)(`a run on a real node${needs.note}`, () => {
   }, 900_000);
   afterAll(async () => {
     await cluster?.[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true, force: true });
   }, 60_000);
 
   it("runs its pods without rights, and with a root file system that nobody writes", async () => {

@@ -6,7 +6,7 @@ export { findProgram, keptInCache, programCache, programFolders, unpackedArchive
 export type { WantedArchive } from "./programs.ts";
 export { watchIdleLoop } from "./idle-loop.ts";
 export type { IdleLoop } from "./idle-loop.ts";
-export { temporaryFolder } from "./temporary-folder.ts";
+export { suiteFolder, temporaryFolder } from "./temporary-folder.ts";
 export { compareArrays } from "./matchers.ts";
 export type { Comparison, Tolerance } from "./matchers.ts";
 export { HUB_COMMIT, startFakeHub } from "./fake-hub.ts";

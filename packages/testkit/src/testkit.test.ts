@@ -1,7 +1,14 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { compareArrays, repositoryRoot, requiredKinds, requireFile, temporaryFolder } from "./index.ts";
+import {
+  compareArrays,
+  repositoryRoot,
+  requiredKinds,
+  requireFile,
+  suiteFolder,
+  temporaryFolder,
+} from "./index.ts";
 
 describe("requireFile", () => {
   it("finds a file of the repository", () => {
@@ -34,6 +41,23 @@ describe("temporaryFolder", () => {
   it("removes it when the test is over", () => {
     expect(before).not.toBe("");
     expect(existsSync(before)).toBe(false);
+  });
+});
+
+describe("suiteFolder", () => {
+  let [whileCollected, folder] = [true, ""];
+  describe("of a suite", () => {
+    folder = suiteFolder("kit");
+    whileCollected = existsSync(folder);
+    it("is there once its tests run", () => {
+      writeFileSync(join(folder, "x"), "x");
+      expect(whileCollected).toBe(false);
+    });
+    it("is shared by them", () => expect(existsSync(join(folder, "x"))).toBe(true));
+  });
+  it("is gone after them", () => {
+    expect(folder).not.toBe("");
+    expect(existsSync(folder)).toBe(false);
   });
 });
 
