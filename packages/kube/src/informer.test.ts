@@ -116,6 +116,19 @@ describe("informer", () => {
     expect(informer.synced).toBe(true);
   });
 
+  it("pauses longer and longer where watches end in order at once, and still sees what comes", async () => {
+    const short: Life = { end: "timeout" };
+    const { asked, changes } = await play([
+      ...Array.from({ length: 6 }, () => short),
+      { events: [{ type: "ADDED", object: object("x", "7") }], end: "timeout" },
+      ...Array.from({ length: 100 }, () => short),
+    ]);
+    expect(changes).toEqual(["+x"]);
+    expect(asked.filter((each) => each === "list")).toHaveLength(1);
+    // Of 0.15 s, twice that and so on, in 100 s, begun anew after what was seen.
+    expect(asked.length).toBeLessThan(25);
+  });
+
   it("tells nothing twice: an event of a version that it has is no change", async () => {
     const again: WatchEvent = { type: "MODIFIED", object: object("x", "1") };
     const { changes } = await play([{ list: [object("x", "1")], events: [again] }]);

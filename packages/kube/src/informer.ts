@@ -46,6 +46,8 @@ const WATCH_SECONDS = [290, 580] as const;
 const RESYNC_MS = 600_000;
 /** A watch that held this long starts the pauses anew. */
 const HEALTHY_MS = 60_000;
+/** A watch that ended in order, sooner than this and with nothing said, was cut off by something that will do it again. */
+const SHORT_MS = 1_000;
 const BACKOFF = { baseMs: 200, maxMs: 30_000 };
 
 /** An informer that has seen nothing yet. */
@@ -82,10 +84,8 @@ export function createInformer<T extends KubeObject>(options: InformerOptions<T>
     return resourceVersion;
   };
   const follow = async (from: string, signal: AbortSignal): Promise<string> => {
-    const [least, most] = WATCH_SECONDS;
-    const timeoutSeconds = Math.round(least + (most - least) * random());
     let version = from;
-    const watch = { ...scope, resourceVersion: version, timeoutSeconds, signal };
+    const watch = { ...scope, resourceVersion: from, timeoutSeconds: watchSeconds(random), signal };
     for await (const event of options.client.watch(resource, watch)) version = take(event) ?? version;
     return version;
   };
@@ -111,25 +111,35 @@ export function createInformer<T extends KubeObject>(options: InformerOptions<T>
       const resync = startResync(options, cache, clock);
       signal.addEventListener("abort", () => resync.stop(), { once: true });
       let version = "";
-      for (let failures = 0; !signal.aborted;) {
+      let failures = 0;
+      const rest = () => pause(backoffMs(failures++, { ...BACKOFF, random }), clock, signal);
+      while (!signal.aborted) {
         const sinceMs = clock.monotonicMs();
+        const held = (ms: number): boolean => clock.monotonicMs() - sinceMs > ms;
         try {
           if (version === "") version = await relist(signal);
-          version = await follow(version, signal);
-          failures = 0;
+          const before = version;
+          version = await follow(before, signal);
+          if (version !== before || held(SHORT_MS)) failures = 0;
+          else await rest();
         } catch (reason) {
           if (signal.aborted) break;
-          if (clock.monotonicMs() - sinceMs > HEALTHY_MS) failures = 0;
+          if (held(HEALTHY_MS)) failures = 0;
           const expired = isStatus(reason, 410);
           log.warn("watch ended, begins again", { resource: resource.plural, expired, err: reason });
           // Any error may have lost events: the list is the truth.
           version = "";
-          if (!expired) await pause(backoffMs(failures++, { ...BACKOFF, random }), clock, signal);
+          if (!expired) await rest();
         }
       }
       resync.stop();
     },
   };
+}
+
+function watchSeconds(random: () => number): number {
+  const [least, most] = WATCH_SECONDS;
+  return Math.round(least + (most - least) * random());
 }
 
 async function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
