@@ -4,7 +4,7 @@
  */
 import { mkdtemp, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError } from "@oarlock/errors";
 
 /**
  * Makes a folder where `folder` will be, and removes it. `named` is what the user wrote it as, e.g. `--out`.
@@ -23,7 +23,7 @@ export async function requireMakeable(folder: string, named: string): Promise<vo
   try {
     await rmdir(await mkdtemp(join(place, ".oarlock-")));
   } catch (cause) {
-    const errno = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    const errno = errnoOf(cause) ?? "";
     const why = WHY[errno] ?? `takes no new folder (${errno === "" ? String(cause) : errno})`;
     throw new OarlockError(
       "FOLDER_IMPOSSIBLE",

@@ -1,7 +1,7 @@
 /** Brings a run file from disk, with its size checked before it is read. Parsing and rules are runfile's. */
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError } from "@oarlock/errors";
 import { readRunFile, type ReadRunFile, runFileError } from "@oarlock/runfile";
 
 /** Largest run file; the parser has the same limit, and this one spares reading a huge file. */
@@ -30,7 +30,7 @@ export async function loadRunFile(path: string, set: readonly string[]): Promise
 async function readText(path: string): Promise<string> {
   const info = await stat(path).catch((cause: unknown) => {
     // That it is not there says all; other reasons are the system's to tell.
-    const absent = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    const absent = errnoOf(cause) === "ENOENT";
     throw new OarlockError(
       "RUN_FILE_MISSING",
       `${path}: ${absent ? "does not exist" : "cannot be read"}; expected a run file (YAML or JSON)`,

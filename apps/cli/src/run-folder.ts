@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError } from "@oarlock/errors";
 import { REPLACEMENTS_FILE, type Replacement } from "@oarlock/learner";
 import {
   type MetricsRecord,
@@ -165,8 +165,7 @@ export async function readSummary(paths: RunPaths): Promise<RunSummary | undefin
 
 async function readOptional(path: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ENOTDIR"))
-      return "";
+    if (errnoOf(cause) === "ENOENT" || errnoOf(cause) === "ENOTDIR") return "";
     throw cause;
   });
 }

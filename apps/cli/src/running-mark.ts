@@ -6,7 +6,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError } from "@oarlock/errors";
 import { isAlive } from "./is-alive.ts";
 
 /** In the run folder. */
@@ -23,7 +23,7 @@ export async function markRunning(folder: string): Promise<AsyncDisposable> {
   const mark: Mark = { pid: process.pid, host: hostname() };
   const write = (flag: string): Promise<void> => writeFile(path, `${JSON.stringify(mark)}\n`, { flag });
   await write("wx").catch(async (reason: unknown) => {
-    if (!(reason instanceof Error && "code" in reason && reason.code === "EEXIST")) throw reason;
+    if (errnoOf(reason) !== "EEXIST") throw reason;
     const other = readMark(await readFile(path, "utf8").catch(() => ""));
     if (other !== undefined && (await staysAlive(other))) {
       throw new OarlockError(

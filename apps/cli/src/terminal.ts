@@ -1,4 +1,5 @@
 /** Where commands write to: a seam, so that tests read what a user would see. */
+import { errnoOf } from "@oarlock/errors";
 import { COLOR, PLAIN, type TextStyle } from "@oarlock/report";
 import { readCliEnvironment } from "./config.ts";
 
@@ -56,7 +57,7 @@ export function processTerminal(): Terminal {
 }
 
 function ignoreAbsentReader(reason: Error): void {
-  if (!("code" in reason) || reason.code !== "EPIPE") throw reason;
+  if (errnoOf(reason) !== "EPIPE") throw reason;
 }
 
 /** A terminal that remembers, for tests. */

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError } from "@oarlock/errors";
 import { createHasher } from "@oarlock/runtime";
 
 /** What a manifest says of a file. */
@@ -148,13 +148,6 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
       },
     );
   }
-}
-
-/** The operating system's code of an error, e.g. ENOENT. */
-export function errnoOf(reason: unknown): string | undefined {
-  return reason instanceof Error && "code" in reason && typeof reason.code === "string"
-    ? reason.code
-    : undefined;
 }
 
 /** No space, no quota, a limit on file sizes: to a checkpoint they are one thing. */

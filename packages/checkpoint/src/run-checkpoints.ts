@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { causeChain, isOarlockError, OarlockError } from "@oarlock/errors";
+import { causeChain, errnoOf, isOarlockError, OarlockError } from "@oarlock/errors";
 import { bytesOf, reachMoment, Semaphore } from "@oarlock/runtime";
 import {
   arrayFile,
@@ -20,7 +20,6 @@ import {
 } from "./checkpoint-manifest.ts";
 import {
   asDiskError,
-  errnoOf,
   makeFolder,
   readVerified,
   requireSpace,

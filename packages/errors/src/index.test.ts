@@ -1,5 +1,10 @@
 import { expect, it } from "vitest";
-import { withoutCredentials } from "./index.ts";
+import { errnoOf, withoutCredentials } from "./index.ts";
+
+it("the system's code is that of an error with one", () => {
+  const codes = [Object.assign(new Error("no"), { code: "ENOENT" }), new Error("no"), { code: "ENOENT" }, 1];
+  expect(codes.map(errnoOf)).toEqual(["ENOENT", undefined, undefined, undefined]);
+});
 
 it.each([
   ["nats://me:s3cret@a:4222", "nats://…@a:4222"],

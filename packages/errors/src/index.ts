@@ -34,6 +34,13 @@ export function isOarlockError(reason: unknown, code?: string): reason is Oarloc
   return code === undefined || reason.code === code;
 }
 
+/** The operating system's code of an error, e.g. ENOENT. */
+export function errnoOf(reason: unknown): string | undefined {
+  return reason instanceof Error && "code" in reason && typeof reason.code === "string"
+    ? reason.code
+    : undefined;
+}
+
 /** What a thrown thing says, without a code in front. */
 export function plainMessage(reason: unknown): string {
   if (isOarlockError(reason)) return reason.rawMessage;

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errnoOf } from "@oarlock/errors";
 import { onTestFinished } from "vitest";
 
 export interface SmallDisk {
@@ -47,7 +48,7 @@ export function mountSmallDisk(folder: string, bytes: number): SmallDisk {
       try {
         for (;;) writeFileSync(filler, piece, { flag: "a" });
       } catch (reason) {
-        if (!(reason instanceof Error && "code" in reason && reason.code === "ENOSPC")) throw reason;
+        if (errnoOf(reason) !== "ENOSPC") throw reason;
       }
     },
     release: () => unmount(folder),
