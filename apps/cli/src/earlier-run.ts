@@ -18,7 +18,7 @@ import {
   type StageDecision,
   stageInputs,
 } from "@oarlock/runfile";
-import { markRunning, RUNNING_FILE } from "./running-mark.ts";
+import { CLAIM_PREFIX, markRunning, RUNNING_FOLDER } from "./running-mark.ts";
 import { type PlanDocument, readPlan, readSummary, runPaths, writeDocument } from "./run-folder.ts";
 
 /** What a folder's run has made, seen from a new plan. */
@@ -105,11 +105,11 @@ export async function undoTakeover(folder: string): Promise<void> {
   await rmdir(moving);
 }
 
-/** What stays: results by their content, and what was moved aside before. */
-const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier", RUNNING_FILE]);
+/** What stays: results by their content, what was moved aside before, and marks of who is at work. */
+const STAYS: ReadonlySet<string> = new Set(["artifacts", "earlier", RUNNING_FOLDER]);
 
 const movable = async (folder: string): Promise<string[]> =>
-  (await readdir(folder)).filter((name) => !STAYS.has(name));
+  (await readdir(folder)).filter((name) => !STAYS.has(name) && !name.startsWith(CLAIM_PREFIX));
 
 const placeOf = (folder: string, place: string, state?: "moving" | "replacing"): string =>
   join(folder, "earlier", state === undefined ? place : `${place}.${state}`);

@@ -1,8 +1,12 @@
 /**
  * One run at a time in a folder: a mark in it says which process is at work there. A process that died leaves a mark that
  * nobody answers for, which the next one takes over. Of another machine's process nothing can be known, and its mark is ignored.
+ *
+ * The mark is a file with a name of its own in a folder that is renamed into place with it. A folder replaces an empty one
+ * alone, so of several processes one has it; and a dead mark, or one's own, is removed by its name and no other with it.
  */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,7 +14,12 @@ import { errnoOf, OarlockError } from "@oarlock/errors";
 import { isAlive } from "./is-alive.ts";
 
 /** In the run folder. */
-export const RUNNING_FILE = "running.json";
+export const RUNNING_FOLDER = "running";
+
+/** Of what a process makes beside it while it tries. */
+export const CLAIM_PREFIX = ".running-";
+
+const MAX_CLAIMS = 16;
 
 interface Mark {
   readonly pid: number;
@@ -19,22 +28,51 @@ interface Mark {
 
 /** Marks the folder until it is disposed of. Throws `RUN_FOLDER_BUSY` where a process of this machine is at work in it. */
 export async function markRunning(folder: string): Promise<AsyncDisposable> {
-  const path = join(folder, RUNNING_FILE);
+  const name = `${randomUUID()}.json`;
+  const place = join(folder, RUNNING_FOLDER);
+  for (let attempt = 0; attempt < MAX_CLAIMS; attempt++) {
+    await removeDead(folder);
+    if (!(await claim(folder, name))) continue;
+    return {
+      async [Symbol.asyncDispose]() {
+        await rm(join(place, name), { force: true });
+        await rmdir(place).catch(() => undefined); // another one's by now
+      },
+    };
+  }
+  throw new OarlockError("RUN_FOLDER_BUSY", `${MAX_CLAIMS} other processes began in ${folder} meanwhile`);
+}
+
+/** Whether the folder is this process's now. */
+async function claim(folder: string, name: string): Promise<boolean> {
   const mark: Mark = { pid: process.pid, host: hostname() };
-  const write = (flag: string): Promise<void> => writeFile(path, `${JSON.stringify(mark)}\n`, { flag });
-  await write("wx").catch(async (reason: unknown) => {
-    if (errnoOf(reason) !== "EEXIST") throw reason;
+  const aside = await mkdtemp(join(folder, CLAIM_PREFIX));
+  try {
+    await writeFile(join(aside, name), `${JSON.stringify(mark)}\n`);
+    await rename(aside, join(folder, RUNNING_FOLDER));
+    return true;
+  } catch (reason) {
+    await rm(aside, { recursive: true, force: true });
+    // Without its folder: who has the run folder moved it aside with what an earlier run left.
+    if (["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errnoOf(reason) ?? "")) return false;
+    throw reason;
+  }
+}
+
+async function removeDead(folder: string): Promise<void> {
+  const place = join(folder, RUNNING_FOLDER);
+  for (const name of await readdir(place).catch(() => [])) {
+    const path = join(place, name);
     const other = readMark(await readFile(path, "utf8").catch(() => ""));
     if (other !== undefined && (await staysAlive(other))) {
       throw new OarlockError(
         "RUN_FOLDER_BUSY",
         `process ${other.pid} is running in ${folder}; accepted: another --out, or wait for its end ` +
-          `(where process ${other.pid} is no oarlock: remove ${path})`,
+          `(where process ${other.pid} is no oarlock: remove ${place})`,
       );
     }
-    await write("w");
-  });
-  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+    await rm(path, { force: true });
+  }
 }
 
 function readMark(text: string): Mark | undefined {
