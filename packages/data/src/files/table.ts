@@ -1,10 +1,9 @@
 /** Files of rows as plain records: JSON Lines, JSON, CSV, Parquet, each also gzipped. It does not know what columns mean. */
 import { OarlockError, plainMessage } from "@oarlock/errors";
 import { parse as parseCsv } from "csv-parse/sync";
-import { parquetMetadata, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { isUtf8 } from "node:buffer";
 import { gunzipSync } from "node:zlib";
+import { readParquet } from "./parquet.ts";
 
 export type TableFormat = "jsonl" | "json" | "csv" | "parquet";
 
@@ -164,11 +163,7 @@ const readers: {
     return rows.map((row, i) => record(row, `row ${i + 1}`));
   },
   async parquet(bytes) {
-    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
-    const rows = Number(parquetMetadata(file).num_rows);
-    if (rows > 50_000_000)
-      throw new OarlockError("DATA_FILE", `${rows} rows are more than this reader holds in memory`);
-    const objects: unknown[] = await parquetReadObjects({ file, compressors });
+    const objects = await readParquet(bytes, MAX_TABLE_BYTES);
     return objects.map((row, i) => record(row, `row ${i + 1}`));
   },
 };
