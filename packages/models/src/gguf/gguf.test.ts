@@ -203,6 +203,11 @@ describe("a GGUF file", () => {
       { tensors: change("output_norm.weight", { offset: 2n ** 40n }) },
       /output_norm\.weight .* ends beyond the file/,
     ],
+    [
+      "tensors that share bytes",
+      { tensors: change("blk.0.attn_q.weight", { offset: 32n }) },
+      /tensors token_embd\.weight and blk\.0\.attn_q\.weight overlap/,
+    ],
     ["a cut file", { cut: 64 }, /ends beyond the file/],
     [
       "an absurd shape",

@@ -51,8 +51,19 @@ export async function readGgufHeader(path: string, fileBytes: number): Promise<G
     }
     return { name, shape: dims, type, offsetBytes, sizeBytes };
   });
+  refuseOverlap(path, tensors);
   // The library's type knows each model family; all that is read here goes through a checking reader.
   return { metadata: parsed.metadata as unknown as JsonObject, tensors };
+}
+
+/** Small files would otherwise hold any number of large tensors. */
+function refuseOverlap(path: string, tensors: readonly GgufTensor[]): void {
+  const inOrder = tensors.toSorted((a, b) => a.offsetBytes - b.offsetBytes);
+  for (const [i, { name, offsetBytes }] of inOrder.entries()) {
+    const before = inOrder[i - 1];
+    if (before !== undefined && before.offsetBytes + before.sizeBytes > offsetBytes)
+      throw new OarlockError("MODEL_GGUF", `${path}: tensors ${before.name} and ${name} overlap`);
+  }
 }
 
 const ACCEPTED = Object.keys(STORAGE_TYPES).join(", ");
