@@ -2,7 +2,7 @@
  * The folder of a run: what lies where, and reading it back. Writing of records, samples, checkpoints and the final
  * model is the run's own; this file owns the plan, the summary, the report and the TensorBoard files.
  */
-import { existsSync } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errnoOf, OarlockError } from "@oarlock/errors";
@@ -10,11 +10,11 @@ import { REPLACEMENTS_FILE, type Replacement } from "@oarlock/learner";
 import {
   type MetricsRecord,
   parseMetrics,
-  parseSamples,
   type PlanRow,
   renderReport,
   type RunSummary,
   type SampleRecord,
+  samplesIn,
 } from "@oarlock/report";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { requireMakeable } from "./new-folder.ts";
@@ -153,7 +153,14 @@ export async function readRecords(paths: RunPaths): Promise<readonly MetricsReco
 }
 
 export async function readSamples(paths: RunPaths): Promise<readonly SampleRecord[]> {
-  return parseSamples(await readOptional(paths.samples));
+  const samples: SampleRecord[] = [];
+  try {
+    // There may be more of them than fit into a string.
+    for await (const sample of samplesIn(createReadStream(paths.samples, "utf8"))) samples.push(sample);
+  } catch (cause) {
+    if (!isAbsent(cause)) throw cause;
+  }
+  return samples;
 }
 
 /** The summary, where the run has ended at least once. */
@@ -165,10 +172,12 @@ export async function readSummary(paths: RunPaths): Promise<RunSummary | undefin
 
 async function readOptional(path: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: unknown) => {
-    if (errnoOf(cause) === "ENOENT" || errnoOf(cause) === "ENOTDIR") return "";
+    if (isAbsent(cause)) return "";
     throw cause;
   });
 }
+
+const isAbsent = (cause: unknown): boolean => errnoOf(cause) === "ENOENT" || errnoOf(cause) === "ENOTDIR";
 
 /** Writes summary and report. */
 export async function writeOutcome(paths: RunPaths, plan: PlanDocument, summary: RunSummary): Promise<void> {

@@ -79,7 +79,7 @@ console.log(await markRunning(${JSON.stringify(folder)}).then(() => "held", ({ c
     onTestFinished(() => void child.kill("SIGKILL"));
     return child.stdout.setEncoding("utf8");
   });
-  const next = async (): Promise<unknown[]> =>
+  const next = async (): Promise<string[]> =>
     (await Promise.all(others.map((output) => once(output, "data")))).map(([line]) => String(line).trim());
   expect(await next()).toEqual(["waits", "waits", "waits"]);
   await sleep(200);

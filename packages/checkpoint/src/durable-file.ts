@@ -17,31 +17,41 @@ export interface FileFacts {
 
 const PIECE_BYTES = 4 * 1024 * 1024;
 
+/** What a file is to hold; in pieces, where it may be more than fits into memory. */
+export type FileData = Uint8Array | AsyncIterable<Uint8Array>;
+
 /** Writes a new file and syncs it. @throws OarlockError `CHECKPOINT_DISK_FULL`, `CHECKPOINT_IO_FAILED`. */
-export async function writeDurably(path: string, data: Uint8Array, signal?: AbortSignal): Promise<FileFacts> {
+export async function writeDurably(path: string, data: FileData, signal?: AbortSignal): Promise<FileFacts> {
+  const isWhole = data instanceof Uint8Array;
+  let bytes = 0;
   try {
     await using hasher = createHasher();
     const file = await open(path, "wx");
     try {
-      for (let offset = 0; offset < data.byteLength; offset += PIECE_BYTES) {
+      for await (const piece of isWhole ? piecesOf(data) : data) {
         signal?.throwIfAborted();
-        const piece = data.subarray(offset, offset + PIECE_BYTES);
         await Promise.all([file.writeFile(piece), hasher.update(piece)]);
+        bytes += piece.byteLength;
       }
       await file.sync();
     } finally {
       await file.close();
     }
-    return { bytes: data.byteLength, sha256: await hasher.finish() };
+    return { bytes, sha256: await hasher.finish() };
   } catch (reason) {
-    throw asDiskError(reason, `writing ${path} (${data.byteLength} bytes)`);
+    throw asDiskError(reason, `writing ${path}${isWhole ? ` (${data.byteLength} bytes)` : ""}`);
   }
+}
+
+function* piecesOf(data: Uint8Array): Generator<Uint8Array> {
+  for (let offset = 0; offset < data.byteLength; offset += PIECE_BYTES)
+    yield data.subarray(offset, offset + PIECE_BYTES);
 }
 
 /** Writes `path` whole or not at all, whatever was there; durable when it resolves. `check` may throw before it is there. */
 export async function replaceDurably(
   path: string,
-  data: Uint8Array,
+  data: FileData,
   signal?: AbortSignal,
   check?: (written: FileFacts) => void,
 ): Promise<FileFacts> {

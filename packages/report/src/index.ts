@@ -1,4 +1,4 @@
-export { metricsLine, parseMetrics, parseSamples, sampleLine } from "./records.ts";
+export { metricsLine, parseMetrics, parseSamples, sampleLine, samplesIn } from "./records.ts";
 export type { AlarmRecord, EvaluationTime, MetricsRecord, SampleRecord } from "./records.ts";
 export { spreadOf, summarize } from "./summary.ts";
 export type {

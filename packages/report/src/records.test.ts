@@ -1,7 +1,14 @@
 /** Records survive a round trip, a crash in mid-line, and numbers that JSON cannot say. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type MetricsRecord, metricsLine, parseMetrics, parseSamples, sampleLine } from "./records.ts";
+import {
+  type MetricsRecord,
+  metricsLine,
+  parseMetrics,
+  parseSamples,
+  sampleLine,
+  samplesIn,
+} from "./records.ts";
 import { spreadOf, summarize } from "./summary.ts";
 
 const record = (changes: Partial<MetricsRecord> = {}): MetricsRecord => ({
@@ -55,24 +62,46 @@ describe("metrics.jsonl", () => {
 });
 
 describe("samples.jsonl", () => {
+  const sampleOf = (completion: string) => ({
+    kind: "rollout" as const,
+    stage: "learn",
+    step: 1,
+    policyVersion: 0,
+    promptIndex: 0,
+    sample: 0,
+    prompt: "p",
+    completion,
+    rewards: { answer: null },
+    total: null,
+    finishReason: "length",
+  });
+
   it("comes back as it was, whatever the model wrote", () => {
     const roundTrip = (completion: string) => {
-      const sample = {
-        kind: "rollout" as const,
-        stage: "learn",
-        step: 1,
-        policyVersion: 0,
-        promptIndex: 0,
-        sample: 0,
-        prompt: "p",
-        completion,
-        rewards: { answer: null },
-        total: null,
-        finishReason: "length",
-      };
-      expect(parseSamples(sampleLine(sample))).toEqual([sample]);
+      expect(parseSamples(sampleLine(sampleOf(completion)))).toEqual([sampleOf(completion)]);
     };
     fc.assert(fc.property(fc.string({ unit: "grapheme" }), roundTrip));
+  });
+
+  it("reads the same in pieces, wherever they are cut, and names the line that is broken", async () => {
+    const text = ["a", "", "c"].map((completion) => sampleLine(sampleOf(completion))).join("\n");
+    const read = async (whole: string, size: number): Promise<unknown[]> => {
+      const pieces = async function* (): AsyncGenerator<string> {
+        for (let at = 0; at < whole.length; at += size) yield whole.slice(at, at + size);
+      };
+      const found: unknown[] = [];
+      for await (const sample of samplesIn(pieces())) found.push(sample);
+      return found;
+    };
+    const property = fc.asyncProperty(
+      fc.nat(text.length),
+      fc.integer({ min: 1, max: 200 }),
+      async (end, size) => {
+        expect(await read(text.slice(0, end), size)).toEqual(parseSamples(text.slice(0, end)));
+      },
+    );
+    await fc.assert(property);
+    await expect(read(`${text}{\n`, 50)).rejects.toThrow("samples.jsonl:6");
   });
 });
 

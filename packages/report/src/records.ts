@@ -114,14 +114,46 @@ export function parseSamples(text: string): SampleRecord[] {
   return parseLines(text, "samples.jsonl", isSampleRecord);
 }
 
+/**
+ * Reads `samples.jsonl` in pieces, as of a stream: it may be longer than a string.
+ *
+ * @yields each sample
+ */
+export async function* samplesIn(pieces: AsyncIterable<string>): AsyncGenerator<SampleRecord> {
+  const reader = lineReader("samples.jsonl", isSampleRecord);
+  for await (const piece of pieces) yield* reader.take(piece);
+  yield* reader.end();
+}
+
 function parseLines<T>(text: string, file: string, accepts: (value: unknown) => value is T): T[] {
-  const lines = text.split("\n");
-  const unfinished = lines.pop() ?? "";
-  const records = lines.flatMap((line, index) =>
-    line.trim() === "" ? [] : [parseLine(line, `${file}:${index + 1}`, accepts)],
-  );
-  const last = unfinished.trim() === "" ? undefined : tryParse(unfinished);
-  return accepts(last) ? [...records, last] : records;
+  const reader = lineReader(file, accepts);
+  return [...reader.take(text), ...reader.end()];
+}
+
+interface LineReader<T> {
+  /** The records that end in this piece of the text. */
+  take(piece: string): T[];
+  /** The last one, if its newline alone is missing. */
+  end(): T[];
+}
+
+function lineReader<T>(file: string, accepts: (value: unknown) => value is T): LineReader<T> {
+  let unfinished = "";
+  let number = 0;
+  return {
+    take(piece) {
+      const lines = (unfinished + piece).split("\n");
+      unfinished = lines.pop() ?? "";
+      return lines.flatMap((line) => {
+        number++;
+        return line.trim() === "" ? [] : [parseLine(line, `${file}:${number}`, accepts)];
+      });
+    },
+    end() {
+      const last = unfinished.trim() === "" ? undefined : tryParse(unfinished);
+      return accepts(last) ? [last] : [];
+    },
+  };
 }
 
 function parseLine<T>(line: string, place: string, accepts: (value: unknown) => value is T): T {

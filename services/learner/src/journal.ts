@@ -6,10 +6,10 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { asDiskError, replaceDurably, syncFolder } from "@oarlock/checkpoint";
-import { metricsLine, parseMetrics, parseSamples, sampleLine } from "@oarlock/report";
-import type { MetricsRecord } from "@oarlock/report";
+import { metricsLine, parseMetrics, sampleLine } from "@oarlock/report";
+import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import type { Position } from "@oarlock/run";
-import { readOptional } from "./optional-file.ts";
+import { readOptional, readSamples } from "./optional-file.ts";
 import type { RunJournal } from "./ports.ts";
 
 /** Where a resumed run continues. */
@@ -37,8 +37,7 @@ export async function openJournal(folder: string, cut: JournalCut | undefined): 
   return {
     metrics: (record) => writing(metricsPath, metrics.appendFile(metricsLine(record))),
     async samples(records) {
-      if (records.length > 0)
-        await writing(samplesPath, samples.appendFile(records.map(sampleLine).join("")));
+      for await (const piece of piecesOf(records)) await writing(samplesPath, samples.appendFile(piece));
     },
     sync,
     async [Symbol.asyncDispose]() {
@@ -62,17 +61,38 @@ function writing(path: string, done: Promise<void>): Promise<void> {
 async function cutBehind(metricsPath: string, samplesPath: string, cut: JournalCut): Promise<void> {
   const records = parseMetrics((await readOptional(metricsPath)) ?? "");
   const kept = records.filter((record) => isHeld(cut, record));
-  await replace(metricsPath, kept.map(metricsLine).join(""));
+  // After a power cut, too, each of the two files is the old one or the new one.
+  await replaceDurably(metricsPath, new TextEncoder().encode(kept.map(metricsLine).join("")));
   // A sample has no global step: it goes with its stage's progress, or with its evaluation.
   const lastSteps = new Map(kept.map(({ stage, step }) => [stage, step]));
   const evaluations = new Set(kept.filter(({ kind }) => kind === "evaluation").map(placeOf));
-  const samples = parseSamples((await readOptional(samplesPath)) ?? "");
-  const known = samples.filter((sample) =>
+  const isKnown = (sample: SampleRecord): boolean =>
     sample.kind === "evaluation"
       ? evaluations.has(placeOf(sample))
-      : sample.step <= (lastSteps.get(sample.stage) ?? -1),
-  );
-  await replace(samplesPath, known.map(sampleLine).join(""));
+      : sample.step <= (lastSteps.get(sample.stage) ?? -1);
+  await replaceDurably(samplesPath, piecesOf(readSamples(samplesPath), isKnown));
+}
+
+/** What is written at once. */
+const PIECE_CHARACTERS = 1024 * 1024;
+
+/**
+ * The lines of those samples: all together may be longer than a string.
+ *
+ * @yields some whole lines
+ */
+async function* piecesOf(
+  samples: AsyncIterable<SampleRecord> | Iterable<SampleRecord>,
+  isKept: (sample: SampleRecord) => boolean = () => true,
+): AsyncGenerator<Uint8Array> {
+  let text = "";
+  for await (const sample of samples) {
+    if (isKept(sample)) text += sampleLine(sample);
+    if (text.length < PIECE_CHARACTERS) continue;
+    yield Buffer.from(text);
+    text = "";
+  }
+  if (text !== "") yield Buffer.from(text);
 }
 
 const placeOf = ({ stage, step, when }: Pick<MetricsRecord, "stage" | "step" | "when">): string =>
@@ -85,9 +105,4 @@ function isHeld({ position, stages }: JournalCut, { kind, stage, globalStep }: M
   const index = stages.indexOf(stage);
   const isEvaluated = position.begun && position.evaluatedPolicy === position.policy;
   return index < position.stage || (index === position.stage && isEvaluated);
-}
-
-/** After a power cut, too, the file is the old one or the new one. */
-async function replace(path: string, text: string): Promise<void> {
-  await replaceDurably(path, new TextEncoder().encode(text));
 }

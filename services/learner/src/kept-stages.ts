@@ -5,12 +5,12 @@
 import { join } from "node:path";
 import type { StageArtifact } from "@oarlock/checkpoint";
 import { OarlockError } from "@oarlock/errors";
-import { parseMetrics, parseSamples } from "@oarlock/report";
+import { parseMetrics } from "@oarlock/report";
 import type { MetricsRecord, SampleRecord } from "@oarlock/report";
 import { restartsPolicy } from "@oarlock/runfile";
 import { stageAt } from "./context.ts";
 import type { LearnerParts, LearnerProgress } from "./context.ts";
-import { readOptional } from "./optional-file.ts";
+import { readOptional, readSamples } from "./optional-file.ts";
 import type { EvaluationRecord } from "./ports.ts";
 
 /** `kept.json` of a run folder. */
@@ -43,7 +43,8 @@ export async function readKeptStages(folder: string): Promise<KeptStages> {
     throw new OarlockError("RUN_FOLDER_INVALID", `${join(folder, KEPT_FILE)} is not of this version`);
   }
   const records = parseMetrics((await readOptional(join(folder, file.records, "metrics.jsonl"))) ?? "");
-  const samples = parseSamples((await readOptional(join(folder, file.records, "samples.jsonl"))) ?? "");
+  const samples: SampleRecord[] = [];
+  for await (const one of readSamples(join(folder, file.records, "samples.jsonl"))) samples.push(one);
   const counts = ({ kind, when }: MetricsRecord, artifact: StageArtifact): boolean =>
     kind === "step" || file.sameEvaluation || (artifact.kind === "reward-model" && when === "after");
   return new Map(
