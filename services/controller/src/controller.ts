@@ -142,6 +142,7 @@ function createWorker(
       paces.delete(key);
       wishes.forget(key);
       devices.forget(key);
+      parts.learners.forget(key);
       parts.identities.forget(uids.get(key) ?? "");
       parts.credentials.forget(uids.get(key) ?? "");
       uids.delete(key);
@@ -181,7 +182,7 @@ async function observe(
     ...(tls === undefined ? {} : { tls }),
     ...(natsSecret === undefined ? {} : { natsSecret }),
   };
-  const report = await learners.ask(podsOf(observed, "learner"), callerTls(observed, "learner"));
+  const report = await learners.ask(key, podsOf(observed, "learner"), callerTls(observed, "learner"));
   return report === undefined ? observed : { ...observed, report };
 }
 

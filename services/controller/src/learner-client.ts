@@ -10,11 +10,14 @@ import { GRPC_PORT } from "./children/settings.ts";
 import { isReady } from "./observed.ts";
 import type { LearnerReport } from "./report.ts";
 
-/** Asks the learner in a pod; undefined where it does not answer. `tls`: as whom, where it serves no plain text. */
+/** Asks learners, by the pods of their runs. `tls`: as whom, where they serve no plain text. */
 export interface LearnerClient {
-  ask(pods: readonly Pod[], tls?: TlsOptions): Promise<LearnerReport | undefined>;
+  /** Of the run with that key; undefined where its learner does not answer. */
+  ask(key: string, pods: readonly Pod[], tls?: TlsOptions): Promise<LearnerReport | undefined>;
   /** Has a checkpoint written; true once it is durable, false where no learner could be reached. */
   checkpoint(pods: readonly Pod[], tls?: TlsOptions): Promise<boolean>;
+  /** Closes what is open for a run. */
+  forget(key: string): void;
   close(): void;
 }
 
@@ -23,52 +26,62 @@ const ASK_TIMEOUT_MS = 2_000;
 /** A step, and the writing of a checkpoint after it. */
 const CHECKPOINT_TIMEOUT_MS = 600_000;
 
-/** A client with a channel per learner's address. */
-export function createLearnerClient(): LearnerClient {
-  const channels = new Map<string, { readonly channel: RpcChannel; readonly cert: string | undefined }>();
-  const close = (address: string): void => {
-    channels.get(address)?.channel.close();
-    channels.delete(address);
+interface Line {
+  readonly address: string;
+  readonly cert: string | undefined;
+  readonly channel: RpcChannel;
+}
+
+/** A client with a channel per run whose learner serves. */
+export function createLearnerClient(open: typeof openChannel = openChannel): LearnerClient {
+  const lines = new Map<string, Line>();
+  const forget = (key: string): void => {
+    lines.get(key)?.channel.close();
+    lines.delete(key);
   };
-  const channelTo = (address: string, tls: TlsOptions | undefined): RpcChannel => {
-    const known = channels.get(address);
-    if (known !== undefined && known.cert === tls?.cert) return known.channel;
-    close(address);
-    const channel = openChannel(address, tls === undefined ? {} : { tls });
-    channels.set(address, { channel, cert: tls?.cert });
+  const channelTo = (address: string, tls: TlsOptions | undefined): RpcChannel =>
+    open(address, tls === undefined ? {} : { tls });
+  const lineOf = (key: string, address: string, tls: TlsOptions | undefined): RpcChannel => {
+    const known = lines.get(key);
+    if (known?.address === address && known.cert === tls?.cert) return known.channel;
+    forget(key);
+    const channel = channelTo(address, tls);
+    lines.set(key, { address, cert: tls?.cert, channel });
     return channel;
   };
   return {
-    async ask(pods, tls) {
+    async ask(key, pods, tls) {
       const left = pods.map(lastReport).find((report) => report !== undefined);
-      if (left !== undefined) return left;
-      const address = addressIn(pods);
-      if (address === undefined) return undefined;
+      const address = left === undefined ? addressIn(pods) : undefined;
+      if (address === undefined) {
+        forget(key);
+        return left;
+      }
       try {
-        const client = channelTo(address, tls).client(LearnerService);
+        const client = lineOf(key, address, tls).client(LearnerService);
         const { run, service } = await client.getRunStatus({}, { timeoutMs: ASK_TIMEOUT_MS });
         return run === undefined ? undefined : reportOf(run, service);
       } catch {
         // A learner that starts, ends or is cut off: the pod's own state says which. The channel may be to a pod that is gone.
-        close(address);
+        forget(key);
         return undefined;
       }
     },
     async checkpoint(pods, tls) {
       const address = addressIn(pods);
       if (address === undefined) return false;
+      using channel = channelTo(address, tls);
       try {
-        await channelTo(address, tls)
-          .client(LearnerService)
-          .checkpointNow({}, { timeoutMs: CHECKPOINT_TIMEOUT_MS });
+        await channel.client(LearnerService).checkpointNow({}, { timeoutMs: CHECKPOINT_TIMEOUT_MS });
         return true;
       } catch {
         // The wish stands: the next look asks again.
         return false;
       }
     },
+    forget,
     close() {
-      for (const { channel } of channels.values()) channel.close();
+      for (const key of lines.keys()) forget(key);
     },
   };
 }
