@@ -1,6 +1,6 @@
 /** T3, F1, X1 of run checkpoints on a real folder. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -110,6 +110,14 @@ describe("run checkpoints", () => {
     const next = await open();
     expect(next.resumed?.step).toBe(10);
     expect(await readdir(join(folder, "000001"))).not.toContain(".writing-abc");
+  });
+
+  it("removes claims that cannot succeed any more, and no other", async () => {
+    await open();
+    for (const name of [".claiming-1-dead", ".claiming-2-dead", ".claiming-3-next"])
+      await mkdir(join(folder, name));
+    expect((await open()).incarnation).toBe(2);
+    expect((await readdir(folder)).toSorted()).toEqual([".claiming-3-next", "000001", "000002"]);
   });
 
   it("F1: a superseded learner writes nothing that counts, and deletes nothing that does", async () => {

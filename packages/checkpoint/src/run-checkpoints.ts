@@ -265,7 +265,7 @@ async function newestValid(
 
 /** Takes the next incarnation for this process alone: the rename fails if another one has it. */
 async function claim(folder: string, incarnation: number, base: CheckpointPlace | null): Promise<boolean> {
-  const aside = await mkdtemp(join(folder, ".claiming-"));
+  const aside = await mkdtemp(join(folder, `.claiming-${incarnation}-`));
   try {
     await writeDurably(join(aside, BASE_FILE), Buffer.from(`${JSON.stringify({ base })}\n`));
     await syncFolder(aside);
@@ -274,15 +274,26 @@ async function claim(folder: string, incarnation: number, base: CheckpointPlace 
     return true;
   } catch (reason) {
     await rm(aside, { recursive: true, force: true });
-    const taken = ["ENOTEMPTY", "EEXIST"].includes(errnoOf(reason) ?? "");
-    if (taken) return false;
+    const errno = errnoOf(isOarlockError(reason) ? reason.cause : reason) ?? "";
+    // Who took it may have removed what we were to claim it with.
+    if (["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errno)) return false;
     throw asDiskError(reason, `claiming incarnation ${incarnation} in ${folder}`);
   }
 }
 
-/** What older incarnations were writing or deleting when they ended: they are superseded, and it was never visible. */
+/**
+ * What older incarnations were writing or deleting when they ended: they are superseded, and it was never visible. And claims
+ * to incarnations that are taken: whoever makes one, dead or alive, cannot succeed.
+ */
 async function removeLeftovers(folder: string, incarnation: number): Promise<void> {
-  const older = (await readdir(folder)).filter((name) => /^\d{6,}$/.test(name) && Number(name) < incarnation);
+  const names = await readdir(folder);
+  const claims = names.filter(
+    (name) => Number(/^\.claiming-(\d+)-/.exec(name)?.[1] ?? Infinity) <= incarnation,
+  );
+  // One that is written at this moment is its writer's to remove.
+  for (const name of claims)
+    await rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
+  const older = names.filter((name) => /^\d{6,}$/.test(name) && Number(name) < incarnation);
   for (const name of older) {
     const entries = await readdir(join(folder, name));
     const leftovers = entries.filter(
