@@ -2,7 +2,6 @@
  * Typed clients over one gRPC channel: a deadline on every call (L1), cancellation by signal and by leaving a loop early,
  * trace context along, failures as OarlockErrors. It does not retry: callers know what may be repeated (`retry`).
  */
-import { once } from "node:events";
 import { OarlockError } from "@oarlock/errors";
 import {
   currentTrace,
@@ -156,21 +155,14 @@ function caller(line: Line, service: DescService, method: DescMethod): unknown {
   const name = `${qualified} at ${line.address}`;
   const { telemetry, address } = line;
   const facts: CallFacts = { side: "client", method: qualified, address };
-  const one = (options: CallOptions, start: (settle: Settle) => Call): Promise<AnyMessage> =>
-    tracedCall(telemetry, facts, () => single(name, options, start));
-  const many = (
-    options: CallOptions,
-    start: () => Call & AsyncIterable<AnyMessage>,
-  ): AsyncGenerator<AnyMessage, void> =>
-    tracedStream(telemetry, facts, (context) => stream(name, options, () => withTrace(context, start)));
   const deadline = (options: CallOptions, defaultMs: number): { deadline: number } => ({
     deadline: Date.now() + (options.timeoutMs ?? defaultMs),
   });
   const message = (init: AnyInit): AnyMessage => create(method.input, init);
   const wire = [path, requestSerialize, responseDeserialize] as const;
-  const callers: { readonly [K in DescMethod["methodKind"]]: unknown } = {
-    unary: (request: AnyInit, options: CallOptions = {}) =>
-      one(options, (settle) =>
+  const unary = (request: AnyInit, options: CallOptions = {}): Promise<AnyMessage> =>
+    tracedCall(telemetry, facts, () =>
+      single(name, options, (settle) =>
         channel.makeUnaryRequest(
           ...wire,
           message(request),
@@ -179,59 +171,21 @@ function caller(line: Line, service: DescService, method: DescMethod): unknown {
           settle,
         ),
       ),
-    client_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
-      one(options, (settle) => {
-        const limit = deadline(options, STREAM_TIMEOUT_MS);
-        const call = channel.makeClientStreamRequest(...wire, metadataFor(line), limit, settle);
-        void feed(call, requests, message);
-        return call;
-      }),
-    server_streaming: (request: AnyInit, options: CallOptions = {}) =>
-      many(options, () =>
-        channel.makeServerStreamRequest(
-          ...wire,
-          message(request),
-          metadataFor(line),
-          deadline(options, STREAM_TIMEOUT_MS),
+    );
+  const serverStreaming = (request: AnyInit, options: CallOptions = {}): AsyncIterable<AnyMessage> =>
+    tracedStream(telemetry, facts, (context) =>
+      stream(name, options, () =>
+        withTrace(context, () =>
+          channel.makeServerStreamRequest(
+            ...wire,
+            message(request),
+            metadataFor(line),
+            deadline(options, STREAM_TIMEOUT_MS),
+          ),
         ),
       ),
-    bidi_streaming: (requests: AsyncIterable<AnyInit>, options: CallOptions = {}) =>
-      many(options, () => {
-        const call = channel.makeBidiStreamRequest(
-          ...wire,
-          metadataFor(line),
-          deadline(options, STREAM_TIMEOUT_MS),
-        );
-        void feed(call, requests, message);
-        return call;
-      }),
-  };
-  return callers[method.methodKind];
-}
-
-/** The writing side of a call. */
-interface RequestSink extends NodeJS.EventEmitter {
-  readonly destroyed: boolean;
-  write(message: AnyMessage): boolean;
-  end(): void;
-  cancel(): void;
-}
-
-/** Sends every request with backpressure; a source that fails cancels the call, and the reader sees that. */
-async function feed(
-  sink: RequestSink,
-  requests: AsyncIterable<AnyInit>,
-  message: (init: AnyInit) => AnyMessage,
-): Promise<void> {
-  try {
-    for await (const request of requests) {
-      if (sink.destroyed) return;
-      if (!sink.write(message(request))) await Promise.race([once(sink, "drain"), once(sink, "close")]);
-    }
-    sink.end();
-  } catch {
-    sink.cancel();
-  }
+    );
+  return method.methodKind === "server_streaming" ? serverStreaming : unary;
 }
 
 const NOT_FOUND = 5;

@@ -1,16 +1,14 @@
 /** Between typed handlers and grpc-js's calls: cancellation, backpressure, trace context, errors as statuses. */
 import { once } from "node:events";
-import type { Readable } from "node:stream";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
 import { type Log, parseTraceparent, type Telemetry, type TraceContext } from "@oarlock/runtime";
 import { create, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import type {
-  handleBidiStreamingCall,
-  handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   Metadata,
   sendUnaryData,
+  ServerUnaryCall,
   ServerWritableStream,
   UntypedHandleCall,
 } from "@grpc/grpc-js";
@@ -29,16 +27,17 @@ export interface CallDesk {
   readonly telemetry: Telemetry;
 }
 
-/** The part of grpc-js's four kinds of call that we read. */
+/** The part of grpc-js's kinds of call that we read. */
 interface Call {
   readonly metadata: Metadata;
   getPeer(): string;
   once(event: "cancelled", listener: () => void): unknown;
 }
 
+type UnaryCall = ServerUnaryCall<AnyMessage, AnyMessage>;
+type StreamCall = ServerWritableStream<AnyMessage, AnyMessage>;
 type OneAnswer = (input: unknown, context: CallContext) => Promise<AnyInit>;
 type ManyAnswers = (input: unknown, context: CallContext) => AsyncIterable<AnyInit>;
-type Kinds = { readonly [K in DescMethod["methodKind"]]: UntypedHandleCall };
 
 /** Makes grpc-js's handler of ours. */
 export function adapt(
@@ -54,26 +53,10 @@ export function adapt(
   const one = handler as OneAnswer;
   const many = handler as ManyAnswers;
   const unary: handleUnaryCall<AnyMessage, AnyMessage> = (call, callback) =>
-    void answerOnce(answering, { call, input: call.request, run: one, callback });
-  const clientStreaming: handleClientStreamingCall<AnyMessage, AnyMessage> = (call, callback) =>
-    void answerOnce(answering, { call, input: requestsOf(call), run: one, callback });
+    void answerOnce(answering, { call, run: one, callback });
   const serverStreaming: handleServerStreamingCall<AnyMessage, AnyMessage> = (call) =>
-    void answerMany(answering, { call, sink: call, input: call.request, run: many });
-  const bidiStreaming: handleBidiStreamingCall<AnyMessage, AnyMessage> = (call) =>
-    // A duplex call is a writable one, whatever its declared request side says.
-    void answerMany(answering, { call, sink: call as unknown as Sink, input: requestsOf(call), run: many });
-  const kinds: Kinds = {
-    unary,
-    client_streaming: clientStreaming,
-    server_streaming: serverStreaming,
-    bidi_streaming: bidiStreaming,
-  };
-  return kinds[method.methodKind];
-}
-
-/** Reading to the end must not destroy a stream whose other direction is still in use. */
-function requestsOf(call: Readable): AsyncIterable<unknown> {
-  return call.iterator({ destroyOnReturn: false });
+    void answerMany(answering, { call, run: many });
+  return method.methodKind === "server_streaming" ? serverStreaming : unary;
 }
 
 interface Answering {
@@ -84,18 +67,13 @@ interface Answering {
 
 async function answerOnce(
   { name, method, desk }: Answering,
-  {
-    call,
-    input,
-    run,
-    callback,
-  }: { call: Call; input: unknown; run: OneAnswer; callback: sendUnaryData<AnyMessage> },
+  { call, run, callback }: { call: UnaryCall; run: OneAnswer; callback: sendUnaryData<AnyMessage> },
 ): Promise<void> {
   const { context, done } = enter(call, desk);
   try {
     const answer = await underSpan(desk, name, call, async () => {
       checkToken(call.metadata, desk.token);
-      return create(method.output, await run(input, context));
+      return create(method.output, await run(call.request, context));
     });
     callback(null, answer);
   } catch (reason) {
@@ -106,35 +84,33 @@ async function answerOnce(
   }
 }
 
-type Sink = ServerWritableStream<AnyMessage, AnyMessage>;
-
 async function answerMany(
   { name, method, desk }: Answering,
-  { call, sink, input, run }: { call: Call; sink: Sink; input: unknown; run: ManyAnswers },
+  { call, run }: { call: StreamCall; run: ManyAnswers },
 ): Promise<void> {
   const { context, done } = enter(call, desk);
   try {
     // The generator's body runs wherever `next` is called: iterate under the trace, not only create.
     await underSpan(desk, name, call, async () => {
       checkToken(call.metadata, desk.token);
-      for await (const answer of run(input, context)) {
+      for await (const answer of run(call.request, context)) {
         if (context.signal.aborted) return;
-        if (!sink.write(create(method.output, answer))) await drained(sink, context.signal);
+        if (!call.write(create(method.output, answer))) await drained(call, context.signal);
       }
     });
-    sink.end();
+    call.end();
   } catch (reason) {
     report(desk.log, name, reason);
-    sink.emit("error", toStatus(reason));
+    call.emit("error", toStatus(reason));
   } finally {
     done();
   }
 }
 
 /** Waits until the stream takes more, or the call is over: either way the writer looks again. */
-async function drained(sink: Sink, signal: AbortSignal): Promise<void> {
+async function drained(call: StreamCall, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  await once(sink, "drain", { signal }).catch(() => undefined);
+  await once(call, "drain", { signal }).catch(() => undefined);
 }
 
 function enter(call: Call, desk: CallDesk): { context: CallContext; done: () => void } {

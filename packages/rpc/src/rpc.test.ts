@@ -1,11 +1,7 @@
 /** The bridge against a real server: kinds of calls, deadlines, cancellation, errors, health, limits, drains, traces. */
 import { setTimeout as delay } from "node:timers/promises";
 import { create, createFileRegistry, type DescService } from "@bufbuild/protobuf";
-import {
-  FieldDescriptorProto_Label,
-  FieldDescriptorProto_Type,
-  FileDescriptorProtoSchema,
-} from "@bufbuild/protobuf/wkt";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { afterEach, describe, expect, it } from "vitest";
 import { OarlockError } from "@oarlock/errors";
 import { ActorService, LearnerService } from "@oarlock/proto";
@@ -89,36 +85,13 @@ describe("calls", () => {
     expect(answers[0]?.event.value).toMatchObject({ logprobs });
   });
 
-  it("serves client streams and both-way streams", async () => {
-    const service = echoService();
-    const server = new RpcServer().add(service, {
-      async collect(requests: AsyncIterable<{ text: string }>) {
-        return { text: (await drainAll(requests)).map(({ text }) => text).join("") };
-      },
-      async *echo(requests: AsyncIterable<{ text: string }>) {
-        for await (const { text } of requests) yield { text: text.toUpperCase() };
-      },
-    } as unknown as ServiceImpl<DescService>);
-    const channel = openChannel(await server.listen());
-    closing.push(
-      () => server.close(),
-      () => channel.close(),
-    );
-    type Texts = AsyncIterable<{ text: string }>;
-    const client = channel.client(service) as unknown as {
-      collect(requests: Texts): Promise<{ text: string }>;
-      echo(requests: Texts): Texts;
-    };
-    async function* words() {
-      for (const text of ["a", "b", "c"]) yield { text };
-    }
-    expect(await client.collect(words())).toMatchObject({ text: "abc" });
-    expect((await drainAll(client.echo(words()))).map(({ text }) => text)).toEqual(["A", "B", "C"]);
-    async function* broken() {
-      yield { text: "a" };
-      throw new OarlockError("SOURCE_BROKEN", "no more");
-    }
-    expect((await failure(client.collect(broken()))).code).toBe("ABORTED");
+  it("refuses a service that streams requests, on both sides", async () => {
+    const { channel, server } = await connect();
+    const service = streamingService();
+    expect(() => channel.client(service)).toThrow("test.TextService/Collect takes a stream");
+    // No function fits such a method.
+    const impl = { collect: async () => ({}) } as unknown as ServiceImpl<DescService>;
+    expect(() => server.add(service, impl)).toThrow("RPC_KIND_UNSUPPORTED");
   });
 
   it("holds a fast producer back until the reader takes more (Q1)", async () => {
@@ -379,42 +352,23 @@ describe("trace context", () => {
   });
 });
 
-/** A service with the two kinds of method that `oarlock.v1` does not have yet. */
-function echoService(): DescService {
+/** A service with a kind of method that `oarlock.v1` does not have. */
+function streamingService(): DescService {
   const file = create(FileDescriptorProtoSchema, {
-    name: "echo.proto",
+    name: "text.proto",
     package: "test",
     syntax: "proto3",
-    messageType: [
-      {
-        name: "Text",
-        field: [
-          {
-            name: "text",
-            number: 1,
-            type: FieldDescriptorProto_Type.STRING,
-            label: FieldDescriptorProto_Label.OPTIONAL,
-          },
-        ],
-      },
-    ],
+    messageType: [{ name: "Text" }],
     service: [
       {
-        name: "EchoService",
+        name: "TextService",
         method: [
           { name: "Collect", inputType: ".test.Text", outputType: ".test.Text", clientStreaming: true },
-          {
-            name: "Echo",
-            inputType: ".test.Text",
-            outputType: ".test.Text",
-            clientStreaming: true,
-            serverStreaming: true,
-          },
         ],
       },
     ],
   });
-  const service = createFileRegistry(file, () => undefined).getService("test.EchoService");
-  if (service === undefined) throw new OarlockError("TEST_BROKEN", "no echo service");
+  const service = createFileRegistry(file, () => undefined).getService("test.TextService");
+  if (service === undefined) throw new OarlockError("TEST_BROKEN", "no such service");
   return service;
 }

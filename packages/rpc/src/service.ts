@@ -1,7 +1,9 @@
 /**
  * Types and wire functions computed from a protobuf-es service descriptor: no stub is generated per service. What a server
- * implements and what a client offers are two views of one `DescService`.
+ * implements and what a client offers are two views of one `DescService`. Every method takes one request: no contract of ours
+ * streams them.
  */
+import { OarlockError } from "@oarlock/errors";
 import {
   type DescMessage,
   type DescMethod,
@@ -29,12 +31,16 @@ export interface CallContext {
 type Incoming<M> = MessageShape<Input<M>>;
 type Reply<M> = MessageInitShape<Output<M>>;
 
+/** The kinds of method whose requests are a stream. */
+interface Unsupported {
+  client_streaming: never;
+  bidi_streaming: never;
+}
+
 /** One function per kind of method. */
-interface Handlers<M> {
+interface Handlers<M> extends Unsupported {
   unary: (request: Incoming<M>, call: CallContext) => Promise<Reply<M>>;
   server_streaming: (request: Incoming<M>, call: CallContext) => AsyncIterable<Reply<M>>;
-  client_streaming: (requests: AsyncIterable<Incoming<M>>, call: CallContext) => Promise<Reply<M>>;
-  bidi_streaming: (requests: AsyncIterable<Incoming<M>>, call: CallContext) => AsyncIterable<Reply<M>>;
 }
 
 /** What a server implements: every method, by its local name. */
@@ -52,11 +58,9 @@ export interface CallOptions {
 type Outgoing<M> = MessageInitShape<Input<M>>;
 type Answer<M> = MessageShape<Output<M>>;
 
-interface Callers<M> {
+interface Callers<M> extends Unsupported {
   unary: (request: Outgoing<M>, options?: CallOptions) => Promise<Answer<M>>;
   server_streaming: (request: Outgoing<M>, options?: CallOptions) => AsyncIterable<Answer<M>>;
-  client_streaming: (requests: AsyncIterable<Outgoing<M>>, options?: CallOptions) => Promise<Answer<M>>;
-  bidi_streaming: (requests: AsyncIterable<Outgoing<M>>, options?: CallOptions) => AsyncIterable<Answer<M>>;
 }
 
 /** What a client offers: every method, by its local name. Failures are OarlockErrors. */
@@ -75,10 +79,16 @@ export function wireDefinition(
   method: DescMethod,
 ): MethodDefinition<AnyMessage, AnyMessage> {
   const { methodKind, input, output } = method;
+  if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
+    throw new OarlockError(
+      "RPC_KIND_UNSUPPORTED",
+      `${service.typeName}/${method.name} takes a stream; accepted: methods of one request`,
+    );
+  }
   return {
     path: `/${service.typeName}/${method.name}`,
-    requestStream: methodKind === "client_streaming" || methodKind === "bidi_streaming",
-    responseStream: methodKind === "server_streaming" || methodKind === "bidi_streaming",
+    requestStream: false,
+    responseStream: methodKind === "server_streaming",
     requestSerialize: (message) => asBuffer(toBinary(input, message)),
     requestDeserialize: (bytes) => fromBinary(input, bytes),
     responseSerialize: (message) => asBuffer(toBinary(output, message)),
