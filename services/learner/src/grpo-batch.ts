@@ -10,6 +10,7 @@ import { sampleReward } from "./sample-reward.ts";
 import type { SampleReward } from "./sample-reward.ts";
 import { observeScores } from "./reward-shaping.ts";
 import type { RewardMoments } from "./reward-shaping.ts";
+import { trainedOf } from "./trained-tokens.ts";
 
 /** One sample on its way into the batch. */
 export interface JudgedSample {
@@ -100,8 +101,9 @@ export function assembleBatch(
 
 /** Mean over the trained samples of Σ_t k1 between the policy that sampled and the reference, nats. */
 export function meanSampleKl(rows: readonly TrainingRow[]): number {
-  const sums = rows.flatMap(({ lossMask, oldLogprobs, refLogprobs }) => {
-    const trained = Array.from(lossMask.keys()).filter((token) => token > 0 && lossMask[token] === 1);
+  const sums = rows.flatMap((row) => {
+    const { oldLogprobs, refLogprobs } = row;
+    const trained = trainedOf(row);
     if (trained.length === 0) return [];
     const gap = (token: number): number => (oldLogprobs?.[token] ?? 0) - (refLogprobs?.[token] ?? 0);
     return [trained.reduce((sum, token) => sum + klEstimate("k1", gap(token)), 0)];

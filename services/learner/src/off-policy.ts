@@ -8,13 +8,9 @@ import type { Trajectory } from "@oarlock/proto";
 import type { ResolvedCorrection } from "@oarlock/runfile";
 import type { TrainingRow } from "@oarlock/training";
 import { spread } from "./metrics.ts";
+import { trainedOf } from "./trained-tokens.ts";
 
 type Numbers = Readonly<Record<string, number>>;
-
-/** Indices of a row's trained tokens. */
-function trainedOf({ lossMask }: TrainingRow): number[] {
-  return Array.from(lossMask.keys()).filter((token) => token > 0 && lossMask[token] === 1);
-}
 
 /** The sampler's log-probs (those that the row came with) beside the learner's, of trained tokens. */
 export function sampledSequence(row: TrainingRow, logprobs: Float32Array): SampledSequence {

@@ -5,6 +5,7 @@
 import { generalisedAdvantages, klEstimate, tokenRewards, whiten } from "@oarlock/rl";
 import type { ResolvedPpo } from "@oarlock/runfile";
 import type { TrainingRow } from "@oarlock/training";
+import { trainedOf } from "./trained-tokens.ts";
 
 /** One sample at the step's start; arrays lie beside the row's tokens. */
 export interface PpoSample {
@@ -34,11 +35,6 @@ export interface PpoBatch {
   readonly explainedVariance: number;
   readonly meanValue: number;
   readonly meanReturn: number;
-}
-
-/** Indices of a row's trained tokens. */
-function trainedOf({ lossMask }: TrainingRow): number[] {
-  return Array.from(lossMask.keys()).filter((token) => token > 0 && lossMask[token] === 1);
 }
 
 interface Trajectory {
