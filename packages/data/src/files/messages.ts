@@ -1,22 +1,22 @@
 /** Conversations in the forms that data sets have: {role, content} (OpenAI, TRL, verl) and {from, value} (ShareGPT). */
+import { isJsonObject } from "../json-object.ts";
 import type { ChatMessage } from "../row.ts";
 
 const shareGptRoles: Readonly<Record<string, string>> = { human: "user", gpt: "assistant" };
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null;
 
 /** Text, or parts of which each is text. */
 function contentText(content: unknown): string | undefined {
   if (!Array.isArray(content)) return typeof content === "string" ? content : undefined;
   const texts = content.map((part: unknown) =>
-    isObject(part) && part["type"] === "text" && typeof part["text"] === "string" ? part["text"] : undefined,
+    isJsonObject(part) && part["type"] === "text" && typeof part["text"] === "string"
+      ? part["text"]
+      : undefined,
   );
   return texts.includes(undefined) ? undefined : texts.join("");
 }
 
 function toMessage(value: unknown): ChatMessage | undefined {
-  if (!isObject(value)) return undefined;
+  if (!isJsonObject(value)) return undefined;
   const content = contentText(value["content"]);
   if (typeof value["role"] === "string" && content !== undefined) {
     return { ...value, role: value["role"], content };

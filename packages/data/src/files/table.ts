@@ -3,6 +3,7 @@ import { OarlockError, plainMessage } from "@oarlock/errors";
 import { parse as parseCsv } from "csv-parse/sync";
 import { isUtf8 } from "node:buffer";
 import { gunzipSync } from "node:zlib";
+import { isJsonObject } from "../json-object.ts";
 import { readParquet } from "./parquet.ts";
 
 export type TableFormat = "jsonl" | "json" | "csv" | "parquet";
@@ -92,11 +93,8 @@ function lineOfWrongByte(bytes: Uint8Array): number {
   }
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 function record(value: unknown, place: string): TableRecord {
-  if (isRecord(value)) return { place, values: value };
+  if (isJsonObject(value)) return { place, values: value };
   throw new OarlockError("DATA_FILE", `${place} is ${describe(value)}; accepted: an object of named fields`);
 }
 
@@ -143,7 +141,7 @@ const readers: {
   },
   json(bytes) {
     const parsed: unknown = JSON.parse(text(bytes));
-    const rows = isRecord(parsed) && Array.isArray(parsed["data"]) ? parsed["data"] : parsed;
+    const rows = isJsonObject(parsed) && Array.isArray(parsed["data"]) ? parsed["data"] : parsed;
     if (!Array.isArray(rows))
       throw new OarlockError(
         "DATA_FILE",

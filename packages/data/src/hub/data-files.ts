@@ -5,6 +5,7 @@
  */
 import { OarlockError } from "@oarlock/errors";
 import { extensionOf, EXTENSIONS } from "../files/table.ts";
+import { isJsonObject } from "../json-object.ts";
 import { matchesPattern } from "./path-pattern.ts";
 
 /** What a user asks for. */
@@ -75,13 +76,11 @@ function configurationOf(wanted: string, configurations: unknown): Configuration
   throw new OarlockError("DATA_SPLIT", `${what}; accepted: ${names}`);
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const texts = (value: unknown): readonly string[] =>
   (Array.isArray(value) ? value : [value]).filter((each) => typeof each === "string");
 
 function configuration(entry: unknown): readonly Configuration[] {
-  if (!isRecord(entry) || typeof entry["config_name"] !== "string") return [];
+  if (!isJsonObject(entry) || typeof entry["config_name"] !== "string") return [];
   const { config_name: name, data_files: files, data_dir: folder, default: isDefault } = entry;
   return [
     {
@@ -96,7 +95,7 @@ function configuration(entry: unknown): readonly Configuration[] {
 /** `data_files` of a card: a pattern, several, or a list of splits with theirs. */
 function patternsOf(files: unknown): Configuration["patterns"] {
   const entries = Array.isArray(files) ? files : [files];
-  const named = entries.filter(isRecord).filter(({ split }) => typeof split === "string");
+  const named = entries.filter(isJsonObject).filter(({ split }) => typeof split === "string");
   if (named.length > 0) return new Map(named.map(({ split, path }) => [String(split), texts(path)]));
   const all = texts(files);
   return all.length > 0 ? new Map([["train", all]]) : undefined;
