@@ -52,7 +52,6 @@ export const softplus: (x: Value) => Value = unary("Softplus");
 export const identity: (x: Value) => Value = unary("Identity");
 export const not: (x: Value) => Value = unary("Not");
 export const isNaN: (x: Value) => Value = unary("IsNaN");
-export const isInf: (x: Value) => Value = unary("IsInf");
 export const add: (a: Operand, b: Operand) => Value = binary("Add");
 export const sub: (a: Operand, b: Operand) => Value = binary("Sub");
 export const mul: (a: Operand, b: Operand) => Value = binary("Mul");
@@ -216,7 +215,6 @@ const reduce =
 export const reduceSum: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceSum");
 export const reduceMean: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMean");
 export const reduceMax: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMax");
-export const reduceMin: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceMin");
 export const reduceSumSquare: (x: Value, options?: ReduceOptions) => Value = reduce("ReduceSumSquare");
 
 /** exp(x) / Σ exp(x) along `axis`; same shape. */
