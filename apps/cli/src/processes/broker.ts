@@ -23,7 +23,7 @@ export interface RunBroker {
 /** What `openBroker` would use, in words; undefined where there is nothing. */
 export function brokerAtHand(environment: Environment): string | undefined {
   return createSettingsReader(environment).text("NATS_URL") === undefined
-    ? findNatsServer(environment)
+    ? findNatsServer(environment).path
     : "the NATS server of NATS_URL";
 }
 
@@ -109,10 +109,11 @@ async function startedAgain(
 }
 
 function requireProgram(environment: Environment): string {
-  const path = findNatsServer(environment);
+  const { path, tooOld } = findNatsServer(environment);
   if (path !== undefined) return path;
+  const found = tooOld.length === 0 ? "" : ` (found: ${tooOld.join(", ")})`;
   throw new OarlockError(
     "BROKER_MISSING",
-    "a run of several processes needs a NATS server: set NATS_URL, or put nats-server 2.11 or newer on the PATH",
+    `a run of several processes needs a NATS server: set NATS_URL, or put nats-server 2.11 or newer on the PATH${found}`,
   );
 }

@@ -10,6 +10,7 @@ import type { Bus } from "../types.ts";
 import { Broker } from "./broker.ts";
 import { JetStreamBus } from "./bus.ts";
 import type { NatsOptions } from "./config.ts";
+import { canServe, OLDEST_SERVER } from "./server-version.ts";
 
 export interface JetStreamBusOptions extends NatsOptions {
   /** Who connects, for the server's own pages: "actor-0". */
@@ -25,8 +26,6 @@ export interface JetStreamBusOptions extends NatsOptions {
   readonly log?: Log;
 }
 
-/** The oldest server that does all that the driver needs: ends messages with a reason, limits per message, pauses. */
-const OLDEST = { major: 2, minor: 11 } as const;
 const DIAL_TIMEOUT_MS = 3_000;
 const PING_INTERVAL_MS = 10_000;
 const MAX_RECONNECT_MS = 1_000;
@@ -167,11 +166,10 @@ function isRefusal(reason: unknown): boolean {
 
 function checkVersion(connection: NatsConnection): void {
   const version = connection.info?.version ?? "";
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  if (major > OLDEST.major || (major === OLDEST.major && minor >= OLDEST.minor)) return;
+  if (canServe(version)) return;
   throw new OarlockError(
     "BUS_SERVER_TOO_OLD",
-    `nats-server ${version || "of unknown version"} at ${connection.getServer()}; accepted: ${OLDEST.major}.${OLDEST.minor} or newer`,
+    `nats-server ${version || "of unknown version"} at ${connection.getServer()}; accepted: ${OLDEST_SERVER} or newer`,
   );
 }
 

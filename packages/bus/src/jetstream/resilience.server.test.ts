@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { jetstream } from "@nats-io/jetstream";
@@ -337,8 +337,21 @@ describe("settings", () => {
   });
 
   it("find the server on the PATH, or not", () => {
-    expect(findNatsServer({ PATH: "/no/such:/neither" })).toBeUndefined();
-    expect(findNatsServer({})).toBeUndefined();
+    const none = { path: undefined, tooOld: [] };
+    expect(findNatsServer({ PATH: "/no/such:/neither" })).toEqual(none);
+    expect(findNatsServer({})).toEqual(none);
+    const root = temporaryFolder("path");
+    const folders = ["old", "new", "silent"].map((name) => join(root, name));
+    const answers = ["echo nats-server: v2.9.10", "echo nats-server: v2.11.0", "exit 1"];
+    folders.forEach((folder, i) => {
+      mkdirSync(folder);
+      writeFileSync(join(folder, "nats-server"), `#!/bin/sh\n${answers[i]}\n`, { mode: 0o755 });
+    });
+    const [old = "", fresh = "", silent = ""] = folders;
+    const tooOld = [`nats-server 2.9.10 at ${join(old, "nats-server")}`];
+    expect(findNatsServer({ PATH: old })).toEqual({ path: undefined, tooOld });
+    expect(findNatsServer({ PATH: `${old}:${fresh}` })).toEqual({ path: join(fresh, "nats-server"), tooOld });
+    expect(findNatsServer({ PATH: `${silent}:${old}` }).path).toBe(join(silent, "nats-server"));
   });
 });
 

@@ -2,7 +2,7 @@
  * A nats-server of our own, for a run on one machine: found on the PATH, with JetStream in a folder, on loopback. It does
  * not know who connects.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { accessSync, constants, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -10,12 +10,35 @@ import { createInterface } from "node:readline";
 import { OarlockError } from "@oarlock/errors";
 import { waitFor } from "@oarlock/runtime";
 import type { Environment } from "@oarlock/runtime";
+import { canServe } from "./server-version.ts";
 
-/** The first `nats-server` on the PATH that may be run. */
-export function findNatsServer(environment: Environment): string | undefined {
+/** What there is of `nats-server` on the PATH. */
+export interface NatsPrograms {
+  /** The first that is new enough. */
+  readonly path: string | undefined;
+  /** Those before it that are not: "nats-server 2.9.10 at /usr/sbin/nats-server". */
+  readonly tooOld: readonly string[];
+}
+
+/** Looks for `nats-server` on the PATH, and asks those that may be run for their version. */
+export function findNatsServer(environment: Environment): NatsPrograms {
   const folders = (environment["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   const name = process.platform === "win32" ? "nats-server.exe" : "nats-server";
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
+  const tooOld: string[] = [];
+  for (const path of folders.map((folder) => join(folder, name)).filter(isExecutable)) {
+    const version = versionOf(path);
+    if (version === undefined || canServe(version)) return { path, tooOld };
+    tooOld.push(`nats-server ${version} at ${path}`);
+  }
+  return { path: undefined, tooOld };
+}
+
+const VERSION_TIMEOUT_MS = 5_000;
+
+/** Undefined where the program does not say: its start will tell more. */
+function versionOf(path: string): string | undefined {
+  const { stdout } = spawnSync(path, ["--version"], { encoding: "utf8", timeout: VERSION_TIMEOUT_MS });
+  return /v?(\d+\.\d+\.\d+)/.exec(stdout ?? "")?.[1];
 }
 
 function isExecutable(path: string): boolean {
