@@ -62,7 +62,7 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
 
   const planned = await call("plan run.yaml");
   expect(planned).toMatch(/^stages\.1\.grpo\.groupSize +4 +run\.yaml:\d+:\d+$/m);
-  expect(planned).toMatch(/^time +about \d.* at most, evaluations \d/m);
+  expect(planned).toMatch(/^time +about \d.* where every answer is at its longest, evaluations \d/m);
   expect(await call("plan run.yaml --set stages.grpo.grpo.groupSize=1", 3)).toContain("GROUP_TOO_SMALL");
 
   const ran = await call("run run.yaml --out first");

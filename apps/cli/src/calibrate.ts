@@ -6,13 +6,14 @@ import { createGenerator } from "@oarlock/generation";
 import { initialWeights } from "@oarlock/nn";
 import type { OpenOrtOptions } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
-import { type Calibration, passOf, type ResolvedRun, type ResolvedStage } from "@oarlock/runfile";
+import { type Calibration, passOf, type ResolvedRun, type ResolvedStage, rolloutsOf } from "@oarlock/runfile";
 import { createTrainer, type StepOptions, type TrainingRow } from "@oarlock/training";
 
 /** Time that each of the two measurements may take; at least one round is measured. */
 const BUDGET_MS = 2_000;
 /** Most tokens sampled per sequence in a round: rates settle long before real lengths are reached. */
 const ROUND_TOKENS = 64;
+const MAX_PROMPT_TOKENS = 256;
 
 /** Rates for the last stage, usually the longest. One actor is measured: several share the same cores. */
 export async function calibrate(run: ResolvedRun): Promise<Calibration> {
@@ -54,8 +55,8 @@ async function measureTraining({ run, ort, weights }: Measured): Promise<number>
 async function measureGeneration({ run, ort, weights }: Measured): Promise<number> {
   const { slots, generationWorkers, generationThreads, generationLayout } = run.spec.compute;
   const config = run.inputs.model.shape;
-  const promptLength = Math.max(1, Math.min(16, Math.floor(config.maxPositions / 2)));
-  const maxNewTokens = Math.max(1, Math.min(ROUND_TOKENS, config.maxPositions - promptLength));
+  const { samples, promptLength, maxNewTokens } = sampledBy(run);
+  const prompts = Math.max(1, Math.round(slots / samples));
   const generator = await createGenerator({
     config,
     slots,
@@ -71,14 +72,40 @@ async function measureGeneration({ run, ort, weights }: Measured): Promise<numbe
     const params = { temperature: 1, topK: 0, topP: 1, maxNewTokens, stopTokens: [] };
     let round = 0;
     return await rateOf(async () => {
-      const key = { seed: 0, purpose: "rollout" as const, stage: 0, step: round++, group: 0, draw: 0 };
-      const samples = Array.from({ length: slots }, (_, sample) => ({ ...key, sample }));
-      await generator.submit({ id: `calibration-${round}`, prompt, samples, params });
-      return slots * maxNewTokens;
+      const key = { seed: 0, purpose: "rollout" as const, stage: 0, step: round++, draw: 0 };
+      const submit = (group: number): Promise<unknown> =>
+        generator.submit({
+          id: `calibration-${round}-${group}`,
+          prompt,
+          samples: Array.from({ length: samples }, (_, sample) => ({ ...key, group, sample })),
+          params,
+        });
+      await Promise.all(Array.from({ length: prompts }, (_, group) => submit(group)));
+      return prompts * samples * maxNewTokens;
     });
   } finally {
     await generator.close();
   }
+}
+
+interface Sampled {
+  /** Of one prompt. */
+  readonly samples: number;
+  readonly promptLength: number;
+  readonly maxNewTokens: number;
+}
+
+/** As the last stage that samples does, else the evaluation: with few new tokens, reading prompts is most of the work. */
+function sampledBy({ spec, inputs }: ResolvedRun): Sampled {
+  const rollouts = spec.stages.map(rolloutsOf).findLast((one) => one !== undefined);
+  const { evaluation } = spec;
+  const { maxPositions } = inputs.model.shape;
+  const samples = rollouts?.groupSize ?? evaluation?.samples ?? 1;
+  const longest = rollouts?.maxPromptLength ?? evaluation?.maxPromptLength ?? ROUND_TOKENS;
+  const wanted = rollouts?.sampling.maxNewTokens ?? evaluation?.maxNewTokens ?? ROUND_TOKENS;
+  const promptLength = Math.max(1, Math.min(longest, MAX_PROMPT_TOKENS, maxPositions - 1));
+  const maxNewTokens = Math.max(1, Math.min(wanted, ROUND_TOKENS, maxPositions - promptLength));
+  return { samples, promptLength, maxNewTokens };
 }
 
 /** Work per second: one warm-up round, then rounds until the budget is spent. */

@@ -101,7 +101,7 @@ export function renderCost(plan: Plan, time: TimeEstimate | undefined, style: Te
       : [
           [
             "time",
-            `about ${formatDuration(time.totalSeconds)} at most${beside(run)}, evaluations ${formatDuration(time.evaluationSeconds)} of it`,
+            `about ${formatDuration(time.totalSeconds)} where every answer is at its longest${beside(run)}, evaluations ${formatDuration(time.evaluationSeconds)} of it`,
           ],
         ]),
     ...actorRows(run, time),
