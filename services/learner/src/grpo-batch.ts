@@ -2,7 +2,7 @@
  * A GRPO batch: scored trajectories into training rows. Group baselines leave failed samples out, and failed samples are
  * masked (S1); the order is by group and sample (D1). Pure.
  */
-import { groupAdvantages, klEstimate } from "@oarlock/rl";
+import { groupAdvantages, klEstimate, penalisedReward } from "@oarlock/rl";
 import type { Trajectory } from "@oarlock/proto";
 import type { ResolvedGrpo, ResolvedRollouts } from "@oarlock/runfile";
 import type { TrainingRow } from "@oarlock/training";
@@ -90,7 +90,7 @@ export function assembleBatch(
       return { ...sample, row: reference === undefined ? row : { ...row, refLogprobs: reference } };
     }),
   );
-  const rewards = withReference.map((group) => group.map((sample) => penalisedReward(sample, grpo)));
+  const rewards = withReference.map((group) => group.map((sample) => rewardOf(sample, grpo)));
   const advantages = rewards.map((group) => groupAdvantages(grpo.advantage, group));
   const rows = withReference.flatMap((group, g) =>
     group.map(({ row }, s) => withAdvantage(row, advantages[g]?.[s] ?? 0)),
@@ -111,17 +111,16 @@ export function meanSampleKl(rows: readonly TrainingRow[]): number {
   return sums.reduce((total, sum) => total + sum, 0) / Math.max(1, sums.length);
 }
 
-/** R − β · Σ_t kl_t where the KL penalty is part of the reward, else R. */
-function penalisedReward({ reward, row }: JudgedSample, grpo: ResolvedGrpo): number | undefined {
-  const { kl } = grpo;
-  if (reward.total === undefined || kl.placement !== "reward" || row.refLogprobs === undefined) {
+/** The reward with its KL penalty, where that is part of it. */
+function rewardOf({ reward, row }: JudgedSample, { kl }: ResolvedGrpo): number | undefined {
+  const { tokens, promptLength, oldLogprobs, refLogprobs } = row;
+  if (reward.total === undefined || kl.placement !== "reward" || refLogprobs === undefined)
     return reward.total;
-  }
-  let penalty = 0;
-  for (let t = row.promptLength; t < row.tokens.length; t++) {
-    penalty += klEstimate(kl.estimator, (row.oldLogprobs?.[t] ?? 0) - (row.refLogprobs[t] ?? 0));
-  }
-  return reward.total - kl.coefficient * penalty;
+  const gaps = Array.from(tokens.subarray(promptLength), (_, at) => {
+    const token = promptLength + at;
+    return (oldLogprobs?.[token] ?? 0) - (refLogprobs[token] ?? 0);
+  });
+  return penalisedReward(reward.total, gaps, kl);
 }
 
 function withAdvantage(row: TrainingRow, advantage: number): TrainingRow {
