@@ -146,9 +146,16 @@ describe("numbers", () => {
     relativeTolerance: 0,
   });
 
-  test.each(["The answer is 18.", "18 apples", "it costs $18 in all", "Answer: **18**", "18 %"])(
-    "an expected sentence with one number means it: %j",
-    (answer) => expect(last(input("so 18", { answer }))).toMatchObject(one),
+  test.each([
+    "The answer is 18.",
+    "18 apples",
+    "it costs $18 in all",
+    "Answer: **18**",
+    "18 %",
+    "9 + 9 = 18.\nA: 18",
+    "He has 3 * 6 apples. That makes 18.",
+  ])("an expected sentence with one number means it: %j", (answer) =>
+    expect(last(input("so 18", { answer }))).toMatchObject(one),
   );
 
   test.each([

@@ -103,8 +103,13 @@ const SENTENCE = /^(?:[\p{L}'’]+[.,:;!?]*\s+)*["'*(]*#["'*)]*[.,:;!?]*(?:\s+[\
 function expectedNumber(text: string, extract: Extraction): Reading | undefined {
   const known = read(text) ?? find(text, "hashes");
   if (known !== undefined || extract !== "last-number") return known ?? find(text, extract);
-  // A list, an interval or a term has a last number, too, which is not the answer.
-  const bare = text.trim().replaceAll(/[$€£¥#]/g, "");
+  // A list, an interval or a term has a last number, too, which is not the answer. A solution ends with it.
+  const end =
+    text
+      .trim()
+      .split(/\n+|(?<=[.!?])\s+(?=\p{Lu})/u)
+      .at(-1) ?? "";
+  const bare = end.replaceAll(/[$€£¥#]/g, "");
   const around = bare.replaceAll(ANY_NUMBER, (number) => (number.endsWith(" ") ? "# " : "#"));
   return SENTENCE.test(around) ? find(text, extract) : undefined;
 }
