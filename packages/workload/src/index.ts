@@ -12,7 +12,7 @@ export {
   type TokenizedPrompt,
 } from "./tokens.ts";
 export { openRunData, type RunData, type RunDataOptions } from "./run-data.ts";
-export type { Preferences, PromptRow, Split, StepLabels } from "./rows.ts";
+export { type Preferences, type PromptRow, scorerFields, type Split, type StepLabels } from "./rows.ts";
 export { openRunScorers, type OpenedScorers, openScorerSet, type RewardModels } from "./scorers.ts";
 export type { ScorerSet } from "@oarlock/scoring";
 export { saveFinal, saveStageModel } from "./final-model.ts";

@@ -1,8 +1,11 @@
-/** Plain text, preference pairs and labelled steps: no first turn on both sides of a split, and what is left out is counted. */
+/**
+ * What scorers are told of a row; plain text, preference pairs and labelled steps: no first turn on both sides of a split, and what
+ * is left out is counted.
+ */
 import type { Row } from "@oarlock/data";
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, test } from "vitest";
-import { demonstrationRows, labelledSteps, preferenceRankings, promptRows } from "./rows.ts";
+import { demonstrationRows, labelledSteps, preferenceRankings, promptRows, scorerFields } from "./rows.ts";
 
 const files = characterTokenizer({
   alphabet: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789: \n",
@@ -26,6 +29,27 @@ const options = {
 } as const;
 const questionOf = ([preferred]: readonly Int32Array[]): string =>
   /question (\d+)/.exec(tokenizer.decode([...(preferred ?? [])], { skipSpecialTokens: true }))?.[1] ?? "";
+
+describe("what scorers are told", () => {
+  test("has the answer that was found, whatever a column of that name holds", async () => {
+    const columns = [undefined, "raw", null, 7, ["2"], { value: "2" }].map((answer) => ({
+      answer,
+      kind: "sum",
+    }));
+    const asked = await promptRows(
+      columns.map((fields) => ({ prompt: "1", answer: "2", fields })),
+      options,
+    );
+    expect(asked.map(({ fieldsJson }) => JSON.parse(fieldsJson) as unknown)).toEqual(
+      columns.map(() => ({ kind: "sum", answer: "2" })),
+    );
+  });
+
+  test("has the columns as they are where no answer was found, and a number that is the answer", () => {
+    expect(scorerFields({ prompt: "1", fields: { answer: [2] } })).toEqual({ answer: [2] });
+    expect(scorerFields({ prompt: "1", answer: "2", fields: { answer: 2 } })).toEqual({ answer: 2 });
+  });
+});
 
 describe("plain text", () => {
   const text: Row = { prompt: "", completion: "once", isPlainText: true, fields: { text: "once" } };

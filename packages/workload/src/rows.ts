@@ -16,11 +16,19 @@ import type { Rendering, TokenizedRanking, TokenizedSteps } from "./tokens.ts";
 export interface PromptRow {
   readonly id: string;
   readonly tokens: Int32Array;
-  /** The data row as a JSON object, for scorers. */
+  /** What scorers are told of the data row, as a JSON object. */
   readonly fieldsJson: string;
   /** For samples that people read. */
   readonly text: string;
   readonly answer?: string;
+}
+
+/** What scorers are told of a row: its columns, and as `answer` what a mapping or a convention found, whatever that column holds. */
+export function scorerFields({ answer, fields }: Row): Row["fields"] {
+  const { answer: raw } = fields;
+  // A number stays one for functions; verifiers compare with its digits.
+  const isSame = typeof raw === "number" && String(raw) === answer;
+  return answer === undefined || isSame ? fields : { ...fields, answer };
 }
 
 /** How the rows of one data block become tokens. */
@@ -37,11 +45,11 @@ export async function promptRows(rows: readonly Row[], options: RowOptions): Pro
   const prompts = await inSlices(rows, (row, index): PromptRow | undefined => {
     const { tokens, text } = promptTokens(rowPrompt(row), rendering, tokenizer);
     if (tokens.length === 0 || tokens.length > maxTokens) return undefined;
-    const { answer, fields } = row;
+    const { answer } = row;
     return {
       id: String(index),
       tokens,
-      fieldsJson: JSON.stringify(answer === undefined ? fields : { answer, ...fields }),
+      fieldsJson: JSON.stringify(scorerFields(row)),
       text,
       ...(answer === undefined ? {} : { answer }),
     };

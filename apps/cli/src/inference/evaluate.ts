@@ -3,7 +3,7 @@ import { evaluationMetrics, whyFailed } from "@oarlock/learner";
 import { OarlockError } from "@oarlock/errors";
 import type { Completion } from "@oarlock/generation";
 import type { ResolvedEvaluation } from "@oarlock/runfile";
-import { openData, type ScorerSet } from "@oarlock/workload";
+import { openData, scorerFields, type ScorerSet } from "@oarlock/workload";
 import { promptTokens, renderingOf, type TokenizedPrompt } from "@oarlock/workload";
 import type { Policy } from "./policy.ts";
 
@@ -56,8 +56,7 @@ export async function evaluate(policy: Policy, options: EvaluateOptions): Promis
   let done = 0;
   const prompts = await Promise.all(
     rows.map(async ({ row, prompt }, group) => {
-      const fields = row.answer === undefined ? row.fields : { answer: row.answer, ...row.fields };
-      const scored = await scorePrompt({ policy, prompt, fields, group, ...options });
+      const scored = await scorePrompt({ policy, prompt, fields: scorerFields(row), group, ...options });
       onProgress(++done, rows.length);
       return scored;
     }),
