@@ -77,6 +77,20 @@ export const DATA_CASES: readonly BadInput[] = [
     says: ["line 1 of ./rows.jsonl: ", "completion"],
   },
   {
+    title: "a demonstration that ends with a question",
+    change: [fileData("./rows.jsonl")],
+    files: {
+      "rows.jsonl": `${JSON.stringify({
+        messages: [
+          { role: "user", content: "1+1=" },
+          { role: "assistant", content: "2" },
+          { role: "user", content: "2+2=" },
+        ],
+      })}\n`,
+    },
+    says: ["line 1 of ./rows.jsonl: ", "completion"],
+  },
+  {
     title: "a character that the tokenizer does not have",
     change: [fileData("./rows.jsonl")],
     files: { "rows.jsonl": '{"prompt":"1+1=","completion":"2"}\n{"prompt":"1-1=","completion":"0"}\n' },

@@ -190,7 +190,7 @@ interface Parts {
   readonly rejected?: Prompt;
 }
 
-/** A whole conversation in one column: the last assistant turn is the completion. */
+/** A whole conversation in one column: the assistant's turn at its end, where it ends with one, is the completion. */
 function conversationParts(record: TableRecord, names: ColumnNames): Parts {
   const found = find(record, "messages", names);
   if (!found) return {};

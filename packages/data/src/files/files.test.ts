@@ -42,6 +42,19 @@ describe("conventions", () => {
       rejected: [other],
     });
   });
+  test("a conversation that ends with a question is all prompt, also behind examples and calls of tools", () => {
+    const question = { role: "user", content: "And you?" };
+    const result = { role: "tool", content: "7" };
+    for (const messages of [[user, assistant, question], [user, assistant, result], [user]]) {
+      const { prompt, completion } = row({ messages });
+      expect(prompt).toEqual(messages);
+      expect(completion).toBeUndefined();
+    }
+    expect(row({ messages: [user, assistant, result, assistant] })).toMatchObject({
+      prompt: [user, assistant, result],
+      completion: [assistant],
+    });
+  });
   test("TRL: language modelling, a column text and no prompt", () => {
     expect(row({ text: "Once" })).toEqual({
       prompt: "",

@@ -35,13 +35,11 @@ export function toMessages(value: unknown): readonly ChatMessage[] | undefined {
   return list.length > 0 && complete.length === list.length ? complete : undefined;
 }
 
-/** A conversation split before its last assistant turn: what leads to it, and that turn with what follows. */
+/** A conversation split before the assistant's turn that ends it; one that ends with another's waits for a reply: all of it is prompt. */
 export function splitLastReply(messages: readonly ChatMessage[]): {
   prompt: readonly ChatMessage[];
   reply: readonly ChatMessage[];
 } {
-  let last = messages.length - 1;
-  while (last >= 0 && messages[last]?.role !== "assistant") last--;
-  const at = last < 0 ? messages.length : last;
+  const at = messages.at(-1)?.role === "assistant" ? messages.length - 1 : messages.length;
   return { prompt: messages.slice(0, at), reply: messages.slice(at) };
 }
