@@ -97,19 +97,17 @@ function answerText(found: Found | undefined): string | undefined {
 
 /** The row that a record means. Throws `DATA_ROW`. */
 export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
-  const parts = { ...conversationParts(record, names), ...preferenceParts(record, names) };
-  const prompt = promptOf(record, names) ?? parts.prompt;
+  const { prompt, completion, chosen, rejected } = partsOf(record, names);
   if (prompt === undefined) return withoutPrompt(record, names);
   refuseTools(record, prompt);
-  const completion = textOrMessages(record, find(record, "completion", names)) ?? parts.completion;
   const answer = answerText(find(record, "answer", names));
   const ranking = rankingOf(record, names);
   const steps = stepsOf(record, names);
   return {
     prompt,
     ...(completion !== undefined && { completion }),
-    ...(parts.chosen !== undefined && { chosen: parts.chosen }),
-    ...(parts.rejected !== undefined && { rejected: parts.rejected }),
+    ...(chosen !== undefined && { chosen }),
+    ...(rejected !== undefined && { rejected }),
     ...(ranking !== undefined && { ranking }),
     ...(steps !== undefined && { steps }),
     ...(answer !== undefined && { answer }),
@@ -184,10 +182,25 @@ function promptOf(record: TableRecord, names: ColumnNames): Prompt | undefined {
 }
 
 interface Parts {
-  readonly prompt?: Prompt;
-  readonly completion?: Prompt;
+  readonly prompt?: Prompt | undefined;
+  readonly completion?: Prompt | undefined;
   readonly chosen?: Prompt;
   readonly rejected?: Prompt;
+}
+
+/** Prompt, completion and pair. Sets of whole dialogues often have the first question as a column of its own too. */
+function partsOf(record: TableRecord, names: ColumnNames): Parts {
+  const { prompt: before, completion: reply } = conversationParts(record, names);
+  const asked = promptOf(record, names);
+  const completion = textOrMessages(record, find(record, "completion", names));
+  const pair = preferenceParts(record, names, asked);
+  if (pair !== undefined) {
+    const prompt = pair.prompt?.length ? pair.prompt : (asked ?? before ?? pair.prompt);
+    return { completion: completion ?? reply, ...pair, prompt };
+  }
+  // A reply belongs to the turns before it.
+  const isReplied = completion === undefined && reply !== undefined && names.prompt === undefined;
+  return { prompt: isReplied ? before : (asked ?? before), completion: completion ?? reply };
 }
 
 /** A whole conversation in one column: the assistant's turn at its end, where it ends with one, is the completion. */
@@ -205,15 +218,18 @@ function conversationParts(record: TableRecord, names: ColumnNames): Parts {
   return { prompt, ...(reply.length > 0 && { completion: reply }) };
 }
 
-/** A preference pair; without a prompt column, what both sides begin with is the prompt. */
-function preferenceParts(record: TableRecord, names: ColumnNames): Parts {
+/** A preference pair. What both sides begin with is the prompt, unless a column has one of their kind (TRL: maybe_extract_prompt). */
+function preferenceParts(
+  record: TableRecord,
+  names: ColumnNames,
+  asked: Prompt | undefined,
+): Parts | undefined {
   const [chosen, rejected] = [
     textOrMessages(record, find(record, "chosen", names)),
     textOrMessages(record, find(record, "rejected", names)),
   ];
-  if (chosen === undefined || rejected === undefined) return {};
-  const hasPrompt = promptOf(record, names) !== undefined || find(record, "messages", names) !== undefined;
-  if (hasPrompt || typeof chosen !== typeof rejected) return { chosen, rejected };
+  if (chosen === undefined || rejected === undefined) return undefined;
+  if (typeof asked === typeof chosen || typeof chosen !== typeof rejected) return { chosen, rejected };
   return typeof chosen === "string" && typeof rejected === "string"
     ? splitText(chosen, rejected)
     : splitTurns(chosen, rejected);
@@ -229,9 +245,11 @@ function splitText(chosen: string, rejected: string): Parts {
   return { prompt: chosen.slice(0, at), chosen: chosen.slice(at), rejected: rejected.slice(at) };
 }
 
+/** The common turns; each side keeps one at least. */
 function splitTurns(chosen: Prompt, rejected: Prompt): Parts {
+  const most = Math.min(chosen.length, rejected.length) - 1;
   let same = 0;
-  while (same < chosen.length && JSON.stringify(chosen[same]) === JSON.stringify(rejected[same])) same++;
+  while (same < most && JSON.stringify(chosen[same]) === JSON.stringify(rejected[same])) same++;
   return { prompt: chosen.slice(0, same), chosen: chosen.slice(same), rejected: rejected.slice(same) };
 }
 

@@ -42,6 +42,43 @@ describe("conventions", () => {
       rejected: [other],
     });
   });
+  test("TRL: a pair of whole dialogues has its prompt in them, beside a prompt of text too", () => {
+    const other = { role: "assistant", content: "No" };
+    const pair = { chosen: [user, assistant], rejected: [user, other] };
+    // As ultrafeedback_binarized has them.
+    for (const more of [{}, { prompt: "Hi" }, { prompt: "Hi", messages: [user, assistant] }])
+      expect(row({ ...more, ...pair })).toMatchObject({
+        prompt: [user],
+        chosen: [assistant],
+        rejected: [other],
+      });
+    expect(row({ prompt: "Hi", chosen: [user, assistant], rejected: [user, assistant, user] })).toMatchObject(
+      {
+        prompt: [user],
+        chosen: [assistant],
+        rejected: [assistant, user],
+      },
+    );
+    // A prompt of messages is the prompt, and so is one that the dialogues do not begin with.
+    expect(row({ prompt: [user], ...pair })).toMatchObject({ prompt: [user], ...pair });
+    const replies = { chosen: [assistant], rejected: [other] };
+    expect(row({ prompt: "Hi", ...replies })).toMatchObject({ prompt: "Hi", ...replies });
+    expect(row({ prompt: "Hi", chosen: "a", rejected: "b", messages: [user, assistant] }).prompt).toBe("Hi");
+  });
+  test("a reply of messages has its prompt there, beside a prompt of text too", () => {
+    const question = { role: "user", content: "And you?" };
+    const messages = [user, assistant, question, assistant];
+    // As ultrachat has them.
+    const expected = { prompt: [user, assistant, question], completion: [assistant] };
+    expect(row({ prompt: "Hi", messages })).toMatchObject(expected);
+    expect(row({ prompt: "Hi", messages: [user] }).prompt).toBe("Hi");
+    expect(row({ prompt: "Hi", completion: "Hello", messages })).toMatchObject({
+      prompt: "Hi",
+      completion: "Hello",
+    });
+    // What was named is taken.
+    expect(row({ prompt: "Hi", messages }, { prompt: "prompt" }).prompt).toBe("Hi");
+  });
   test("a conversation that ends with a question is all prompt, also behind examples and calls of tools", () => {
     const question = { role: "user", content: "And you?" };
     const result = { role: "tool", content: "7" };
