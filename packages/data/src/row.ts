@@ -41,9 +41,9 @@ export interface Dataset {
   readonly rows: readonly Row[];
   /** SHA-256 of the content, after `skip` and `limit` (D1). */
   readonly digest: string;
-  /** Which parts every row has, e.g. "prompt", "answer", and the columns of the source. */
+  /** Which parts every row has, e.g. "prompt", "answer", and the columns of the source that are text or a number in each. */
   readonly parts: readonly string[];
-  /** Which parts only some rows have, each with the place of the first row that lacks it. */
+  /** Which of both only some rows have, each with the place of the first row that lacks it. */
   readonly partial?: Readonly<Record<string, string>>;
   /** Where a row stands: "line 17 of rows.jsonl". */
   readonly placeOf?: (index: number) => string;

@@ -111,6 +111,25 @@ export const DATA_CASES: readonly BadInput[] = [
     says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no such part"],
   },
   {
+    title: "an answer that is a list",
+    change: [grpoFile("./prompts.jsonl")],
+    files: {
+      "prompts.jsonl": `${'{"prompt":"1+1=","answer":"2"}\n'.repeat(40)}{"prompt":"1+2=","answer":["3"]}\n`,
+    },
+    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no such part"],
+  },
+  {
+    title: "an answer of one's own that is a list",
+    change: [
+      [
+        GRPO_DATA,
+        "data: { type: file, file: { path: ./prompts.jsonl, fields: { answer: sum } } }\n        steps: 20\n        groupSize",
+      ],
+    ],
+    files: { "prompts.jsonl": '{"prompt":"1+2=","sum":["3"]}\n' },
+    says: ["line 1", 'field "sum"', '["3"] (list)', "text or a number"],
+  },
+  {
     title: "a column twice in CSV",
     change: [fileData("./rows.csv")],
     files: { "rows.csv": "prompt,completion,prompt\n1+1=,2,1+2=\n" },

@@ -51,13 +51,16 @@ interface Found {
   readonly value: unknown;
 }
 
+/** NaN is what data frames write for null into columns of numbers. */
+const isNull = (value: unknown): boolean => value === null || Number.isNaN(value);
+
 /** The column of a part in this record; a column that the user named must be there. */
 function find(record: TableRecord, part: keyof ColumnNames, names: ColumnNames): Found | undefined {
   const named = names[part];
   const candidates = named === undefined ? conventions[part] : [named];
   for (const column of candidates) {
     const value = valueAt(record.values, column);
-    if (value !== undefined && value !== null) return { column, value };
+    if (value !== undefined && !isNull(value)) return { column, value };
   }
   if (named === undefined) return undefined;
   throw refusal(record, named, absence(record, named));
@@ -65,7 +68,8 @@ function find(record: TableRecord, part: keyof ColumnNames, names: ColumnNames):
 
 /** Why a column gives nothing: it is null, or it is not there, and what then helps. */
 function absence({ values }: TableRecord, column: string, help = ""): string {
-  if (valueAt(values, column) === null) return "is null; accepted: a value in every row";
+  const value = valueAt(values, column);
+  if (isNull(value)) return `is ${String(value)}; accepted: a value in every row`;
   return `missing; the row has: ${Object.keys(values).join(", ")}${help}`;
 }
 
@@ -84,15 +88,15 @@ function textOrMessages(record: TableRecord, found: Found | undefined): Prompt |
   );
 }
 
-/** Answers are compared as text; numbers count as their digits. Anything else stays in `fields` only. */
-function answerText(found: Found | undefined): string | undefined {
+/** Answers are compared as text; numbers count as their digits. Anything else stays in `fields` only, and is not to be named. */
+function answerOf(record: TableRecord, names: ColumnNames): string | undefined {
+  const found = find(record, "answer", names);
   if (!found) return undefined;
-  const { value } = found;
-  return typeof value === "string"
-    ? value
-    : typeof value === "number" || typeof value === "bigint"
-      ? String(value)
-      : undefined;
+  const { column, value } = found;
+  if (typeof value === "string") return value;
+  if (typeof value === "bigint" || Number.isFinite(value)) return String(value);
+  if (names.answer === undefined) return undefined;
+  throw refusal(record, column, `is ${describe(value)}; accepted: text or a number`);
 }
 
 /** The row that a record means. Throws `DATA_ROW`. */
@@ -100,7 +104,7 @@ export function toRow(record: TableRecord, names: ColumnNames = {}): Row {
   const { prompt, completion, chosen, rejected } = partsOf(record, names);
   if (prompt === undefined) return withoutPrompt(record, names);
   refuseTools(record, prompt);
-  const answer = answerText(find(record, "answer", names));
+  const answer = answerOf(record, names);
   const ranking = rankingOf(record, names);
   const steps = stepsOf(record, names);
   return {

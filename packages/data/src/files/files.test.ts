@@ -184,6 +184,17 @@ describe("conventions", () => {
       /row 1, field "query": missing; the row has: q/,
     );
   });
+  test("an answer is text or a finite number; NaN is none, and what is named must be one", () => {
+    expect(row({ prompt: "q", answer: NaN, solution: 1.5 })).toMatchObject({ prompt: "q", answer: "1.5" });
+    for (const answer of [null, NaN, Infinity, true, ["2"], { value: "2" }])
+      expect(row({ prompt: "q", answer }).answer).toBeUndefined();
+    expect(() => row({ prompt: "q", a: NaN }, { answer: "a" })).toThrow(
+      /field "a": is NaN; accepted: a value in every row/,
+    );
+    expect(() => row({ prompt: "q", a: ["2"] }, { answer: "a" })).toThrow(
+      /DATA_ROW.*field "a": is \["2"\] \(list\); accepted: text or a number/,
+    );
+  });
   test("X1: a wrong value names place, field, value and what is accepted", () => {
     expect(() => row({ prompt: 5 })).toThrow(/row 1, field "prompt": is 5 \(number\); accepted: text/);
     expect(() => row({ body: "x" })).toThrow(/fields\.prompt/);
@@ -240,6 +251,17 @@ describe("formats", () => {
     ];
     expect([first.rows[0]?.answer, second.rows[0]?.answer]).toEqual(["1", "2"]);
     expect(first.digest).not.toBe(second.digest);
+  });
+  test("a part that every row has is one that a verifier can read in each", async () => {
+    const folder = temporaryFolder();
+    const values = ['"2"', "2", "null", "true", '["2"]', '{ "value": "2" }'];
+    for (const value of values) {
+      writeFileSync(join(folder, "a.jsonl"), `{"prompt":"q","answer":"2"}\n{"prompt":"q","answer":${value}}`);
+      const { parts, partial } = await openFileData({ path: "a.jsonl" }, { baseDir: folder });
+      const isReadable = values.indexOf(value) < 2;
+      expect(parts).toEqual(isReadable ? ["prompt", "answer"] : ["prompt"]);
+      expect(partial).toEqual(isReadable ? {} : { answer: "line 2 of a.jsonl" });
+    }
   });
   test.each([
     ["a.jsonl", '{"prompt": "x"}\n{"prompt": }', /a\.jsonl: line 2 is no JSON/],

@@ -144,14 +144,17 @@ function digestOf(rows: readonly Row[]): string {
   return hash.digest("hex");
 }
 
-/** The parts and columns that every row has, and those that only some have. */
+/** What a verifier can read as an answer: of JSON, so a number is finite. */
+const isReadable = (value: unknown): boolean => typeof value === "string" || typeof value === "number";
+
+/** The parts and the columns of texts or numbers that every row has, and those that only some have. */
 function partsOf(
   rows: readonly Row[],
   placeOf: (index: number) => string,
 ): Pick<Dataset, "parts"> & { readonly partial: Readonly<Record<string, string>> } {
   const counts = new Map<string, number>();
   const namesOf = ({ fields, ...parts }: Row): Set<string> =>
-    new Set([...Object.keys(parts), ...Object.keys(fields)]);
+    new Set([...Object.keys(parts), ...Object.keys(fields).filter((column) => isReadable(fields[column]))]);
   for (const row of rows) for (const name of namesOf(row)) counts.set(name, (counts.get(name) ?? 0) + 1);
   const names = [...counts.keys()];
   const isWhole = (name: string): boolean => counts.get(name) === rows.length;

@@ -102,7 +102,11 @@ function record(value: unknown, place: string): TableRecord {
 export function describe(value: unknown): string {
   if (value === undefined) return "missing";
   const shown =
-    JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? String(inner) : inner)) ?? "";
+    JSON.stringify(value, (_, inner: unknown) =>
+      typeof inner === "bigint" || (typeof inner === "number" && !Number.isFinite(inner))
+        ? String(inner)
+        : inner,
+    ) ?? "";
   const kind = Array.isArray(value) ? "list" : value === null ? "null" : typeof value;
   return `${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown} (${kind})`;
 }
