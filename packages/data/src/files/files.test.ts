@@ -242,6 +242,37 @@ describe("formats", () => {
     }
     expect(digests.size).toBe(1);
   });
+  test("integers of JSON keep their digits: those that no double holds are text, as those of Parquet", async () => {
+    const line =
+      '{"prompt":"say \\"12345678901234567890\\\\","12345678901234567890":[12345678901234567890, -9007199254740993],' +
+      '"near":9007199254740991,"share":0.1234567890123456,"power":1.5e-12345678901234567,"big":12345678901234567890.0}';
+    const expected = {
+      prompt: 'say "12345678901234567890\\',
+      "12345678901234567890": ["12345678901234567890", "-9007199254740993"],
+      near: 9007199254740991,
+      share: 0.1234567890123456,
+      power: 0,
+      big: 12345678901234567000,
+    };
+    for (const [format, content] of [
+      ["jsonl", line],
+      ["json", `[${line}]`],
+    ] as const) {
+      const table = await readTable("a", new TextEncoder().encode(content), format);
+      expect(table.map(({ values }) => values)).toEqual([expected]);
+    }
+    // What is no JSON does not become it.
+    for (const wrong of ['{12345678901234567890:""}', '{"a":01234567890123456789}', '"12345678901234567890'])
+      await expect(readTable("a", new TextEncoder().encode(wrong), "jsonl")).rejects.toThrow(
+        /line 1 is no JSON/,
+      );
+  });
+  const digits = fc.constantFrom('"', "\\", ":", ",", "-", " ", "u0022", "12345678901234567890");
+  test.prop([fc.array(fc.string({ unit: digits }))])("texts keep their digits as they are", async (a) => {
+    const line = JSON.stringify({ a, b: 0 }).replace(/0}$/, "-12345678901234567890}");
+    const table = await readTable("a", new TextEncoder().encode(line), "jsonl");
+    expect(table[0]?.values).toEqual({ a, b: "-12345678901234567890" });
+  });
   test("skip and limit; the digest is of what is left", async () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, "a.jsonl"), jsonl);

@@ -111,6 +111,23 @@ export function describe(value: unknown): string {
   return `${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown} (${kind})`;
 }
 
+/** An integer of JSON that a double may not hold; not the digits of a fraction or of an exponent. */
+const LONG_INTEGER = /(?<![\w.+-])-?\d{16,}(?![\d.eE])/;
+const QUOTES_AND_LONG_INTEGERS = new RegExp(String.raw`\\.|"|${LONG_INTEGER.source}`, "g");
+
+/** JSON whose integers keep their digits: those that a double does not hold are text, as those of Parquet become it. */
+function parseJson(content: string): unknown {
+  const parsed: unknown = JSON.parse(content);
+  if (!LONG_INTEGER.test(content)) return parsed;
+  let isText = false;
+  const exact = content.replaceAll(QUOTES_AND_LONG_INTEGERS, (found) => {
+    if (found === '"') isText = !isText;
+    const isLong = !isText && LONG_INTEGER.test(found) && !Number.isSafeInteger(Number(found));
+    return isLong ? `"${found}"` : found;
+  });
+  return JSON.parse(exact);
+}
+
 /** Of two columns of one name, the second would silently be the one that counts. */
 function distinctColumns(header: readonly string[]): string[] {
   const twice = header.find((column, i) => header.indexOf(column) !== i);
@@ -132,7 +149,7 @@ const readers: {
         if (line.trim() === "") return;
         const place = `line ${i + 1}`;
         try {
-          records.push(record(JSON.parse(line), place));
+          records.push(record(parseJson(line), place));
         } catch (reason) {
           if (reason instanceof OarlockError) throw reason;
           throw new OarlockError(
@@ -144,7 +161,7 @@ const readers: {
     return records;
   },
   json(bytes) {
-    const parsed: unknown = JSON.parse(text(bytes));
+    const parsed = parseJson(text(bytes));
     const rows = isJsonObject(parsed) && Array.isArray(parsed["data"]) ? parsed["data"] : parsed;
     if (!Array.isArray(rows))
       throw new OarlockError(
