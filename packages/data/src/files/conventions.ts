@@ -1,8 +1,8 @@
 /**
  * Which column means what: the conventions of TRL (prompt, prompt-completion, preference, stepwise supervision,
  * conversational, language modelling), verl (prompt as messages, reward_model.ground_truth), Alpaca (instruction, input, output),
- * ShareGPT and Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that names place, field and
- * value.
+ * SVAMP (Body, Question), ShareGPT and Anthropic's hh-rlhf, and a mapping of the user's own. A record in, a row out, or an error that
+ * names place, field and value.
  */
 import { OarlockError } from "@oarlock/errors";
 import type { LabelledText, Prompt, Row } from "../row.ts";
@@ -175,13 +175,30 @@ function stepsOf(record: TableRecord, names: ColumnNames): readonly LabelledText
   throw refusal(record, column, steps.message);
 }
 
-/** The prompt column; Alpaca's `input` is appended to its instruction. */
+interface Beside {
+  readonly column: string;
+  readonly join: (prompt: string, beside: string) => string;
+}
+
+/** What some prompts cannot be answered without stands in a column beside theirs. */
+const beside: Readonly<Record<string, Beside>> = {
+  // Alpaca.
+  instruction: { column: "input", join: (instruction, input) => `${instruction}\n\n${input}` },
+  // SVAMP, as Qwen2.5-Math's evaluation joins it.
+  Question: {
+    column: "Body",
+    join: (question, body) => `${body.trim().replace(/\.?$/, ".")} ${question.trim()}`,
+  },
+};
+
+/** The prompt column, with what belongs to it. */
 function promptOf(record: TableRecord, names: ColumnNames): Prompt | undefined {
   const found = find(record, "prompt", names);
   const prompt = textOrMessages(record, found);
-  const extra = found?.column === "instruction" ? record.values["input"] : undefined;
-  return typeof prompt === "string" && typeof extra === "string" && extra !== ""
-    ? `${prompt}\n\n${extra}`
+  const more = found && beside[found.column];
+  const extra = more && record.values[more.column];
+  return more && typeof prompt === "string" && typeof extra === "string" && extra !== ""
+    ? more.join(prompt, extra)
     : prompt;
 }
 

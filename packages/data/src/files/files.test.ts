@@ -175,6 +175,17 @@ describe("conventions", () => {
       rejected: " Go away",
     });
   });
+  test("SVAMP: the story before the question, with a full stop where it has none", () => {
+    const Question = "How many are left?";
+    const expected = "Ann had 3 eggs. How many are left?";
+    expect(row({ Body: "Ann had 3 eggs", Question, Answer: 3 })).toMatchObject({
+      prompt: expected,
+      answer: "3",
+    });
+    expect(row({ Body: " Ann had 3 eggs. ", Question }).prompt).toBe(expected);
+    for (const Body of ["", null, 3]) expect(row({ Body, Question }).prompt).toBe(Question);
+    expect(row({ Body: "Ann had 3 eggs", question: Question }).prompt).toBe(Question);
+  });
   test("columns of one's own, also nested; what is named must be there", () => {
     expect(row({ q: "1+1", meta: { result: 2 } }, { prompt: "q", answer: "meta.result" })).toMatchObject({
       prompt: "1+1",
