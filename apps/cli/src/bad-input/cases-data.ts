@@ -130,6 +130,12 @@ export const DATA_CASES: readonly BadInput[] = [
     says: ["line 1", 'field "sum"', '["3"] (list)', "text or a number"],
   },
   {
+    title: "an empty cell of answers in CSV",
+    change: [grpoFile("./prompts.csv")],
+    files: { "prompts.csv": `prompt,answer\n${"1+1=,2\n".repeat(40)}1+2=,\n` },
+    says: ["REWARD_FIELD_MISSING", "row 41 of ./prompts.csv has no such part"],
+  },
+  {
     title: "a column twice in CSV",
     change: [fileData("./rows.csv")],
     files: { "rows.csv": "prompt,completion,prompt\n1+1=,2,1+2=\n" },

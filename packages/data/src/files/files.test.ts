@@ -232,6 +232,18 @@ describe("formats", () => {
     }
   });
 
+  test("an empty cell of CSV is null, quoted or not; an empty text of JSON is a text", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "a.csv"), 'prompt,answer,hint,\na,1,"",0\nb,,h,1\n');
+    const { rows, partial } = await openFileData({ path: "a.csv" }, { baseDir: folder });
+    expect(rows).toEqual([
+      { prompt: "a", answer: "1", fields: { prompt: "a", answer: "1", hint: null, "": "0" } },
+      { prompt: "b", fields: { prompt: "b", answer: null, hint: "h", "": "1" } },
+    ]);
+    expect(partial).toEqual({ answer: "row 2 of a.csv", hint: "row 1 of a.csv" });
+    expect(row({ prompt: "a", answer: "" }).answer).toBe("");
+  });
+
   test("JSON Lines, JSON, CSV and gzip hold the same rows", async () => {
     const folder = temporaryFolder();
     const csv = `prompt,answer\n"a,b",1\n"say ""x""",2\n`;

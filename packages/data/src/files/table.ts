@@ -175,6 +175,8 @@ const readers: {
     const rows = parseCsv(content, {
       delimiter: delimiterOf(content),
       columns: distinctColumns,
+      // CSV has no other null; `datasets` reads it so too.
+      cast: (cell, { header }) => (cell === "" && !header ? null : cell),
       skip_empty_lines: true,
       bom: true,
       max_record_size: 1 << 24,
