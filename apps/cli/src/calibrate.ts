@@ -97,15 +97,13 @@ interface Sampled {
 
 /** As the last stage that samples does, else the evaluation: with few new tokens, reading prompts is most of the work. */
 function sampledBy({ spec, inputs }: ResolvedRun): Sampled {
-  const rollouts = spec.stages.map(rolloutsOf).findLast((one) => one !== undefined);
-  const { evaluation } = spec;
+  const stage = spec.stages.map(rolloutsOf).findLast((one) => one !== undefined);
+  const ofStage = stage && { ...stage, ...stage.sampling, samples: stage.groupSize };
+  const wanted = ofStage ?? spec.evaluation ?? { samples: 1, maxPromptLength: 16, maxNewTokens: 1 };
   const { maxPositions } = inputs.model.shape;
-  const samples = rollouts?.groupSize ?? evaluation?.samples ?? 1;
-  const longest = rollouts?.maxPromptLength ?? evaluation?.maxPromptLength ?? ROUND_TOKENS;
-  const wanted = rollouts?.sampling.maxNewTokens ?? evaluation?.maxNewTokens ?? ROUND_TOKENS;
-  const promptLength = Math.max(1, Math.min(longest, MAX_PROMPT_TOKENS, maxPositions - 1));
-  const maxNewTokens = Math.max(1, Math.min(wanted, ROUND_TOKENS, maxPositions - promptLength));
-  return { samples, promptLength, maxNewTokens };
+  const promptLength = Math.max(1, Math.min(wanted.maxPromptLength, MAX_PROMPT_TOKENS, maxPositions - 1));
+  const maxNewTokens = Math.max(1, Math.min(wanted.maxNewTokens, ROUND_TOKENS, maxPositions - promptLength));
+  return { samples: wanted.samples, promptLength, maxNewTokens };
 }
 
 /** Work per second: one warm-up round, then rounds until the budget is spent. */

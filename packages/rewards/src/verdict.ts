@@ -110,5 +110,7 @@ export function expectedText(input: ScoringInput, field: string): string | Faile
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "bigint") return String(value);
   const held = Object.keys(input.fields).join(", ") || "nothing";
-  return failed("FIELD_MISSING", `the row has no text in "${field}"; it holds: ${held}`);
+  const kind = Array.isArray(value) ? "list" : value === null ? "null" : typeof value;
+  const found = value === undefined ? "" : ` (but ${kind})`;
+  return failed("FIELD_MISSING", `the row has no text in "${field}"${found}; it holds: ${held}`);
 }

@@ -2,9 +2,9 @@
 
 export interface Wakeup {
   /** Wakes everyone who waits now. */
-  wake(): void;
+  readonly wake: () => void;
   /** Resolves at the next `wake`, and when the signal aborts: look again, and at the signal, too. */
-  changed(signal?: AbortSignal): Promise<void>;
+  readonly changed: (signal?: AbortSignal) => Promise<void>;
 }
 
 export function createWakeup(): Wakeup {

@@ -108,7 +108,7 @@ export const DATA_CASES: readonly BadInput[] = [
     files: {
       "prompts.jsonl": `${'{"prompt":"1+1=","answer":"2"}\n'.repeat(40)}{"prompt":"1+2="}\n`,
     },
-    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no such part"],
+    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no text or number of that name"],
   },
   {
     title: "an answer that is a list",
@@ -116,7 +116,7 @@ export const DATA_CASES: readonly BadInput[] = [
     files: {
       "prompts.jsonl": `${'{"prompt":"1+1=","answer":"2"}\n'.repeat(40)}{"prompt":"1+2=","answer":["3"]}\n`,
     },
-    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no such part"],
+    says: ["REWARD_FIELD_MISSING", "line 41 of ./prompts.jsonl has no text or number of that name"],
   },
   {
     title: "an answer of one's own that is a list",
@@ -133,7 +133,7 @@ export const DATA_CASES: readonly BadInput[] = [
     title: "an empty cell of answers in CSV",
     change: [grpoFile("./prompts.csv")],
     files: { "prompts.csv": `prompt,answer\n${"1+1=,2\n".repeat(40)}1+2=,\n` },
-    says: ["REWARD_FIELD_MISSING", "row 41 of ./prompts.csv has no such part"],
+    says: ["REWARD_FIELD_MISSING", "row 41 of ./prompts.csv has no text or number of that name"],
   },
   {
     title: "a column twice in CSV",

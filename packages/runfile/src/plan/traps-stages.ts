@@ -148,7 +148,7 @@ const rewards: StageCheck<ResolvedRollouts> = (stage, path, { facts }) => {
       return trapWhen(field !== undefined && parts !== undefined && !parts.includes(field), () => ({
         code: "REWARD_FIELD_MISSING",
         path: [...path, "rewards", index],
-        message: `reward '${reward.name}' compares with '${field}', and ${whoLacks(partial, field)} no such part`,
+        message: `reward '${reward.name}' compares with '${field}', and ${whoLacks(partial, field)} no text or number of that name`,
         value: JSON.stringify(field),
         accepted: `one of ${parts?.join(", ")}, or data fields: {answer: <column>}`,
       }));
