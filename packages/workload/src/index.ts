@@ -39,4 +39,6 @@ export {
   type ServiceRole,
   type ServingProcess,
 } from "./service-process.ts";
+export { readServiceConfig, type ServiceConfig } from "./service-config.ts";
+export { type CommonFacts, serveService } from "./serve-service.ts";
 export { checkTelemetrySettings, openRunTelemetry, type RunTelemetryOptions } from "./run-telemetry.ts";

@@ -4,7 +4,8 @@ import type { Completion, Generator, TokenProgress } from "@oarlock/generation";
 import type { ActorService, FinishReason, GenerateRequest, GenerateResponse } from "@oarlock/proto";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { serviceStatus } from "@oarlock/run";
-import type { PolicyVersion, ServiceFacts } from "@oarlock/run";
+import type { PolicyVersion } from "@oarlock/run";
+import type { CommonFacts } from "@oarlock/workload";
 import { BoundedQueue } from "@oarlock/runtime";
 import type { Actor } from "./actor.ts";
 import { actorNumbers, actorQueues } from "./metrics.ts";
@@ -18,7 +19,7 @@ export interface HandlerParts {
   readonly actor: Actor;
   readonly generator: Pick<Generator, "stats">;
   /** What the service knows of itself, besides its queues. */
-  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+  readonly facts: () => CommonFacts;
   /** Numbers the requests of this process, for ids. */
   readonly nextRequest: () => number;
 }

@@ -4,24 +4,23 @@ import type { Bus } from "@oarlock/bus";
 import type { PolicyStore } from "@oarlock/checkpoint";
 import type { Generator } from "@oarlock/generation";
 import { ActorService } from "@oarlock/proto";
-import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { silentTelemetry } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
-import { createPlanRefusal } from "@oarlock/workload";
+import { createPlanRefusal, serveService } from "@oarlock/workload";
+import type { ServiceConfig } from "@oarlock/workload";
 import { createActor } from "./actor.ts";
 import type { Actor } from "./actor.ts";
 import type { Companion } from "./companion.ts";
-import type { ActorConfig } from "./config.ts";
 import { actorHandlers } from "./handlers.ts";
 import { actorRecorders, observeActor } from "./metrics.ts";
 import type { Provenance } from "./work.ts";
 
 /** What an actor is given: it opens none of these itself, so that one process can share them. */
 export interface ActorParts {
-  readonly config: ActorConfig;
+  readonly config: ServiceConfig;
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly bus: Bus;
@@ -99,25 +98,12 @@ export async function startActor(parts: ActorParts): Promise<RunningActor> {
     state: () => actor.state(),
     policy: () => actor.policies.loaded()?.number ?? -1,
   });
-  const startedMs = clock.monotonicMs();
-  const monitor = startLoopDelayMonitor();
   let requests = 0;
-  const facts = (): ReturnType<Parameters<typeof actorHandlers>[0]["facts"]> => ({
-    instance: config.instance,
-    version: run.inputs.engine.oarlock,
-    uptimeMs: clock.monotonicMs() - startedMs,
-    waits: processWaits.open(),
-    loopDelay: monitor.read(),
-    fingerprintDigest: run.digest,
-    device: parts.device,
-  });
-  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
-  server.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ }));
-  const address = await server.listen();
+  const { server, address } = await serveService({ ...parts, telemetry }, (to, facts) =>
+    to.add(ActorService, actorHandlers({ actor, generator, facts, nextRequest: () => requests++ })),
+  );
   const stopping = new AbortController();
   const stopped = actor.run(stopping.signal);
-  lifecycle.onEnd("loop delay monitor", () => monitor.stop());
-  lifecycle.onEnd("gRPC server", () => server.close());
   lifecycle.onEnd("actor", async () => {
     server.setServing(false);
     await actor.drain(config.graceMs);

@@ -4,7 +4,7 @@ import type { LearnerService, MessageInitShape, RunStatusSchema } from "@oarlock
 import { OarlockError } from "@oarlock/errors";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { groupsOut, rolloutGroupsInFlight, runPhase, serviceStatus } from "@oarlock/run";
-import type { ServiceFacts } from "@oarlock/run";
+import type { CommonFacts } from "@oarlock/workload";
 import { batchesInFlight, irreproducibleBecause, rolloutsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { waitFor } from "@oarlock/runtime";
@@ -28,7 +28,7 @@ export interface HandlerParts {
   /** What lies on the bus. */
   readonly onBus: Pick<BusWatch, "queues" | "parked">;
   /** What the service knows of itself, besides its queues. */
-  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+  readonly facts: () => CommonFacts;
 }
 
 type RunStatusInit = MessageInitShape<typeof RunStatusSchema>;

@@ -1,7 +1,5 @@
 export { startLearner } from "./main.ts";
 export type { LearnerServiceParts, RunningLearner } from "./main.ts";
-export { readLearnerConfig } from "./config.ts";
-export type { LearnerConfig } from "./config.ts";
 export type { Learner, LearnerOutcome } from "./learner.ts";
 export type { EvaluationRecord, LearnerEvent, ModelPorts, PromptRow, RunData, RunJournal } from "./ports.ts";
 export { evaluationMetrics } from "./evaluation.ts";

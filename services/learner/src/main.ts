@@ -3,17 +3,17 @@ import { subjects } from "@oarlock/bus";
 import type { Bus, ParkedMessage, Stream, StreamMark } from "@oarlock/bus";
 import type { PolicyStore, RunCheckpoints } from "@oarlock/checkpoint";
 import { LearnerService } from "@oarlock/proto";
-import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { DeviceFacts } from "@oarlock/run";
 import { rewardsOf } from "@oarlock/runfile";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { processWaits, silentTelemetry } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
 import type { Trainer } from "@oarlock/training";
+import { serveService } from "@oarlock/workload";
+import type { ServiceConfig } from "@oarlock/workload";
 import { OWN_READER, watchBus } from "./bus-watch.ts";
 import type { Readers } from "./bus-watch.ts";
-import type { LearnerConfig } from "./config.ts";
 import { heldUpHere, scoringMayTake } from "./held-up.ts";
 import { observeBus } from "./bus-metrics.ts";
 import { learnerHandlers } from "./handlers.ts";
@@ -27,7 +27,7 @@ import type { StallLimits } from "./stalling-waits.ts";
 
 /** What the learner is given: it opens none of these itself, so that one process can share them. */
 export interface LearnerServiceParts {
-  readonly config: LearnerConfig;
+  readonly config: ServiceConfig;
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly bus: Bus;
@@ -82,7 +82,6 @@ export interface RunningLearner {
 /** Starts the learner's server; `learner.run` trains. The lifecycle closes the server last. */
 export async function startLearner(parts: LearnerServiceParts): Promise<RunningLearner> {
   const {
-    config,
     run,
     uid,
     bus,
@@ -138,24 +137,11 @@ export async function startLearner(parts: LearnerServiceParts): Promise<RunningL
     stageName: (index) => run.spec.stages[index]?.name ?? "",
     nowMs: () => clock.monotonicMs(),
   });
-  const startedMs = clock.monotonicMs();
-  const monitor = startLoopDelayMonitor();
-  const facts = (): ReturnType<Parameters<typeof learnerHandlers>[0]["facts"]> => ({
-    instance: config.instance,
-    version: run.inputs.engine.oarlock,
-    uptimeMs: clock.monotonicMs() - startedMs,
-    waits: processWaits.open(),
-    loopDelay: monitor.read(),
-    fingerprintDigest: run.digest,
-    device: parts.device,
-  });
-  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
   const { incarnation } = checkpoints;
   const startedAtMs = clock.nowMs();
-  server.add(LearnerService, learnerHandlers({ learner, run, uid, incarnation, startedAtMs, onBus, facts }));
-  const address = await server.listen();
-  lifecycle.onEnd("loop delay monitor", () => monitor.stop());
-  lifecycle.onEnd("gRPC server", () => server.close());
+  const { address } = await serveService({ ...parts, telemetry }, (to, facts) =>
+    to.add(LearnerService, learnerHandlers({ learner, run, uid, incarnation, startedAtMs, onBus, facts })),
+  );
   log.info("learner serves", { address, incarnation });
   return { learner, address };
 }

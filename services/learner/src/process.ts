@@ -6,10 +6,8 @@ import { writeFile } from "node:fs/promises";
 import { OarlockError } from "@oarlock/errors";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { createSettingsReader, processEnvironment, waitFor } from "@oarlock/runtime";
-import { runServiceProcess, saveFinal, SERVICE_EXIT } from "@oarlock/workload";
-import type { ServiceProcess, ServingProcess } from "@oarlock/workload";
-import { readLearnerConfig } from "./config.ts";
-import type { LearnerConfig } from "./config.ts";
+import { readServiceConfig, runServiceProcess, saveFinal, SERVICE_EXIT } from "@oarlock/workload";
+import type { ServiceConfig, ServiceProcess, ServingProcess } from "@oarlock/workload";
 import type { LearnerOutcome } from "./learner.ts";
 import { openLearner } from "./open.ts";
 import { stepsOf } from "./plan.ts";
@@ -41,6 +39,8 @@ const FINAL: ReadonlySet<string> = new Set([
 
 /** A learner that is told to end waits so long for the batch of its step. */
 const BATCH_PATIENCE_MS = 15_000;
+/** Without progress for so long, the cause is logged. */
+const STALL_WARN_MS = { min: 1_000, max: 3_600_000, fallback: 30_000 };
 /** Default: the run folder is kept nowhere else. */
 const KEEP_BYTES = { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 };
 
@@ -50,7 +50,7 @@ const KEEP_BYTES = { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 };
  */
 export async function main(): Promise<number> {
   const environment = processEnvironment();
-  const config = readLearnerConfig(environment);
+  const config = readServiceConfig(environment, "learner");
   const settings = createSettingsReader(environment);
   let complete = false;
   const onComplete = async (report: LastReport): Promise<void> => {
@@ -61,7 +61,8 @@ export async function main(): Promise<number> {
   const code = await runServiceProcess(environment, { ...config, role: "learner", final: FINAL }, (parts) => {
     const outDir = settings.text("OARLOCK_OUT");
     const keepBytes = settings.integer("OARLOCK_KEEP_BYTES", KEEP_BYTES);
-    if (outDir !== undefined) return serve(parts, { config, outDir, keepBytes, onComplete });
+    const stallWarnMs = settings.integer("OARLOCK_STALL_WARN_MS", STALL_WARN_MS);
+    if (outDir !== undefined) return serve(parts, { config, outDir, keepBytes, stallWarnMs, onComplete });
     throw new OarlockError(
       "SETTING_MISSING",
       "environment variable OARLOCK_OUT is not set; accepted: the path of a run folder",
@@ -108,13 +109,14 @@ function lastReport(
 async function serve(
   { security, ...parts }: ServiceProcess,
   of: {
-    readonly config: LearnerConfig;
+    readonly config: ServiceConfig;
     readonly outDir: string;
     readonly keepBytes: number;
+    readonly stallWarnMs: number;
     readonly onComplete: (report: LastReport) => Promise<void>;
   },
 ): Promise<ServingProcess> {
-  const { config, outDir, keepBytes, onComplete } = of;
+  const { config, outDir, keepBytes, stallWarnMs, onComplete } = of;
   const { lifecycle, model, run } = parts;
   const { learner, address, kept } = await openLearner({
     ...parts,
@@ -123,7 +125,7 @@ async function serve(
     resume: true,
     ...(keepBytes === 0 ? {} : { keepBytes }),
     onEvent: say,
-    ...(config.stallWarnMs === undefined ? {} : { stall: { warnMs: config.stallWarnMs } }),
+    stall: { warnMs: stallWarnMs },
     signal: lifecycle.signal,
   });
   const giveUp = new AbortController();

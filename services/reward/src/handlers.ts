@@ -3,7 +3,7 @@ import { OarlockError } from "@oarlock/errors";
 import type { MessageInitShape, RewardService, ScorerPin, ScorerSchema } from "@oarlock/proto";
 import type { ServiceImpl } from "@oarlock/rpc";
 import { serviceStatus } from "@oarlock/run";
-import type { ServiceFacts } from "@oarlock/run";
+import type { CommonFacts } from "@oarlock/workload";
 import type { ScorerInfo } from "@oarlock/sandbox";
 import { rewardNumbers, rewardQueues } from "./metrics.ts";
 import type { Reward } from "./reward.ts";
@@ -16,7 +16,7 @@ const MAX_TRAJECTORIES = 4_096;
 export interface HandlerParts {
   readonly reward: Reward;
   /** What the service knows of itself, besides its queues. */
-  readonly facts: () => Omit<ServiceFacts, "queues" | "draining">;
+  readonly facts: () => CommonFacts;
 }
 
 /** The handlers of `RewardService`. */

@@ -1,7 +1,5 @@
 export { startReward } from "./main.ts";
 export type { RewardParts, RunningReward } from "./main.ts";
-export { readRewardConfig } from "./config.ts";
-export type { RewardConfig } from "./config.ts";
 export type { RunScorers, TextDecoder } from "./scoring.ts";
 export { REWARD_INSTRUMENTS } from "./metrics.ts";
 export { openReward } from "./open.ts";

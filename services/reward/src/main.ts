@@ -2,16 +2,15 @@
 import { subjects } from "@oarlock/bus";
 import type { Bus } from "@oarlock/bus";
 import { RewardService } from "@oarlock/proto";
-import { RpcServer } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
 import type { DeviceFacts } from "@oarlock/run";
 import type { ResolvedRun } from "@oarlock/runfile";
-import { processWaits, silentTelemetry, startLoopDelayMonitor } from "@oarlock/runtime";
+import { silentTelemetry } from "@oarlock/runtime";
 import type { Clock, Lifecycle, Log, Telemetry } from "@oarlock/runtime";
-import type { RewardConfig } from "./config.ts";
 import { rewardHandlers } from "./handlers.ts";
 import { observeReward, rewardRecorders } from "./metrics.ts";
-import { createPlanRefusal } from "@oarlock/workload";
+import { createPlanRefusal, serveService } from "@oarlock/workload";
+import type { ServiceConfig } from "@oarlock/workload";
 import { createReward } from "./reward.ts";
 import type { Reward } from "./reward.ts";
 import { scorerSets } from "./scoring.ts";
@@ -19,7 +18,7 @@ import type { RunScorers, TextDecoder } from "./scoring.ts";
 
 /** What a reward worker is given: it opens none of these itself, so that one process can share them. */
 export interface RewardParts {
-  readonly config: RewardConfig;
+  readonly config: ServiceConfig;
   readonly run: ResolvedRun;
   readonly uid: string;
   readonly bus: Bus;
@@ -89,24 +88,11 @@ export async function startReward(parts: RewardParts): Promise<RunningReward> {
     () => reward.state(),
     () => sets.flatMap((set) => set.activity()),
   );
-  const startedMs = clock.monotonicMs();
-  const monitor = startLoopDelayMonitor();
-  const facts = (): ReturnType<Parameters<typeof rewardHandlers>[0]["facts"]> => ({
-    instance: config.instance,
-    version: run.inputs.engine.oarlock,
-    uptimeMs: clock.monotonicMs() - startedMs,
-    waits: processWaits.open(),
-    loopDelay: monitor.read(),
-    fingerprintDigest: run.digest,
-    device: parts.device,
-  });
-  const server = new RpcServer({ host: config.host, port: config.port, log, telemetry, ...config.security });
-  server.add(RewardService, rewardHandlers({ reward, facts }));
-  const address = await server.listen();
+  const { server, address } = await serveService({ ...parts, telemetry }, (to, facts) =>
+    to.add(RewardService, rewardHandlers({ reward, facts })),
+  );
   const stopping = new AbortController();
   const stopped = reward.run(stopping.signal);
-  lifecycle.onEnd("loop delay monitor", () => monitor.stop());
-  lifecycle.onEnd("gRPC server", () => server.close());
   lifecycle.onEnd("reward worker", async () => {
     server.setServing(false);
     await reward.drain(config.graceMs);
