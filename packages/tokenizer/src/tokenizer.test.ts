@@ -158,6 +158,44 @@ describe.skipIf(stories.absent)(`stories260K${stories.note}`, () => {
   });
 });
 
+describe("a text that continues another", () => {
+  const { tokenizer, config } = characterTokenizer({ alphabet: "ab▁ " });
+  const withSteps = (steps: object) =>
+    createTokenizer({
+      tokenizer: JSON.stringify({ ...(JSON.parse(tokenizer) as object), ...steps }),
+      config,
+    });
+  const split = { type: "Split", pattern: { Regex: "[\\s\\S]" }, behavior: "Isolated", invert: false };
+  const ids = (text: string) => Array.from(text, (character) => 3 + "ab▁ ".indexOf(character));
+
+  it.each([
+    ["Prepend", { normalizer: { type: "Prepend", prepend: "▁" } }],
+    [
+      "Prepend in a sequence",
+      { normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }] } },
+    ],
+    [
+      "Metaspace",
+      {
+        pre_tokenizer: {
+          type: "Sequence",
+          pretokenizers: [{ type: "Metaspace", prepend_scheme: "first" }, split],
+        },
+      },
+    ],
+  ])("gets no space in front of it by %s", (_, steps) => {
+    const spaced = withSteps(steps);
+    expect([...spaced.encode("ab")]).toEqual(ids("▁ab"));
+    expect([...spaced.encode("ab", { continues: true })]).toEqual(ids("ab"));
+    expect([...spaced.encode("ab")]).toEqual(ids("▁ab"));
+  });
+
+  it("is encoded as any other where nothing is put in front", () => {
+    const plain = withSteps({});
+    expect([...plain.encode(" a", { continues: true })]).toEqual([...plain.encode(" a")]);
+  });
+});
+
 const text = requireFile("data", "../shared/data/text/tinystories_niklas6.txt");
 describe.skipIf(stories.absent || text.absent)(`story text${stories.note}${text.note}`, () => {
   it("makes 19,289 tokens, bos included, of the first 40,000 characters", () => {

@@ -35,6 +35,8 @@ export interface Tokenizer {
 export interface EncodeOptions {
   /** Adds what the model expects around a text, e.g. a leading bos token. Default true. */
   readonly addSpecialTokens?: boolean;
+  /** The text continues another one: it gets none of the spaces that SentencePiece puts in front of texts. Default false. */
+  readonly continues?: boolean;
 }
 
 export interface DecodeOptions {
@@ -47,6 +49,7 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
   const definition = parseFile("tokenizer.json", files.tokenizer);
   const config = parseFile("tokenizer_config.json", files.config);
   const engine = createEngine(definition, config);
+  const continuing = continuingEngine(engine, files);
   const vocabulary = engine.get_vocab(true);
   const vocabSize = largestId(vocabulary.values()) + 1;
   const specials = specialTokens(config);
@@ -58,9 +61,13 @@ export function createTokenizer(files: TokenizerFiles): Tokenizer {
   const renderer = template === undefined ? undefined : createChatRenderer(template, specials);
   const checkText = closedVocabularyCheck(definition, vocabulary);
 
-  const encode = (text: string, { addSpecialTokens = true }: EncodeOptions = {}): Int32Array => {
+  const encode = (
+    text: string,
+    { addSpecialTokens = true, continues = false }: EncodeOptions = {},
+  ): Int32Array => {
     checkText(text);
-    return Int32Array.from(engine.encode(text, { add_special_tokens: addSpecialTokens }).ids);
+    const chosen = continues ? continuing() : engine;
+    return Int32Array.from(chosen.encode(text, { add_special_tokens: addSpecialTokens }).ids);
   };
   const decode = (ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string => {
     if (ids.length === 0) return ""; // the library refuses an empty list
@@ -102,6 +109,37 @@ function createEngine(definition: JsonObject, config: JsonObject): Engine {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OarlockError("TOKENIZER_FILE", `tokenizer.json cannot be used: ${reason}`, { cause });
   }
+}
+
+/** The engine for texts that continue others; made when it is first asked for, where it is another one at all. */
+function continuingEngine(engine: Engine, files: TokenizerFiles): () => Engine {
+  const make = (): Engine => {
+    const definition = parseFile("tokenizer.json", files.tokenizer);
+    const { normalizer, pre_tokenizer: preTokenizer } = definition;
+    const bare = { normalizer: withoutPrefix(normalizer), pre_tokenizer: withoutPrefix(preTokenizer) };
+    if (JSON.stringify(bare) === JSON.stringify({ normalizer, pre_tokenizer: preTokenizer })) return engine;
+    return createEngine({ ...definition, ...bare }, parseFile("tokenizer_config.json", files.config));
+  };
+  let give = (): Engine => {
+    const made = make();
+    give = () => made;
+    return made;
+  };
+  return () => give();
+}
+
+/** A normalizer or pre-tokenizer that puts nothing in front of a text. */
+function withoutPrefix(step: unknown): unknown {
+  if (!isObject(step)) return step;
+  const { type, normalizers, pretokenizers } = step;
+  if (type === "Prepend") return null;
+  return {
+    ...step,
+    ...(type === "Metaspace" ? { prepend_scheme: "never" } : {}),
+    ...(type === "ByteLevel" ? { add_prefix_space: false } : {}),
+    ...(Array.isArray(normalizers) ? { normalizers: normalizers.map(withoutPrefix) } : {}),
+    ...(Array.isArray(pretokenizers) ? { pretokenizers: pretokenizers.map(withoutPrefix) } : {}),
+  };
 }
 
 /** `{ bos_token: "<s>", … }`: each is a text in the file, or an object with its `content`. */

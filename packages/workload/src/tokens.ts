@@ -151,7 +151,7 @@ interface Whole {
   readonly tokenizer: Tokenizer;
 }
 
-/** A conversation is rendered as a whole, as the model saw it in training; a text is appended, with the end token. */
+/** A conversation is rendered as a whole, as the model saw it in training; a text continues its prompt, up to the end token. */
 function wholeTokens(
   before: Prompt,
   completion: Prompt,
@@ -162,9 +162,24 @@ function wholeTokens(
     const answer = typeof completion === "string" ? [{ role: "assistant", content: completion }] : completion;
     return tokenizer.encodeChat([...messages, ...answer], { addGenerationPrompt: false });
   }
-  const text = tokenizer.encode(plainText(completion), { addSpecialTokens: false });
+  const text = continuation(plainText(before), plainText(completion), { prompt, tokenizer });
   const end = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
   return Int32Array.from([...prompt, ...text, ...end]);
+}
+
+/**
+ * A completion's tokens behind those of its prompt, which stay what a policy samples from: the tokens that both texts have together
+ * (TRL). Where a token of those reaches across the border, the completion's own, without the space that SentencePiece puts in front
+ * of a text of its own.
+ */
+function continuation(
+  before: string,
+  completion: string,
+  { prompt, tokenizer }: Pick<Whole, "prompt" | "tokenizer">,
+): Int32Array {
+  const together = tokenizer.encode(before + completion);
+  if (prompt.every((token, i) => together[i] === token)) return together.subarray(prompt.length);
+  return tokenizer.encode(completion, { addSpecialTokens: false, continues: true });
 }
 
 function conversation(

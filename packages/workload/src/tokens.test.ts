@@ -1,0 +1,74 @@
+/** What of a row is the policy's prompt, and what is trained behind it. */
+import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
+import type { Row } from "@oarlock/data";
+import { describe, expect, test } from "vitest";
+import { demonstrationTokens, promptTokens, rankingTokens } from "./tokens.ts";
+
+const PLAIN = { systemPrompt: "", chatTemplate: "auto" } as const;
+const EOS = 2;
+
+/** As Llama 2's: "▁" in front of every text, and the tokens "▁a" and "ba" beside the characters. */
+function sentencePiece() {
+  const { tokenizer, config } = characterTokenizer({ alphabet: "ab:▁" });
+  const definition = JSON.parse(tokenizer) as { model: { vocab: Record<string, number> } };
+  const space = { type: "Replace", pattern: { String: " " }, content: "▁" };
+  const spelled = {
+    ...definition,
+    normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: "▁" }, space] },
+    pre_tokenizer: null,
+    model: {
+      ...definition.model,
+      vocab: { ...definition.model.vocab, "▁a": 7, ba: 8 },
+      merges: [
+        ["▁", "a"],
+        ["b", "a"],
+      ],
+    },
+  };
+  return createTokenizer({ tokenizer: JSON.stringify(spelled), config });
+}
+
+describe("a completion of text behind a prompt of text", () => {
+  const tokenizer = sentencePiece();
+  const [b, colon, space, spaceA, ba] = [4, 5, 6, 7, 8];
+  const tokensOf = (prompt: string, completion: string): number[] => {
+    const row: Row = { prompt, completion, fields: {} };
+    const { tokens, promptLength, lossMask } = demonstrationTokens(row, PLAIN, {
+      tokenizer,
+      mask: "completion",
+    });
+    const sampled = promptTokens(prompt, PLAIN, tokenizer).tokens;
+    expect(tokens.slice(0, promptLength)).toEqual(sampled);
+    expect([...lossMask]).toEqual(Array.from(tokens, (_, i) => Number(i >= Math.max(1, sampled.length))));
+    return [...tokens.subarray(promptLength)];
+  };
+
+  test.each([
+    ["continues a word", "a:", "b", [b, EOS]],
+    ["begins one with its space", "a:", " a", [spaceA, EOS]],
+    ["gets no second space", "a:", " b", [space, b, EOS]],
+    ["is empty", "a:", "", [EOS]],
+    ["is all there is", "", "a", [spaceA, EOS]],
+  ])("has the tokens that both have together where it %s", (_, prompt, completion, tokens) => {
+    expect(tokensOf(prompt, completion)).toEqual(tokens);
+  });
+
+  test.each([
+    ["a: ", "ab", [3, b, EOS]],
+    ["ab", "aba", [3, ba, EOS]],
+  ])(
+    "has its own where a token of both would reach across the border: %j and %j",
+    (prompt, completion, tokens) => {
+      expect(tokensOf(prompt, completion)).toEqual(tokens);
+    },
+  );
+
+  test("of a ranking, too", () => {
+    const row: Row = { prompt: "a:", chosen: "b", rejected: " b", fields: {} };
+    const start = [spaceA, colon];
+    expect(rankingTokens(row, PLAIN, tokenizer).map((answer) => [...answer])).toEqual([
+      [...start, b, EOS],
+      [...start, space, b, EOS],
+    ]);
+  });
+});
