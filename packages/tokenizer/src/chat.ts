@@ -40,6 +40,9 @@ const builtins = {
   False: false,
   none: null,
   None: null,
+  // What is not given is none in transformers, and templates tell that from undefined.
+  tools: null,
+  documents: null,
   raise_exception(message: unknown): never {
     throw new OarlockError("TOKENIZER_TEMPLATE", String(message));
   },

@@ -112,6 +112,17 @@ describe("chat templates", () => {
     expect(createTokenizer(withTemplate(template)).renderChat([], options)).toBe("<bos>tm");
   });
 
+  it("gives what transformers gives: none for tools and documents that are not there, and all special tokens", () => {
+    const template =
+      "{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}" +
+      "{{ tools is defined }} {{ documents is defined }}";
+    expect(createTokenizer(withTemplate(template)).renderChat([])).toBe("true true");
+    const { tokenizer, config } = withTemplate("{{ sep_token }}{{ cls_token }}{{ mask_token }}");
+    const specials = { sep_token: "<sep>", cls_token: { content: "<cls>" }, mask_token: "<mask>" };
+    const named = JSON.stringify({ ...(JSON.parse(config) as object), ...specials });
+    expect(createTokenizer({ tokenizer, config: named }).renderChat([])).toBe("<sep><cls><mask>");
+  });
+
   it("has Jinja's numbers, and no endless ones", () => {
     const ranging = createTokenizer(
       withTemplate("{% for i in range(1, 6, 2) %}{{ i }}{% endfor %}{{ range(2) | length }}"),

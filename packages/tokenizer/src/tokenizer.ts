@@ -142,10 +142,21 @@ function withoutPrefix(step: unknown): unknown {
   };
 }
 
+/** Those that transformers hands to a chat template. */
+const SPECIAL_NAMES = [
+  "bos_token",
+  "eos_token",
+  "pad_token",
+  "unk_token",
+  "sep_token",
+  "cls_token",
+  "mask_token",
+] as const;
+
 /** `{ bos_token: "<s>", … }`: each is a text in the file, or an object with its `content`. */
 function specialTokens(config: JsonObject): Record<string, string> {
   const tokens: Record<string, string> = {};
-  for (const name of ["bos_token", "eos_token", "pad_token", "unk_token"]) {
+  for (const name of SPECIAL_NAMES) {
     const stated = config[name];
     const content = isObject(stated) ? stated["content"] : stated;
     if (typeof content === "string") tokens[name] = content;
