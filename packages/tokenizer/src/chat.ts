@@ -14,8 +14,10 @@ export interface ChatMessage {
 }
 
 export interface RenderOptions {
-  /** Ends with the opening of an assistant turn. Default true. */
+  /** Ends with the opening of an assistant turn. Default true, unless the last message is continued. */
   readonly addGenerationPrompt?: boolean;
+  /** Ends with the content of the last message, without what the template puts behind it. Default false. */
+  readonly continueFinalMessage?: boolean;
   /** JSON schemas of tools, for templates that know them. */
   readonly tools?: readonly JsonObject[];
   /** Further variables of the template, e.g. `{ enable_thinking: false }`. */
@@ -26,6 +28,9 @@ export interface RenderOptions {
 export interface ChatRenderer {
   render(messages: readonly ChatMessage[], options?: RenderOptions): string;
 }
+
+/** Tells where the last message ends; of transformers, so that a template which knows it treats it alike. */
+const END_OF_MESSAGE = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 const MAX_TEMPLATE_CHARACTERS = 1024 * 1024;
 
@@ -84,27 +89,54 @@ export function createChatRenderer(
   const program = refusing("is no Jinja", () =>
     parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
   );
-  return {
-    render(messages, options = {}) {
-      const { addGenerationPrompt = true, tools, variables } = options;
-      const context = {
-        ...builtins,
-        range: createRange(),
-        ...specials,
-        ...variables,
-        messages,
-        add_generation_prompt: addGenerationPrompt,
-        ...(tools === undefined ? {} : { tools }),
-      };
-      return refusing("refuses these messages", () => {
-        const environment = new Environment();
-        for (const [name, value] of Object.entries(context)) environment.set(name, value);
-        const text = String(new Interpreter(environment).run(program).value);
-        if (text.trim() !== "" || messages.length === 0) return text;
-        throw new OarlockError("TOKENIZER_TEMPLATE", "it renders them as nothing");
-      });
-    },
+  const renderWhole: ChatRenderer["render"] = (messages, options = {}) => {
+    const { addGenerationPrompt = true, tools, variables } = options;
+    const context = {
+      ...builtins,
+      range: createRange(),
+      ...specials,
+      ...variables,
+      messages,
+      add_generation_prompt: addGenerationPrompt,
+      ...(tools === undefined ? {} : { tools }),
+    };
+    return refusing("refuses these messages", () => {
+      const environment = new Environment();
+      for (const [name, value] of Object.entries(context)) environment.set(name, value);
+      const text = String(new Interpreter(environment).run(program).value);
+      if (text.trim() !== "" || messages.length === 0) return text;
+      throw new OarlockError("TOKENIZER_TEMPLATE", "it renders them as nothing");
+    });
   };
+  return {
+    render: (messages, options = {}) =>
+      options.continueFinalMessage === true
+        ? renderOpen(messages, options, renderWhole)
+        : renderWhole(messages, options),
+  };
+}
+
+/** The text up to the end of the last message, which a mark tells: what the template puts behind it is cut off. */
+function renderOpen(
+  messages: readonly ChatMessage[],
+  options: RenderOptions,
+  render: ChatRenderer["render"],
+): string {
+  const last = messages.at(-1);
+  if (last === undefined) throw new OarlockError("TOKENIZER_TEMPLATE", "there is no message to continue");
+  const marked = [...messages.slice(0, -1), { ...last, content: `${last.content}${END_OF_MESSAGE}` }];
+  const text = render(marked, { addGenerationPrompt: false, ...options });
+  const end = text.lastIndexOf(END_OF_MESSAGE.trim());
+  if (end < 0 || !text.slice(0, end).includes(last.content.trim())) {
+    throw new OarlockError(
+      "TOKENIZER_TEMPLATE",
+      `the chat template leaves parts of the last message out, which is to be continued: ${JSON.stringify(last.content)}; ` +
+        "accepted: a conversation that ends with a turn of the user",
+    );
+  }
+  // A template that trims contents would have trimmed this one.
+  const isKept = text.startsWith(END_OF_MESSAGE, end);
+  return isKept ? text.slice(0, end) : text.slice(0, end).trimEnd();
 }
 
 /**

@@ -112,6 +112,26 @@ describe("chat templates", () => {
     expect(createTokenizer(withTemplate(template)).renderChat([], options)).toBe("<bos>tm");
   });
 
+  it.each([
+    ["ends with its content", "{{ m.content }}", " c ", "u:a|x: c "],
+    ["is trimmed where the template trims", "{{ m.content | trim }}", " c ", "u:a|x:c"],
+    ["may be empty", "{{ m.content }}", "", "u:a|x:"],
+  ])("continues a last message: %s", (_, content, said, text) => {
+    const template = `{% for m in messages %}{{ m.role }}:${content}|{% endfor %}{{ '>' if add_generation_prompt }}`;
+    const turns = [
+      { role: "u", content: "a" },
+      { role: "x", content: said },
+    ];
+    const options = { continueFinalMessage: true };
+    const chat = createTokenizer(withTemplate(template));
+    expect(chat.renderChat(turns, options)).toBe(text);
+    const cut = createTokenizer(withTemplate(template.replace(content, "{{ m.content.split(' ')[0] }}")));
+    expect(() => cut.renderChat([{ role: "x", content: "b c" }], options)).toThrow(
+      /TOKENIZER_TEMPLATE.*leaves parts of the last message out.*"b c"; accepted/,
+    );
+    expect(() => chat.renderChat([], options)).toThrow(/TOKENIZER_TEMPLATE.*no message to continue/);
+  });
+
   it("gives what transformers gives: none for tools and documents that are not there, and all special tokens", () => {
     const template =
       "{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}" +

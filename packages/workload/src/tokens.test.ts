@@ -72,3 +72,52 @@ describe("a completion of text behind a prompt of text", () => {
     ]);
   });
 });
+
+/** One token a character, and a chat template of turns like `u:hi<eos>`. */
+function chat(template = TURNS) {
+  const { tokenizer, config } = characterTokenizer({ alphabet: "abcdhiu:<>/ \n" });
+  const withTemplate = { ...(JSON.parse(config) as object), chat_template: template };
+  return createTokenizer({ tokenizer, config: JSON.stringify(withTemplate) });
+}
+const TURNS =
+  "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<eos>{% endfor %}{{ 'a:' if add_generation_prompt }}";
+const asked = { role: "user", content: "hi" };
+const replied = (content: string) => ({ role: "assistant", content });
+
+describe("a conversation that ends with a reply", () => {
+  const tokenizer = chat();
+  const prompt = [asked, replied("a b")];
+  const trained = (completion: Row["completion"] & {}) => {
+    const row: Row = { prompt, completion, fields: {} };
+    const { tokens, lossMask } = demonstrationTokens(row, PLAIN, { tokenizer, mask: "completion" });
+    const part = (wanted: number) => tokenizer.decode([...tokens].filter((_, i) => lossMask[i] === wanted));
+    return [part(0), part(1)];
+  };
+
+  test("is continued within it, as a prompt (TRL: continue_final_message)", () => {
+    const { tokens, text } = promptTokens(prompt, PLAIN, tokenizer);
+    expect(text).toBe("u:hi<eos>a:a b");
+    expect(tokenizer.decode([...tokens])).toBe(text);
+    expect(promptTokens([asked], PLAIN, tokenizer).text).toBe("u:hi<eos>a:");
+  });
+
+  test("is gone on with by a completion of text, and followed by one of messages", () => {
+    expect(trained("/c")).toEqual(["u:hi<eos>a:a b", "/c<eos>"]);
+    expect(trained([replied("c")])).toEqual(["u:hi<eos>a:a b<eos>a:", "c<eos>"]);
+    expect(() => promptTokens(prompt, PLAIN, chat("{{ messages[0].content }}"))).toThrow(
+      /TOKENIZER_TEMPLATE.*leaves parts of the last message out/,
+    );
+  });
+
+  test("is what answers of messages follow, whatever the template leaves out of it", () => {
+    const short = chat(TURNS.replace("m.content", "m.content[-1:]"));
+    const [chosen, rejected] = [
+      [asked, replied("c")],
+      [asked, replied("d")],
+    ];
+    const answers = rankingTokens({ prompt, chosen, rejected, fields: {} }, PLAIN, short);
+    expect(answers.map((tokens) => short.decode([...tokens]))).toEqual(
+      ["c", "d"].map((last) => `u:i<eos>a:b<eos>u:i<eos>a:${last}<eos>`),
+    );
+  });
+});

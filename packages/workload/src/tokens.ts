@@ -39,17 +39,24 @@ export function renderingOf(data: ResolvedData): Rendering {
   return data.type === "file" ? data.file : data.hub;
 }
 
-/** The tokens of a prompt, ready to be continued. */
+/** The tokens of a prompt, ready to be continued; a conversation that ends with a reply is continued within it (TRL). */
 export function promptTokens(prompt: Prompt, rendering: Rendering, tokenizer: Tokenizer): TokenizedPrompt {
   const messages = conversation(prompt, rendering);
-  if (messages === undefined) {
-    const text = plainText(prompt);
-    return { tokens: tokenizer.encode(text), text };
-  }
-  return {
-    tokens: tokenizer.encodeChat(messages, { addGenerationPrompt: true }),
-    text: tokenizer.renderChat(messages, { addGenerationPrompt: true }),
-  };
+  if (messages !== undefined)
+    return openedTokens(messages, { continueFinalMessage: endsWithReply(messages) }, tokenizer);
+  const text = plainText(prompt);
+  return { tokens: tokenizer.encode(text), text };
+}
+
+const endsWithReply = (messages: readonly ChatMessage[]): boolean => messages.at(-1)?.role === "assistant";
+
+/** A conversation that the policy goes on with: in its last message, or in a turn of its own. */
+function openedTokens(
+  messages: readonly ChatMessage[],
+  options: { readonly continueFinalMessage: boolean },
+  tokenizer: Tokenizer,
+): TokenizedPrompt {
+  return { tokens: tokenizer.encodeChat(messages, options), text: tokenizer.renderChat(messages, options) };
 }
 
 /** The prompt of a row. Throws `DATA_PROMPT_MISSING` where it has none. */
@@ -78,10 +85,24 @@ export function demonstrationTokens(
       "a supervised stage needs a completion in every row; accepted: columns completion, messages or text, or a field mapping",
     );
   }
-  const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
-  const tokens = wholeTokens(row.prompt, row.completion, { prompt, rendering, tokenizer });
+  const { prompt, tokens } = demonstrated(row.prompt, row.completion, { rendering, tokenizer });
   const lossMask = new Uint8Array(tokens.length).fill(1, mask === "all" ? 1 : Math.max(1, prompt.length));
   return { tokens, promptLength: prompt.length, lossMask };
+}
+
+/** The tokens of a prompt and those of both. Messages behind a reply are turns of their own; a text goes on with it. */
+function demonstrated(
+  before: Prompt,
+  completion: Prompt,
+  options: Omit<Whole, "prompt">,
+): { readonly prompt: Int32Array; readonly tokens: Int32Array } {
+  const { rendering, tokenizer } = options;
+  const messages = typeof completion === "string" ? undefined : conversation(before, rendering);
+  const { tokens: prompt } =
+    messages === undefined
+      ? promptTokens(before, rendering, tokenizer)
+      : openedTokens(messages, { continueFinalMessage: false }, tokenizer);
+  return { prompt, tokens: wholeTokens(before, completion, { ...options, prompt }) };
 }
 
 /** Answers to one prompt, the best first, each with the prompt and the end token; a pair is a ranking of two. */
@@ -98,7 +119,9 @@ export function rankingTokens(row: Row, rendering: Rendering, tokenizer: Tokeniz
         "a column ranking (a list, the best first), or a field mapping",
     );
   }
-  const prompt = promptTokens(row.prompt, rendering, tokenizer).tokens;
+  // A conversation is rendered with each answer anew.
+  const isText = conversation(row.prompt, rendering) === undefined;
+  const prompt = isText ? promptTokens(row.prompt, rendering, tokenizer).tokens : new Int32Array();
   return ranked.map((answer) => wholeTokens(row.prompt, answer, { prompt, rendering, tokenizer }));
 }
 
@@ -158,13 +181,19 @@ function wholeTokens(
   { prompt, rendering, tokenizer }: Whole,
 ): Int32Array {
   const messages = conversation(before, rendering);
-  if (messages !== undefined) {
-    const answer = typeof completion === "string" ? [{ role: "assistant", content: completion }] : completion;
-    return tokenizer.encodeChat([...messages, ...answer], { addGenerationPrompt: false });
-  }
+  if (messages !== undefined)
+    return tokenizer.encodeChat(withAnswer(messages, completion), { addGenerationPrompt: false });
   const text = continuation(plainText(before), plainText(completion), { prompt, tokenizer });
   const end = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
   return Int32Array.from([...prompt, ...text, ...end]);
+}
+
+function withAnswer(messages: readonly ChatMessage[], answer: Prompt): readonly ChatMessage[] {
+  if (typeof answer !== "string") return [...messages, ...answer];
+  const last = messages.at(-1);
+  if (last === undefined || !endsWithReply(messages))
+    return [...messages, { role: "assistant", content: answer }];
+  return [...messages.slice(0, -1), { ...last, content: last.content + answer }];
 }
 
 /**
