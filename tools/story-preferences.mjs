@@ -19,6 +19,18 @@ const samples = readFileSync(source, "utf8")
   .filter((line) => line !== "")
   .map((line) => JSON.parse(line));
 
+const words = new Set(
+  samples.flatMap(({ completion }) => completion.match(/(?<=\s)[a-z]+(?=[\s.,!?])/gi) ?? []),
+);
+
+/** A sample is told without the space that its first word begins with: there is none before a sign, or in the prompt's last word. */
+const continued = ({ prompt, completion }) => {
+  const [last] = /[a-z]*$/i.exec(prompt);
+  const [first] = /^[a-z]*/i.exec(completion);
+  const isOneWord = first !== "" && words.has(last + first) && !words.has(first);
+  return isOneWord || /^[\s.,!?]/.test(completion) ? completion : ` ${completion}`;
+};
+
 const byPrompt = Map.groupBy
   ? Map.groupBy(samples, ({ prompt }) => prompt)
   : samples.reduce(
@@ -27,7 +39,7 @@ const byPrompt = Map.groupBy
     );
 
 const pairs = [...byPrompt].flatMap(([prompt, group]) => {
-  const ranked = group.map(({ completion }) => completion).toSorted((a, b) => joy(b) - joy(a));
+  const ranked = group.map(continued).toSorted((a, b) => joy(b) - joy(a));
   return ranked
     .slice(0, Math.floor(ranked.length / 2))
     .map((chosen, i) => ({ prompt, chosen, rejected: ranked[ranked.length - 1 - i] }))
@@ -35,7 +47,7 @@ const pairs = [...byPrompt].flatMap(([prompt, group]) => {
 });
 const speaking = samples
   .filter(({ completion }) => completion.includes('"'))
-  .map(({ prompt, completion }) => ({ prompt, completion }));
+  .map((sample) => ({ prompt: sample.prompt, completion: continued(sample) }));
 
 const write = (name, rows) =>
   writeFileSync(join(target, name), `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`);
