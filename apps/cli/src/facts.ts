@@ -29,6 +29,7 @@ import {
   openRewardModel,
   type OpenRewardModelOptions,
   renderingOf,
+  type RowLengths,
   rowLengths,
 } from "@oarlock/workload";
 import type { RunFileSource } from "./run-file-source.ts";
@@ -50,6 +51,8 @@ const MEASURED: { readonly [P in DataUse["purpose"]]: Measured } = {
 export interface FactsOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
+  /** Hears what is strange about data and no reason to refuse it, once for each data set. */
+  readonly onWarning?: (sentence: string) => void;
   /** The run is for other machines: their devices are probed there, when their processes start. */
   readonly elsewhere?: boolean;
 }
@@ -57,7 +60,7 @@ export interface FactsOptions {
 /** Everything that `resolvePlan` wants to know. Throws a typed error where model, data or a function cannot be used. */
 export async function gatherFacts(
   { file, baseDir }: RunFileSource,
-  { signal, onProgress, elsewhere = false }: FactsOptions = {},
+  { signal, onProgress, onWarning, elsewhere = false }: FactsOptions = {},
 ): Promise<PlanFacts> {
   const { spec } = resolveSpec(file);
   await fetchSources(spec, baseDir, signal);
@@ -77,7 +80,7 @@ export async function gatherFacts(
     const facts = await namedAt(file, use.path, async () => {
       if (use.data.type === "file") refuseUnmounted(use.data.file.path, baseDir);
       const dataset = await openData(use.data, options);
-      const known = dataFacts(dataset, use, model.tokenizer);
+      const known = dataFacts(dataset, use, { tokenizer: model.tokenizer, onWarning });
       // It comes last.
       if (use.purpose === "evaluation") return { ...known, shared: sharedPrompts(dataset, training) };
       if (spec.evaluation !== undefined) training.set(use.path, new Set(dataset.rows.map(promptKey)));
@@ -159,17 +162,28 @@ const NEEDED: { readonly [M in Measured]?: readonly string[] } = {
 
 function dataFacts(
   dataset: OpenedData,
-  { data, purpose, stepEnd }: DataUse,
-  tokenizer: Tokenizer,
+  { path, data, purpose, stepEnd }: DataUse,
+  { tokenizer, onWarning }: { readonly tokenizer: Tokenizer; readonly onWarning: FactsOptions["onWarning"] },
 ): DataFacts {
   const measured = stepEnd === undefined ? MEASURED[purpose] : "steps";
   // Rows that lack what the stage needs are the plan's to refuse: it names the place and what would be accepted.
   const isMeasurable = NEEDED[measured]?.some((part) => dataset.parts.includes(part)) ?? true;
   const how = { tokenizer, measured, ...(stepEnd === undefined ? {} : { stepEnd }) };
-  const lengths = isMeasurable ? rowLengths(dataset, renderingOf(data), how) : [];
+  const { lengths, unseen }: RowLengths = isMeasurable
+    ? rowLengths(dataset, renderingOf(data), how)
+    : { lengths: [] };
+  if (unseen !== undefined) onWarning?.(unseenPrompts(path, unseen, dataset.rows.length));
   const longestPrompt = lengths.reduce((longest, length) => Math.max(longest, length), 0);
   const { digest, rows, parts, partial = {} } = dataset;
   return { digest, rows: rows.length, longestPrompt, lengths, parts, partial };
+}
+
+/** Of a template that opens answers with what it leaves out of whole conversations, or of tokens that reach across the border. */
+function unseenPrompts(path: string, { rows, end }: RowLengths["unseen"] & {}, of: number): string {
+  return (
+    `${path}: in ${rows} of ${of} rows the prompt is not rendered in front of its completion as a policy is asked with it: ` +
+    `${JSON.stringify(end)} at its end is missing there. What is trained begins where the two part`
+  );
 }
 
 /** How many rows have a prompt that is among these, by whose they are. */

@@ -1,12 +1,11 @@
 /** What a run's plan names, opened: model, data, scorers, engines, policy store, and the surroundings of its processes. */
 export { modelParts, openModel, type OpenedModel, type OpenModelOptions } from "./model.ts";
 export { openData, type OpenDataOptions } from "./data.ts";
+export { type Measured, type RowLengths, rowLengths } from "./row-lengths.ts";
 export {
-  type Measured,
   promptTokens,
   renderingOf,
   type Rendering,
-  rowLengths,
   type TokenizedRanking,
   type TokenizedSteps,
   type TokenizedPrompt,

@@ -2,6 +2,7 @@
 import { characterTokenizer, createTokenizer } from "@oarlock/tokenizer";
 import type { Row } from "@oarlock/data";
 import { describe, expect, test } from "vitest";
+import { rowLengths } from "./row-lengths.ts";
 import { demonstrationTokens, promptTokens, rankingTokens } from "./tokens.ts";
 
 const PLAIN = { systemPrompt: "", chatTemplate: "auto" } as const;
@@ -118,6 +119,43 @@ describe("a conversation that ends with a reply", () => {
     const answers = rankingTokens({ prompt, chosen, rejected, fields: {} }, PLAIN, short);
     expect(answers.map((tokens) => short.decode([...tokens]))).toEqual(
       ["c", "d"].map((last) => `u:i<eos>a:b<eos>u:i<eos>a:${last}<eos>`),
+    );
+  });
+});
+
+describe("a template that opens answers with what it leaves out of whole conversations", () => {
+  const opening = "{{ 'a:<b>' if add_generation_prompt }}";
+  const thinking = chat(TURNS.replace("{{ 'a:' if add_generation_prompt }}", opening));
+  const row: Row = { prompt: [asked], completion: [replied("c d")], fields: {} };
+  const options = { tokenizer: thinking, mask: "completion" } as const;
+
+  test("has the completion trained from where both part, and the end that is missing is told", () => {
+    const { tokens, lossMask, promptLength, unseen } = demonstrationTokens(row, PLAIN, options);
+    expect(promptLength).toBe("u:hi".length + 1 + "a:".length);
+    const trained = [...tokens].filter((_, i) => lossMask[i] === 1);
+    expect(thinking.decode(trained)).toBe("c d<eos>");
+    expect(unseen).toBe("<b>");
+    const dataset = {
+      name: "n",
+      digest: "",
+      parts: [],
+      rows: [row, { ...row, prompt: "hi", completion: "c" }, row],
+    };
+    expect(rowLengths(dataset, PLAIN, { tokenizer: thinking, measured: "demonstration" })).toEqual({
+      lengths: [tokens.length, 4, tokens.length],
+      unseen: { rows: 2, end: "<b>" },
+    });
+    expect(demonstrationTokens(row, PLAIN, { ...options, tokenizer: chat() })).not.toHaveProperty("unseen");
+  });
+
+  test("X1: is refused where it leaves the whole completion out", () => {
+    const deaf = chat(
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+    );
+    const rows: Row[] = [{ prompt: "hi", completion: "c", fields: {} }, row];
+    const dataset = { name: "n", digest: "", parts: [], rows };
+    expect(() => rowLengths(dataset, PLAIN, { tokenizer: deaf, measured: "demonstration" })).toThrow(
+      /DATA_COMPLETION_UNSEEN\] row 2 of n: the model's chat template .*renders nothing of the completion.*"hi"/,
     );
   });
 });

@@ -4,8 +4,8 @@
  * Plain prompts are encoded with the tokenizer's own special tokens; conversations pass the chat template. The end
  * token after a completion is trained, or the policy would never learn to stop. Pure.
  */
-import type { ChatMessage, Dataset, Prompt, Row } from "@oarlock/data";
-import { isOarlockError, OarlockError } from "@oarlock/errors";
+import type { ChatMessage, Prompt, Row } from "@oarlock/data";
+import { OarlockError } from "@oarlock/errors";
 import type { LossMask, ResolvedData } from "@oarlock/runfile";
 import { stepEnds } from "@oarlock/scoring";
 import type { Tokenizer } from "@oarlock/tokenizer";
@@ -22,6 +22,8 @@ export interface TokenizedDemonstration {
   readonly promptLength: number;
   /** 1 where a token is trained. */
   readonly lossMask: Uint8Array;
+  /** The end of the prompt as a policy is asked with it, where the template renders it otherwise in front of a completion. */
+  readonly unseen?: string;
 }
 
 /** How prompts of a data block are rendered. */
@@ -86,8 +88,19 @@ export function demonstrationTokens(
     );
   }
   const { prompt, tokens } = demonstrated(row.prompt, row.completion, { rendering, tokenizer });
-  const lossMask = new Uint8Array(tokens.length).fill(1, mask === "all" ? 1 : Math.max(1, prompt.length));
-  return { tokens, promptLength: prompt.length, lossMask };
+  // Some templates open an answer with what they leave out of whole conversations: the completion begins where both part (TRL).
+  const parted = prompt.findIndex((token, i) => tokens[i] !== token);
+  const promptLength = parted < 0 ? prompt.length : parted;
+  if (promptLength === tokens.length && conversation(row.prompt, rendering) !== undefined) {
+    throw new OarlockError(
+      "DATA_COMPLETION_UNSEEN",
+      "the model's chat template (chat_template.jinja, or chat_template in tokenizer_config.json) renders nothing of the completion " +
+        `behind its prompt, so that nothing of the row is trained; it renders ${JSON.stringify(tokenizer.decode(tokens))}`,
+    );
+  }
+  const lossMask = new Uint8Array(tokens.length).fill(1, mask === "all" ? 1 : Math.max(1, promptLength));
+  const unseen = parted < 0 ? {} : { unseen: tokenizer.decode(prompt.subarray(parted)) };
+  return { tokens, promptLength, lossMask, ...unseen };
 }
 
 /** The tokens of a prompt and those of both. Messages behind a reply are turns of their own; a text goes on with it. */
@@ -223,45 +236,4 @@ function conversation(
 
 function plainText(prompt: Prompt): string {
   return typeof prompt === "string" ? prompt : prompt.map(({ content }) => content).join("\n");
-}
-
-/** What of a row is as long as it gets: its prompt, the whole demonstration, the longest answer of a ranking, or all steps. */
-export type Measured = "prompt" | "demonstration" | "pair" | "steps";
-
-const lengths: {
-  readonly [M in Measured]: (row: Row, rendering: Rendering, options: StepOptions) => number;
-} = {
-  prompt: (row, rendering, { tokenizer }) => promptTokens(rowPrompt(row), rendering, tokenizer).tokens.length,
-  demonstration: (row, rendering, { tokenizer }) =>
-    demonstrationTokens(row, rendering, { tokenizer, mask: "all" }).tokens.length,
-  pair(row, rendering, { tokenizer }) {
-    return Math.max(...rankingTokens(row, rendering, tokenizer).map(({ length }) => length));
-  },
-  steps: (row, rendering, options) => stepTokens(row, rendering, options)?.tokens.length ?? 0,
-};
-
-interface LengthOptions {
-  readonly tokenizer: Tokenizer;
-  readonly measured: Measured;
-  /** Of labelled steps. */
-  readonly stepEnd?: string;
-}
-
-/** Tokens of each row of a data set. What is wrong with a row is said with its place. */
-export function rowLengths(
-  dataset: Dataset,
-  rendering: Rendering,
-  { tokenizer, measured, stepEnd = "" }: LengthOptions,
-): number[] {
-  const lengthOf = lengths[measured];
-  return dataset.rows.map((row, index) => {
-    try {
-      return lengthOf(row, rendering, { tokenizer, stepEnd });
-    } catch (reason) {
-      if (!isOarlockError(reason)) throw reason;
-      const { code, rawMessage, retryable } = reason;
-      const place = dataset.placeOf?.(index) ?? `row ${index + 1} of ${dataset.name}`;
-      throw new OarlockError(code, `${place}: ${rawMessage}`, { retryable, cause: reason.cause });
-    }
-  });
 }

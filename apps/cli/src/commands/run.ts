@@ -10,7 +10,7 @@ import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { requireMakeable } from "../new-folder.ts";
 import { setOption } from "../options.ts";
-import { loadingLine } from "../render/loading.ts";
+import { loadingLine, warningLine } from "../render/loading.ts";
 import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
@@ -85,7 +85,10 @@ async function runOnce(
 ): Promise<RunSummary> {
   const { terminal, exit } = context;
   if (options.processes === true) requireBroker(processEnvironment());
-  const prepared = await prepare(file, options.set, { onProgress: loadingLine(terminal) });
+  const prepared = await prepare(file, options.set, {
+    onProgress: loadingLine(terminal),
+    onWarning: warningLine(terminal),
+  });
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   await undoTakeover(folder);

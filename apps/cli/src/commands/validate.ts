@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";
-import { loadingLine } from "../render/loading.ts";
+import { loadingLine, warningLine } from "../render/loading.ts";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { loadRunFile } from "../run-file-source.ts";
 
@@ -17,7 +17,12 @@ export function validateCommand({ terminal }: CommandContext): Command {
       if (options.shallow === true) await loadRunFile(file, options.set);
       else
         refuseProblems(
-          (await prepare(file, options.set, { onProgress: loadingLine(terminal) })).plan,
+          (
+            await prepare(file, options.set, {
+              onProgress: loadingLine(terminal),
+              onWarning: warningLine(terminal),
+            })
+          ).plan,
           terminal,
         );
       terminal.print(`${file}: ${terminal.style.good("valid")}`);

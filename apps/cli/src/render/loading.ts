@@ -1,4 +1,4 @@
-/** What people see while a model or data set is fetched and read. */
+/** What people see while a model or data set is fetched and read, and what is strange about it. */
 import type { LoadProgress } from "@oarlock/models";
 import type { Terminal } from "../terminal.ts";
 
@@ -16,6 +16,11 @@ export function loadingLine(terminal: Terminal): (progress: LoadProgress) => voi
     noted.add(file);
     terminal.note(`downloading ${file}, ${Math.round(totalBytes / MEBIBYTE)} MiB`);
   };
+}
+
+/** Tells a terminal what is strange about data. */
+export function warningLine(terminal: Terminal): (sentence: string) => void {
+  return (sentence) => terminal.note(terminal.style.bad(`warning: ${sentence}`));
 }
 
 function loadingText({ what, file, doneBytes, totalBytes }: LoadProgress): string {
