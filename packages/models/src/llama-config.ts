@@ -2,6 +2,7 @@
  * `config.json` of Hugging Face and the dimensions it describes. Accepted: Llama, Qwen2 and Qwen3 without the extensions
  * that would change the mathematics (scaled RoPE, sliding windows, biases elsewhere); anything else is refused by field.
  */
+import { join } from "node:path";
 import { OarlockError } from "@oarlock/errors";
 import { checkConfig, type LlamaConfig } from "@oarlock/nn";
 import { type FieldReader, fieldReader, isObject, type JsonObject } from "./json.ts";
@@ -195,15 +196,33 @@ export function writeSpecials({ bosTokenId, padTokenId, eosTokenIds }: SpecialTo
   };
 }
 
-/** From both files; what `generation_config.json` says wins, as it does in transformers. */
-export function readSpecials(config: JsonObject, generation: JsonObject): SpecialTokens {
-  const stated = (field: string): unknown => generation[field] ?? config[field];
-  const isId = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
-  const eos = stated("eos_token_id");
-  const [bos, pad] = [stated("bos_token_id"), stated("pad_token_id")];
+/**
+ * From both files of a folder; what `generation_config.json` says wins, as it does in transformers. Throws `MODEL_CONFIG` where what
+ * is said is no id.
+ */
+export function readSpecials(
+  folder: string,
+  { config, generation }: { readonly config: JsonObject; readonly generation: JsonObject },
+): SpecialTokens {
+  const idsOf = (field: string): readonly number[] => {
+    const wins = generation[field] !== undefined && generation[field] !== null;
+    const [name, object] = wins ? ["generation_config.json", generation] : ["config.json", config];
+    const value = object[field] ?? [];
+    const ids: unknown[] = Array.isArray(value) ? value : [value];
+    const isId = (id: unknown): id is number => Number.isSafeInteger(id);
+    if (!ids.every(isId))
+      fieldReader(join(folder, name), object, CODE).refuse(
+        field,
+        value,
+        "the id of a token, or a list of ids",
+      );
+    // In some files −1 says that there is none.
+    return ids.filter(isId).filter((id) => id >= 0);
+  };
+  const [[bosTokenId], [padTokenId]] = [idsOf("bos_token_id"), idsOf("pad_token_id")];
   return {
-    ...(isId(bos) ? { bosTokenId: bos } : {}),
-    ...(isId(pad) ? { padTokenId: pad } : {}),
-    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isId),
+    ...(bosTokenId === undefined ? {} : { bosTokenId }),
+    ...(padTokenId === undefined ? {} : { padTokenId }),
+    eosTokenIds: idsOf("eos_token_id"),
   };
 }

@@ -131,6 +131,14 @@ describe("a saved model", () => {
     expect(readFileSync(join(folder, "model.safetensors"))).toEqual(before);
   });
 
+  it("takes −1 for no token, and null for what the other file says", async () => {
+    const folder = join(temporaryFolder("model"), "final");
+    await saveModel(folder, { ...model(), specials: { eosTokenIds: [2, 3], bosTokenId: 1 } });
+    const said = { eos_token_id: null, pad_token_id: -1 };
+    writeFileSync(join(folder, "generation_config.json"), JSON.stringify(said));
+    expect((await loadModelFolder(folder)).specials).toEqual({ eosTokenIds: [2, 3], bosTokenId: 1 });
+  });
+
   it("halves its size in bfloat16, rounding", async () => {
     const folder = join(temporaryFolder("model"), "final");
     await saveModel(folder, model(), { dtype: "bfloat16" });
@@ -214,6 +222,18 @@ describe("X1: a wrong model is refused", () => {
     [{ num_key_value_heads: 3 }, /kvHeads is 3; accepted: a divisor of heads \(4\)/],
   ])("%j", async (fields, message) => {
     await expect(saved((folder) => edit(folder, fields))).rejects.toThrow(message);
+  });
+
+  it.each(["2", 2.5, [2, "3"], { id: 2 }])("with an end token that is none: %j", async (id) => {
+    const inConfig = (folder: string) => {
+      writeFileSync(join(folder, "generation_config.json"), "{}");
+      edit(folder, { eos_token_id: id });
+    };
+    await expect(saved(inConfig)).rejects.toThrow(/MODEL_CONFIG.*wrong\/config\.json: eos_token_id is /);
+    const inGeneration = (folder: string) =>
+      writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: id }));
+    const said = `generation_config.json: eos_token_id is ${JSON.stringify(id)}; accepted: the id of a token, or a list`;
+    await expect(saved(inGeneration)).rejects.toThrow(said);
   });
 
   it("with a head that is tied by the configuration and differs by its numbers", async () => {

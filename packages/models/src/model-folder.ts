@@ -19,6 +19,7 @@ export async function loadModelFolder(folder: string, options: LoadOptions = {})
   const stated = parseObject(configPath, text);
   const config = readLlamaConfig(stated, configPath);
   const generation = await readGeneration(folder);
+  const specials = readSpecials(folder, { config: stated, generation });
   const weights = await readWeights(folder, config, options);
   const tokenizer = options.tokenizer === undefined ? await readTokenizerFiles(folder) : undefined;
   return {
@@ -26,7 +27,7 @@ export async function loadModelFolder(folder: string, options: LoadOptions = {})
     weights,
     digest: sha256Hex(bytesOf(weights)),
     ...(tokenizer === undefined ? {} : { tokenizer }),
-    specials: readSpecials(stated, generation),
+    specials,
     generation,
   };
 }
