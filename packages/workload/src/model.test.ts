@@ -23,11 +23,21 @@ const policy: LlamaConfig = {
   qkNorm: false,
 };
 
-async function saved(config: LlamaConfig): Promise<string> {
+async function saved(
+  config: LlamaConfig,
+  {
+    eosTokenIds = [],
+    named = {},
+  }: { readonly eosTokenIds?: readonly number[]; readonly named?: object } = {},
+): Promise<string> {
   const folder = join(temporaryFolder("model"), "m");
   const weights = initialWeights(config, (count) => new Float32Array(count).fill(0.1));
-  const tokenizer = characterTokenizer({ alphabet: "0123456789+=" });
-  await saveModel(folder, { config, weights, tokenizer, specials: { eosTokenIds: [] } });
+  const files = characterTokenizer({ alphabet: "0123456789+=" });
+  const tokenizer = {
+    ...files,
+    config: JSON.stringify({ ...(JSON.parse(files.config) as object), ...named }),
+  };
+  await saveModel(folder, { config, weights, tokenizer, specials: { eosTokenIds } });
   return folder;
 }
 
@@ -57,4 +67,14 @@ test("a service that has its weights from the learner holds none of the files", 
   const other = initialWeights(policy, (count) => new Float32Array(count).fill(0.2));
   await saveModel(folder, { config: policy, weights: other, specials: { eosTokenIds: [] } });
   await expect(opened.weights()).rejects.toThrow(/MODEL_CHANGED/);
+});
+
+test("a text ends with the model's first end token where the tokenizer names none", async () => {
+  const eosTokenIds = [4, 2];
+  const unnamed = await saved(policy, { eosTokenIds, named: { eos_token: null } });
+  const opened = await openModel({ from: unnamed }, { baseDir: "/", seed: 0 });
+  expect(opened.tokenizer.eosTokenId).toBe(4);
+  expect(opened.stopTokens).toEqual([4, 2]);
+  const named = await openModel({ from: await saved(policy, { eosTokenIds }) }, { baseDir: "/", seed: 0 });
+  expect(named.tokenizer.eosTokenId).toBe(2);
 });

@@ -16,6 +16,7 @@ import { initShape, type ResolvedModel, type ResolvedModelInit, sourcePath } fro
 import { characterTokenizer, createTokenizer, type Tokenizer, type TokenizerFiles } from "@oarlock/tokenizer";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { modelTokenizer } from "./model-tokenizer.ts";
 
 export interface OpenedModel {
   readonly config: LlamaConfig;
@@ -114,7 +115,7 @@ async function storedModel(
   }
   return {
     config,
-    tokenizer,
+    tokenizer: modelTokenizer(tokenizer, { stopTokens }),
     tokenizerFiles: loaded.tokenizer,
     digest,
     specials,
