@@ -5,6 +5,7 @@ import { temporaryFolder } from "@oarlock/testkit";
 import { characterTokenizer } from "@oarlock/tokenizer";
 import { expect, test } from "vitest";
 import { openModel } from "./model.ts";
+import { rowLengths } from "./row-lengths.ts";
 
 const policy: LlamaConfig = {
   vocabSize: 15,
@@ -77,4 +78,22 @@ test("a text ends with the model's first end token where the tokenizer names non
   expect(opened.stopTokens).toEqual([4, 2]);
   const named = await openModel({ from: await saved(policy, { eosTokenIds }) }, { baseDir: "/", seed: 0 });
   expect(named.tokenizer.eosTokenId).toBe(2);
+});
+
+test("X1: rows with tokens that the tokenizer has and the model has not are refused with their place", async () => {
+  const smaller = await saved({ ...policy, vocabSize: 14 });
+  const { tokenizer } = await openModel({ from: smaller }, { baseDir: "/", seed: 0 });
+  expect(tokenizer.vocabSize).toBe(15);
+  const dataset = (last: string) => ({
+    name: "sums",
+    digest: "",
+    parts: ["prompt"],
+    rows: ["1+2", last].map((prompt) => ({ prompt, fields: {} })),
+  });
+  const measured = { tokenizer, measured: "prompt" } as const;
+  const rendering = { systemPrompt: "", chatTemplate: "auto" } as const;
+  expect(rowLengths(dataset("3+4+5"), rendering, measured).lengths).toEqual([3, 5]);
+  expect(() => rowLengths(dataset("3="), rendering, measured)).toThrow(
+    /TOKENIZER_TOKEN\] row 2 of sums: the text holds "=", token 14, .*accepted: tokens from 0 to 13 \(vocab_size is 14\)/,
+  );
 });

@@ -115,7 +115,7 @@ async function storedModel(
   }
   return {
     config,
-    tokenizer: modelTokenizer(tokenizer, { stopTokens }),
+    tokenizer: modelTokenizer(tokenizer, { vocabSize: config.vocabSize, stopTokens }),
     tokenizerFiles: loaded.tokenizer,
     digest,
     specials,
