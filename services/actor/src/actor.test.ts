@@ -20,6 +20,13 @@ import { actorRecorders } from "./metrics.ts";
 const names = subjects("actor-1");
 const ACK_WAIT_MS = 5_000;
 
+interface AtWork {
+  readonly reference?: 0 | 1;
+  readonly critic?: 0 | 1;
+  /** Of a generator that can be loaded. */
+  readonly submit?: () => Promise<never>;
+}
+
 /**
  * An actor of plan `f`, with a piece of work by one of two versions, the first withdrawn: nothing can be generated. `reference`
  * is one of them too, and of the critics, in their own store, `critic`.
@@ -27,7 +34,7 @@ const ACK_WAIT_MS = 5_000;
 async function actorAtWork(
   fingerprintDigest: string,
   version: 0 | 1,
-  { reference, critic }: { readonly reference?: 0 | 1; readonly critic?: 0 | 1 } = {},
+  { reference, critic, submit }: AtWork = {},
 ) {
   const bus = createMemoryBus();
   onTestFinished(() => bus.close());
@@ -81,9 +88,9 @@ async function actorAtWork(
   const companion = { open: unexpected, microBatchSizeOf: () => 1, capacity: 1, tracer };
   const actor = createActor({
     generator: {
-      load: unexpected,
+      load: submit === undefined ? unexpected : async () => undefined,
       switchTo: unexpected,
-      submit: unexpected,
+      submit: submit ?? unexpected,
       plan: { slots: 1 } as Parameters<typeof createActor>[0]["generator"]["plan"],
     },
     policies,
@@ -127,6 +134,7 @@ async function actorAtWork(
       return message && fromBinary(TrajectoryBatchSchema, message.data);
     },
     messages: async () => (await work.info()).messages,
+    parked: async () => (await work.info()).parked.map(({ reason }) => reason),
     end: async () => {
       stop.abort();
       await running;
@@ -153,6 +161,18 @@ test.each([
   await end();
   expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 0 });
 });
+
+test.each(["GENERATION_REQUEST", "GENERATION_PARAMS", "RANDOM_KEY"])(
+  "L1: work that no actor can do is parked with its reason, which the learner hears: %s",
+  async (code) => {
+    const submit = () => Promise.reject(new OarlockError(code, "token 64"));
+    const { actor, messages, parked, end } = await actorAtWork("f", 1, { submit });
+    await expect.poll(parked, { timeout: 4_000 }).toEqual([`[${code}] token 64`]);
+    await end();
+    expect(await messages()).toBe(0);
+    expect(actor.state()).toMatchObject({ groupsHandedBack: 0, itemsParked: 1 });
+  },
+);
 
 test("D1b: work of another plan stays there for other actors, and the actor's waits and the learner hear why", async () => {
   const { actor, messages, toLearner, end } = await actorAtWork("another", 1);

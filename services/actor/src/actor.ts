@@ -39,6 +39,11 @@ const GENERATE_TIMEOUT_MS = 600_000;
 const ENGINE_FAILURES = ["GENERATION_FAILED", "WORKER_DIED", "WORKER_CLOSED"] as const;
 const isBroken = (reason: unknown): boolean => ENGINE_FAILURES.some((code) => isOarlockError(reason, code));
 
+/** The request itself cannot run, whoever takes it: the learner shall hear why, not wait for it. */
+const IMPOSSIBLE_REQUESTS = ["GENERATION_REQUEST", "GENERATION_PARAMS", "RANDOM_KEY"] as const;
+const isPoison = (reason: unknown): boolean =>
+  IMPOSSIBLE_REQUESTS.some((code) => isOarlockError(reason, code));
+
 /** What of a companion the work needs. */
 type Asked = Pick<Companion, "ensure" | "perToken">;
 
@@ -208,6 +213,7 @@ function rolloutHandler(
   };
   return {
     isBroken,
+    isPoison,
     read(message) {
       const work = fromBinary(RolloutWorkSchema, message.data);
       const parsed = generationWork(work);
