@@ -9,7 +9,8 @@ export interface Piece {
   /** With "▁" for a space; bytes as "<0x0A>". */
   readonly text: string;
   readonly score: number;
-  readonly kind: "normal" | "special";
+  /** A piece of the user's is one token wherever a text holds it, as a special one, and part of the text that tokens say. */
+  readonly kind: "normal" | "user" | "special";
 }
 
 export interface SentencePieceOptions {
@@ -50,7 +51,7 @@ export function sentencePieceTokenizer(
     truncation: null,
     padding: null,
     added_tokens: pieces.flatMap(({ text, kind }, id) =>
-      kind === "special" ? [specialToken(text, id)] : [],
+      kind === "normal" ? [] : [specialToken(text, id, kind === "special")],
     ),
     normalizer: {
       type: "Sequence",

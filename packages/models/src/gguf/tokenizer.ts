@@ -2,12 +2,17 @@
 import { OarlockError } from "@oarlock/errors";
 import type { TokenizerFiles } from "@oarlock/tokenizer";
 import type { JsonObject } from "../json.ts";
-import { sentencePieceTokenizer, specialToken } from "../sentence-piece.ts";
+import { type Piece, sentencePieceTokenizer, specialToken } from "../sentence-piece.ts";
 
 /** `tokenizer.ggml.token_type`. */
 const CONTROL = 3;
 const USER_DEFINED = 4;
 const UNKNOWN = 2;
+const KINDS: ReadonlyMap<number | undefined, Piece["kind"]> = new Map([
+  [UNKNOWN, "special"],
+  [CONTROL, "special"],
+  [USER_DEFINED, "user"],
+]);
 
 interface Vocabulary {
   readonly tokens: readonly string[];
@@ -49,12 +54,9 @@ function scoredTokenizer(
   scores: readonly number[],
   spacePrefix: boolean,
 ): TokenizerFiles {
-  const isSpecial = (id: number): boolean => types[id] === CONTROL || types[id] === UNKNOWN;
-  const pieces = tokens.map((text, id) => ({
-    text,
-    score: scores[id] ?? 0,
-    kind: isSpecial(id) ? ("special" as const) : ("normal" as const),
-  }));
+  const pieces = tokens.map((text, id): Piece => {
+    return { text, score: scores[id] ?? 0, kind: KINDS.get(types[id]) ?? "normal" };
+  });
   return sentencePieceTokenizer(pieces, {
     bos: specials["bos_token"] ?? "<s>",
     eos: specials["eos_token"] ?? "</s>",

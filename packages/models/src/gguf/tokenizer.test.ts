@@ -1,0 +1,27 @@
+/** The vocabulary of a GGUF file gives the tokens that the file's own model was trained with. */
+import { createTokenizer } from "@oarlock/tokenizer";
+import { expect, test } from "vitest";
+import { ggufTokenizer } from "./tokenizer.ts";
+
+const [NORMAL, UNKNOWN, CONTROL, USER_DEFINED] = [1, 2, 3, 4];
+const tokenizerOf = (metadata: object) =>
+  createTokenizer(
+    ggufTokenizer(
+      Object.fromEntries(Object.entries(metadata).map(([key, value]) => [`tokenizer.ggml.${key}`, value])),
+      "model.gguf",
+    ),
+  );
+
+test("SentencePiece: a token that a user defined is one wherever it stands, and no special one", () => {
+  const tokenizer = tokenizerOf({
+    model: "llama",
+    tokens: ["<unk>", "<s>", "</s>", "▁", "a", "<", "b", ">", "<b>"],
+    scores: [0, 0, 0, -1, -2, -3, -4, -5, 0],
+    token_type: [UNKNOWN, CONTROL, CONTROL, NORMAL, NORMAL, NORMAL, NORMAL, NORMAL, USER_DEFINED],
+    bos_token_id: 1,
+    eos_token_id: 2,
+  });
+  expect([...tokenizer.encode("a<b>")]).toEqual([1, 3, 4, 8]);
+  expect([...tokenizer.encode("a<b")]).toEqual([1, 3, 4, 5, 6]);
+  expect(tokenizer.decode([1, 3, 4, 8, 2], { skipSpecialTokens: true })).toBe("a<b>");
+});
