@@ -25,3 +25,18 @@ test("SentencePiece: a token that a user defined is one wherever it stands, and 
   expect([...tokenizer.encode("a<b")]).toEqual([1, 3, 4, 5, 6]);
   expect(tokenizer.decode([1, 3, 4, 8, 2], { skipSpecialTokens: true })).toBe("a<b>");
 });
+
+const bytes = (pre: string, more: object = {}) =>
+  tokenizerOf({
+    model: "gpt2",
+    pre,
+    tokens: ["<s>", "a", "b", "c", "bc", "abc"],
+    merges: ["b c"],
+    bos_token_id: 0,
+    ...more,
+  });
+
+test("byte-level BPE: Llama 3 takes a word that is a token for it, and others what merging makes of it", () => {
+  expect([...bytes("llama-bpe").encode("abc", { addSpecialTokens: false })]).toEqual([5]);
+  expect([...bytes("qwen2").encode("abc", { addSpecialTokens: false })]).toEqual([1, 4]);
+});

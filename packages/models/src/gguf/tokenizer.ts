@@ -35,12 +35,10 @@ export function ggufTokenizer(metadata: JsonObject, path: string): TokenizerFile
   const model = metadata["tokenizer.ggml.model"];
   if (model === "gpt2") {
     const pre = metadata["tokenizer.ggml.pre"] ?? "default";
-    const preTokenizer =
-      (typeof pre === "string" ? preTokenizers.get(pre) : undefined) ??
-      refuse(
-        `tokenizer.ggml.pre is ${JSON.stringify(pre)}; accepted: ${[...preTokenizers.keys()].join(", ")}`,
-      );
-    return byteLevelTokenizer(vocabulary, texts(metadata["tokenizer.ggml.merges"]) ?? [], preTokenizer);
+    const way =
+      (typeof pre === "string" ? ways.get(pre) : undefined) ??
+      refuse(`tokenizer.ggml.pre is ${JSON.stringify(pre)}; accepted: ${[...ways.keys()].join(", ")}`);
+    return byteLevelTokenizer(vocabulary, texts(metadata["tokenizer.ggml.merges"]) ?? [], way);
   }
   if (model !== "llama") refuse(`tokenizer.ggml.model is ${JSON.stringify(model)}; accepted: gpt2, llama`);
   const scores = metadata["tokenizer.ggml.scores"];
@@ -114,19 +112,26 @@ const split = (digits: string): object => ({
 });
 const sequence = (...steps: readonly object[]): object => ({ type: "Sequence", pretokenizers: steps });
 
-/** How texts are cut into words before merging, by the name that llama.cpp gives to each way. */
-const preTokenizers: ReadonlyMap<string, object> = new Map([
-  ["default", byteLevel(true)],
-  ["gpt-2", byteLevel(true)],
-  ["smollm", sequence({ type: "Digits", individual_digits: true }, byteLevel(true))],
-  ["qwen2", sequence(split("\\p{N}"), byteLevel(false))],
-  ["llama-bpe", sequence(split("\\p{N}{1,3}"), byteLevel(false))],
+interface Way {
+  /** How texts are cut into words before merging. */
+  readonly preTokenizer: object;
+  /** A word that is a token is that one, whatever merging would make of it. */
+  readonly ignoreMerges?: boolean;
+}
+
+/** By the name that llama.cpp gives to each way. */
+const ways: ReadonlyMap<string, Way> = new Map<string, Way>([
+  ["default", { preTokenizer: byteLevel(true) }],
+  ["gpt-2", { preTokenizer: byteLevel(true) }],
+  ["smollm", { preTokenizer: sequence({ type: "Digits", individual_digits: true }, byteLevel(true)) }],
+  ["qwen2", { preTokenizer: sequence(split("\\p{N}"), byteLevel(false)) }],
+  ["llama-bpe", { preTokenizer: sequence(split("\\p{N}{1,3}"), byteLevel(false)), ignoreMerges: true }],
 ]);
 
 function byteLevelTokenizer(
   vocabulary: Vocabulary,
   merges: readonly string[],
-  preTokenizer: object,
+  { preTokenizer, ignoreMerges = false }: Way,
 ): TokenizerFiles {
   const { tokens, types, specials, chatTemplate, addBos } = vocabulary;
   const bos = specials["bos_token"];
@@ -160,7 +165,7 @@ function byteLevelTokenizer(
       end_of_word_suffix: "",
       fuse_unk: false,
       byte_fallback: false,
-      ignore_merges: false,
+      ignore_merges: ignoreMerges,
       vocab: Object.fromEntries(tokens.map((text, id) => [text, id])),
       merges: merges.map((merge) => {
         const cut = merge.indexOf(" ", 1);
