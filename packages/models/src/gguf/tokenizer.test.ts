@@ -40,3 +40,10 @@ test("byte-level BPE: Llama 3 takes a word that is a token for it, and others wh
   expect([...bytes("llama-bpe").encode("abc", { addSpecialTokens: false })]).toEqual([5]);
   expect([...bytes("qwen2").encode("abc", { addSpecialTokens: false })]).toEqual([1, 4]);
 });
+
+test("byte-level BPE: Llama 3 begins texts with its bos token, unless the file says otherwise", () => {
+  expect([...bytes("llama-bpe").encode("a")]).toEqual([0, 1]);
+  expect([...bytes("llama-bpe", { add_bos_token: false }).encode("a")]).toEqual([1]);
+  expect([...bytes("qwen2").encode("a")]).toEqual([1]);
+  expect([...bytes("qwen2", { add_bos_token: true }).encode("a")]).toEqual([0, 1]);
+});

@@ -91,8 +91,11 @@ function readVocabulary(metadata: JsonObject): Vocabulary | undefined {
     types: Array.isArray(types) ? types.map(Number) : [],
     specials,
     ...(typeof template === "string" ? { chatTemplate: template } : {}),
+    // Of Llama 3's files, too, llama.cpp knows it where they do not say it.
     addBos:
-      (metadata["tokenizer.ggml.add_bos_token"] ?? metadata["tokenizer.ggml.model"] === "llama") === true,
+      (metadata["tokenizer.ggml.add_bos_token"] ??
+        (metadata["tokenizer.ggml.model"] === "llama" || metadata["tokenizer.ggml.pre"] === "llama-bpe")) ===
+      true,
   };
 }
 
