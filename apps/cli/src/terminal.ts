@@ -1,6 +1,6 @@
 /** Where commands write to: a seam, so that tests read what a user would see. */
 import { errnoOf } from "@oarlock/errors";
-import { COLOR, PLAIN, type TextStyle } from "@oarlock/report";
+import { clip, COLOR, PLAIN, type TextStyle } from "@oarlock/report";
 import { readCliEnvironment } from "./config.ts";
 
 export interface Terminal {
@@ -8,7 +8,7 @@ export interface Terminal {
   readonly print: (text: string) => void;
   /** Progress and errors, to standard error. A newline is added. */
   readonly note: (text: string) => void;
-  /** Replaces the live line; does nothing where nobody watches. */
+  /** Replaces the live line, as much of it as fits into one; does nothing where nobody watches. */
   readonly live: (text: string) => void;
   /** Aborted once nobody reads standard output any more: what would print for ever ends. */
   readonly unread: AbortSignal;
@@ -22,9 +22,18 @@ export interface Terminal {
 const DEFAULT_WIDTH = 100;
 const ERASE_LINE = "\r\u001b[2K";
 
+type Stream = NodeJS.WritableStream & {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+};
+
+export interface Streams {
+  readonly stdout: Stream;
+  readonly stderr: Stream;
+}
+
 /** The process's own terminal. */
-export function processTerminal(): Terminal {
-  const { stdout, stderr } = process;
+export function processTerminal({ stdout, stderr }: Streams = process): Terminal {
   const interactive = stderr.isTTY === true;
   let live = false;
   // A reader that left (`oarlock plan … | head`) ends nothing: what was asked for still happens, only unheard.
@@ -46,15 +55,19 @@ export function processTerminal(): Terminal {
     },
     live(text) {
       if (!interactive) return;
-      stderr.write(`${ERASE_LINE}${text}`);
+      // A line that wraps is not erased whole, and one that fills its row may wrap.
+      stderr.write(`${ERASE_LINE}${clip(text, columnsOf(stderr) - 1)}`);
       live = true;
     },
     unread: left.signal,
     interactive,
-    width: stdout.columns ?? DEFAULT_WIDTH,
+    width: columnsOf(stdout),
     style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
   };
 }
+
+/** A terminal that does not know says 0. */
+const columnsOf = ({ columns = 0 }: Stream): number => (columns > 0 ? columns : DEFAULT_WIDTH);
 
 function ignoreAbsentReader(reason: Error): void {
   if (errnoOf(reason) !== "EPIPE") throw reason;

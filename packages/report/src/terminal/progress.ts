@@ -1,6 +1,6 @@
 /**
- * The live line of a run: step, reward with its trend, KL, entropy, speed, time left. Pure: state in, text out; the
- * caller writes it and decides when.
+ * The live line of a run: step, reward with its trend, KL, speed, time left, entropy, and the trend as bars. A narrow terminal
+ * shows the beginning of it. Pure: state in, text out; the caller writes it and decides when.
  */
 import { PLAIN, type TextStyle } from "./style.ts";
 
@@ -37,15 +37,19 @@ export function metricOf(metrics: Readonly<Record<string, number>>, shown: Shown
   return name === undefined ? undefined : metrics[name];
 }
 
-/** One line, e.g. `grpo 12/200  reward 0.41 ▁▂▅ +0.03  kl 0.012  entropy 1.20  4,300 tok/s  2 min 10 s left`. */
+/** One line, e.g. `grpo 12/200  reward 0.41 +0.03  kl 0.012  4,300 tok/s  2 min 10 s left  entropy 1.20  ▁▂▅`. */
 export function progressLine(progress: Progress, style: TextStyle = PLAIN): string {
   const last = progress.history.at(-1) ?? {};
-  const reward = series(progress, "reward");
+  const rewards = series(progress, "reward");
+  const [label, values] = rewards.length > 0 ? ["reward", rewards] : ["loss", series(progress, "loss")];
   const parts = [
     `${style.bold(progress.stage)} ${progress.step}/${progress.steps}`,
-    reward.length > 0 ? trended("reward", reward, style) : trended("loss", series(progress, "loss"), style),
-    ...sideParts(last, style),
+    trended(label, values, style),
+    labelled("kl", metricOf(last, "kl"), style),
+    speed(metricOf(last, "speed")),
     style.dim(`${timeLeft(progress)} left`),
+    labelled("entropy", metricOf(last, "entropy"), style),
+    sparkline(values),
   ];
   return parts.filter((part) => part !== "").join("  ");
 }
@@ -59,21 +63,15 @@ export function stepLine(
   const parts = [
     `${style.bold(stage)} ${step}/${steps}`,
     labelled(what, metricOf(metrics, what), style),
-    ...sideParts(metrics, style),
+    labelled("kl", metricOf(metrics, "kl"), style),
+    labelled("entropy", metricOf(metrics, "entropy"), style),
+    speed(metricOf(metrics, "speed")),
   ];
   return parts.filter((part) => part !== "").join("  ");
 }
 
 interface MetricsOf {
   readonly metrics: Readonly<Record<string, number>>;
-}
-
-function sideParts(metrics: MetricsOf["metrics"], style: TextStyle): string[] {
-  return [
-    labelled("kl", metricOf(metrics, "kl"), style),
-    labelled("entropy", metricOf(metrics, "entropy"), style),
-    speed(metricOf(metrics, "speed")),
-  ];
 }
 
 function series({ history }: Progress, shown: Shown): number[] {
@@ -88,7 +86,7 @@ function trended(label: string, values: readonly number[], style: TextStyle): st
   if (last === undefined) return "";
   const change = trendOf(values);
   const mark = change === undefined ? "" : ` ${change < 0 ? "−" : "+"}${formatNumber(Math.abs(change))}`;
-  return `${style.dim(label)} ${style.accent(formatNumber(last))} ${sparkline(values)}${style.dim(mark)}`;
+  return `${style.dim(label)} ${style.accent(formatNumber(last))}${style.dim(mark)}`;
 }
 
 /** Mean of the newer half less mean of the older half; undefined below four values. */

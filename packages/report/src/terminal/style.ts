@@ -41,8 +41,18 @@ export function safeText(text: string): string {
   });
 }
 
-/** The first `width` characters, with an ellipsis where something was cut. */
+// eslint-disable-next-line no-control-regex
+const MARK_OR_CHARACTER = /\u001b\[\d+m|./gsu;
+
+/** The first `width` characters, with an ellipsis where something was cut. Marks have no width, and one that was begun ends. */
 export function clip(text: string, width: number): string {
-  const characters = Array.from(text);
-  return characters.length <= width ? text : `${characters.slice(0, Math.max(0, width - 1)).join("")}…`;
+  const last = Math.max(1, width);
+  let characters = 0;
+  const kept = (text.match(MARK_OR_CHARACTER) ?? []).map((part) => {
+    if (part.startsWith("\u001b[")) return part;
+    characters++;
+    if (characters < last) return part;
+    return characters === last ? "…" : "";
+  });
+  return characters <= width ? text : kept.join("");
 }

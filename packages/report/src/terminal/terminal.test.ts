@@ -22,22 +22,31 @@ const progress = (changes: Partial<Progress> = {}): Progress => ({
 });
 
 describe("progress", () => {
-  it("is one line: step, reward with trend, KL, entropy, speed, time left", () => {
+  it("is one line: step, reward with trend, KL, speed, time left, entropy, bars", () => {
     expect(progressLine(progress())).toBe(
-      "grpo 4/200  reward 0.400 ▁▃▆█ +0.200  kl 0.0120  entropy 1.20  4,321 tok/s  6 min 32 s left",
+      "grpo 4/200  reward 0.400 +0.200  kl 0.0120  4,321 tok/s  6 min 32 s left  entropy 1.20  ▁▃▆█",
+    );
+  });
+
+  it("has what matters most in a terminal of 80 columns", () => {
+    const wide = { "critic/score/mean": 0.00625, "actor/kl_loss": 0.00625, "perf/throughput": 54_321 };
+    const history = Array.from({ length: 24 }, (_, at) => ({ ...wide, "actor/entropy": at }));
+    const long = progress({ step: 120, history, elapsedSeconds: 4800, stepsInSitting: 120 });
+    expect(clip(progressLine(long), 79)).toMatch(
+      /^grpo 120\/200 .* kl 0\.00625  54,321 tok\/s  53 min 20 s left/,
     );
   });
 
   it("shows the loss of a supervised stage", () => {
     const line = progressLine(progress({ stage: "sft", history: [{ "train/loss": 2 }] }));
-    expect(line).toBe("sft 4/200  loss 2.00 ▁  6 min 32 s left");
+    expect(line).toBe("sft 4/200  loss 2.00  6 min 32 s left  ▁");
   });
 
   it("shows NaN as it is, and no time before the first step", () => {
     const line = progressLine(
       progress({ step: 0, stepsInSitting: 0, history: [{ "critic/score/mean": Number.NaN }] }),
     );
-    expect(line).toBe("grpo 0/200  reward NaN !  unknown time left");
+    expect(line).toBe("grpo 0/200  reward NaN  unknown time left  !");
   });
 
   it("has a trend once there are four values", () => {
@@ -110,5 +119,12 @@ describe("samples", () => {
   it("clips by characters, not by half of one", () => {
     expect(clip("😀😀😀", 2)).toBe("😀…");
     expect(COLOR.bold("x")).toBe("\u001b[1mx\u001b[22m");
+  });
+
+  it("clips what is seen: marks have no width, and one that was begun ends", () => {
+    const text = `${COLOR.bold("ab")}${COLOR.dim("cd")}`;
+    expect(clip(text, 4)).toBe(text);
+    expect(clip(text, 3)).toBe(`${COLOR.bold("ab")}${COLOR.dim("…")}`);
+    expect(clip(text, 2)).toBe(`${COLOR.bold("a…")}${COLOR.dim("")}`);
   });
 });
