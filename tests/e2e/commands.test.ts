@@ -1,6 +1,6 @@
 /** The commands around a run, in the order of a user's day, on one small run; and what they leave behind: nothing. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
@@ -151,3 +151,34 @@ test("a reader that leaves, as head does, ends no command with a stack trace", a
   child.stdout?.destroy();
   expect(await ended).toMatchObject({ code: 0, text: "" });
 });
+
+/** Every write to it fails as on a full disk. */
+const FULL = "/dev/full";
+
+test.skipIf(!existsSync(FULL))(
+  "a full disk under its output is told of, and ends no run: the folder holds what it came to",
+  () => {
+    const folder = temporaryFolder("full");
+    writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+    const call = (line: string, stdio: readonly (number | "ignore" | "pipe")[]) =>
+      spawnSync(process.execPath, [LAUNCHER, ...line.split(" ")], {
+        cwd: folder,
+        stdio: [...stdio],
+        encoding: "utf8",
+      });
+    const full = openSync(FULL, "w");
+    const planned = call("plan run.yaml --no-calibrate", ["ignore", full, "pipe"]);
+    expect(planned.stderr).toMatch(/^standard output could not be written: ENOSPC: .*\n$/);
+    expect(planned.status).toBe(1);
+
+    const unheard = call("run run.yaml --out first", ["ignore", full, "pipe"]);
+    expect(unheard.stderr).toMatch(/\nstandard output could not be written: ENOSPC/);
+    expect(unheard.status, unheard.stderr).toBe(0);
+    expect(existsSync(join(folder, "first/running"))).toBe(false);
+
+    const unlogged = call("run run.yaml --out second", ["ignore", "pipe", full]);
+    expect(unlogged.stdout).toMatch(/weights  [^]*\nstandard error could not be written: ENOSPC/);
+    expect(unlogged.status, unlogged.stdout).toBe(0);
+    expect(summaryOf(join(folder, "second")).policy).toEqual(summaryOf(join(folder, "first")).policy);
+  },
+);

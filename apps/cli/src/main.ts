@@ -39,6 +39,9 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   reproduceCommand,
 ];
 
+/** Commands whose results lie in a run folder: that they could not be told as well is no failure. */
+const RUNS: ReadonlySet<string> = new Set(["run", "up", "resume", "reproduce"]);
+
 /** Runs the command line and returns its exit code. `argv` as in `process.argv`. */
 export async function main(
   argv: readonly string[],
@@ -49,12 +52,14 @@ export async function main(
     code = chosen;
   };
   const context: CommandContext = { terminal, now: Date.now, exit };
+  const program = createProgram(context);
   try {
-    await createProgram(context).parseAsync(argv);
+    await program.parseAsync(argv);
   } catch (reason) {
     code = explain(reason, terminal);
   }
-  return code;
+  const told = (await terminal.settled()) || RUNS.has(program.args[0] ?? "");
+  return told || code !== EXIT.ok ? code : EXIT.failed;
 }
 
 function createProgram(context: CommandContext): Command {

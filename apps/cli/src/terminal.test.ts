@@ -1,16 +1,19 @@
-/** What reaches the streams of a process: a live line that stays one line. */
+/** What reaches the streams of a process: a live line that stays one line, and word of what could not be written. */
 import { Writable } from "node:stream";
 import { COLOR } from "@oarlock/report";
 import { expect, test } from "vitest";
 import { processTerminal, type Streams } from "./terminal.ts";
 
-/** A stream that remembers what was written to it. */
-function stream(traits: { readonly isTTY?: boolean; readonly columns?: number } = {}) {
+/** A stream that remembers what was written to it; one that fails stays open, as those of a process do. */
+function stream(traits: { readonly isTTY?: boolean; readonly columns?: number } = {}, errno?: string) {
   const parts: string[] = [];
+  const failure =
+    errno === undefined ? null : Object.assign(new Error(`${errno}: no write`), { code: errno });
   const writable = new Writable({
+    autoDestroy: false,
     write(chunk, _encoding, done) {
       parts.push(String(chunk));
-      done();
+      done(failure);
     },
   });
   return Object.assign(writable, traits, { text: () => parts.join("") });
@@ -36,4 +39,30 @@ test("nobody watches a stream that is no terminal: it has no live line", () => {
   const stderr = stream();
   processTerminal({ stdout, stderr }).live("reading");
   expect(stderr.text()).toBe("");
+});
+
+test("of a stream that cannot be written word is on the other one, once, and nothing is thrown", async () => {
+  const [stdout, stderr] = [stream({}, "ENOSPC"), stream()];
+  const terminal = processTerminal({ stdout, stderr });
+  terminal.print("one");
+  terminal.print("two");
+  expect(await terminal.settled()).toBe(false);
+  expect(stderr.text()).toBe("standard output could not be written: ENOSPC: no write\n");
+  expect(terminal.unread.aborted).toBe(true);
+
+  const reversed = { stdout: stream(), stderr: stream({}, "EIO") };
+  const other = processTerminal(reversed);
+  other.note("one");
+  expect(await other.settled()).toBe(false);
+  expect(reversed.stdout.text()).toBe("standard error could not be written: EIO: no write\n");
+});
+
+test("a reader that left has lost nothing", async () => {
+  const { stderr } = streams();
+  const stdout = stream({}, "EPIPE");
+  const terminal = processTerminal({ stdout, stderr });
+  terminal.print("one");
+  expect(await terminal.settled()).toBe(true);
+  expect(stderr.text()).toBe("");
+  expect(terminal.unread.aborted).toBe(true);
 });

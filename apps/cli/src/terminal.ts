@@ -1,4 +1,5 @@
 /** Where commands write to: a seam, so that tests read what a user would see. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { errnoOf } from "@oarlock/errors";
 import { clip, COLOR, PLAIN, type TextStyle } from "@oarlock/report";
 import { readCliEnvironment } from "./config.ts";
@@ -10,8 +11,10 @@ export interface Terminal {
   readonly note: (text: string) => void;
   /** Replaces the live line, as much of it as fits into one; does nothing where nobody watches. */
   readonly live: (text: string) => void;
-  /** Aborted once nobody reads standard output any more: what would print for ever ends. */
+  /** Aborted once standard output goes nowhere any more: what would print for ever ends. */
   readonly unread: AbortSignal;
+  /** Once a command is over: whether all was written. What was not, as on a full disk, is told on the other stream. */
+  readonly settled: () => Promise<boolean>;
   /** Whether a person watches standard error. */
   readonly interactive: boolean;
   /** Columns. */
@@ -36,10 +39,19 @@ export interface Streams {
 export function processTerminal({ stdout, stderr }: Streams = process): Terminal {
   const interactive = stderr.isTTY === true;
   let live = false;
-  // A reader that left (`oarlock plan … | head`) ends nothing: what was asked for still happens, only unheard.
-  for (const stream of [stdout, stderr]) stream.on("error", ignoreAbsentReader);
+  // Neither a reader that left (`oarlock plan … | head`) nor a full disk ends a thing: what was asked for still happens, unheard.
+  const failures = new Map<Stream, Error>();
+  for (const stream of [stdout, stderr]) {
+    stream.on("error", (reason) => {
+      if (errnoOf(reason) !== "EPIPE") failures.set(stream, reason);
+    });
+  }
   const left = new AbortController();
   stdout.on("error", () => left.abort());
+  const tellFailure = (of: Stream, name: string, other: Stream) => {
+    const failure = failures.get(of);
+    if (failure !== undefined) other.write(`${name} could not be written: ${failure.message}\n`);
+  };
   const clear = () => {
     if (live) stderr.write(ERASE_LINE);
     live = false;
@@ -60,6 +72,12 @@ export function processTerminal({ stdout, stderr }: Streams = process): Terminal
       live = true;
     },
     unread: left.signal,
+    async settled() {
+      await nextTurn(); // in which a stream tells what became of its last write
+      tellFailure(stdout, "standard output", stderr);
+      tellFailure(stderr, "standard error", stdout);
+      return failures.size === 0;
+    },
     interactive,
     width: columnsOf(stdout),
     style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
@@ -68,10 +86,6 @@ export function processTerminal({ stdout, stderr }: Streams = process): Terminal
 
 /** A terminal that does not know says 0. */
 const columnsOf = ({ columns = 0 }: Stream): number => (columns > 0 ? columns : DEFAULT_WIDTH);
-
-function ignoreAbsentReader(reason: Error): void {
-  if (errnoOf(reason) !== "EPIPE") throw reason;
-}
 
 /** A terminal that remembers, for tests. */
 export function recordingTerminal(): Terminal & { readonly lines: string[] } {
@@ -84,6 +98,7 @@ export function recordingTerminal(): Terminal & { readonly lines: string[] } {
     note: push,
     live() {},
     unread: new AbortController().signal,
+    settled: () => Promise.resolve(true),
     interactive: false,
     width: DEFAULT_WIDTH,
     style: PLAIN,

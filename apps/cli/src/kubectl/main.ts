@@ -59,7 +59,7 @@ export async function main(
   } catch (reason) {
     code = explain(reason, terminal);
   }
-  return code;
+  return (await terminal.settled()) || code !== EXIT.ok ? code : EXIT.failed;
 }
 
 /** The whole command line, which completions read, too. */
