@@ -1,7 +1,7 @@
-/** What reaches the streams of a process: a live line that stays one line, and word of what could not be written. */
+/** What reaches the streams of a process: a live line that stays one line, marks where they are seen, and word of what could not be written. */
 import { Writable } from "node:stream";
 import { COLOR } from "@oarlock/report";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { processTerminal, type Streams } from "./terminal.ts";
 
 /** A stream that remembers what was written to it; one that fails stays open, as those of a process do. */
@@ -65,4 +65,24 @@ test("a reader that left has lost nothing", async () => {
   expect(await terminal.settled()).toBe(true);
   expect(stderr.text()).toBe("");
   expect(terminal.unread.aborted).toBe(true);
+});
+
+test("each stream gets marks where it is a terminal, and no other", () => {
+  onTestFinished(() => void vi.unstubAllEnvs());
+  vi.stubEnv("NO_COLOR", "");
+  const written = (print: boolean, note: boolean) => {
+    const [stdout, stderr] = [stream({ isTTY: print }), stream({ isTTY: note })];
+    const terminal = processTerminal({ stdout, stderr });
+    terminal.print(terminal.style.bold("a"));
+    terminal.note(terminal.style.bold("b"));
+    terminal.live(terminal.style.bold("c"));
+    return [stdout.text(), stderr.text().split("\r")[0]];
+  };
+  const [a, b] = [`${COLOR.bold("a")}\n`, `${COLOR.bold("b")}\n`];
+  expect(written(true, true)).toEqual([a, b]);
+  expect(written(true, false)).toEqual([a, "b\n"]);
+  expect(written(false, true)).toEqual(["a\n", b]);
+  expect(written(false, false)).toEqual(["a\n", "b\n"]);
+  vi.stubEnv("NO_COLOR", "1");
+  expect(written(true, true)).toEqual(["a\n", "b\n"]);
 });

@@ -1,7 +1,7 @@
 /** Where commands write to: a seam, so that tests read what a user would see. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { errnoOf } from "@oarlock/errors";
-import { clip, COLOR, PLAIN, type TextStyle } from "@oarlock/report";
+import { clip, COLOR, PLAIN, type TextStyle, unmarked } from "@oarlock/report";
 import { readCliEnvironment } from "./config.ts";
 
 export interface Terminal {
@@ -19,6 +19,7 @@ export interface Terminal {
   readonly interactive: boolean;
   /** Columns. */
   readonly width: number;
+  /** For what is printed, noted and live; a stream that is a file or a pipe gets the text without. */
   readonly style: TextStyle;
 }
 
@@ -52,6 +53,9 @@ export function processTerminal({ stdout, stderr }: Streams = process): Terminal
     const failure = failures.get(of);
     if (failure !== undefined) other.write(`${name} could not be written: ${failure.message}\n`);
   };
+  const { noColor } = readCliEnvironment();
+  const takesMarks = ({ isTTY }: Stream) => isTTY === true && !noColor;
+  const write = (stream: Stream, text: string) => stream.write(takesMarks(stream) ? text : unmarked(text));
   const clear = () => {
     if (live) stderr.write(ERASE_LINE);
     live = false;
@@ -59,16 +63,16 @@ export function processTerminal({ stdout, stderr }: Streams = process): Terminal
   return {
     print(text) {
       clear();
-      stdout.write(`${text}\n`);
+      write(stdout, `${text}\n`);
     },
     note(text) {
       clear();
-      stderr.write(`${text}\n`);
+      write(stderr, `${text}\n`);
     },
     live(text) {
       if (!interactive) return;
       // A line that wraps is not erased whole, and one that fills its row may wrap.
-      stderr.write(`${ERASE_LINE}${clip(text, columnsOf(stderr) - 1)}`);
+      write(stderr, `${ERASE_LINE}${clip(text, columnsOf(stderr) - 1)}`);
       live = true;
     },
     unread: left.signal,
@@ -80,7 +84,7 @@ export function processTerminal({ stdout, stderr }: Streams = process): Terminal
     },
     interactive,
     width: columnsOf(stdout),
-    style: stdout.isTTY === true && !readCliEnvironment().noColor ? COLOR : PLAIN,
+    style: [stdout, stderr].some(takesMarks) ? COLOR : PLAIN,
   };
 }
 

@@ -15,7 +15,7 @@ export { evaluationValues } from "./evaluation-metrics.ts";
 export type { EvaluationValue } from "./evaluation-metrics.ts";
 export { eventFileHeader, eventFileName, scalarRecord } from "./tensorboard/events.ts";
 export type { ScalarEvent } from "./tensorboard/events.ts";
-export { COLOR, clip, PLAIN, safeText } from "./terminal/style.ts";
+export { COLOR, clip, PLAIN, safeText, unmarked } from "./terminal/style.ts";
 export type { TextStyle } from "./terminal/style.ts";
 export {
   formatNumber,

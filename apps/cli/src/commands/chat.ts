@@ -61,7 +61,7 @@ async function converse(
   policy: Policy,
   options: ChatOptions,
 ): Promise<void> {
-  const { style } = terminal;
+  const { style, interactive } = terminal;
   const chats = policy.tokenizer.templateDigest !== "";
   terminal.note(
     style.dim(
@@ -70,7 +70,8 @@ async function converse(
         : "no chat template: the model continues your text; empty line ends",
     ),
   );
-  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: style.bold("> ") });
+  const prompt = interactive ? style.bold("> ") : "> ";
+  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt });
   const messages: ChatMessage[] = [];
   lines.prompt();
   for await (const line of lines) {

@@ -42,7 +42,13 @@ export function safeText(text: string): string {
 }
 
 // eslint-disable-next-line no-control-regex
-const MARK_OR_CHARACTER = /\u001b\[\d+m|./gsu;
+const MARK = /\u001b\[\d+m/g;
+const MARK_OR_CHARACTER = new RegExp(`${MARK.source}|.`, "gsu");
+
+/** The text without what a style put into it. */
+export function unmarked(text: string): string {
+  return text.replaceAll(MARK, "");
+}
 
 /** The first `width` characters, with an ellipsis where something was cut. Marks have no width, and one that was begun ends. */
 export function clip(text: string, width: number): string {

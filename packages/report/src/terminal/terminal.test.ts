@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { SampleRecord } from "../records.ts";
 import { formatNumber, type Progress, progressLine, shortDuration, sparkline, trendOf } from "./progress.ts";
 import { pairSamples, renderPairs, renderSample } from "./samples.ts";
-import { clip, COLOR, safeText } from "./style.ts";
+import { clip, COLOR, safeText, unmarked } from "./style.ts";
 
 const progress = (changes: Partial<Progress> = {}): Progress => ({
   stage: "grpo",
@@ -126,5 +126,6 @@ describe("samples", () => {
     expect(clip(text, 4)).toBe(text);
     expect(clip(text, 3)).toBe(`${COLOR.bold("ab")}${COLOR.dim("…")}`);
     expect(clip(text, 2)).toBe(`${COLOR.bold("a…")}${COLOR.dim("")}`);
+    expect(unmarked(text)).toBe("abcd");
   });
 });
