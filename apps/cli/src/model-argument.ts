@@ -1,6 +1,6 @@
 /** What users name when a command wants a model: a run folder (its final model), or any model that `loadModel` reads. */
 import { stat } from "node:fs/promises";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import { type OpenedModel, openModel, type OpenModelOptions } from "@oarlock/workload";
 import { runPaths } from "./run-folder.ts";
 
@@ -15,7 +15,7 @@ export async function finalModel(run: string): Promise<string> {
   if (await exists(final)) return final;
   throw new OarlockError(
     "RUN_NOT_COMPLETE",
-    `${run} has no final model yet: finish the run with \`oarlock resume ${run}\``,
+    `${run} has no final model yet: finish the run with \`oarlock resume ${shellWord(run)}\``,
   );
 }
 

@@ -1,7 +1,7 @@
 /** Writing a model where a user said: a folder in Hugging Face layout, new or empty, in the precision asked for. */
 import { readdir, stat } from "node:fs/promises";
 import { Option } from "commander";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import { type ModelToSave, saveModel, type StoredDType } from "@oarlock/models";
 import { parameterCount } from "@oarlock/nn";
 import { formatCount } from "@oarlock/runfile";
@@ -56,7 +56,7 @@ export async function writeModel(
     [
       `${folder}: ${formatCount(parameterCount(model.config))} parameters in ${stored}`,
       `weights  ${digest}${rounded}`,
-      `try      oarlock chat ${folder}`,
+      `try      oarlock chat ${shellWord(folder)}`,
     ].join("\n"),
   );
 }

@@ -5,7 +5,7 @@
 import { createReadStream, existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errnoOf, OarlockError } from "@oarlock/errors";
+import { errnoOf, OarlockError, shellWord } from "@oarlock/errors";
 import { REPLACEMENTS_FILE, type Replacement } from "@oarlock/learner";
 import {
   type MetricsRecord,
@@ -68,7 +68,7 @@ export async function createRunFolder(folder: string): Promise<RunPaths> {
   await mkdir(folder, { recursive: true });
   const entries = await readdir(folder);
   if (entries.length > 0) {
-    const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${folder}\` to continue the run in it`;
+    const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${shellWord(folder)}\` to continue the run in it`;
     throw new OarlockError("RUN_FOLDER_TAKEN", message);
   }
   const paths = runPaths(folder);

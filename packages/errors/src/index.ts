@@ -55,6 +55,11 @@ export function shortDigest(digest: string): string {
   return digest === "" ? "none" : digest.slice(0, SHOWN_DIGITS);
 }
 
+/** A path or a value as one word of a command that a message offers, for a POSIX shell: quoted only where it has to be. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /**
  * An address, or JSON with some, as it may be shown to anybody: `nats://user:password@host` as `nats://…@host`. What follows the `@`
  * of `hf://org/model@revision` is no host.

@@ -2,7 +2,7 @@
  * The model of a run: opened from files or the hub, or made new from the seed. Weights are read when they are asked
  * for: a plan needs the shape and the digests alone.
  */
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import {
   type JsonObject,
   loadModel,
@@ -99,7 +99,7 @@ async function storedModel(
   if (loaded.tokenizer === undefined) {
     throw new OarlockError(
       "TOKENIZER_MISSING",
-      `${from} has no tokenizer (tokenizer.json); accepted: a model with its tokenizer, e.g. from \`oarlock convert ${from} DIR --tokenizer FILE\``,
+      `${from} has no tokenizer (tokenizer.json); accepted: a model with its tokenizer, e.g. from \`oarlock convert ${shellWord(from)} DIR --tokenizer FILE\``,
     );
   }
   const tokenizer = createTokenizer(loaded.tokenizer);

@@ -1,6 +1,6 @@
 /** `oarlock convert SOURCE DIR`: a model in any format that is read, as a folder that everything reads. */
 import { Command } from "commander";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import { loadModel } from "@oarlock/models";
 import type { CommandContext } from "../context.ts";
 import { listenForInterrupt } from "../interrupt.ts";
@@ -37,8 +37,11 @@ interface Conversion extends ConvertOptions {
 async function convert({ terminal }: CommandContext, what: Conversion): Promise<void> {
   const { source, folder, tokenizer, dtype } = what;
   if (await isRunFolder(source)) {
-    const hint = `${source} is a run folder; its model is written by \`oarlock export ${source} ${folder}\``;
-    throw new OarlockError("MODEL_SOURCE", hint);
+    const command = `oarlock export ${shellWord(source)} ${shellWord(folder)}`;
+    throw new OarlockError(
+      "MODEL_SOURCE",
+      `${source} is a run folder; its model is written by \`${command}\``,
+    );
   }
   await requireFree(folder);
   using interrupt = listenForInterrupt(terminal, "\nstopping");

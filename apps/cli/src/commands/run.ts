@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { Command } from "commander";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import { type RunSummary, spreadOf } from "@oarlock/report";
 import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
@@ -110,7 +110,7 @@ async function runOnce(
 function refuseSamePlan(folder: string, { completed }: EarlierFolder): never {
   const state = completed
     ? "is complete: nothing in its inputs changed;"
-    : `was not finished; \`oarlock resume ${folder}\` continues it,`;
+    : `was not finished; \`oarlock resume ${shellWord(folder)}\` continues it,`;
   throw new OarlockError("RUN_FOLDER_TAKEN", `the run in ${folder} ${state} another --out repeats it`);
 }
 

@@ -1,7 +1,7 @@
 /** The reward models of a run, for scoring outside it: what its folder keeps, and what it reads; verified by their digests. */
 import { join } from "node:path";
 import { openStageArtifacts, type StageArtifact } from "@oarlock/checkpoint";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import { replacedAt } from "@oarlock/learner";
 import { parameterLayout, withScoreHead } from "@oarlock/nn";
 import { isStageResult, referencedStage, type ResolvedRun } from "@oarlock/runfile";
@@ -71,7 +71,7 @@ async function trainedModel(
       `the evaluation's reward is the model that stage ${stage} trains, and ${named} has none yet; ` +
         (folder === undefined
           ? "accepted: the folder of a run of it, or --set evaluation.rewards=[…] without it"
-          : `accepted: a run whose stage ${stage} is done (\`oarlock resume ${named}\`)`),
+          : `accepted: a run whose stage ${stage} is done (\`oarlock resume ${shellWord(named)}\`)`),
     );
   }
   if (kept.elements !== parameterLayout(withScoreHead(policy.config)).length) {

@@ -1,5 +1,5 @@
 /** What to type after a run that did not complete, by why it ended. Pure. */
-import { isOarlockError } from "@oarlock/errors";
+import { isOarlockError, shellWord } from "@oarlock/errors";
 
 export interface Ended {
   readonly folder: string;
@@ -28,12 +28,13 @@ const MAY_PASS: Readonly<Record<string, string>> = {
 };
 
 export function nextSteps({ folder, source, set, failure }: Ended): string[] {
-  const resume = `oarlock resume ${folder}`;
+  const resume = `oarlock resume ${shellWord(folder)}`;
   const code = codesOf(failure).find((one) => one in MEND_FIRST);
   if (code === undefined) return [`continue: ${resume}`];
-  const changes = set.map((one) => ` --set '${one.replaceAll("'", `'\\''`)}'`).join("");
+  const changes = set.map((one) => ` --set ${shellWord(one)}`).join("");
+  const again = `oarlock run ${shellWord(source)} --out ${shellWord(folder)}${changes}`;
   return [
-    `next     ${MEND_FIRST[code]}, then: oarlock run ${source} --out ${folder}${changes}`,
+    `next     ${MEND_FIRST[code]}, then: ${again}`,
     ...(code in MAY_PASS ? [`         ${MAY_PASS[code]}: ${resume}`] : []),
   ];
 }
