@@ -18,6 +18,7 @@ import {
 } from "@oarlock/report";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { requireMakeable } from "./new-folder.ts";
+import { CLAIM_PREFIX, RUNNING_FOLDER } from "./running-mark.ts";
 
 /** Paths inside a run folder. */
 export interface RunPaths {
@@ -66,15 +67,35 @@ export interface PlanDocument {
 export async function createRunFolder(folder: string): Promise<RunPaths> {
   await requireMakeable(folder, "the run folder");
   await mkdir(folder, { recursive: true });
-  const entries = await readdir(folder);
-  if (entries.length > 0) {
-    const message = `${folder} is not empty: choose another --out, or \`oarlock resume ${shellWord(folder)}\` to continue the run in it`;
-    throw new OarlockError("RUN_FOLDER_TAKEN", message);
-  }
   const paths = runPaths(folder);
-  await mkdir(paths.tensorboard);
+  await requireUnplanned(paths);
+  // First of all: it tells a run's own files from those of a user.
+  await mkdir(paths.tensorboard, { recursive: true });
   return paths;
 }
+
+/** Throws `RUN_FOLDER_TAKEN` where the folder holds more than a run writes before its plan. */
+export async function requireUnplanned({ folder, tensorboard, plan }: RunPaths): Promise<void> {
+  const names = await readdir(folder);
+  const records = await readdir(tensorboard).catch(() => undefined);
+  const begun = records?.length === 0 && names.every(isBeforePlan);
+  if (names.length === 0 || begun) return;
+  const resume = `, or \`oarlock resume ${shellWord(folder)}\` to continue the run in it`;
+  throw new OarlockError(
+    "RUN_FOLDER_TAKEN",
+    `${folder} is not empty: choose another --out${existsSync(plan) ? resume : ""}`,
+  );
+}
+
+const BEFORE_PLAN: ReadonlySet<string> = new Set([
+  "tensorboard",
+  RUNNING_FOLDER,
+  "run.yaml.tmp",
+  "run.yaml",
+  "plan.json.tmp",
+]);
+
+const isBeforePlan = (name: string): boolean => BEFORE_PLAN.has(name) || name.startsWith(CLAIM_PREFIX);
 
 /** The first of `runs/name`, `runs/name-2`, … that is free. */
 export async function freeRunFolder(name: string, root = "runs"): Promise<string> {

@@ -23,6 +23,7 @@ import {
   type PlanDocument,
   readSamples,
   readSummary,
+  requireUnplanned,
   runPaths,
   writeDocument,
   writePlan,
@@ -134,6 +135,8 @@ export async function trainInto(
   checkTelemetrySettings();
   const paths = earlier === undefined ? await createRunFolder(folder) : runPaths(folder);
   await using _mark = await markRunning(folder);
+  // A short run of another process may have come and gone before the folder was marked.
+  if (earlier === undefined) await requireUnplanned(paths);
   const finishTakeover = earlier && (await takeOver(folder, plan.run, earlier));
   const document: PlanDocument = {
     uid: randomUUID(),
