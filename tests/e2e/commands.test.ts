@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, wri
 import { dirname, join } from "node:path";
 import { requireNatsServer, temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
-import { digestsOf, type Ended, LAUNCHER, oarlock, startOarlock, summaryOf } from "./oarlock.ts";
+import { digestsOf, type Ended, LAUNCHER, oarlock, startOarlock, stepsDone, summaryOf } from "./oarlock.ts";
 import { tinyModel } from "../tiny-model.ts";
 
 const nats = requireNatsServer();
@@ -182,3 +182,19 @@ test.skipIf(!existsSync(FULL))(
     expect(summaryOf(join(folder, "second")).policy).toEqual(summaryOf(join(folder, "first")).policy);
   },
 );
+
+test("the same run again into its folder is refused: busy while it is at work, to be resumed once it was killed", async () => {
+  const folder = temporaryFolder("again");
+  writeFileSync(join(folder, "run.yaml"), RUN_FILE);
+  const line = ["run", "run.yaml", "--out", "out", "--set", "stages.grpo.grpo.steps=100000"];
+  const started = startOarlock(line, folder);
+  await stepsDone(join(folder, "out"), 1, started);
+  const busy = await oarlock(line, folder);
+  expect(busy.text).toMatch(/RUN_FOLDER_BUSY.*process \d+ is running in out/);
+  expect(busy.code).toBe(3);
+  started.child.kill("SIGKILL");
+  await started.ended;
+  const unfinished = await oarlock(line, folder);
+  expect(unfinished.text).toContain("the run in out was not finished; `oarlock resume out` continues it");
+  expect(unfinished.code).toBe(3);
+});

@@ -96,7 +96,8 @@ async function runOnce(
   const earlier = await inspectFolder(folder, prepared.plan.run);
   if (earlier?.plan.run.digest === prepared.plan.run.digest) {
     const summary = await readSummary(runPaths(folder));
-    if (options.keepComplete !== true || summary?.status !== "completed") refuseSamePlan(folder, earlier);
+    if (options.keepComplete !== true || summary?.status !== "completed")
+      return refuseSamePlan(folder, earlier);
     terminal.note(`the run in ${folder} is complete and is kept`);
     return summary;
   }
@@ -108,7 +109,11 @@ async function runOnce(
 }
 
 /** The very same run again is no new run: it is done, or it is to be resumed. */
-function refuseSamePlan(folder: string, { completed }: EarlierFolder): never {
+async function refuseSamePlan(folder: string, { completed }: EarlierFolder): Promise<never> {
+  if (!completed) {
+    // Throws where a process is at work on it: a resume would be refused as well.
+    await using _mark = await markRunning(folder);
+  }
   const state = completed
     ? "is complete: nothing in its inputs changed;"
     : `was not finished; \`oarlock resume ${shellWord(folder)}\` continues it,`;
