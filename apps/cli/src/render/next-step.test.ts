@@ -30,3 +30,10 @@ test("paths with spaces are words of the command", () => {
     "oarlock run '/my files/run.yaml' --out 'my runs/k'",
   );
 });
+
+test("checkpoints that are all damaged are restored or given up, and then a resume works", () => {
+  const cause = new OarlockError("CHECKPOINT_NONE_VALID", "no checkpoint can be read");
+  expect(inFolder("runs/a", new OarlockError("CHILD_FAILED", "the learner ended", { cause }))).toEqual([
+    "next     restore a checkpoint, or remove runs/a/checkpoints to begin again, then: oarlock resume runs/a",
+  ]);
+});

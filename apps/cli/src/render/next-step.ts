@@ -22,6 +22,9 @@ const MEND_FIRST: Readonly<Record<string, string>> = {
   GUARD_STOPPED: "change the stage or its guards",
 };
 
+/** The failure that a resume meets for as long as the folder is what it is. */
+const ALL_DAMAGED = "CHECKPOINT_NONE_VALID";
+
 /** Failures that a resume may pass as well, and when. */
 const MAY_PASS: Readonly<Record<string, string>> = {
   REWARDS_FAILED: "a scorer that only was away",
@@ -29,7 +32,12 @@ const MAY_PASS: Readonly<Record<string, string>> = {
 
 export function nextSteps({ folder, source, set, failure }: Ended): string[] {
   const resume = `oarlock resume ${shellWord(folder)}`;
-  const code = codesOf(failure).find((one) => one in MEND_FIRST);
+  const codes = codesOf(failure);
+  if (codes.includes(ALL_DAMAGED)) {
+    const mend = `restore a checkpoint, or remove ${folder}/checkpoints to begin again`;
+    return [`next     ${mend}, then: ${resume}`];
+  }
+  const code = codes.find((one) => one in MEND_FIRST);
   if (code === undefined) return [`continue: ${resume}`];
   const changes = set.map((one) => ` --set ${shellWord(one)}`).join("");
   const again = `oarlock run ${shellWord(source)} --out ${shellWord(folder)}${changes}`;
