@@ -116,6 +116,9 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   expect(await call("export first at-6 --step 6")).toContain(digestsOf(join(folder, "first"))[5]);
   expect(await call("export first at-7 --step 7", 3)).toContain("accepted: 6, 10");
 
+  expect(await call("run run.yaml --out first --seeds 3,4", 3)).toContain(
+    "[RUN_FOLDER_TAKEN] first holds a run, and --seeds makes a folder of runs: choose another --out",
+  );
   const seeds = await call("run run.yaml --out seeds --seeds 3,4");
   expect(seeds).toMatch(/^after grpo: addition\/answer\/mean@4 +[\d.]+ .* 2$/m);
   const more = await call("run run.yaml --out seeds --seeds 3..5");

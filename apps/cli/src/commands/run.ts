@@ -8,6 +8,7 @@ import { processEnvironment } from "@oarlock/runtime";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
+import { isRunFolder } from "../model-argument.ts";
 import { requireMakeable } from "../new-folder.ts";
 import { setOption } from "../options.ts";
 import { loadingLine, warningLine } from "../render/loading.ts";
@@ -186,6 +187,12 @@ async function runSeeds(
     (await freeRunFolder(
       (await prepare(file, options.set, { onProgress: loadingLine(terminal) })).plan.run.name,
     ));
+  if (await isRunFolder(folder)) {
+    throw new OarlockError(
+      "RUN_FOLDER_TAKEN",
+      `${folder} holds a run, and --seeds makes a folder of runs: choose another --out`,
+    );
+  }
   const summaries: RunSummary[] = [];
   for (const seed of seeds) {
     terminal.note(terminal.style.bold(`seed ${seed}`));
