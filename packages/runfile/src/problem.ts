@@ -46,9 +46,10 @@ export function formatProblem(problem: Problem): string {
 /** Longest value shown in a message, in characters. */
 const SHOWN_CHARACTERS = 60;
 
-/** A value as it is shown in a message: JSON, shortened, in one line, without a password in an address. */
+/** A value as it is shown in a message: JSON, shortened, in one line, without a password in an address; JSON has no infinity. */
 export function showValue(value: unknown): string {
-  const text = withoutCredentials(JSON.stringify(value) ?? String(value));
+  const json = typeof value === "number" ? undefined : JSON.stringify(value);
+  const text = withoutCredentials(json ?? String(value));
   return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
 }
 

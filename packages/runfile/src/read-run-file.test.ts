@@ -58,6 +58,18 @@ describe("reading", () => {
   });
 });
 
+it.each([
+  [".inf", "Infinity"],
+  ["-.inf", "-Infinity"],
+  ["1e400", "Infinity"],
+  [".nan", "NaN"],
+])("shows %s, which JSON has no number for, as %s", (written, shown) => {
+  const result = read(minimalRun().replace("seed: 7", `seed: ${written}`));
+  expect(result.ok || result.problems.map(({ code, value }) => [code, value])).toEqual([
+    ["WRONG_TYPE", shown],
+  ]);
+});
+
 describe("--set", () => {
   it("types values by the schema, and finds list items by index and by name", () => {
     const { spec, metadata } = accepted(
