@@ -25,7 +25,7 @@ export function readOverride(text: string, root: unknown): OverrideResult {
   const equals = text.indexOf("=");
   if (equals <= 0) {
     return refuse("SET_FORM", "", {
-      message: "has no '='",
+      message: equals === 0 ? "names nothing before '='" : "has no '='",
       value: showValue(text),
       accepted: "key=value, e.g. stages.grpo.steps=50",
     });

@@ -124,6 +124,14 @@ describe("--set", () => {
     expect(codes(minimalRun(), set)).toContain(code);
     expect(Reflect.get({}, "polluted")).toBeUndefined();
   });
+
+  it.each([
+    ["steps", "has no '='"],
+    ["=5", "names nothing before '='"],
+  ])("says of %s what it lacks", (set, message) => {
+    const result = read(minimalRun(), set);
+    expect(result.ok || result.problems.map((problem) => problem.message)).toEqual([message]);
+  });
 });
 
 describe("hostile text", () => {
