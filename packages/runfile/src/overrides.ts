@@ -6,6 +6,7 @@
 import { readDocument } from "./document.ts";
 import { valueAt } from "./issues.ts";
 import { acceptedAt, runFileJsonSchema, type SchemaNode, schemaAt } from "./json-schema.ts";
+import { ambiguityOf } from "./plain-scalars.ts";
 import { type Path, type Problem, showValue } from "./problem.ts";
 import { nearest } from "./suggest.ts";
 
@@ -37,8 +38,8 @@ export function readOverride(text: string, root: unknown): OverrideResult {
   if (raw === "null") return { override: { path: walked.path, value: undefined, text } };
   const typed = typedValue(raw, walked.node);
   if ("message" in typed) {
-    const details = { message: typed.message, value: showValue(raw), accepted: acceptedAt(walked.node) };
-    return refuse("SET_VALUE", written, details);
+    const { message, accepted = acceptedAt(walked.node) } = typed;
+    return refuse("SET_VALUE", written, { message, value: showValue(raw), accepted });
   }
   return { override: { path: walked.path, value: typed.value, text } };
 }
@@ -116,10 +117,17 @@ function itemStep(step: string, items: unknown): number | { message: string; acc
 
 const NUMBER = /^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/;
 
-function typedValue(raw: string, node: SchemaNode): { value: unknown } | { message: string } {
+type Typed = { readonly value: unknown } | { readonly message: string; readonly accepted?: string };
+
+function typedValue(raw: string, node: SchemaNode): Typed {
   if (node.type === "string") return { value: raw };
   if (node.type === "integer" || node.type === "number") {
-    return NUMBER.test(raw) ? { value: Number(raw) } : { message: "must be a number" };
+    if (!NUMBER.test(raw)) return { message: "must be a number" };
+    const value = Number(raw);
+    const ambiguity = ambiguityOf(raw);
+    return ambiguity === undefined
+      ? { value }
+      : { message: `is ${ambiguity.readings}`, accepted: String(value) };
   }
   if (node.type === "boolean") {
     return raw === "true" || raw === "false"

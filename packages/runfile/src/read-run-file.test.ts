@@ -132,6 +132,27 @@ describe("--set", () => {
     const result = read(minimalRun(), set);
     expect(result.ok || result.problems.map((problem) => problem.message)).toEqual([message]);
   });
+
+  it.each([
+    ["017", "17"],
+    ["-00", "0"],
+    ["+08", "8"],
+  ])(
+    "refuses a number like %s as a file's, with the spelling that every reader reads alike",
+    (written, instead) => {
+      const result = read(minimalRun(), `seed=${written}`);
+      expect(result.ok || result.problems).toEqual([
+        {
+          code: "SET_VALUE",
+          file: "--set",
+          field: "seed",
+          message: "is an octal number in YAML 1.1 and a decimal one in YAML 1.2",
+          value: `"${written}"`,
+          accepted: instead,
+        },
+      ]);
+    },
+  );
 });
 
 describe("hostile text", () => {
