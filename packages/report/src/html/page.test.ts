@@ -95,6 +95,26 @@ describe("guards in the report", () => {
   });
 });
 
+it.each([
+  { from: 0.25, to: 0.75, cell: '<td class="number up">+0.500</td>' },
+  { from: 0.75, to: 0.25, cell: '<td class="number down">−0.500</td>' },
+  { from: 0.25, to: 0.25, cell: '<td class="number">0</td>' },
+])("a change from $from to $to is neither good nor bad where it is none", ({ from, to, cell }) => {
+  const evaluated = [
+    record(0, { "val-core/addition/answer/mean@4": from }, "before"),
+    record(1, { "val-core/addition/answer/mean@4": to }, "after"),
+  ];
+  const summary = summarize({
+    name: "run",
+    status: "completed",
+    planDigest: "",
+    seconds: 1,
+    stages: ["learn"],
+    records: evaluated,
+  });
+  expect(renderReport({ summary, records: evaluated, samples: [], plan: [], parameters: 1 })).toContain(cell);
+});
+
 describe("curves of evaluations", () => {
   it("are drawn of what a stage evaluated, from where it began; a single value is no curve", () => {
     const judge = (step: number, metrics: Record<string, number>, when?: "after") => ({

@@ -136,7 +136,8 @@ function changeCell([first = 0, ...later]: readonly number[]): string {
   const last = later.at(-1);
   if (last === undefined) return `<td class="number">–</td>`;
   const change = last - first;
-  const [mark, sign] = change >= 0 ? ["up", "+"] : ["down", "−"];
+  if (change === 0) return `<td class="number">0</td>`;
+  const [mark, sign] = change > 0 ? ["up", "+"] : ["down", "−"];
   return `<td class="number ${mark}">${sign}${formatNumber(Math.abs(change))}</td>`;
 }
 
