@@ -24,6 +24,7 @@ import { undoTakeover } from "../earlier-run.ts";
 import { markRunning } from "../running-mark.ts";
 import { requireBroker } from "../processes/index.ts";
 import { runSession } from "../run-session.ts";
+import type { Terminal } from "../terminal.ts";
 import { DRAINING, PROCESSES } from "./run.ts";
 
 export function resumeCommand(context: CommandContext): Command {
@@ -47,13 +48,12 @@ async function resume(
   await undoTakeover(folder);
   const plan = await readPlan(folder);
   const paths = runPaths(folder);
-  if ((await readSummary(paths))?.status === "completed") {
-    terminal.print(`${folder}: the run is complete; its model is in ${paths.final}`);
-    return;
-  }
+  if (await saysComplete(terminal, paths)) return;
   if (processes) requireBroker(processEnvironment());
   checkTelemetrySettings();
   await using _mark = await markRunning(folder);
+  // The process that had the folder until now may have completed it.
+  if (await saysComplete(terminal, paths)) return;
   using interrupt = listenForInterrupt(terminal, DRAINING);
   await refuseChanges(paths, plan, { signal: interrupt.signal, onProgress: loadingLine(terminal) });
   const result = await runSession({
@@ -70,6 +70,13 @@ async function resume(
   const { width, style } = terminal;
   terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
   if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
+}
+
+/** Says so where the run is complete. */
+async function saysComplete({ print }: Terminal, paths: RunPaths): Promise<boolean> {
+  if ((await readSummary(paths))?.status !== "completed") return false;
+  print(`${paths.folder}: the run is complete; its model is in ${paths.final}`);
+  return true;
 }
 
 /** Other data, another model, reward function or reward model would make the rest of another run (T3). Another machine may go on. */
