@@ -37,6 +37,16 @@ describe("reading", () => {
     expect(file.source(["spec", "pipeline", "lag"])).toBeUndefined();
   });
 
+  it("of a block that is set, takes only what it holds as set: the rest of what stood there is gone", () => {
+    const file = accepted(minimalRun(), "stages.learn.optimizer={learningRate: 0.01, beta2:}");
+    const optimizer = ["spec", "stages", 1, "grpo", "optimizer"];
+    const set = { type: "set", text: "stages.learn.optimizer={learningRate: 0.01, beta2:}" };
+    expect(file.source(optimizer)).toEqual(set);
+    expect(file.source([...optimizer, "learningRate"])).toEqual(set);
+    expect(file.source([...optimizer, "schedule"])).toBeUndefined();
+    expect(file.source([...optimizer, "beta2"])).toBeUndefined();
+  });
+
   it("takes a field without a value as absent, as the API server does, and keeps unknown ones", () => {
     const run = minimalRun().replace("seed: 7", "seed:\n  pipeline: ~");
     expect(accepted(run).run.spec).not.toHaveProperty("seed");

@@ -76,6 +76,9 @@ function problemOf(finding: Finding, locate: ReadRunFile["locate"]): Problem {
   return { ...words, ...locate(path), field: formatPath(path) };
 }
 
+/** Whether there is a value at the path; a field without one is none. */
+const holds = (root: unknown, path: Path): boolean => (valueAt(root, path) ?? undefined) !== undefined;
+
 function originOf(
   document: RunDocument,
   overrides: readonly Override[],
@@ -90,9 +93,11 @@ function originOf(
   return {
     source(path) {
       const override = setAt(path);
-      if (override?.value !== undefined) return { type: "set", text: override.text };
-      if (override !== undefined) return undefined;
-      const place = valueAt(document.value, path) === undefined ? undefined : document.locate(path);
+      if (override !== undefined) {
+        const { value, text } = override;
+        return holds(value, path.slice(override.path.length)) ? { type: "set", text } : undefined;
+      }
+      const place = holds(document.value, path) ? document.locate(path) : undefined;
       return place === undefined ? undefined : { type: "file", file, ...place };
     },
     locate(path) {
