@@ -13,7 +13,7 @@ export type {
 } from "./summary.ts";
 export { evaluationValues } from "./evaluation-metrics.ts";
 export type { EvaluationValue } from "./evaluation-metrics.ts";
-export { eventFileHeader, eventFileName, scalarRecord } from "./tensorboard/events.ts";
+export { eventFileHeader, eventFileName, scalarRecord, sessionStart } from "./tensorboard/events.ts";
 export type { ScalarEvent } from "./tensorboard/events.ts";
 export { COLOR, clip, PLAIN, safeText, unmarked } from "./terminal/style.ts";
 export type { TextStyle } from "./terminal/style.ts";

@@ -1,7 +1,7 @@
 /** Event files: framing, checksums and fields, checked by reading them back; tests/conformance uses TensorBoard itself. */
 import { describe, expect, it } from "vitest";
 import { crc32c, maskedCrc32c } from "./crc32c.ts";
-import { eventFileHeader, eventFileName, scalarRecord } from "./events.ts";
+import { eventFileHeader, eventFileName, scalarRecord, sessionStart } from "./events.ts";
 
 const ascii = (text: string) => new TextEncoder().encode(text);
 
@@ -43,6 +43,11 @@ describe("event files", () => {
     expect(data).toEqual(
       Uint8Array.from([0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0xac, 0x02, 0x2a, value.length, ...value]),
     );
+  });
+
+  it("says where a sitting starts as Event and SessionLog say", () => {
+    const [data] = unframe(sessionStart({ wallTimeMs: 0, step: 5 }));
+    expect(data).toEqual(Uint8Array.from([0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 5, 0x3a, 2, 0x08, 1]));
   });
 
   it("keeps steps exact beyond 32 bits", () => {

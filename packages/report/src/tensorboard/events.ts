@@ -8,9 +8,12 @@ import { maskedCrc32c } from "./crc32c.ts";
 import { doubleField, floatField, int64Field, messageField, stringField } from "./protobuf.ts";
 
 /** Field numbers of tensorboard/compat/proto/event.proto and summary.proto. */
-const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5 } as const;
+const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5, sessionLog: 7 } as const;
 const SUMMARY = { value: 1 } as const;
 const VALUE = { tag: 1, simpleValue: 2 } as const;
+const SESSION_LOG = { status: 1 } as const;
+/** Of SessionLog.SessionStatus. */
+const START = 1;
 
 export interface ScalarEvent {
   readonly wallTimeMs: number;
@@ -35,6 +38,15 @@ export function scalarRecord({ wallTimeMs, step, scalars }: ScalarEvent): Uint8A
     ...doubleField(EVENT.wallTime, wallTimeMs / 1000),
     ...int64Field(EVENT.step, step),
     ...messageField(EVENT.summary, values),
+  ]);
+}
+
+/** The record behind which steps begin at `step`: of a sitting before, TensorBoard forgets that step and all after it. */
+export function sessionStart({ wallTimeMs, step }: Pick<ScalarEvent, "wallTimeMs" | "step">): Uint8Array {
+  return frame([
+    ...doubleField(EVENT.wallTime, wallTimeMs / 1000),
+    ...int64Field(EVENT.step, step),
+    ...messageField(EVENT.sessionLog, int64Field(SESSION_LOG.status, START)),
   ]);
 }
 
