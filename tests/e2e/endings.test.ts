@@ -81,11 +81,14 @@ async function expectResumed(folder: string, before: Ended): Promise<void> {
   const expected = await expectedDigests();
   expect(expected).toHaveLength(STEPS);
   expect(digestsOf(out)).toEqual(expected);
-  expect(summaryOf(out)).toMatchObject({
+  const summary = summaryOf(out);
+  expect(summary).toMatchObject({
     status: "completed",
     steps: STEPS,
     policy: { digest: expected.at(-1) },
   });
+  const inStages = summary.stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  expect(summary.seconds, "of all sittings").toBeGreaterThan(inStages);
 }
 
 /** A run that Ctrl-C stopped after so many steps, and what it says then. */

@@ -33,6 +33,8 @@ export interface RunPaths {
   /** The trained policy in Hugging Face layout. */
   readonly final: string;
   readonly summary: string;
+  /** When the present sitting began: until its summary is written. */
+  readonly sitting: string;
   readonly report: string;
 }
 
@@ -47,6 +49,7 @@ export function runPaths(folder: string): RunPaths {
     checkpoints: join(folder, "checkpoints"),
     final: join(folder, "final"),
     summary: join(folder, "summary.json"),
+    sitting: join(folder, "sitting.json"),
     report: join(folder, "report.html"),
   };
 }
@@ -185,10 +188,14 @@ export async function readSamples(paths: RunPaths): Promise<readonly SampleRecor
 }
 
 /** The summary, where the run has ended at least once. */
-export async function readSummary(paths: RunPaths): Promise<RunSummary | undefined> {
-  const text = await readOptional(paths.summary);
-  // Written whole by writeDocument, and only by this program: its type is what was written.
-  return text === "" ? undefined : (JSON.parse(text) as RunSummary);
+export function readSummary(paths: RunPaths): Promise<RunSummary | undefined> {
+  return readJson<RunSummary>(paths.summary);
+}
+
+/** A document, where it is there. Written whole by writeDocument, and only by this program: its type is what was written. */
+export async function readJson<T>(path: string): Promise<T | undefined> {
+  const text = await readOptional(path);
+  return text === "" ? undefined : (JSON.parse(text) as T);
 }
 
 async function readOptional(path: string): Promise<string> {

@@ -21,7 +21,8 @@ import { reasonsOf } from "./render/reasons.ts";
 import { type RunEvent, startLocalRun } from "./local/index.ts";
 import { brokerAtHand, type ProcessesOutcome, startProcessesRun } from "./processes/index.ts";
 import { eventLine } from "./render/events.ts";
-import { type PlanDocument, readRecords, readSummary, type RunPaths, writeOutcome } from "./run-folder.ts";
+import { type PlanDocument, readRecords, type RunPaths, writeOutcome } from "./run-folder.ts";
+import { beginSitting, endSitting, secondsSoFar } from "./sittings.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
 import { bugReport } from "./render/bug.ts";
 import type { Terminal } from "./terminal.ts";
@@ -52,6 +53,9 @@ export interface SessionResult {
 export async function runSession(options: SessionOptions): Promise<SessionResult> {
   const { paths, plan, resume, now } = options;
   const startedMs = now();
+  // Before the run drops the records behind its checkpoint: a sitting that was killed lasted until the last of them.
+  const earlierSeconds = resume ? await secondsSoFar(paths) : 0;
+  await beginSitting(paths, { startedMs, earlierSeconds });
   const tensorboard = plan.run.spec.output.tensorboard
     ? await openTensorboardFile(paths.tensorboard, startedMs, hostname())
     : undefined;
@@ -65,8 +69,6 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   await orSaid("TensorBoard's file", tensorboard?.close(), { ...options, ...end });
   if (end.failure !== undefined && !isOarlockError(end.failure))
     options.terminal.note(bugReport(end.failure));
-  const earlier = resume ? ((await readSummary(paths))?.seconds ?? 0) : 0;
-  const seconds = earlier + (now() - startedMs) / 1000;
   const because = irreproducibleBecause(plan.run.spec);
   const summary = summarize({
     name: plan.run.name,
@@ -74,12 +76,13 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
     ...(end.failure === undefined ? {} : { reason: reasonsOf(end.failure).join(": ") }),
     planDigest: plan.run.digest,
     ...(because === undefined ? {} : { irreproducibleBecause: because }),
-    seconds,
+    seconds: earlierSeconds + (now() - startedMs) / 1000,
     stages: plan.run.spec.stages.map(({ name }) => name),
     rewardModels: plan.run.spec.stages.flatMap(({ name, type }) => (type === "reward-model" ? name : [])),
     records: await readRecords(paths),
   });
-  await orSaid("summary and report", writeOutcome(paths, plan, summary), { ...options, ...end });
+  const written = writeOutcome(paths, plan, summary).then(() => endSitting(paths));
+  await orSaid("summary and report", written, { ...options, ...end });
   const { source, set } = plan;
   return { summary, next: nextSteps({ folder: paths.folder, source, set, failure: end.failure }) };
 }

@@ -42,7 +42,7 @@ export interface RunSummary {
   readonly planDigest: string;
   /** Policy versions made. */
   readonly steps: number;
-  /** Wall-clock time of all sittings. */
+  /** Wall-clock time of all sittings; of one that was killed until its last record. */
   readonly seconds: number;
   readonly policy: PolicyIdentity;
   /** Metrics of the last step. */
