@@ -85,6 +85,15 @@ test("plan, run, status, samples, eval, chat and export of one run, and of sever
   rmSync(join(home, "plan.json"));
 
   expect(await call("status first")).toMatch(/sums completed[^]* grpo 4\/4 /);
+  const summary = readFileSync(join(folder, "first/summary.json"), "utf8");
+  const failed = {
+    ...summaryOf(join(folder, "first")),
+    status: "failed",
+    reason: "[SOME_CODE] for a reason",
+  };
+  writeFileSync(join(folder, "first/summary.json"), JSON.stringify(failed));
+  expect(await call("status first")).toMatch(/^sums failed.*\n\[SOME_CODE\] for a reason\n/);
+  writeFileSync(join(folder, "first/summary.json"), summary);
   expect(await call("status .", 3)).toContain("accepted: one of the runs in it, first\n");
   expect(await call("samples first")).toMatch(/\(wanted: \d+\)\n +before [^]*\n +after /);
   expect((await call("samples first --stage grpo --step 3 --count 2")).match(/grpo step 3/g)).toHaveLength(2);

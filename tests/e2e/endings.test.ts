@@ -115,10 +115,14 @@ describe("T3: a run that ends early", () => {
     const folder = project();
     const out = join(folder, "out");
     let started = startOarlock(["run", "run.yaml", "--out", "out"], folder);
+    const standing = async (): Promise<unknown> =>
+      JSON.parse((await oarlock(["status", "out", "--json"], folder)).text);
     for (const steps of [SFT_STEPS + 5, SFT_STEPS + 25]) {
       await stepsDone(out, steps, started);
       started.child.kill("SIGKILL");
       expect(await started.ended).toMatchObject({ code: null, signal: "SIGKILL" });
+      expect(await standing()).toMatchObject({ status: "killed", steps: digestsOf(out).length });
+      expect((await oarlock(["status", "out"], folder)).text).toMatch(/^sums killed, last record /);
       if (steps === SFT_STEPS + 5) started = startOarlock(["resume", "out"], folder);
     }
     await expectResumed(folder, await started.ended);

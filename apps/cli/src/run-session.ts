@@ -5,15 +5,7 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { isOarlockError } from "@oarlock/errors";
-import {
-  HISTORY,
-  type MetricsRecord,
-  progressLine,
-  type RunStatus,
-  type RunSummary,
-  summarize,
-} from "@oarlock/report";
-import { irreproducibleBecause } from "@oarlock/runfile";
+import { HISTORY, type MetricsRecord, progressLine, type RunStatus, type RunSummary } from "@oarlock/report";
 import { processEnvironment } from "@oarlock/runtime";
 import { isInterruption } from "./interrupt.ts";
 import { nextSteps } from "./render/next-step.ts";
@@ -23,6 +15,7 @@ import { brokerAtHand, type ProcessesOutcome, startProcessesRun } from "./proces
 import { eventLine } from "./render/events.ts";
 import { type PlanDocument, readRecords, type RunPaths, writeOutcome } from "./run-folder.ts";
 import { beginSitting, endSitting, secondsSoFar } from "./sittings.ts";
+import { summaryOf } from "./standing.ts";
 import { openTensorboardFile } from "./tensorboard-file.ts";
 import { bugReport } from "./render/bug.ts";
 import type { Terminal } from "./terminal.ts";
@@ -69,16 +62,10 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   await orSaid("TensorBoard's file", tensorboard?.close(), { ...options, ...end });
   if (end.failure !== undefined && !isOarlockError(end.failure))
     options.terminal.note(bugReport(end.failure));
-  const because = irreproducibleBecause(plan.run.spec);
-  const summary = summarize({
-    name: plan.run.name,
+  const summary = summaryOf(plan, {
     status: end.status,
     ...(end.failure === undefined ? {} : { reason: reasonsOf(end.failure).join(": ") }),
-    planDigest: plan.run.digest,
-    ...(because === undefined ? {} : { irreproducibleBecause: because }),
     seconds: earlierSeconds + (now() - startedMs) / 1000,
-    stages: plan.run.spec.stages.map(({ name }) => name),
-    rewardModels: plan.run.spec.stages.flatMap(({ name, type }) => (type === "reward-model" ? name : [])),
     records: await readRecords(paths),
   });
   const written = writeOutcome(paths, plan, summary).then(() => endSitting(paths));

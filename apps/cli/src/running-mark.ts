@@ -43,6 +43,17 @@ export async function markRunning(folder: string): Promise<AsyncDisposable> {
   throw new OarlockError("RUN_FOLDER_BUSY", `${MAX_CLAIMS} other processes began in ${folder} meanwhile`);
 }
 
+/** What is known of the process whose mark is in the folder; undefined where there is none. */
+export async function ownerOf(folder: string): Promise<"alive" | "dead" | "unknown" | undefined> {
+  const place = join(folder, RUNNING_FOLDER);
+  const names = await readdir(place).catch(() => []);
+  const texts = await Promise.all(names.map((name) => readFile(join(place, name), "utf8").catch(() => "")));
+  const mark = texts.map(readMark).find((one) => one !== undefined);
+  if (mark === undefined) return undefined;
+  if (mark.host !== hostname()) return "unknown";
+  return (await isAtWork(mark)) ? "alive" : "dead";
+}
+
 /** Whether the folder is this process's now. */
 async function claim(folder: string, name: string): Promise<boolean> {
   const mark: Mark = { pid: process.pid, host: hostname() };

@@ -32,10 +32,10 @@ export interface AlarmSummary extends AlarmRecord {
   readonly step: number;
 }
 
-/** The document `summary.json`. */
-export interface RunSummary {
+/** The document `summary.json`; of a run that has not ended, what it came to so far. */
+export interface RunSummary<Status extends string = RunStatus> {
   readonly name: string;
-  readonly status: RunStatus;
+  readonly status: Status;
   /** Why a run stopped or failed. */
   readonly reason?: string;
   /** Digest of the resolved plan. */
@@ -55,9 +55,9 @@ export interface RunSummary {
   readonly irreproducibleBecause?: string;
 }
 
-export interface SummaryInput {
+export interface SummaryInput<Status extends string = RunStatus> {
   readonly name: string;
-  readonly status: RunStatus;
+  readonly status: Status;
   readonly reason?: string;
   readonly planDigest: string;
   readonly seconds: number;
@@ -69,7 +69,7 @@ export interface SummaryInput {
 }
 
 /** Folds the records of a run into its summary. */
-export function summarize(input: SummaryInput): RunSummary {
+export function summarize<Status extends string>(input: SummaryInput<Status>): RunSummary<Status> {
   const { records, name, status, reason, planDigest, seconds, irreproducibleBecause } = input;
   const steps = records.filter(({ kind }) => kind === "step");
   const alarms = steps.flatMap(({ stage, step, alarms: fired = [] }) =>
@@ -93,7 +93,11 @@ export function summarize(input: SummaryInput): RunSummary {
 }
 
 /** A stage of the policy that was not evaluated at its start began with the policy that was evaluated last. */
-function summarizeStages({ stages, rewardModels = [], records }: SummaryInput): StageSummary[] {
+function summarizeStages({
+  stages,
+  rewardModels = [],
+  records,
+}: Omit<SummaryInput, "status">): StageSummary[] {
   let latest: EvaluationSummary | undefined;
   return stages.map((name) => {
     const own = summarizeStage(

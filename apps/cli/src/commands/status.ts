@@ -1,6 +1,13 @@
 /** `oarlock status DIR`: where a run stands, from its folder, and from its processes where it runs on several. */
 import { Command } from "commander";
-import { type MetricsRecord, formatNumber, metricOf, shortDuration, sparkline } from "@oarlock/report";
+import {
+  type MetricsRecord,
+  formatNumber,
+  metricOf,
+  safeText,
+  shortDuration,
+  sparkline,
+} from "@oarlock/report";
 import { blockOf, rolloutsOf, untilOf } from "@oarlock/runfile";
 import type { CommandContext } from "../context.ts";
 import { liveStatus } from "../processes/index.ts";
@@ -8,7 +15,8 @@ import { renderEvaluations } from "../render/outcome.ts";
 import { renderProcesses } from "../render/processes.ts";
 import { ACCESS_OPTIONS, type AccessOptions, serviceAccess, type ServiceAccess } from "../service-access.ts";
 import type { Terminal } from "../terminal.ts";
-import { readPlan, readRecords, readSummary, runPaths } from "../run-folder.ts";
+import { readPlan, readRecords, runPaths } from "../run-folder.ts";
+import { standingOf } from "../standing.ts";
 
 /** Values of a curve shown as bars. */
 const BARS = 40;
@@ -21,24 +29,16 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (folder: string, options: { json?: boolean } & AccessOptions) => {
       const [plan, paths] = [await readPlan(folder), runPaths(folder)];
-      const [summary, records] = [await readSummary(paths), await readRecords(paths)];
-      if (options.json === true) {
-        terminal.print(
-          JSON.stringify(
-            summary ?? { name: plan.run.name, status: "running", records: records.length },
-            undefined,
-            2,
-          ),
-        );
-        return;
-      }
+      const [standing, records] = [await standingOf(folder, plan, now()), await readRecords(paths)];
+      if (options.json === true) return terminal.print(JSON.stringify(standing, undefined, 2));
       const { style } = terminal;
       const last = records.at(-1);
       const age =
         last === undefined
           ? ""
           : style.dim(`, last record ${shortDuration((now() - last.timeMs) / 1000)} ago`);
-      terminal.print(`${style.bold(plan.run.name)} ${summary?.status ?? "running or killed"}${age}`);
+      terminal.print(`${style.bold(plan.run.name)} ${standing.status}${age}`);
+      if (standing.reason !== undefined) terminal.print(safeText(standing.reason));
       for (const stage of plan.run.spec.stages) {
         const steps = records.filter((record) => record.kind === "step" && record.stage === stage.name);
         const wanted = blockOf(stage).steps;
@@ -55,7 +55,8 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
       }
       traceLines(records).forEach((line) => terminal.print(style.dim(line)));
       await printProcesses(terminal, folder, serviceAccess(options));
-      if (summary !== undefined) terminal.print(`\n${renderEvaluations(summary)}`);
+      const evaluations = renderEvaluations(standing);
+      if (evaluations !== "") terminal.print(`\n${evaluations}`);
     });
   for (const option of ACCESS_OPTIONS) command.addOption(option);
   return command;

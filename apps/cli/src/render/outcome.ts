@@ -51,7 +51,7 @@ export function renderEvaluation({ stage, when, step, metrics }: Evaluated, styl
 }
 
 /** Held-out statistics, a column per point in time; "" where nothing was evaluated. */
-export function renderEvaluations({ stages }: RunSummary): string {
+export function renderEvaluations({ stages }: Pick<RunSummary, "stages">): string {
   const first = stages.find(({ before }) => before !== undefined);
   const columns = [
     ...(first?.before === undefined
