@@ -167,6 +167,18 @@ test("T3: stopped in its first stage, a run refuses data that is not what it beg
   await expectResumed(folder, ended);
 });
 
+test("T3: a plan that was edited by hand is refused, and the run goes on with the one that it began with", async () => {
+  const { folder, ended } = await interruptedAt(SFT_STEPS / 2);
+  const path = join(folder, "out/plan.json");
+  const plan = readFileSync(path, "utf8");
+  writeFileSync(path, plan.replace('"learningRate": 0.003', '"learningRate": 0.03'));
+  const refused = await oarlock(["resume", "out"], folder);
+  expect(refused.code, refused.text).toBe(3);
+  expect(refused.text).toContain("[PLAN_CHANGED] out/plan.json was changed since it was planned");
+  writeFileSync(path, plan);
+  await expectResumed(folder, ended);
+});
+
 describe("oarlock reproduce", () => {
   test("D1: gives the same policies again, and names the step and the data file that changed", async () => {
     const folder = project();

@@ -17,6 +17,7 @@ import { main, recordingTerminal } from "@oarlock/cli";
 import { createGenerator } from "@oarlock/generation";
 import { loadLlama2c, loadModelFolder } from "@oarlock/models";
 import { parseMetrics } from "@oarlock/report";
+import { runDigest, type ResolvedRun } from "@oarlock/runfile";
 import { requireFile, startFakeHub, temporaryFolder } from "@oarlock/testkit";
 import { createTokenizer } from "@oarlock/tokenizer";
 import { describe, expect, it, vi } from "vitest";
@@ -204,8 +205,12 @@ describe("oarlock export", () => {
       3,
       expect.stringMatching(/RUN_NOT_COMPLETE.*oarlock resume.*--step 10, --step 12/),
     ]);
-    const plan = readFileSync(join(run, "plan.json"), "utf8");
-    writeFileSync(join(run, "plan.json"), plan.replace(/"tokenizerDigest": "../, '"tokenizerDigest": "00'));
+    // Planned with a tokenizer that is not the one of today.
+    const document = JSON.parse(readFileSync(join(run, "plan.json"), "utf8")) as { run: ResolvedRun };
+    const { spec, inputs: were } = document.run;
+    const inputs = { ...were, model: { ...were.model, tokenizerDigest: "00" } };
+    const other = { ...document, run: { ...document.run, inputs, digest: runDigest(spec, inputs) } };
+    writeFileSync(join(run, "plan.json"), JSON.stringify(other));
     const changed = await oarlock("export", run, join(folder, "new"), "--step", "12");
     expect([changed.code, changed.text]).toEqual([3, expect.stringContaining("MODEL_CHANGED")]);
     expect(existsSync(join(folder, "new"))).toBe(false);

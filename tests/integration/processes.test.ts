@@ -16,7 +16,7 @@ import { LearnerService, RunPhase } from "@oarlock/proto";
 import { parseMetrics } from "@oarlock/report";
 import { openChannel } from "@oarlock/rpc";
 import { topologyOf } from "@oarlock/run";
-import type { ResolvedRun } from "@oarlock/runfile";
+import { runDigest, type ResolvedRun } from "@oarlock/runfile";
 import { sleep } from "@oarlock/runtime";
 import {
   requireGrpcurl,
@@ -252,7 +252,8 @@ describe.skipIf(program.absent)(`a service's process${program.note}`, () => {
     const [outDir, server] = [runFolder(PLAN), await startNats()];
     const good = { NATS_URL: server.url, OARLOCK_PLAN: join(outDir, "plan.json") };
     const engine = { ...PLAN.inputs.engine, onnxruntime: "0.9.0", instructionSet: "abacus" };
-    const elsewhere = runFolder({ ...PLAN, inputs: { ...PLAN.inputs, engine } });
+    const inputs = { ...PLAN.inputs, engine };
+    const elsewhere = runFolder({ ...PLAN, inputs, digest: runDigest(PLAN.spec, inputs) });
     const cases = [
       [{ ...good, NATS_URL: "" }, "SETTING_MISSING"],
       [{ ...good, OARLOCK_PLAN: "" }, "SETTING_MISSING"],

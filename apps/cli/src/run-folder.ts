@@ -16,7 +16,7 @@ import {
   type SampleRecord,
   samplesIn,
 } from "@oarlock/report";
-import type { ResolvedRun } from "@oarlock/runfile";
+import { requireUnchanged, type ResolvedRun } from "@oarlock/runfile";
 import { requireMakeable } from "./new-folder.ts";
 import { CLAIM_PREFIX, RUNNING_FOLDER } from "./running-mark.ts";
 
@@ -132,6 +132,7 @@ export async function readPlan(folder: string): Promise<PlanDocument> {
   const document = parsed(text);
   if (!isPlanDocument(document))
     throw new OarlockError("RUN_FOLDER_INVALID", `${plan} is not a plan of this version`);
+  requireUnchanged(document.run, plan);
   return document;
 }
 

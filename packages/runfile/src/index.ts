@@ -101,7 +101,7 @@ export { rolloutWindow, usefulActors } from "./plan/useful-actors.ts";
 export type { RolloutWindow, UsefulActors } from "./plan/useful-actors.ts";
 export { decideStages, stageInputs } from "./plan/stage-inputs.ts";
 export type { EarlierRun, StageDecision, StageInputs } from "./plan/stage-inputs.ts";
-export { canonicalJson, digestOf, runDigest } from "./plan/digest.ts";
+export { canonicalJson, digestOf, requireUnchanged, runDigest } from "./plan/digest.ts";
 export { formatBytes, formatCount, formatDuration } from "./plan/format.ts";
 export {
   blockOf,

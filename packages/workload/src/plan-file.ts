@@ -1,7 +1,7 @@
 /** Reading the plan of a run from its file, as every process of the run does. Making plans is the command line's. */
 import { readFile } from "node:fs/promises";
 import { OarlockError } from "@oarlock/errors";
-import type { ResolvedRun } from "@oarlock/runfile";
+import { requireUnchanged, type ResolvedRun } from "@oarlock/runfile";
 
 /** What a process needs of `plan.json`; the file holds more, for people. */
 export interface PlanFile {
@@ -12,7 +12,7 @@ export interface PlanFile {
   readonly run: ResolvedRun;
 }
 
-/** Reads a plan. @throws OarlockError `PLAN_MISSING`, `PLAN_INVALID`. */
+/** Reads a plan. @throws OarlockError `PLAN_MISSING`, `PLAN_INVALID`, `PLAN_CHANGED`. */
 export async function readPlanFile(path: string): Promise<PlanFile> {
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
     throw new OarlockError("PLAN_MISSING", `${path}: cannot be read; accepted: plan.json of a run folder`, {
@@ -28,6 +28,7 @@ export async function readPlanFile(path: string): Promise<PlanFile> {
     throw invalid(cause);
   }
   if (!isPlanFile(document)) throw invalid();
+  requireUnchanged(document.run, path);
   return document;
 }
 

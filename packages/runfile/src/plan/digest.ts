@@ -1,6 +1,7 @@
 /** Canonical JSON and its SHA-256: two plans with one digest give one policy (D1). */
 import { createHash } from "node:crypto";
-import type { ResolvedSpec, RunInputs } from "../resolved.ts";
+import { OarlockError, shortDigest } from "@oarlock/errors";
+import type { ResolvedRun, ResolvedSpec, RunInputs } from "../resolved.ts";
 
 /** JSON with sorted keys and no white space; refuses nothing that JSON can say. */
 export function canonicalJson(value: unknown): string {
@@ -25,4 +26,14 @@ export function runDigest(spec: ResolvedSpec, inputs: RunInputs): string {
   const { output: _output, checkpoints: _checkpoints, allow: _allow, ...bits } = spec;
   const { actors: _actors, generationWorkers: _samplers, rewardWorkers: _scorers, ...compute } = bits.compute;
   return digestOf({ spec: { ...bits, compute }, inputs });
+}
+
+/** Throws `PLAN_CHANGED` where the plan in `file` is not the one that its digest names: it would give other weights under it. */
+export function requireUnchanged({ spec, inputs, digest }: ResolvedRun, file: string): void {
+  if (runDigest(spec, inputs) === digest) return;
+  throw new OarlockError(
+    "PLAN_CHANGED",
+    `${file} was changed since it was planned (${shortDigest(digest)}); accepted: the file as it was, or a change of the run ` +
+      "file and `oarlock run` of it with another --out",
+  );
 }
