@@ -167,6 +167,32 @@ test("T3: stopped in its first stage, a run refuses data that is not what it beg
   await expectResumed(folder, ended);
 });
 
+test("T3: stopped, a run says that its run file was changed, and goes on with its plan", async () => {
+  const { folder } = await interruptedAt(SFT_STEPS / 2);
+  const change = (path: string, from: string, to: string): void =>
+    writeFileSync(join(folder, path), readFileSync(join(folder, path), "utf8").replace(from, to));
+  const stoppedAgain = async (): Promise<string> => {
+    const resumed = startOarlock(["resume", "out"], folder);
+    await stepsDone(join(folder, "out"), digestsOf(join(folder, "out")).length + 1, resumed);
+    resumed.child.kill("SIGINT");
+    return (await resumed.ended).text;
+  };
+  const command = `\`oarlock run ${join(folder, "run.yaml")} --out out\` takes it up`;
+  change("run.yaml", "seed: 3", "seed: 3 # of three");
+  expect(await stoppedAgain()).not.toContain("takes it up");
+  change("run.yaml", "learningRate: 0.003", "learningRate: 0.03");
+  expect(await stoppedAgain()).toContain(
+    `${join(folder, "run.yaml")} was changed since the run was planned, and the plan goes on; ${command}`,
+  );
+  change("out/run.yaml", "learningRate: 0.003", "learningRate: 0.3");
+  const ended = await oarlock(["resume", "out"], folder);
+  expect(ended.text).toContain(
+    `out/run.yaml was changed since the run was planned (stages.0.sft.optimizer.learningRate), and the plan goes on; ` +
+      `made in ${join(folder, "run.yaml")}, ${command}`,
+  );
+  expect(digestsOf(join(folder, "out"))).toEqual(await expectedDigests());
+});
+
 test("T3: a plan that was edited by hand is refused, and the run goes on with the one that it began with", async () => {
   const { folder, ended } = await interruptedAt(SFT_STEPS / 2);
   const path = join(folder, "out/plan.json");

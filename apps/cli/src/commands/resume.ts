@@ -1,6 +1,7 @@
 /** `oarlock resume DIR`: continues a run from its newest checkpoint, bit for bit (T3). */
 import { Command } from "commander";
-import { OarlockError } from "@oarlock/errors";
+import { isOarlockError, OarlockError } from "@oarlock/errors";
+import { canonicalJson } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import { changedInputs, changeLine, withoutReplaced } from "../compare-runs.ts";
 import type { CommandContext } from "../context.ts";
@@ -8,9 +9,9 @@ import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome } from "../render/outcome.ts";
-import type { FactsOptions } from "../facts.ts";
 import { loadingLine } from "../render/loading.ts";
-import { prepareAgain } from "../prepare.ts";
+import { type Prepared, prepareAgain } from "../prepare.ts";
+import { loadRunFile } from "../run-file-source.ts";
 import {
   type PlanDocument,
   readPlan,
@@ -55,7 +56,11 @@ async function resume(
   // The process that had the folder until now may have completed it.
   if (await saysComplete(terminal, paths)) return;
   using interrupt = listenForInterrupt(terminal, DRAINING);
-  await refuseChanges(paths, plan, { signal: interrupt.signal, onProgress: loadingLine(terminal) });
+  const facts = { signal: interrupt.signal, onProgress: loadingLine(terminal) };
+  const today = await prepareAgain(paths, plan, facts);
+  await refuseChanges(paths, plan, today);
+  const ignored = await ignoredChange(paths, plan, today);
+  if (ignored !== undefined) terminal.note(ignored);
   const result = await runSession({
     paths,
     plan,
@@ -80,8 +85,7 @@ async function saysComplete({ print }: Terminal, paths: RunPaths): Promise<boole
 }
 
 /** Other data, another model, reward function or reward model would make the rest of another run (T3). Another machine may go on. */
-async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: FactsOptions): Promise<void> {
-  const { plan: today } = await prepareAgain(paths, plan, options);
+async function refuseChanges(paths: RunPaths, plan: PlanDocument, { plan: today }: Prepared): Promise<void> {
   // Its successor may lie where it lay.
   const replaced = new Set((await readReplacements(paths.folder)).map(({ target }) => target));
   const changed = changedInputs(
@@ -92,9 +96,37 @@ async function refuseChanges(paths: RunPaths, plan: PlanDocument, options: Facts
   throw new OarlockError(
     "RUN_INPUTS_CHANGED",
     `${paths.folder} cannot go on with other inputs than it began with; accepted: the earlier ones, or ` +
-      `\`oarlock run ${plan.source} --out ${paths.folder}\`, which keeps finished stages\n${changed.map(changeLine).join("\n")}`,
+      `\`${runAgain(paths.folder, plan)}\`, which keeps finished stages\n${changed.map(changeLine).join("\n")}`,
   );
 }
+
+/** A run file that was changed is another run's: this one goes on with its plan, and says so. */
+async function ignoredChange(
+  { folder, runFile }: RunPaths,
+  plan: PlanDocument,
+  today: Prepared,
+): Promise<string | undefined> {
+  const again = `\`${runAgain(folder, plan)}\` takes it up`;
+  const parts = changedInputs(plan.run, today.plan.run).flatMap(({ input, part }) =>
+    input === "spec" ? [part] : [],
+  );
+  if (parts.length > 0) {
+    const named = parts.slice(0, NAMED_PARTS).join(", ");
+    const which = parts.length > NAMED_PARTS ? `${named}, …` : named;
+    return `${runFile} was changed since the run was planned (${which}), and the plan goes on; made in ${plan.source}, ${again}`;
+  }
+  const written = await loadRunFile(plan.source, plan.set).catch((reason: unknown) => {
+    // One that is gone changes nothing, one that cannot be read any more was changed.
+    return isOarlockError(reason, "RUN_FILE_MISSING") ? today.source : undefined;
+  });
+  if (canonicalJson(written?.file.run) === canonicalJson(today.source.file.run)) return undefined;
+  return `${plan.source} was changed since the run was planned, and the plan goes on; ${again}`;
+}
+
+const NAMED_PARTS = 3;
+
+const runAgain = (folder: string, { source, set }: PlanDocument): string =>
+  `oarlock run ${source} --out ${folder}${set.map((one) => ` --set '${one}'`).join("")}`;
 
 const INPUTS: ReadonlySet<string> = new Set(["model", "data", "functions", "scorers"]);
 
