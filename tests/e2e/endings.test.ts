@@ -2,7 +2,7 @@
  * T3 on the real command line: a run that Ctrl-C stopped, and one that was killed, continue with `oarlock resume` to the
  * very weights of the run that nobody disturbed; and `oarlock reproduce` finds them again, or says what changed.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mountSmallDisk, requireMount, temporaryFolder } from "@oarlock/testkit";
 import { describe, expect, test } from "vitest";
@@ -226,5 +226,30 @@ describe("oarlock reproduce", () => {
     );
     expect(changed.text).toContain(`different from stage sft step ${first + 1} on`);
     expect(changed.text).toMatch(/changed data: stages\.0\.sft\.data \(\.\/sums\.jsonl\) digest: .* is now /);
+
+    // Nothing to compare with is no success; nor is the run compared with itself.
+    const out = join(folder, "out");
+    const itself = await oarlock(["reproduce", "out", "--out", "out"], folder);
+    expect([itself.code, itself.text]).toEqual([3, expect.stringContaining("[RUN_FOLDER_TAKEN]")]);
+    writeFileSync(join(out, "metrics.jsonl"), "");
+    const nothing = await oarlock(["reproduce", "out"], folder);
+    expect([nothing.code, nothing.text]).toEqual([3, expect.stringContaining("[RUN_NOT_BEGUN] out")]);
+    expect(existsSync(join(out, "reproduced"))).toBe(false);
+  });
+
+  test("goes on with a second run that was stopped, and compares one that is complete", async () => {
+    const folder = project();
+    const small = ["--set", "stages.sft.sft.steps=12", "--set", "stages.grpo.grpo.steps=30"];
+    expect(await oarlock(["run", "run.yaml", "--out", "out", ...small], folder)).toMatchObject({ code: 0 });
+    const started = startOarlock(["reproduce", "out"], folder);
+    await stepsDone(join(folder, "out/reproduced"), 5, started);
+    started.child.kill("SIGINT");
+    const stopped = await started.ended;
+    expect([stopped.code, stopped.text]).toEqual([130, expect.stringContaining("oarlock reproduce out\n")]);
+    for (const said of ["sums completed: 42 steps", "out/reproduced: the run is complete"]) {
+      const { code, text } = await oarlock(["reproduce", "out"], folder);
+      expect([code, text]).toEqual([0, expect.stringContaining(said)]);
+      expect(text).toContain("reproduced: every policy version is the same, to ");
+    }
   });
 });

@@ -1,6 +1,7 @@
 /** `oarlock resume DIR`: continues a run from its newest checkpoint, bit for bit (T3). */
 import { Command } from "commander";
 import { isOarlockError, OarlockError } from "@oarlock/errors";
+import type { RunSummary } from "@oarlock/report";
 import { canonicalJson } from "@oarlock/runfile";
 import { processEnvironment } from "@oarlock/runtime";
 import { changedInputs, changeLine, withoutReplaced } from "../compare-runs.ts";
@@ -41,47 +42,47 @@ interface ResumeOptions {
   readonly processes?: boolean;
 }
 
-async function resume(
-  { terminal, now, exit }: CommandContext,
+async function resume(context: CommandContext, folder: string, options: ResumeOptions): Promise<void> {
+  const { status } = await resumeRun(context, folder, options);
+  if (status !== "completed") context.exit(status === "stopped" ? EXIT.interrupted : EXIT.failed);
+}
+
+/** Runs what is left of the run in a folder, and says what it came to. */
+export async function resumeRun(
+  { terminal, now }: CommandContext,
   folder: string,
-  { processes = false }: ResumeOptions,
-): Promise<void> {
+  { processes = false }: ResumeOptions = {},
+): Promise<RunSummary> {
   await undoTakeover(folder);
   const plan = await readPlan(folder);
   const paths = runPaths(folder);
-  if (await saysComplete(terminal, paths)) return;
+  const before = await completeSummary(terminal, paths);
+  if (before !== undefined) return before;
   if (processes) requireBroker(processEnvironment());
   checkTelemetrySettings();
   await using _mark = await markRunning(folder);
   // The process that had the folder until now may have completed it.
-  if (await saysComplete(terminal, paths)) return;
+  const meanwhile = await completeSummary(terminal, paths);
+  if (meanwhile !== undefined) return meanwhile;
   using interrupt = listenForInterrupt(terminal, DRAINING);
-  const facts = { signal: interrupt.signal, onProgress: loadingLine(terminal) };
-  const today = await prepareAgain(paths, plan, facts);
+  const { signal } = interrupt;
+  const today = await prepareAgain(paths, plan, { signal, onProgress: loadingLine(terminal) });
   await refuseChanges(paths, plan, today);
   const ignored = await ignoredChange(paths, plan, today);
   if (ignored !== undefined) terminal.note(ignored);
-  const result = await runSession({
-    paths,
-    plan,
-    resume: true,
-    processes,
-    terminal,
-    signal: interrupt.signal,
-    now,
-  });
-  const { summary } = result;
+  const result = await runSession({ paths, plan, resume: true, processes, terminal, signal, now });
   const samples = await readSamples(paths);
   const { width, style } = terminal;
   terminal.print(`\n${renderOutcome({ ...result, samples, report: paths.report, width, style })}`);
-  if (summary.status !== "completed") exit(summary.status === "stopped" ? EXIT.interrupted : EXIT.failed);
+  return result.summary;
 }
 
-/** Says so where the run is complete. */
-async function saysComplete({ print }: Terminal, paths: RunPaths): Promise<boolean> {
-  if ((await readSummary(paths))?.status !== "completed") return false;
+/** The summary of a run that is complete, which is said; else undefined. */
+async function completeSummary({ print }: Terminal, paths: RunPaths): Promise<RunSummary | undefined> {
+  const summary = await readSummary(paths);
+  if (summary?.status !== "completed") return undefined;
   print(`${paths.folder}: the run is complete; its model is in ${paths.final}`);
-  return true;
+  return summary;
 }
 
 /** Other data, another model, reward function or reward model would make the rest of another run (T3). Another machine may go on. */
