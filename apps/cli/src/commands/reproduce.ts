@@ -1,7 +1,7 @@
 /** `oarlock reproduce DIR`: runs a folder's plan again, and names the first step that differs and what changed. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { OarlockError } from "@oarlock/errors";
+import { OarlockError, shellWord } from "@oarlock/errors";
 import type { RunSummary } from "@oarlock/report";
 import { irreproducibleBecause } from "@oarlock/runfile";
 import { Command } from "commander";
@@ -45,8 +45,8 @@ async function reproduce(context: CommandContext, { folder, out }: Reproduction)
   refuseProblems(prepared.plan, terminal);
   const { status, steps } = await secondRun(context, prepared, { folder, out, uid: was.uid });
   if (status !== "completed") {
-    const elsewhere = out === defaultOut(folder) ? "" : ` --out ${out}`;
-    terminal.print(`compare  once it is complete: oarlock reproduce ${folder}${elsewhere}`);
+    const elsewhere = out === defaultOut(folder) ? "" : ` --out ${shellWord(out)}`;
+    terminal.print(`compare  once it is complete: oarlock reproduce ${shellWord(folder)}${elsewhere}`);
     return exit(status === "stopped" ? EXIT.interrupted : EXIT.failed);
   }
   const expected = (await readRecords(runPaths(folder))).filter(({ kind }) => kind === "step");
@@ -81,7 +81,7 @@ async function refuseIncomparable(folder: string, { run }: PlanDocument): Promis
   throw new OarlockError(
     "RUN_NOT_BEGUN",
     `${folder} ended before its first step: there is no policy version to compare with; accepted: a run with one, ` +
-      `e.g. after \`oarlock resume ${folder}\``,
+      `e.g. after \`oarlock resume ${shellWord(folder)}\``,
   );
 }
 

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type ResolvedSpec, runDigest, type RunInputs } from "@oarlock/runfile";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, onTestFinished, test } from "vitest";
 import { RUNNING_FOLDER } from "../running-mark.ts";
@@ -13,7 +14,10 @@ import { resumeCommand } from "./resume.ts";
 test("a run that another process completed while the resume waited for it is complete", async () => {
   const folder = temporaryFolder("resume");
   const write = (name: string, value: object) => writeFileSync(join(folder, name), JSON.stringify(value));
-  write("plan.json", { uid: "u", run: { kind: "ResolvedRun", spec: {} } });
+  const spec = { compute: {} } as ResolvedSpec; // what a resume reads of it before it waits
+  const inputs = {} as RunInputs;
+  const run = { kind: "ResolvedRun", spec, inputs, digest: runDigest(spec, inputs) };
+  write("plan.json", { uid: "u", run });
   const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
   onTestFinished(() => void other.kill("SIGKILL"));
   mkdirSync(join(folder, RUNNING_FOLDER));

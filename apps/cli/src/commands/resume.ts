@@ -9,6 +9,7 @@ import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit-codes.ts";
 import { listenForInterrupt } from "../interrupt.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
+import { runAgain } from "../render/next-step.ts";
 import { renderOutcome } from "../render/outcome.ts";
 import { loadingLine } from "../render/loading.ts";
 import { type Prepared, prepareAgain } from "../prepare.ts";
@@ -97,7 +98,7 @@ async function refuseChanges(paths: RunPaths, plan: PlanDocument, { plan: today 
   throw new OarlockError(
     "RUN_INPUTS_CHANGED",
     `${paths.folder} cannot go on with other inputs than it began with; accepted: the earlier ones, or ` +
-      `\`${runAgain(paths.folder, plan)}\`, which keeps finished stages\n${changed.map(changeLine).join("\n")}`,
+      `\`${runAgain({ ...plan, folder: paths.folder })}\`, which keeps finished stages\n${changed.map(changeLine).join("\n")}`,
   );
 }
 
@@ -107,7 +108,7 @@ async function ignoredChange(
   plan: PlanDocument,
   today: Prepared,
 ): Promise<string | undefined> {
-  const again = `\`${runAgain(folder, plan)}\` takes it up`;
+  const again = `\`${runAgain({ ...plan, folder })}\` takes it up`;
   const parts = changedInputs(plan.run, today.plan.run).flatMap(({ input, part }) =>
     input === "spec" ? [part] : [],
   );
@@ -125,9 +126,6 @@ async function ignoredChange(
 }
 
 const NAMED_PARTS = 3;
-
-const runAgain = (folder: string, { source, set }: PlanDocument): string =>
-  `oarlock run ${source} --out ${folder}${set.map((one) => ` --set '${one}'`).join("")}`;
 
 const INPUTS: ReadonlySet<string> = new Set(["model", "data", "functions", "scorers"]);
 

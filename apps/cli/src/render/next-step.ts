@@ -39,12 +39,16 @@ export function nextSteps({ folder, source, set, failure }: Ended): string[] {
   }
   const code = codes.find((one) => one in MEND_FIRST);
   if (code === undefined) return [`continue: ${resume}`];
-  const changes = set.map((one) => ` --set ${shellWord(one)}`).join("");
-  const again = `oarlock run ${shellWord(source)} --out ${shellWord(folder)}${changes}`;
   return [
-    `next     ${MEND_FIRST[code]}, then: ${again}`,
+    `next     ${MEND_FIRST[code]}, then: ${runAgain({ folder, source, set })}`,
     ...(code in MAY_PASS ? [`         ${MAY_PASS[code]}: ${resume}`] : []),
   ];
+}
+
+/** The command that runs the file again into the folder. */
+export function runAgain({ folder, source, set }: Omit<Ended, "failure">): string {
+  const changes = set.map((one) => ` --set ${shellWord(one)}`).join("");
+  return `oarlock run ${shellWord(source)} --out ${shellWord(folder)}${changes}`;
 }
 
 /** Outermost first: a failure of another process comes wrapped. */
