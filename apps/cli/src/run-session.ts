@@ -48,7 +48,8 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   const startedMs = now();
   // Before the run drops the records behind its checkpoint: a sitting that was killed lasted until the last of them.
   const earlierSeconds = resume ? await secondsSoFar(paths) : 0;
-  await beginSitting(paths, { startedMs, earlierSeconds });
+  // Where even this cannot be written, the run says so better than we could; only a killed sitting's time would be lost.
+  await beginSitting(paths, { startedMs, earlierSeconds }).catch(() => undefined);
   const tensorboard = plan.run.spec.output.tensorboard
     ? await openTensorboardFile(paths.tensorboard, startedMs, hostname())
     : undefined;
