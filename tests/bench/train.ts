@@ -1,17 +1,19 @@
 /**
  * Training speed as a share of what plain matrix products reach in the same process: 6 · parameters · tokens over the time
  * of a whole step (forward, backward, clipping, AdamW, packing), against 2048³ through the same engine and threads.
- * Both are measured in turn, so that a busy machine slows both; the row is the median of the pairs.
+ * A second row has the same for the products of the step alone (`products.ts`): what a step could reach at most, were all else
+ * free. All are measured in turn, so that a busy machine slows all; a row is the median of the rounds.
  */
 import { initialWeights, type LlamaConfig, parameterCount } from "@oarlock/nn";
 import { createGraph, matMul, serializeModel } from "@oarlock/onnx";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
 import { type StepOptions, TrainerCore, type TrainingRow } from "@oarlock/training";
+import { openProducts } from "./products.ts";
 import { type BenchRow, median } from "./row.ts";
 
 const SIDE = 2048;
-const PAIRS = 9;
+const ROUNDS = 9;
 /** Of the products. Threads that spin between them would take the trainer's cores. */
 const ENGINE = { driver: "native", threads: 2 } as const;
 /** As a run opens its trainer: a lane for each thread. */
@@ -104,28 +106,32 @@ async function openMatmul(ort: OrtRuntime): Promise<() => number> {
   };
 }
 
-async function measure(shape: Shape, matmul: () => number): Promise<BenchRow> {
+async function measure(shape: Shape, matmul: () => number): Promise<BenchRow[]> {
   const { config, rows, length } = shape;
   const weights = initialWeights(config, (count, index) => initialNormals(1, index, count));
   const trainer = await TrainerCore.open({ config, weights, ...TRAINER });
   const data = rowsOf(shape);
   const flops = 6 * parameterCount(config) * rows * length;
-  for (let warm = 0; warm < 3; warm++) await trainer.step(data, options(rows));
-  const pairs: { rate: number; ratio: number }[] = [];
-  for (let pair = 0; pair < PAIRS; pair++) {
+  const products = await openProducts({ ...shape, microBatchSize: options(rows).microBatchSize });
+  for (let warm = 0; warm < 3; warm++) {
+    await trainer.step(data, options(rows));
+    await products();
+  }
+  const rounds: { step: number; products: number; yardstick: number }[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
     const yardstick = matmul();
     const { seconds } = await trainer.step(data, options(rows));
-    const rate = flops / seconds / 1e9;
-    pairs.push({ rate, ratio: rate / yardstick });
+    rounds.push({ step: flops / seconds / 1e9, products: flops / (await products()) / 1e9, yardstick });
   }
   await trainer.close();
-  return {
-    name: `train.matmul_ratio.${shape.name}`,
-    value: median(pairs.map(({ rate }) => rate)),
+  const row = (name: string, of: "step" | "products"): BenchRow => ({
+    name: `train.${name}.${shape.name}`,
+    value: median(rounds.map((round) => round[of])),
     unit: "GFLOP/s",
     relative_to: `matmul ${SIDE}³, 2 threads`,
-    ratio: median(pairs.map(({ ratio }) => ratio)),
-  };
+    ratio: median(rounds.map((round) => round[of] / round.yardstick)),
+  });
+  return [row("matmul_ratio", "step"), row("products_ratio", "products")];
 }
 
 export async function rows(): Promise<BenchRow[]> {
@@ -133,7 +139,7 @@ export async function rows(): Promise<BenchRow[]> {
   const matmul = await openMatmul(ort);
   for (let warm = 0; warm < 2; warm++) matmul();
   const measured: BenchRow[] = [];
-  for (const shape of shapes) measured.push(await measure(shape, matmul));
+  for (const shape of shapes) measured.push(...(await measure(shape, matmul)));
   await ort.close();
   return measured;
 }
