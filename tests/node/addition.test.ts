@@ -38,7 +38,7 @@ interface Pod {
 const needs = nodeNeeds();
 
 /** Imitation up to where the second stage is right now and then; then long enough to be disturbed. */
-const [SFT_STEPS, GRPO_STEPS] = [150, 200];
+const [SFT_STEPS, GRPO_STEPS] = [150, 400];
 
 /** A sample with some of its lines changed. */
 function changed(name: string, changes: readonly (readonly [from: string, to: string])[]): string {
