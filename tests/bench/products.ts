@@ -12,9 +12,19 @@ export interface ProductShape {
   readonly rows: number;
   readonly length: number;
   readonly microBatchSize: number;
+  /** Passes at a time, each on one thread. */
+  readonly lanes: number;
 }
 
-const LANES = 2;
+/** Some numbers from −½ to ½. */
+export function noise(ort: OrtRuntime, shape: readonly number[]): OrtTensor {
+  const length = shape.reduce((product, size) => product * size, 1);
+  return ort.tensor(
+    "float32",
+    shape,
+    Float32Array.from({ length }, (_, i) => ((i * 7919) % 1013) / 1013 - 0.5),
+  );
+}
 
 /** [outputs, inputs] of every matrix of the model, the tied head among them. */
 function matrices({
@@ -47,22 +57,14 @@ async function openPass(
   const graph = createGraph("products");
   const inputs: Record<string, OrtTensor> = {};
   const outputs: Record<string, OrtTensor> = {};
-  const noise = (shape: readonly number[]): OrtTensor => {
-    const count = shape.reduce((product, size) => product * size, 1);
-    return ort.tensor(
-      "float32",
-      shape,
-      Float32Array.from({ length: count }, (_, i) => ((i * 7919) % 1013) / 1013 - 0.5),
-    );
-  };
   const input = (shape: readonly number[]): Value => {
     const name = `in${Object.keys(inputs).length}`;
-    inputs[name] = noise(shape);
+    inputs[name] = noise(ort, shape);
     return graph.input(name, "float32", shape);
   };
   const output = (value: Value, shape: readonly number[]): void => {
     const name = `out${Object.keys(outputs).length}`;
-    outputs[name] = noise(shape);
+    outputs[name] = ort.tensor("float32", shape);
     graph.output(name, value);
   };
   const tokens = microBatchSize * length;
@@ -91,8 +93,8 @@ async function openPass(
 /** Does the products of a step; gives the seconds that they took. */
 export async function openProducts(shape: ProductShape): Promise<() => Promise<number>> {
   const ort = await openOrt({ driver: "native", threads: 1 });
-  const lanes = await Promise.all(Array.from({ length: LANES }, () => openPass(ort, shape)));
-  const passes = Math.ceil(shape.rows / shape.microBatchSize / LANES);
+  const lanes = await Promise.all(Array.from({ length: shape.lanes }, () => openPass(ort, shape)));
+  const passes = Math.ceil(shape.rows / shape.microBatchSize / shape.lanes);
   return async () => {
     const begin = performance.now();
     await Promise.all(

@@ -9,7 +9,7 @@ import { createGraph, matMul, serializeModel } from "@oarlock/onnx";
 import { openOrt, type OrtRuntime } from "@oarlock/ort";
 import { initialNormals } from "@oarlock/rl";
 import { type StepOptions, TrainerCore, type TrainingRow } from "@oarlock/training";
-import { openProducts } from "./products.ts";
+import { noise, openProducts } from "./products.ts";
 import { type BenchRow, median } from "./row.ts";
 
 const SIDE = 2048;
@@ -92,13 +92,8 @@ async function openMatmul(ort: OrtRuntime): Promise<() => number> {
   const side = (name: string) => graph.input(name, "float32", [SIDE, SIDE]);
   graph.output("y", matMul(side("a"), side("b")));
   const session = await ort.createSession(serializeModel(graph));
-  const noise = () =>
-    ort.tensor(
-      "float32",
-      [SIDE, SIDE],
-      Float32Array.from({ length: SIDE * SIDE }, (_, i) => ((i * 7919) % 1013) / 1013 - 0.5),
-    );
-  const binding = session.bind({ a: noise(), b: noise() }, { y: ort.tensor("float32", [SIDE, SIDE]) });
+  const square = () => noise(ort, [SIDE, SIDE]);
+  const binding = session.bind({ a: square(), b: square() }, { y: ort.tensor("float32", [SIDE, SIDE]) });
   return () => {
     const begin = performance.now();
     session.runSync(binding);
@@ -112,7 +107,7 @@ async function measure(shape: Shape, matmul: () => number): Promise<BenchRow[]> 
   const trainer = await TrainerCore.open({ config, weights, ...TRAINER });
   const data = rowsOf(shape);
   const flops = 6 * parameterCount(config) * rows * length;
-  const products = await openProducts({ ...shape, microBatchSize: options(rows).microBatchSize });
+  const products = await openProducts({ ...shape, ...TRAINER, microBatchSize: options(rows).microBatchSize });
   for (let warm = 0; warm < 3; warm++) {
     await trainer.step(data, options(rows));
     await products();

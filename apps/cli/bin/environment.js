@@ -30,7 +30,7 @@ function reportsFreePages() {
 }
 
 /** `given`, and what Oarlock needs beside it. What the user has set stays. */
-export function computeEnvironment(given = process.env) {
+export function startEnvironment(given = process.env) {
   const allocator = tunables(given.GLIBC_TUNABLES);
   return {
     UV_THREADPOOL_SIZE: POOL_THREADS,

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
-import { computeEnvironment } from "./environment.js";
+import { startEnvironment } from "./environment.js";
 
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -16,7 +16,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 if (process.env.UV_THREADPOOL_SIZE === undefined) {
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const stdio = ["inherit", "inherit", "inherit", "ipc"];
-  const child = spawn(process.execPath, args, { stdio, env: computeEnvironment() });
+  const child = spawn(process.execPath, args, { stdio, env: startEnvironment() });
   // A terminal sends Ctrl-C to both processes, other senders only to this one: forward, and the child counts once.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {

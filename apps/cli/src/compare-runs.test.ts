@@ -3,21 +3,14 @@ import { expect, it } from "vitest";
 import type { ResolvedRun } from "@oarlock/runfile";
 import { changedInputs, withoutReplaced } from "./compare-runs.ts";
 import { prepare } from "./prepare.ts";
+import { tinyRun } from "./specimens.ts";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const RUN_FILE = `
-apiVersion: oarlock.dev/v1alpha1
-kind: TrainingRun
-metadata: { name: sums }
-spec:
-  model:
-    init: { hiddenSize: 16, intermediateSize: 32, layers: 1, heads: 2, maxPositions: 16,
-            tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } } }
-  stages:
-    - { name: warm, type: sft, sft: { data: { type: file, file: { path: ./sums.jsonl } }, steps: 20, batchSize: 1 } }
-`;
+const RUN_FILE =
+  tinyRun(`    - { name: warm, type: sft, sft: { data: { type: file, file: { path: ./sums.jsonl } }, steps: 20, batchSize: 1 } }
+`);
 
 async function planOf(sums: string, ...set: string[]): Promise<ResolvedRun> {
   const folder = await mkdtemp(join(tmpdir(), "oarlock-compare-"));

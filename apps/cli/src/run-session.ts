@@ -47,7 +47,7 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
   const { paths, plan, resume, now } = options;
   const startedMs = now();
   // Before the run drops the records behind its checkpoint: a sitting that was killed lasted until the last of them.
-  const earlierSeconds = resume ? await secondsSoFar(paths) : 0;
+  const earlierSeconds = resume ? await secondsSoFar(paths, await readRecords(paths)) : 0;
   // Where even this cannot be written, the run says so better than we could; only a killed sitting's time would be lost.
   await beginSitting(paths, { startedMs, earlierSeconds }).catch(() => undefined);
   const tensorboard = plan.run.spec.output.tensorboard
@@ -114,9 +114,10 @@ type Started = { readonly finished: Promise<ProcessesOutcome> };
 
 async function startTogether({ paths, plan, resume, signal, onEvent, terminal }: Drive): Promise<Started> {
   const { baseDir, uid, run } = plan;
+  // Before the services serve: it asks a program for its version, and nothing else happens meanwhile.
+  const atHand = brokerAtHand(processEnvironment());
   const started = await startLocalRun(run, { outDir: paths.folder, baseDir, uid, resume, signal, onEvent });
   const { learner } = started.addresses;
-  const atHand = brokerAtHand(processEnvironment());
   const other = atHand === undefined ? "" : ` (--processes would use ${atHand})`;
   terminal.note(
     terminal.style.dim(`bus: in memory, everything in one process${other}; the learner is ${learner}`),

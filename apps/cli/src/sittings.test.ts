@@ -3,10 +3,13 @@ import { writeFileSync } from "node:fs";
 import { metricsLine } from "@oarlock/report";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
-import { type RunPaths, runPaths } from "./run-folder.ts";
+import { readRecords, type RunPaths, runPaths } from "./run-folder.ts";
 import { beginSitting, endSitting, secondsSoFar } from "./sittings.ts";
 
 const temporaryPaths = (): RunPaths => runPaths(temporaryFolder("sittings"));
+
+const secondsOf = async (paths: RunPaths, nowMs?: number): Promise<number> =>
+  secondsSoFar(paths, await readRecords(paths), nowMs);
 
 const recordAt = (timeMs: number): string =>
   metricsLine({
@@ -22,14 +25,14 @@ const recordAt = (timeMs: number): string =>
 
 test("a sitting that was killed counts until its last record, after those before it", async () => {
   const paths = temporaryPaths();
-  expect(await secondsSoFar(paths)).toBe(0);
+  expect(await secondsOf(paths)).toBe(0);
   await beginSitting(paths, { startedMs: 10_000, earlierSeconds: 5 });
-  expect(await secondsSoFar(paths)).toBe(5);
+  expect(await secondsOf(paths)).toBe(5);
   writeFileSync(paths.metrics, recordAt(9_000)); // of a sitting before
-  expect(await secondsSoFar(paths)).toBe(5);
+  expect(await secondsOf(paths)).toBe(5);
   writeFileSync(paths.metrics, recordAt(12_500));
-  expect(await secondsSoFar(paths)).toBe(7.5);
-  expect(await secondsSoFar(paths, 14_000)).toBe(9);
+  expect(await secondsOf(paths)).toBe(7.5);
+  expect(await secondsOf(paths, 14_000)).toBe(9);
 });
 
 test("of a sitting that ended the summary says it", async () => {
@@ -38,5 +41,5 @@ test("of a sitting that ended the summary says it", async () => {
   writeFileSync(paths.metrics, recordAt(12_500));
   writeFileSync(paths.summary, JSON.stringify({ seconds: 8 }));
   await endSitting(paths);
-  expect(await secondsSoFar(paths)).toBe(8);
+  expect(await secondsOf(paths)).toBe(8);
 });

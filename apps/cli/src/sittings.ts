@@ -3,7 +3,8 @@
  * killed leaves it for good, and lasted until its last record.
  */
 import { rm } from "node:fs/promises";
-import { readJson, readRecords, readSummary, type RunPaths, writeDocument } from "./run-folder.ts";
+import type { MetricsRecord } from "@oarlock/report";
+import { readJson, readSummary, type RunPaths, writeDocument } from "./run-folder.ts";
 
 /** `sitting.json`, while the summary does not say it. */
 interface Sitting {
@@ -23,11 +24,15 @@ export function endSitting(paths: RunPaths): Promise<void> {
   return rm(paths.sitting, { force: true });
 }
 
-/** Wall-clock time of all sittings until now; of one that is not at work any more, until its last record. */
-export async function secondsSoFar(paths: RunPaths, nowMs?: number): Promise<number> {
+/** Wall-clock time of all sittings until now; of one that is not at work any more, until the last of the records. */
+export async function secondsSoFar(
+  paths: RunPaths,
+  records: readonly MetricsRecord[],
+  nowMs?: number,
+): Promise<number> {
   const sitting = await readJson<Sitting>(paths.sitting);
   if (sitting === undefined) return (await readSummary(paths))?.seconds ?? 0;
   const { startedMs, earlierSeconds } = sitting;
-  const endMs = nowMs ?? (await readRecords(paths)).at(-1)?.timeMs ?? startedMs;
+  const endMs = nowMs ?? records.at(-1)?.timeMs ?? startedMs;
   return earlierSeconds + Math.max(0, endMs - startedMs) / 1000;
 }

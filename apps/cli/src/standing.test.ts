@@ -8,24 +8,16 @@ import { metricsLine } from "@oarlock/report";
 import { temporaryFolder } from "@oarlock/testkit";
 import { expect, test } from "vitest";
 import { prepare } from "./prepare.ts";
-import { type PlanDocument, runPaths } from "./run-folder.ts";
+import { tinyRun } from "./specimens.ts";
+import { type PlanDocument, readRecords, runPaths } from "./run-folder.ts";
 import { RUNNING_FOLDER } from "./running-mark.ts";
 import { beginSitting, endSitting } from "./sittings.ts";
 import { standingOf, summaryOf } from "./standing.ts";
 
-const RUN_FILE = `
-apiVersion: oarlock.dev/v1alpha1
-kind: TrainingRun
-metadata: { name: sums }
-spec:
-  model:
-    init: { hiddenSize: 16, intermediateSize: 32, layers: 1, heads: 2, maxPositions: 16,
-            tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } } }
-  stages:
-    - name: learn
+const RUN_FILE = tinyRun(`    - name: learn
       type: sft
       sft: { data: { type: task, task: { name: addition, digits: 1 } }, steps: 9 }
-`;
+`);
 
 async function startedRun() {
   const folder = temporaryFolder("standing");
@@ -38,7 +30,7 @@ async function startedRun() {
   return {
     paths,
     document,
-    standing: () => standingOf(folder, document, 20_000),
+    standing: async () => standingOf({ folder, plan: document, records: await readRecords(paths) }, 20_000),
     mark: (pid: number, host = hostname()) =>
       writeFileSync(join(folder, RUNNING_FOLDER, "mark.json"), JSON.stringify({ pid, host })),
     unmark: () => rmSync(join(folder, RUNNING_FOLDER), { recursive: true }),

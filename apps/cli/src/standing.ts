@@ -1,7 +1,7 @@
 /** Where a run stands by what its folder holds: at work, killed, or ended as its summary says. */
-import { type RunSummary, summarize, type SummaryInput } from "@oarlock/report";
+import { type MetricsRecord, type RunSummary, summarize, type SummaryInput } from "@oarlock/report";
 import { irreproducibleBecause } from "@oarlock/runfile";
-import { type PlanDocument, readRecords, readSummary, runPaths } from "./run-folder.ts";
+import { type PlanDocument, readSummary, runPaths } from "./run-folder.ts";
 import { ownerOf } from "./running-mark.ts";
 import { secondsSoFar } from "./sittings.ts";
 
@@ -26,14 +26,20 @@ export function summaryOf<Status extends string>(
   });
 }
 
+interface ReadRun {
+  readonly folder: string;
+  readonly plan: PlanDocument;
+  readonly records: readonly MetricsRecord[];
+}
+
 /** The summary is that of the last sitting that ended: where another one began since, the records say more. */
-export async function standingOf(folder: string, plan: PlanDocument, nowMs: number): Promise<Standing> {
+export async function standingOf({ folder, plan, records }: ReadRun, nowMs: number): Promise<Standing> {
   const paths = runPaths(folder);
   const [owner, summary] = [await ownerOf(folder), await readSummary(paths)];
   if (summary !== undefined && (owner === undefined || summary.status === "completed")) return summary;
   const status = STATUSES[owner ?? "unknown"];
-  const seconds = await secondsSoFar(paths, status === "running" ? nowMs : undefined);
-  return summaryOf(plan, { status, seconds, records: await readRecords(paths) });
+  const seconds = await secondsSoFar(paths, records, status === "running" ? nowMs : undefined);
+  return summaryOf(plan, { status, seconds, records });
 }
 
 const STATUSES = { alive: "running", dead: "killed", unknown: "running or killed" } as const;

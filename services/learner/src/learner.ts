@@ -298,7 +298,7 @@ async function proceed(
     // Between two actions: waits while paused, writes what was asked for, stops where it is told to.
     const traceId = isSampled(progress.trace) ? progress.trace.traceId : "";
     control.dispatch({ type: "moved", position, policy: current.policy, metrics, traceId });
-    await serve(parts, control, progress);
+    await serveAsked(parts, control, progress);
     if (control.state().phase === "draining") {
       // A run stopped before its first stage began has nothing to continue from but its plan.
       const info = position.begun ? await saveCheckpoint(parts, progress) : undefined;
@@ -319,7 +319,7 @@ async function proceed(
 }
 
 /** Writes and answers what was asked for; for as long as the run is paused. */
-async function serve(parts: LearnerParts, control: Control, progress: LearnerProgress): Promise<void> {
+async function serveAsked(parts: LearnerParts, control: Control, progress: LearnerProgress): Promise<void> {
   for (;;) {
     // From before the look on: what is asked for while the rest is answered wakes this, too.
     const changed = control.changed(parts.signal);

@@ -4,7 +4,7 @@ import { estimateTime, type Plan, type TimeEstimate } from "@oarlock/runfile";
 import { calibrate } from "../calibrate.ts";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";
-import { loadingLine, warningLine } from "../render/loading.ts";
+import { heardBy } from "../render/loading.ts";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { inspectFolder } from "../earlier-run.ts";
 import { planRows, renderCost, renderDecisions, renderPlanRows } from "../render/plan.ts";
@@ -33,9 +33,7 @@ export function planCommand({ terminal }: CommandContext): Command {
       const { plan } = await prepare(file, options.set, {
         elsewhere: options.elsewhere === true,
         // Who reads JSON, as a controller does, shows what is said beside it as a refusal.
-        ...(options.json === true
-          ? {}
-          : { onProgress: loadingLine(terminal), onWarning: warningLine(terminal) }),
+        ...(options.json === true ? {} : heardBy(terminal)),
       });
       if (options.json === true) terminal.print(JSON.stringify(plan.run, undefined, 2));
       else terminal.print(renderPlanRows(planRows(plan.run.spec, plan.origins), terminal.style));

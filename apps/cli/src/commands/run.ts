@@ -11,7 +11,7 @@ import { listenForInterrupt } from "../interrupt.ts";
 import { isRunFolder } from "../model-argument.ts";
 import { requireMakeable } from "../new-folder.ts";
 import { setOption } from "../options.ts";
-import { loadingLine, warningLine } from "../render/loading.ts";
+import { heardBy, loadingLine } from "../render/loading.ts";
 import { type Prepared, prepare, refuseProblems } from "../prepare.ts";
 import { checkTelemetrySettings } from "@oarlock/workload";
 import { renderOutcome, renderSpreads } from "../render/outcome.ts";
@@ -87,10 +87,7 @@ async function runOnce(
 ): Promise<RunSummary> {
   const { terminal, exit } = context;
   if (options.processes === true) requireBroker(processEnvironment());
-  const prepared = await prepare(file, options.set, {
-    onProgress: loadingLine(terminal),
-    onWarning: warningLine(terminal),
-  });
+  const prepared = await prepare(file, options.set, heardBy(terminal));
   refuseProblems(prepared.plan, terminal);
   const folder = options.out ?? (await freeRunFolder(prepared.plan.run.name));
   await undoTakeover(folder);

@@ -29,7 +29,8 @@ export function statusCommand({ terminal, now }: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (folder: string, options: { json?: boolean } & AccessOptions) => {
       const [plan, paths] = [await readPlan(folder), runPaths(folder)];
-      const [standing, records] = [await standingOf(folder, plan, now()), await readRecords(paths)];
+      const records = await readRecords(paths);
+      const standing = await standingOf({ folder, plan, records }, now());
       if (options.json === true) return terminal.print(JSON.stringify(standing, undefined, 2));
       const { style } = terminal;
       const last = records.at(-1);

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { setOption } from "../options.ts";
-import { loadingLine, warningLine } from "../render/loading.ts";
+import { heardBy } from "../render/loading.ts";
 import { prepare, refuseProblems } from "../prepare.ts";
 import { loadRunFile } from "../run-file-source.ts";
 
@@ -15,16 +15,7 @@ export function validateCommand({ terminal }: CommandContext): Command {
     .addHelpText("after", EXAMPLES)
     .action(async (file: string, options: { set: readonly string[]; shallow?: boolean }) => {
       if (options.shallow === true) await loadRunFile(file, options.set);
-      else
-        refuseProblems(
-          (
-            await prepare(file, options.set, {
-              onProgress: loadingLine(terminal),
-              onWarning: warningLine(terminal),
-            })
-          ).plan,
-          terminal,
-        );
+      else refuseProblems((await prepare(file, options.set, heardBy(terminal))).plan, terminal);
       terminal.print(`${file}: ${terminal.style.good("valid")}`);
     });
 }

@@ -1,5 +1,6 @@
 /** What people see while a model or data set is fetched and read, and what is strange about it. */
 import type { LoadProgress } from "@oarlock/models";
+import type { FactsOptions } from "../facts.ts";
 import type { Terminal } from "../terminal.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -18,9 +19,12 @@ export function loadingLine(terminal: Terminal): (progress: LoadProgress) => voi
   };
 }
 
-/** Tells a terminal what is strange about data. */
-export function warningLine(terminal: Terminal): (sentence: string) => void {
-  return (sentence) => terminal.note(terminal.style.bad(`warning: ${sentence}`));
+/** Tells a terminal of all that is read for a plan, and what is strange about it. */
+export function heardBy(terminal: Terminal): Required<Pick<FactsOptions, "onProgress" | "onWarning">> {
+  return {
+    onProgress: loadingLine(terminal),
+    onWarning: (sentence) => terminal.note(terminal.style.bad(`warning: ${sentence}`)),
+  };
 }
 
 function loadingText({ what, file, doneBytes, totalBytes }: LoadProgress): string {

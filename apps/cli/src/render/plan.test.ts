@@ -5,18 +5,10 @@ import { join } from "node:path";
 import { PLAIN } from "@oarlock/report";
 import { expect, it, onTestFinished } from "vitest";
 import { prepare } from "../prepare.ts";
+import { tinyRun } from "../specimens.ts";
 import { renderCost } from "./plan.ts";
 
-const RUN_FILE = `
-apiVersion: oarlock.dev/v1alpha1
-kind: TrainingRun
-metadata: { name: sums }
-spec:
-  model:
-    init: { hiddenSize: 16, intermediateSize: 32, layers: 1, heads: 2, maxPositions: 16,
-            tokenizer: { type: characters, characters: { alphabet: "0123456789+=" } } }
-  stages:
-    - name: learn
+const RUN_FILE = tinyRun(`    - name: learn
       type: grpo
       grpo:
         data: { type: task, task: { name: addition, digits: 1 } }
@@ -25,7 +17,7 @@ spec:
         rewards:
           - { name: answer, type: exact }
           - { name: theirs, type: http, http: { url: "http://127.0.0.1:1" } }
-`;
+`);
 const TIME = { stages: [], evaluationSeconds: 0, totalSeconds: 3 };
 
 it("names the reward models that are read, and promises no time of what others take", async () => {
